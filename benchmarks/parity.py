@@ -1,0 +1,136 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Compare the network with recorded outputs of the reference implementation.
+
+Each number is the largest error of an output over all views, relative to the largest magnitude in the
+recorded array. ``rope32_*`` arrays were recorded with float32 rotary embedding throughout, as computed
+here; the plain ones round queries and keys of the encoder to float16.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from golden import GoldenCase, GoldenFolder
+from recorded_outputs import BOUND_FLOAT32, Outcome, compare_demo, compare_streaming, deviation
+
+from ttt3r_ros import geometry
+from ttt3r_ros.errors import Ttt3rError
+from ttt3r_ros.model.image import InputSize, resize_and_crop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(frozen=True)
+class Report:
+    """All outcomes of one case."""
+
+    name: str
+    outcomes: list[Outcome]
+    seconds: float
+
+    @property
+    def passed(self) -> bool:
+        """Tell whether every output met its bound."""
+        return bool(self.outcomes) and all(outcome.passed for outcome in self.outcomes)
+
+
+def main() -> int:
+    """Run the cases asked for; return the exit status."""
+    arguments = _arguments()
+    try:
+        folder = GoldenFolder(arguments.folder)
+        names = arguments.case or [*folder.case_names(), *_extra_names(folder)]
+        reports = []
+        for name in names:
+            reports.append(_report(folder, name))
+            _print(reports[-1])
+    except Ttt3rError as error:
+        print(f"parity: {error}", file=sys.stderr)
+        return 1
+    for name in folder.uncovered_names():
+        print(f"{name}: not covered (an entry point of the reference other than the streaming one)")
+    failed = [report.name for report in reports if not report.passed]
+    print(f"{len(reports) - len(failed)} cases within bounds, {len(failed)} not{': ' if failed else ''}{', '.join(failed)}")
+    return 1 if failed or not reports else 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, metavar="CASE_DIR", help="folder of golden cases")
+    parser.add_argument("--case", nargs="+", metavar="NAME", help="only these cases")
+    return parser.parse_args()
+
+
+def _extra_names(folder: GoldenFolder) -> list[str]:
+    files = {"geometry": "geometry.npz", "preprocess": "preprocess.json"}
+    return [name for name, file in files.items() if (folder.path / file).is_file()]
+
+
+def _report(folder: GoldenFolder, name: str) -> Report:
+    started = time.perf_counter()
+    special = {"geometry": _compare_geometry, "preprocess": _compare_preprocessing}
+    outcomes = list(special[name](folder) if name in special else _compare_case(folder, folder.case(name)))
+    return Report(name, outcomes, time.perf_counter() - started)
+
+
+def _compare_case(folder: GoldenFolder, case: GoldenCase) -> Iterator[Outcome]:
+    network = folder.network(case)
+    yield from compare_streaming(case, network, folder.views(case))
+    if "demo_keep" in case.arrays:
+        yield from compare_demo(case, network)
+
+
+def _compare_geometry(folder: GoldenFolder) -> Iterator[Outcome]:
+    with np.load(folder.path / "geometry.npz") as arrays:
+        estimators = {"weiszfeld": geometry.focal_weiszfeld, "median": geometry.focal_median}
+        for points in ("focal", "clean"):
+            for kind, estimate in estimators.items():
+                measured = np.array([estimate(each) for each in arrays[f"{points}_pts"]])
+                yield _outcome(f"{points}_{kind}", measured, arrays[f"{points}_{kind}"])
+        yield _outcome("pose_mat", geometry.pose_matrix(arrays["pose_enc"]), arrays["pose_mat"])
+        T_first_camera = geometry.inverse(arrays["ray_c2w1"]) @ arrays["ray_c2w2"]
+        height, width = arrays["ray_map"].shape[:2]
+        rays = geometry.ray_map(T_first_camera, arrays["ray_K"], height, width)
+        yield _outcome("ray_map", rays, arrays["ray_map"])
+
+
+def _outcome(name: str, measured: np.ndarray, recorded: np.ndarray) -> Outcome:
+    return Outcome(name, deviation(name, measured, recorded), BOUND_FLOAT32)
+
+
+def _compare_preprocessing(folder: GoldenFolder) -> Iterator[Outcome]:
+    rows = json.loads((folder.path / "preprocess.json").read_text(encoding="utf-8"))["rows"]
+    recipe = folder.recipe()
+    for row in rows:
+        if not row["crop"] or "error" in row:
+            continue
+        width, height, size = row["w"], row["h"], row["size"]
+        seed = zlib.crc32(f"{width}x{height}".encode()) & 0x7FFFFFFF
+        plan = InputSize(size, square=size == 224).geometry(width, height)
+        image = resize_and_crop(recipe.smooth_images(1, height, width, seed)[0], plan)
+        equal = (plan.width, plan.height, zlib.crc32(image.tobytes())) == (row["out_w"], row["out_h"], row["crc32"])
+        yield Outcome(f"{row['fn']}_{width}x{height}_to_{size}", 0.0 if equal else 1.0, 0.0)
+
+
+def _print(report: Report) -> None:
+    print(f"{report.name}  ({report.seconds:.1f} s)")
+    for outcome in report.outcomes:
+        verdict = "ok  " if outcome.passed else "FAIL"
+        print(f"  {verdict} {outcome.output:34s} {outcome.error:9.2e}  bound {outcome.bound:.0e}  {outcome.note}".rstrip())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

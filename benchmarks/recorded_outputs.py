@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Running a golden case and measuring how far each recorded output is met."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ttt3r_ros.geometry import transform
+from ttt3r_ros.model.backend import TorchBackend
+from ttt3r_ros.model.rope import grid_positions, state_positions
+from ttt3r_ros.model.view import Outputs
+from ttt3r_ros.pipeline.session import StreamingSession
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from golden import GoldenCase, GoldenView
+    from numpy.typing import NDArray
+
+    from ttt3r_ros.model.network import Ttt3r
+    from ttt3r_ros.model.state import RecurrentState
+    from ttt3r_ros.model.view import NetworkOutput
+    from ttt3r_ros.pipeline.session import Sighting
+
+    Array = NDArray[Any]
+
+BOUND_FLOAT32 = 2e-5
+BOUND_FLOAT16_ROPE = 2e-3
+REQUIRED = (
+    "pts3d_in_self_view", "conf_self", "camera_pose", "pts3d_in_other_view", "conf", "state_after", "mem_after",
+    "gate_logit",
+)  # fmt: skip
+INPUTS = re.compile(r"in_|demo_keep$")
+DEGENERATE = re.compile(r"demo_focal_")  # random predictions have no focal length; see the case "geometry"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One output against its recording."""
+
+    output: str
+    error: float  # relative to the recording's largest magnitude; NaN: missing
+    bound: float
+    note: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Tell whether the bound holds; NaN never passes."""
+        return self.error <= self.bound
+
+
+def compare_streaming(case: GoldenCase, network: Ttt3r, views: list[GoldenView]) -> Iterator[Outcome]:
+    """Run a case view by view through the network and compare every recorded array."""
+    measured = _run(case, network, views)
+    for name in _required(case, network):
+        if name not in case.arrays and f"rope32_{name}" not in case.arrays:
+            yield Outcome(name, float("nan"), BOUND_FLOAT32, "not recorded in this case")
+    for recorded in case.arrays:
+        if INPUTS.match(recorded) or recorded.startswith("demo_"):
+            continue
+        plain = recorded.removeprefix("rope32_")
+        bound = BOUND_FLOAT16_ROPE if plain == recorded else BOUND_FLOAT32
+        if plain not in measured:
+            yield Outcome(recorded, float("nan"), bound, "no such output here")
+            continue
+        yield Outcome(recorded, deviation(plain, measured[plain], case.arrays[recorded]), bound)
+
+
+def compare_demo(case: GoldenCase, network: Ttt3r) -> Iterator[Outcome]:
+    """Run the images of a demo case through a streaming session and compare chained poses and points."""
+    arrays = case.arrays
+    session = StreamingSession(TorchBackend(network), _reset_interval(arrays))
+    kept = [int(index) for index in arrays["in_img_index"][arrays["demo_keep"]]]
+    sightings = [session.step(arrays["in_img_u8"][index]) for index in kept]
+    measured = {
+        "demo_poses_c2w": np.stack([s.T_world_camera for s in sightings]),
+        "demo_pts_world": np.stack(
+            [_world_points(s, arrays["demo_pts_world"][at]) for at, s in enumerate(sightings)]
+        ),
+        "demo_pp": np.array(
+            [[s.prediction.geometry.width // 2, s.prediction.geometry.height // 2] for s in sightings]
+        ),
+    }
+    for name in (name for name in arrays if name.startswith("demo_") and not INPUTS.match(name)):
+        if DEGENERATE.match(name):
+            yield Outcome(name, 0.0, BOUND_FLOAT16_ROPE, "not compared: undefined for random predictions")
+        elif name not in measured:
+            yield Outcome(name, float("nan"), BOUND_FLOAT16_ROPE, "no such output here")
+        else:
+            yield Outcome(name, deviation(name, measured[name], arrays[name]), BOUND_FLOAT16_ROPE)
+
+
+def _world_points(sighting: Sighting, recorded: Array) -> Array:
+    """Return the points in the world, each with the sign nearer to its recording (see `deviation`)."""
+    T, points = sighting.T_world_camera, sighting.prediction.points_camera
+    candidates = np.stack([transform(T, points), transform(T, -points)])
+    errors = np.linalg.norm(candidates - recorded, axis=-1)
+    return np.where((errors[0] <= errors[1])[..., None], candidates[0], candidates[1])
+
+
+def deviation(name: str, measured: Array, recorded: Array) -> float:
+    """Return the largest error relative to the largest recorded magnitude; infinite where shapes differ."""
+    if measured.shape != recorded.shape:
+        return float("inf")
+    measured, recorded = measured.astype(np.float64), recorded.astype(np.float64)
+    difference = np.abs(measured - recorded)
+    if name == "pts3d_in_self_view":
+        # The linear head flips a vector by the sign of its depth; at zero depth either sign is right.
+        difference = _either_sign(measured, recorded)
+    if name == "camera_pose":
+        # A quaternion's sign is fixed by w >= 0, which is arbitrary at w = 0.
+        difference[..., 3:] = _either_sign(measured[..., 3:], recorded[..., 3:])
+    return float(difference.max() / max(float(np.abs(recorded).max()), 1e-30))
+
+
+def _either_sign(a: Array, b: Array) -> Array:
+    same, opposite = np.abs(a - b), np.abs(a + b)
+    flipped = opposite.max(axis=-1, keepdims=True) < same.max(axis=-1, keepdims=True)
+    return np.where(flipped, opposite, same)
+
+
+def _required(case: GoldenCase, network: Ttt3r) -> tuple[str, ...]:
+    return (*REQUIRED, "rgb") if network.config.rgb_head else REQUIRED
+
+
+def _reset_interval(arrays: dict[str, Array]) -> int:
+    resets = np.flatnonzero(arrays["in_reset"][arrays["demo_keep"]])
+    return int(resets[0]) + 1 if resets.size else 0
+
+
+@torch.inference_mode()
+def _run(case: GoldenCase, network: Ttt3r, views: list[GoldenView]) -> dict[str, Array]:
+    sample = _sampler(case)
+    state = initial = network.initial_state()
+    outputs = Outputs(world=True, rgb=network.config.rgb_head)
+    rows: dict[str, list[Array]] = {}
+    for shown in views:
+        output, state = network.step(shown.view, state, outputs)
+        state = initial if shown.reset else state
+        for name, value in _view_outputs(output, state).items():
+            rows.setdefault(name, []).append(sample(name, value.float().numpy()))
+    measured = {name: np.stack(values) for name, values in rows.items()}
+    return measured | _constants(network, initial, views)
+
+
+def _view_outputs(output: NetworkOutput, state: RecurrentState) -> dict[str, torch.Tensor]:
+    internals = output.internals
+    assert output.world is not None
+    half, three_quarters, last = internals.decoder_layers
+    named = {
+        "pts3d_in_self_view": output.camera.points,
+        "conf_self": output.camera.confidence,
+        "camera_pose": output.pose,
+        "pts3d_in_other_view": output.world.points,
+        "conf": output.world.confidence,
+        "state_after": state.tokens,
+        "mem_after": state.memory,
+        "gate_logit": internals.gate_logit,
+        "gate": internals.gate_logit.sigmoid(),
+        "new_state": internals.proposed_tokens,
+        "new_mem": internals.proposed_memory,
+        "feat": internals.features,
+        "pose_in": internals.pose_token[:, 0],
+        "dec_half": half,
+        "dec_3q": three_quarters,
+        "dec_last": last,
+    }
+    if output.rgb is not None:
+        named["rgb"] = output.rgb
+    return {name: tensor[0] for name, tensor in named.items()}
+
+
+def _constants(network: Ttt3r, initial: RecurrentState, views: list[GoldenView]) -> dict[str, Array]:
+    config = network.config
+    height, width = views[0].view.source().shape[-2:]
+    return {
+        "state_init": initial.tokens[0].numpy(),
+        "mem_init": initial.memory[0].numpy(),
+        "state_pos": state_positions(config.state_size, config.state_pe).numpy(),
+        "img_pos": grid_positions(height // config.patch_size, width // config.patch_size).numpy(),
+    }
+
+
+def _sampler(case: GoldenCase) -> Callable[[str, Array], Array]:
+    """Return the function that keeps of an output what a strided case kept."""
+    if not case.strided:
+        return lambda _, value: value
+    y0, dy, x0, dx = (int(n) for n in re.findall(r"\d+", case.description["dense_stride"]))
+    dense = ("pts3d_in_self_view", "pts3d_in_other_view", "rgb", "conf", "conf_self")
+    token_strides = {
+        "state_after": _stride(case, "state_after"),
+        "mem_after": _stride(case, "mem_after"),
+        **dict.fromkeys(("feat", "dec_half", "dec_3q", "dec_last"), _stride(case, "feat_dec")),
+    }
+
+    def sample(name: str, value: Array) -> Array:
+        return value[y0::dy, x0::dx] if name in dense else value[:: token_strides.get(name, 1)]
+
+    return sample
+
+
+def _stride(case: GoldenCase, key: str) -> int:
+    found = re.search(r"::(\d+)", str(case.description.get(key, "::1")))
+    return int(found.group(1)) if found else 1

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All metadata of the Python package; `pyproject.toml` only configures tools."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+PACKAGE = "ttt3r_ros"
+ROOT = Path(__file__).resolve().parent
+VERSION = re.search(r'__version__ = "([^"]+)"', (ROOT / PACKAGE / "__init__.py").read_text())[1]
+
+# rclpy and the messages come from the ROS distribution under colcon, from these wheels under pip.
+ROS_WHEELS = [
+    "ros-jazzy-rclpy[fastrtps]",
+    "ros-jazzy-std-msgs",
+    "ros-jazzy-sensor-msgs",
+    "ros-jazzy-geometry-msgs",
+    "ros-jazzy-nav-msgs",
+    "ros-jazzy-std-srvs",
+    "ros-jazzy-diagnostic-msgs",
+]
+DEMO = ["evo>=1.31", "matplotlib>=3.5", "rosbags>=0.10", "tqdm>=4.60"]
+TEST = ["hypothesis>=6.50", "import-linter>=2.0", "mypy>=1.10", "pytest>=6.2", "PyYAML>=5.4", "ruff>=0.15", "types-PyYAML"]
+
+setup(
+    name=PACKAGE,
+    version=VERSION,
+    description="Dense metric mapping from any one camera: TTT3R as a ROS 2 node",
+    author="The ttt3r_ros founders",
+    maintainer="The ttt3r_ros founders",
+    maintainer_email="ttt3r_ros@users.noreply.example.org",
+    license="Apache-2.0",
+    packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
+    package_data={PACKAGE: ["py.typed", "ros/fastdds_profile.xml"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
+        (f"share/{PACKAGE}", ["package.xml"]),
+        (f"share/{PACKAGE}/launch", ["launch/mapping.launch.py"]),
+        (f"share/{PACKAGE}/config", ["config/ttt3r.yaml", "config/ttt3r.rviz"]),
+    ],
+    python_requires=">=3.10",
+    install_requires=[
+        "numpy>=1.21",
+        "opencv-python-headless<5",  # cv_bridge and OpenCV 5 do not go together
+        "Pillow>=9.0",
+        "safetensors>=0.4",
+        "scipy>=1.8",
+        "torch>=2.1",
+    ],
+    extras_require={"ros": ROS_WHEELS, "demo": DEMO, "test": TEST},
+    zip_safe=False,
+    entry_points={
+        "console_scripts": [
+            "mapping_node = ttt3r_ros.ros.mapping_node:main",
+            "ttt3r_ros = ttt3r_ros.cli.main:main",
+        ],
+    },
+)

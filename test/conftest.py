@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every test shares; what a machine lacks is left out here, by name and with the reason."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+
+# Before anything loads torch or rclpy: few, passive threads, and no traffic beyond this machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+
+
+def importable(*names: str) -> bool:
+    """Tell whether modules exist, without importing them (`launch/` must not pass for the launch package)."""
+    try:
+        return all(importlib.util.find_spec(name) is not None for name in names)
+    except ModuleNotFoundError:
+        return False
+
+
+collect_ignore: list[str] = []
+left_out: list[str] = []
+if not importable("rclpy", "sensor_msgs.msg"):
+    collect_ignore.append("ros")
+    left_out.append("test/ros: rclpy is not importable")
+if not importable("launch_testing.actions", "launch_ros.actions", "rclpy"):
+    collect_ignore.append("system")
+    left_out.append("test/system: launch, launch_ros and launch_testing are not importable")
+
+
+def pytest_report_header() -> list[str]:
+    """Say what is left out."""
+    return [f"left out: {reason}" for reason in left_out]

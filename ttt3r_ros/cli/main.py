@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command ``ttt3r_ros``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from ttt3r_ros import __version__
+from ttt3r_ros.cli import demo
+from ttt3r_ros.config import parameters_yaml
+from ttt3r_ros.errors import Ttt3rError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one subcommand; return the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except Ttt3rError as error:
+        print(f"ttt3r_ros: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("ttt3r_ros: interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="ttt3r_ros", description=__doc__)
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    convert = commands.add_parser("convert", help="turn a published .pth checkpoint into .safetensors")
+    convert.add_argument("source", type=Path, metavar="IN", help="checkpoint, .pth or .safetensors")
+    convert.add_argument("target", type=Path, metavar="OUT", help="file to write, .safetensors")
+    convert.set_defaults(run=_convert)
+
+    params = commands.add_parser("params", help="print every node parameter at its default, as YAML")
+    params.set_defaults(run=_params)
+
+    demo.add_parser(commands)
+    return parser
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    # torch takes seconds to load; the other commands should not wait for it.
+    from ttt3r_ros.model.checkpoint import convert  # noqa: PLC0415
+    from ttt3r_ros.model.weights import load_tensors  # noqa: PLC0415
+
+    checkpoint = convert(arguments.source, arguments.target)
+    load_tensors(checkpoint.config, checkpoint.tensors)
+    print(f"{arguments.target}: {len(checkpoint.tensors)} tensors, sha256 {checkpoint.sha256}")
+    return 0
+
+
+def _params(_: argparse.Namespace) -> int:
+    print(parameters_yaml(), end="")
+    return 0

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every error this package raises on purpose; each message names the value and what was expected."""
+
+
+class Ttt3rError(Exception):
+    """Base of all errors a caller may want to catch."""
+
+
+class ConfigError(Ttt3rError):
+    """A setting is unknown, of the wrong type or out of range."""
+
+
+class CheckpointError(Ttt3rError):
+    """A weights file is missing, damaged, hostile or does not fit the network."""
+
+
+class DeviceError(Ttt3rError):
+    """The device asked for does not exist on this machine."""
+
+
+class ImageError(Ttt3rError):
+    """An image cannot be decoded or used: encoding, size, step or content."""
+
+
+class NonFiniteError(Ttt3rError):
+    """The network met or made a NaN or an infinity; the state it started from is still good."""
+
+
+class SourceError(Ttt3rError):
+    """A folder, video or bag cannot be read as an image sequence."""
+
+
+class OutputError(Ttt3rError):
+    """A result could not be written."""

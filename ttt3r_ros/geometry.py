@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rigid motions, rays and focal lengths in double precision.
+
+``T_a_b`` maps points of frame b into frame a, so that inner names cancel: ``T_a_c = T_a_b @ T_b_c``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ttt3r_ros.types import BoolArray, Float32Array, Float64Array
+
+# REP-103: a body frame has x forward, y left, z up; an optical frame has x right, y down, z forward.
+T_BODY_OPTICAL: Float64Array = np.array(
+    [[0.0, 0.0, 1.0, 0.0], [-1.0, 0.0, 0.0, 0.0], [0.0, -1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
+)
+
+
+def rotation_from_quat_wxyz(quat_wxyz: Float64Array) -> Float64Array:
+    """Return the rotation (..., 3, 3) of quaternions (..., 4) of any length but zero."""
+    quat = np.asarray(quat_wxyz, dtype=np.float64)
+    w, x, y, z = np.moveaxis(quat / np.linalg.norm(quat, axis=-1, keepdims=True), -1, 0)
+    rows = (
+        (1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
+        (2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)),
+        (2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)),
+    )
+    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+
+
+def pose_matrix(pose: Float64Array) -> Float64Array:
+    """Return the 4x4 motion (..., 4, 4) of network poses (..., 7): x, y, z, then quaternion w, x, y, z."""
+    pose = np.asarray(pose, dtype=np.float64)
+    T = np.zeros((*pose.shape[:-1], 4, 4))
+    T[..., :3, :3] = rotation_from_quat_wxyz(pose[..., 3:])
+    T[..., :3, 3] = pose[..., :3]
+    T[..., 3, 3] = 1.0
+    return T
+
+
+def quat_xyzw_from_rotation(rotation: Float64Array) -> Float64Array:
+    """Return the unit quaternion (x, y, z, w), w >= 0, of a rotation (3, 3).
+
+    It is the eigenvector of the largest eigenvalue of a symmetric 4x4 matrix (Bar-Itzhack 2000), which
+    stays accurate for every angle and tolerates rounding in the rotation.
+    """
+    (a, b, c), (d, e, f), (g, h, i) = np.asarray(rotation, dtype=np.float64)[:3, :3]
+    K = np.array(
+        [
+            [a - e - i, b + d, c + g, h - f],
+            [b + d, e - a - i, f + h, c - g],
+            [c + g, f + h, i - a - e, d - b],
+            [h - f, c - g, d - b, a + e + i],
+        ]
+    )
+    quat: Float64Array = np.linalg.eigh(K)[1][:, -1]
+    return -quat if quat[3] < 0 else quat
+
+
+def orthonormalised(T: Float64Array) -> Float64Array:
+    """Return the rigid motion nearest to T (4, 4); products of many motions drift away from one."""
+    U, _, Vt = np.linalg.svd(T[:3, :3])
+    rigid = np.eye(4)
+    rigid[:3, :3] = U @ np.diag([1.0, 1.0, np.linalg.det(U @ Vt)]) @ Vt
+    rigid[:3, 3] = T[:3, 3]
+    return rigid
+
+
+def inverse(T: Float64Array) -> Float64Array:
+    """Return the inverse of a rigid motion (4, 4)."""
+    inverted = np.eye(4)
+    inverted[:3, :3] = T[:3, :3].T
+    inverted[:3, 3] = -T[:3, :3].T @ T[:3, 3]
+    return inverted
+
+
+def transform(T_a_b: Float64Array, points_b: Float32Array) -> Float32Array:
+    """Map points (..., 3) of frame b into frame a, in the points' own precision."""
+    rotation = T_a_b[:3, :3].astype(points_b.dtype)
+    return points_b @ rotation.T + T_a_b[:3, 3].astype(points_b.dtype)
+
+
+def rotation_vector(rotation: Float64Array) -> Float64Array:
+    """Return axis times angle [rad] of a rotation (3, 3)."""
+    x, y, z, w = quat_xyzw_from_rotation(rotation)
+    sine = float(np.linalg.norm((x, y, z)))
+    if sine < 1e-12:
+        return np.array([2 * x, 2 * y, 2 * z])
+    return np.array([x, y, z]) * (2.0 * np.arctan2(sine, w) / sine)
+
+
+def ray_map(T_first_camera: Float64Array, K: Float64Array, height: int, width: int) -> Float32Array:
+    """Return origin and direction per pixel (height, width, 6) of a camera seen from the first camera.
+
+    The direction contains the translation before it is normalised. That is no direction of a ray, but it
+    is what the published weights were trained with (CUT3R issue #90).
+    """
+    u, v = np.meshgrid(np.arange(width), np.arange(height))
+    pixels = np.stack((u, v, np.ones_like(u)), axis=-1).astype(np.float64)
+    directions = pixels @ np.linalg.inv(K).T @ T_first_camera[:3, :3].T + T_first_camera[:3, 3]
+    directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
+    origins = np.broadcast_to(T_first_camera[:3, 3], directions.shape)
+    return np.concatenate((origins, directions), axis=-1).astype(np.float32)
+
+
+def focal_weiszfeld(points: Float32Array, iterations: int = 10) -> float:
+    """Estimate the focal length [px] of a point map (H, W, 3) by reweighted least squares over all pixels.
+
+    This is the published demo's estimator, kept for comparison: few points near Z = 0 ruin it.
+    """
+    centred, rays = _centred_pixels(points), _rays(points)
+    along, squared = (centred * rays).sum(axis=-1), (rays * rays).sum(axis=-1)
+    focal = along.mean() / squared.mean()
+    for _ in range(iterations):
+        weight = 1.0 / np.maximum(np.linalg.norm(centred - focal * rays, axis=-1), 1e-8)
+        focal = (weight * along).mean() / (weight * squared).mean()
+    return max(float(focal), 0.0)
+
+
+def focal_median(points: Float32Array, mask: BoolArray | None = None) -> float:
+    """Estimate the focal length [px] of a point map (H, W, 3) as the median vote u Z / X and v Z / Y.
+
+    The principal point is the image centre (W div 2, H div 2). Returns NaN where ``mask`` (H, W) leaves
+    no vote.
+    """
+    points = np.asarray(points, dtype=np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        votes = _centred_pixels(points) * points[..., 2:] / points[..., :2]
+    votes = votes[mask] if mask is not None else votes
+    votes = votes[~np.isnan(votes)]
+    return max(float(np.median(votes)), 0.0) if votes.size else float("nan")
+
+
+def _centred_pixels(points: Float32Array) -> Float64Array:
+    height, width = points.shape[:2]
+    u, v = np.meshgrid(np.arange(width) - width // 2, np.arange(height) - height // 2)
+    return np.stack((u, v), axis=-1).astype(np.float64)
+
+
+def _rays(points: Float32Array) -> Float64Array:
+    points = np.asarray(points, dtype=np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rays = points[..., :2] / points[..., 2:]
+    return np.nan_to_num(rays, nan=0.0, posinf=0.0, neginf=0.0)

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Results as files. A file appears under its name only when it is complete."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import numpy as np
+
+from ttt3r_ros.errors import OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ttt3r_ros.pipeline.voxel_map import PointCloud
+    from ttt3r_ros.types import Float64Array
+
+_PLY_VERTEX = np.dtype([("xyz", "<f4", 3), ("rgb", "u1", 3)])
+
+
+def write_ply(path: Path, cloud: PointCloud) -> None:
+    """Write coloured points as binary PLY.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    vertices = np.empty(len(cloud.points), _PLY_VERTEX)
+    vertices["xyz"], vertices["rgb"] = cloud.points, cloud.rgb
+    fields = [f"property float {axis}" for axis in "xyz"]
+    fields += [f"property uchar {colour}" for colour in ("red", "green", "blue")]
+    lines = ["ply", "format binary_little_endian 1.0", f"element vertex {len(vertices)}", *fields, "end_header"]
+    with complete_file(path) as file:
+        file.write(("\n".join(lines) + "\n").encode("ascii"))
+        file.write(vertices.tobytes())
+
+
+def read_ply(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read back what `write_ply` wrote: points (N, 3) float32 and colours (N, 3) uint8."""
+    content = path.read_bytes()
+    end = content.index(b"end_header\n") + len(b"end_header\n")
+    vertices = np.frombuffer(content, _PLY_VERTEX, offset=end)
+    return vertices["xyz"].copy(), vertices["rgb"].copy()
+
+
+def write_tum(path: Path, stamps_ns: list[int], poses: Float64Array) -> None:
+    """Write a trajectory as lines of ``t x y z qx qy qz qw`` (seconds, metres), to the nanosecond.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    with complete_file(path) as file:
+        file.writelines(
+            f"{_seconds(stamp_ns)} {' '.join(f'{value:.9f}' for value in pose)}\n".encode("ascii")
+            for stamp_ns, pose in zip(stamps_ns, poses, strict=True)
+        )
+
+
+def _seconds(stamp_ns: int) -> str:
+    # Floats would round the stamps of today to 0.2 microseconds.
+    return f"{stamp_ns // 10**9}.{stamp_ns % 10**9:09d}"
+
+
+@contextmanager
+def complete_file(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file for writing that replaces ``path`` when the block ends well, and vanishes otherwise.
+
+    Raises:
+        OutputError: folder or file cannot be written; the message names the path and the reason.
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            temporary = Path(file.name)
+            yield file
+        temporary.chmod(0o644)
+        os.replace(temporary, path)  # noqa: PTH105 - Path.replace is the same call
+    except OSError as error:
+        msg = f"cannot write {path}: {error.strerror or error}"
+        raise OutputError(msg) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Self- and cross-attention; always fused, never as an attention map."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ttt3r_ros.model.rope import rotate
+
+if TYPE_CHECKING:
+    from ttt3r_ros.model.rope import RotaryTable
+
+
+class SelfAttention(nn.Module):
+    """Attention of tokens (B, N, C) to each other."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor, rotary: RotaryTable | None = None) -> Tensor:
+        """Return the attended tokens (B, N, C)."""
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (B, heads, N, D)
+        attended = F.scaled_dot_product_attention(rotate(q, rotary), rotate(k, rotary), v)
+        return self.proj(merge_heads(attended))  # type: ignore[no-any-return]
+
+
+class CrossAttention(nn.Module):
+    """Attention of queries (B, N, C) to a context (B, M, C)."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.projq = nn.Linear(dim, dim)
+        self.projk = nn.Linear(dim, dim)
+        self.projv = nn.Linear(dim, dim)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(
+        self,
+        x: Tensor,
+        context: Tensor,
+        rotary: RotaryTable | None = None,
+        rotary_context: RotaryTable | None = None,
+        *,
+        with_logit: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the attended tokens and, if asked, each query's mean attention logit (B, N)."""
+        q = rotate(split_heads(self.projq(x), self.heads), rotary)
+        k = rotate(split_heads(self.projk(context), self.heads), rotary_context)
+        v = split_heads(self.projv(context), self.heads)
+        attended = self.proj(merge_heads(F.scaled_dot_product_attention(q, k, v)))
+        return attended, mean_logit(q, k) if with_logit else None
+
+
+def mean_logit(q: Tensor, k: Tensor) -> Tensor:
+    """Average the scaled logits of q (B, heads, N, D) over heads and all keys, (B, N), without forming them.
+
+    The mean over keys of q·k is q·(mean of k), so one key per head is enough.
+    """
+    mean_key = k.float().mean(dim=2, keepdim=True)
+    return (q.float() * mean_key).sum(dim=-1).mean(dim=1) * q.shape[-1] ** -0.5
+
+
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """Turn (B, N, C) into (B, heads, N, C / heads)."""
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def merge_heads(x: Tensor) -> Tensor:
+    """Turn (B, heads, N, D) into (B, N, heads * D)."""
+    return x.transpose(1, 2).flatten(2)

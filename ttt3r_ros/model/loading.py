@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a configuration to a running backend."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ttt3r_ros.model.backend import TorchBackend, resolve_device, set_threads
+from ttt3r_ros.model.weights import load_network, seeded_network
+
+if TYPE_CHECKING:
+    from ttt3r_ros.config import Config
+
+logger = logging.getLogger(__name__)
+
+UNTRAINED = "untrained: seeded weights, the geometry means nothing"
+
+
+def load_backend(config: Config) -> tuple[TorchBackend, dict[str, str]]:
+    """Return the backend that a configuration asks for, and facts about it for people.
+
+    Raises:
+        DeviceError: the device does not exist.
+        CheckpointError: the weights cannot be used.
+        ConfigError: there is no such update rule.
+    """
+    device = resolve_device(config.device)
+    set_threads(config.threads)
+    if config.model_path:
+        path = Path(config.model_path).expanduser()
+        network, digest = load_network(path, config.update_rule)
+        weights = f"{path.name} (sha256 {digest})"
+    else:
+        network, weights = seeded_network(rule=config.update_rule), UNTRAINED
+        logger.warning("no model_path given; %s", UNTRAINED)
+    backend = TorchBackend(network, device, config.image_size)
+    logger.info("network ready on %s, images of %s", backend.device, backend.size)
+    return backend, {"weights": weights, "device": backend.device, "precision": "float32"}

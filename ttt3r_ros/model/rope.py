@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two-dimensional rotary position embedding (rows in the first half of the channels, columns in the second)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class RotaryTable(NamedTuple):
+    """Cosines and sines of one set of positions for one head width D; float32, (N, 2, D/4) each."""
+
+    cos: Tensor
+    sin: Tensor
+
+
+def rotary_table(positions: Tensor, head_dim: int, base: float) -> RotaryTable:
+    """Tabulate the angles of integer positions (N, 2); a position of -1 is a genuine negative angle."""
+    quarter = head_dim // 4
+    frequencies = base ** (-torch.arange(quarter, dtype=torch.float64) / quarter)
+    angles = positions.to("cpu", torch.float64)[:, :, None] * frequencies  # (N, 2, D/4)
+    return RotaryTable(
+        angles.cos().to(positions.device, torch.float32), angles.sin().to(positions.device, torch.float32)
+    )
+
+
+def rotate(x: Tensor, table: RotaryTable | None) -> Tensor:
+    """Rotate queries or keys (B, heads, N, D); without a table they pass unchanged."""
+    if table is None:
+        return x
+    cos, sin = table.cos.to(x.dtype), table.sin.to(x.dtype)
+    u, v = x.unflatten(-1, (2, 2, x.shape[-1] // 4)).unbind(-2)  # (B, heads, N, 2, D/4) each
+    return torch.stack((u * cos - v * sin, v * cos + u * sin), dim=-2).flatten(-3)
+
+
+def grid_positions(rows: int, columns: int, device: torch.device | None = None) -> Tensor:
+    """Return (row, column) of every patch, row-major, (rows * columns, 2)."""
+    y, x = torch.meshgrid(
+        torch.arange(rows, device=device), torch.arange(columns, device=device), indexing="ij"
+    )
+    return torch.stack((y, x), dim=-1).reshape(-1, 2)
+
+
+def state_positions(count: int, layout: str) -> Tensor:
+    """Return the positions of the state tokens (count, 2): on an even-width square grid ('2d') or (i, i) ('1d')."""
+    index = torch.arange(count)
+    if layout == "1d":
+        return torch.stack((index, index), dim=-1)
+    width = int(count**0.5)
+    width += width % 2
+    return torch.stack((index // width, index % width), dim=-1)

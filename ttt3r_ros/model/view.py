@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the network is shown and what it answers, as tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ttt3r_ros.errors import ImageError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class View:
+    """One step's input: an image, a ray map, or both.
+
+    A ray map holds per pixel the origin and the direction of its ray in the first camera's frame; a view
+    without an image asks what would be seen along these rays and never changes the state.
+    """
+
+    image: Tensor | None = None  # (B, 3, H, W) in [-1, 1]
+    ray_map: Tensor | None = None  # (B, 6, H, W)
+    update: Tensor | None = None  # (B,) bool, may the state learn from it; None means yes
+
+    def source(self) -> Tensor:
+        """Return the tensor that fixes batch, size and device.
+
+        Raises:
+            ImageError: there is neither image nor ray map, or they differ in size.
+        """
+        given = [tensor for tensor in (self.image, self.ray_map) if tensor is not None]
+        if not given:
+            msg = "a view needs an image, a ray map or both; it has neither"
+            raise ImageError(msg)
+        first, last = given[0], given[-1]
+        if (first.shape[0], *first.shape[2:]) != (last.shape[0], *last.shape[2:]):
+            msg = f"image {tuple(first.shape)} and ray map {tuple(last.shape)} differ in batch or size"
+            raise ImageError(msg)
+        return first
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Which optional heads run; what is off costs nothing."""
+
+    world: bool = False  # points in the first camera's frame
+    rgb: bool = False
+
+
+@dataclass(frozen=True)
+class PointMap:
+    """A point and how sure of it the network is, per pixel."""
+
+    points: Tensor  # (B, H, W, 3) metres
+    confidence: Tensor  # (B, H, W)
+
+
+@dataclass(frozen=True)
+class Internals:
+    """Intermediate values of a step, for parity checks and for update rules under study."""
+
+    features: Tensor  # (B, N, F) encoder output
+    pose_token: Tensor  # (B, 1, C) as fed to the decoder
+    decoder_layers: tuple[Tensor, Tensor, Tensor]  # (B, 1 + N, C) at half, three quarters, the end
+    gate_logit: Tensor  # (B, S)
+    proposed_tokens: Tensor  # (B, S, C)
+    proposed_memory: Tensor  # (B, M, 2C)
+
+
+@dataclass(frozen=True)
+class NetworkOutput:
+    """The answer to one view."""
+
+    camera: PointMap  # in the camera's own optical frame
+    pose: Tensor  # (B, 7) camera in the first camera's frame: x, y, z, then the unit quaternion w, x, y, z
+    world: PointMap | None  # in the first camera's frame
+    rgb: Tensor | None  # (B, H, W, 3) in (-1, 1)
+    internals: Internals
+
+
+def patch_grid(tensor: torch.Tensor, patch: int) -> tuple[int, int]:
+    """Return rows and columns of patches of (B, channels, H, W).
+
+    Raises:
+        ImageError: a side is not a positive multiple of the patch size.
+    """
+    height, width = tensor.shape[-2:]
+    if height < patch or width < patch or height % patch or width % patch:
+        msg = f"network image is {width}x{height}; both sides must be positive multiples of {patch}"
+        raise ImageError(msg)
+    return height // patch, width // patch

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the camera has been."""
+
+from __future__ import annotations
+
+import threading
+from array import array
+
+import numpy as np
+
+from ttt3r_ros.geometry import quat_xyzw_from_rotation
+from ttt3r_ros.types import Float64Array
+
+
+class Trajectory:
+    """Stamped camera poses in the map frame, 64 bytes each; may be read while another thread appends."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._stamps_ns = array("q")
+        self._poses = array("d")  # x, y, z, qx, qy, qz, qw per pose
+
+    def append(self, stamp_ns: int, T_map_camera: Float64Array) -> None:
+        """Remember one pose (4, 4)."""
+        quat_xyzw = quat_xyzw_from_rotation(T_map_camera[:3, :3])
+        with self._lock:
+            self._stamps_ns.append(stamp_ns)
+            self._poses.extend((*T_map_camera[:3, 3], *quat_xyzw))
+
+    def clear(self) -> None:
+        """Forget all poses."""
+        with self._lock:
+            del self._stamps_ns[:], self._poses[:]
+
+    def __len__(self) -> int:
+        return len(self._stamps_ns)
+
+    def poses(self) -> tuple[list[int], Float64Array]:
+        """Return the stamps [ns] and the poses (N, 7): x, y, z, qx, qy, qz, qw."""
+        with self._lock:
+            return list(self._stamps_ns), np.array(self._poses).reshape(-1, 7)

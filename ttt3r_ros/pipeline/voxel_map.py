@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A coloured point map on a voxel grid, of bounded size, at a cost per frame that does not grow with the map."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ttt3r_ros.types import Float32Array, UInt8Array
+
+_EMPTY = np.int64(-1)
+_BITS = 21  # per axis: two million voxels, 100 km at 5 cm
+_HALF = 1 << (_BITS - 1)
+_MAX_WEIGHT = np.float32(1000.0)  # an old voxel still follows new evidence
+_EVICTED = 0.25  # share of the map that goes at once when it is full, so that it rarely has to
+
+
+@dataclass(frozen=True)
+class PointCloud:
+    """Points with colours, N each."""
+
+    points: Float32Array  # (N, 3)
+    rgb: UInt8Array  # (N, 3)
+
+
+class VoxelMap:
+    """Confidence-weighted mean position and colour per voxel, in an open-addressed hash table.
+
+    All methods may be called from any thread.
+    """
+
+    def __init__(self, voxel_size: float, max_voxels: int) -> None:
+        self._voxel_size = voxel_size
+        self._max_voxels = max_voxels
+        self._capacity = 1 << (2 * max_voxels - 1).bit_length()  # at most half full: short probes
+        self._lock = threading.Lock()
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._keys = np.full(self._capacity, _EMPTY, np.int64)
+            self._weight = np.zeros(self._capacity, np.float32)
+            self._mean = np.zeros((self._capacity, 6), np.float32)  # x, y, z, r, g, b
+            self._seen = np.zeros(self._capacity, np.int64)
+            self._count = 0
+            self._clock = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def integrate(self, points: Float32Array, rgb: UInt8Array, weights: Float32Array) -> None:
+        """Fuse finite points (N, 3), their colours (N, 3) and positive weights (N,)."""
+        keys, means, totals = self._voxels_of(points, rgb, weights)
+        with self._lock:
+            self._clock += 1
+            self._make_room(len(keys))
+            # One frame may by itself exceed the bound; its heaviest voxels then are the map.
+            if len(keys) > self._max_voxels:
+                best = np.argpartition(totals, -self._max_voxels)[-self._max_voxels :]
+                keys, means, totals = keys[best], means[best], totals[best]
+            slots = self._slots_for(keys)
+            old = self._weight[slots]
+            share = (totals / (old + totals))[:, None]
+            self._mean[slots] += share * (means - self._mean[slots])
+            self._weight[slots] = np.minimum(old + totals, _MAX_WEIGHT)
+            self._seen[slots] = self._clock
+
+    def point_cloud(self) -> PointCloud:
+        """Return a copy of the map."""
+        with self._lock:
+            means = self._mean[self._keys != _EMPTY]
+        return PointCloud(means[:, :3].copy(), np.rint(means[:, 3:]).astype(np.uint8))
+
+    def _voxels_of(
+        self, points: Float32Array, rgb: UInt8Array, weights: Float32Array
+    ) -> tuple[NDArray[np.int64], Float32Array, Float32Array]:
+        cells = np.floor(points / np.float32(self._voxel_size)).astype(np.int64) + _HALF
+        inside = ((cells >= 0) & (cells < 2 * _HALF)).all(axis=1)
+        cells, points, rgb, weights = cells[inside], points[inside], rgb[inside], weights[inside]
+        keys = (cells[:, 0] << (2 * _BITS)) | (cells[:, 1] << _BITS) | cells[:, 2]
+        unique, inverse = np.unique(keys, return_inverse=True)
+        totals = np.bincount(inverse, weights, len(unique))
+        columns = [
+            np.bincount(inverse, weights * column, len(unique)) / totals
+            for column in np.concatenate((points, rgb), axis=1, dtype=np.float64).T
+        ]
+        return unique, np.stack(columns, axis=1).astype(np.float32), totals.astype(np.float32)
+
+    def _make_room(self, wanted: int) -> None:
+        if self._count + wanted <= self._max_voxels:
+            return
+        used = np.flatnonzero(self._keys != _EMPTY)
+        keep = max(0, min(int((1 - _EVICTED) * self._max_voxels), self._max_voxels - wanted))
+        kept = used[np.argsort(self._seen[used], kind="stable")[len(used) - min(keep, len(used)) :]]
+        keys, weight, mean, seen = (
+            array[kept].copy() for array in (self._keys, self._weight, self._mean, self._seen)
+        )
+        self._keys.fill(_EMPTY)
+        self._weight.fill(0.0)
+        self._count = 0
+        slots = self._slots_for(keys)
+        self._weight[slots], self._mean[slots], self._seen[slots] = weight, mean, seen
+
+    def _slots_for(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Find or take a slot for each of these distinct keys."""
+        slots = _scattered(keys) & (self._capacity - 1)
+        pending = np.arange(len(keys))
+        while pending.size:
+            at, wanted = slots[pending], keys[pending]
+            found = self._keys[at] == wanted
+            free = self._keys[at] == _EMPTY
+            self._keys[at[free]] = wanted[free]  # of several takers of one slot the last wins
+            won = free & (self._keys[at] == wanted)
+            self._count += int(np.count_nonzero(won))
+            self._weight[at[won]] = 0.0
+            pending = pending[~(found | won)]
+            slots[pending] = (slots[pending] + 1) & (self._capacity - 1)
+        return slots
+
+
+def _scattered(keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Spread keys over all bits (Fibonacci hashing); neighbouring voxels must not cluster."""
+    product = keys.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    return (product >> np.uint64(20)).astype(np.int64)

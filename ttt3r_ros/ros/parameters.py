@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ROS parameters made from the configuration classes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+
+from ttt3r_ros.config import Config, Setting, from_mapping, settings
+from ttt3r_ros.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+_LARGEST_INTEGER = 2**63 - 1
+_LARGEST_FLOAT = 1.7e308
+
+
+def declare(node: Node) -> Config:
+    """Declare every setting as a read-only parameter of the node; return the values it was started with.
+
+    Raises:
+        ConfigError: a value was given that does not fit; the message names parameter, value and range.
+    """
+    return from_mapping({entry.name: _declared(node, entry) for entry in settings()})
+
+
+def descriptor(entry: Setting) -> ParameterDescriptor:
+    """Describe one setting: meaning, range, choices."""
+    described = ParameterDescriptor(description=entry.help, read_only=True)
+    if entry.choices:
+        described.additional_constraints = "one of: " + ", ".join(entry.choices)
+    if entry.kind is int and (entry.ge, entry.le) != (None, None):
+        low = -_LARGEST_INTEGER if entry.ge is None else int(entry.ge)
+        high = _LARGEST_INTEGER if entry.le is None else int(entry.le)
+        described.integer_range = [IntegerRange(from_value=low, to_value=high)]
+    if entry.kind is float and (entry.ge, entry.le) != (None, None):
+        low_float = -_LARGEST_FLOAT if entry.ge is None else entry.ge
+        high_float = _LARGEST_FLOAT if entry.le is None else entry.le
+        described.floating_point_range = [FloatingPointRange(from_value=low_float, to_value=high_float)]
+    return described
+
+
+def _declared(node: Node, entry: Setting) -> object:
+    try:
+        return node.declare_parameter(entry.name, entry.default, descriptor(entry)).value
+    except (InvalidParameterTypeException, InvalidParameterValueException) as error:
+        msg = f"parameter {entry.name}: {error}"
+        raise ConfigError(msg) from error

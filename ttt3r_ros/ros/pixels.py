@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Decodes the bytes of camera images into RGB with NumPy and OpenCV alone; knows no message types."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from ttt3r_ros.errors import ImageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ttt3r_ros.types import UInt8Array
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one encoding stores its pixels."""
+
+    channels: int
+    bits: int
+    to_rgb: int | None  # OpenCV's conversion code; None where the samples are RGB already
+    width_multiple: int = 1
+    height_multiple: int = 1
+    least_side_px: int = 1
+    chroma_rows: bool = False  # half as many rows of chroma follow the rows of luma
+
+    def row_bytes(self, width: int) -> int:
+        """Return the bytes of one row without padding."""
+        return width * self.channels * self.bits // 8
+
+    def row_count(self, height: int) -> int:
+        """Return the rows in the data, chroma included."""
+        return height * 3 // 2 if self.chroma_rows else height
+
+
+@dataclass(frozen=True)
+class RawImage:
+    """The content of a sensor_msgs/Image; ``data`` is the flat bytes."""
+
+    encoding: str
+    width: int
+    height: int
+    step: int
+    big_endian: bool
+    data: UInt8Array
+
+
+# ROS names a mosaic by its pixels from the first on, OpenCV by those from the second row and column on.
+_BAYER_TO_RGB = {
+    "rggb": cv2.COLOR_BayerBG2RGB,
+    "bggr": cv2.COLOR_BayerRG2RGB,
+    "gbrg": cv2.COLOR_BayerGR2RGB,
+    "grbg": cv2.COLOR_BayerGB2RGB,
+}
+
+
+def _layouts() -> dict[str, Layout]:
+    """Return every accepted encoding by its ROS name."""
+    layouts = {
+        # Arrays that come from OpenCV without a colour name are BGR by its convention.
+        "8UC1": Layout(1, 8, cv2.COLOR_GRAY2RGB),
+        "8UC3": Layout(3, 8, cv2.COLOR_BGR2RGB),
+        "8UC4": Layout(4, 8, cv2.COLOR_BGRA2RGB),
+        "16UC1": Layout(1, 16, cv2.COLOR_GRAY2RGB),
+        "nv12": Layout(1, 8, cv2.COLOR_YUV2RGB_NV12, 2, 2, chroma_rows=True),
+        "nv21": Layout(1, 8, cv2.COLOR_YUV2RGB_NV21, 2, 2, chroma_rows=True),
+    }
+    # Each format has an old and a new name, and both are in use.
+    for name, code in (
+        ("yuv422", cv2.COLOR_YUV2RGB_UYVY),
+        ("uyvy", cv2.COLOR_YUV2RGB_UYVY),
+        ("yuv422_yuy2", cv2.COLOR_YUV2RGB_YUY2),
+        ("yuyv", cv2.COLOR_YUV2RGB_YUY2),
+    ):
+        layouts[name] = Layout(2, 8, code, width_multiple=2)
+    for bits in (8, 16):
+        layouts[f"rgb{bits}"] = Layout(3, bits, None)
+        layouts[f"bgr{bits}"] = Layout(3, bits, cv2.COLOR_BGR2RGB)
+        layouts[f"rgba{bits}"] = Layout(4, bits, cv2.COLOR_RGBA2RGB)
+        layouts[f"bgra{bits}"] = Layout(4, bits, cv2.COLOR_BGRA2RGB)
+        layouts[f"mono{bits}"] = Layout(1, bits, cv2.COLOR_GRAY2RGB)
+        for pattern, code in _BAYER_TO_RGB.items():
+            # OpenCV returns black for a mosaic narrower or lower than three pixels.
+            layouts[f"bayer_{pattern}{bits}"] = Layout(1, bits, code, least_side_px=3)
+    return layouts
+
+
+LAYOUTS = _layouts()
+
+
+def layout_of(encoding: str) -> Layout:
+    """Return the layout of an encoding; raise `ImageError` where it is not a camera image's."""
+    layout = LAYOUTS.get(encoding)
+    if layout is not None:
+        return layout
+    accepted = ", ".join(sorted(LAYOUTS))
+    if re.match(r"(32|64)FC\d", encoding):
+        problem = "holds floating point data; a colour or grey camera image is expected"
+    else:
+        problem = "is unknown"
+    msg = f"encoding '{encoding}' {problem}; accepted are {accepted}"
+    raise ImageError(msg)
+
+
+def check_image(raw: RawImage) -> Layout:
+    """Return the layout after checking that size, step and data agree with it; raise `ImageError`."""
+    layout = layout_of(raw.encoding)
+    _check_size(raw, layout)
+    row_bytes = layout.row_bytes(raw.width)
+    if raw.step < row_bytes:
+        msg = (
+            f"step {raw.step} is too small for '{raw.encoding}' {raw.width}x{raw.height}: "
+            f"expected at least {row_bytes} bytes"
+        )
+        raise ImageError(msg)
+    expected = raw.step * layout.row_count(raw.height)
+    if raw.data.size != expected:
+        msg = (
+            f"'{raw.encoding}' {raw.width}x{raw.height} with step {raw.step} has {raw.data.size} bytes "
+            f"of data, expected {expected}"
+        )
+        raise ImageError(msg)
+    return layout
+
+
+def _check_size(raw: RawImage, layout: Layout) -> None:
+    size = f"'{raw.encoding}' image of {raw.width}x{raw.height}"
+    if min(raw.width, raw.height) < layout.least_side_px:
+        msg = f"{size}: expected at least {layout.least_side_px}x{layout.least_side_px} pixels"
+        raise ImageError(msg)
+    if raw.width % layout.width_multiple or raw.height % layout.height_multiple:
+        msg = f"{size}: expected multiples of {layout.width_multiple}x{layout.height_multiple} pixels"
+        raise ImageError(msg)
+
+
+def decode_image(raw: RawImage, layout: Layout) -> UInt8Array:
+    """Return (H, W, 3) RGB of an image that `check_image` has passed.
+
+    Samples of 16 bits are scaled by 255/65535 and rounded, as cv_bridge does. An rgb8 image without
+    padding is returned as a read-only view of its data.
+    """
+    picture = _samples(raw, layout)
+    if layout.to_rgb is not None:
+        picture = np.asarray(cv2.cvtColor(picture, layout.to_rgb))
+    rgb = np.ascontiguousarray(to_8_bit(picture))
+    if np.may_share_memory(rgb, raw.data):
+        rgb.flags.writeable = False
+    return rgb
+
+
+def _samples(raw: RawImage, layout: Layout) -> NDArray[Any]:
+    """Return the stored samples (rows, width, channels) in the machine's byte order, padding removed."""
+    row_count = layout.row_count(raw.height)
+    rows: NDArray[Any] = raw.data.reshape(row_count, raw.step)[:, : layout.row_bytes(raw.width)]
+    if layout.bits == 16:
+        stored = np.dtype(">u2" if raw.big_endian else "<u2")
+        rows = np.ascontiguousarray(rows).view(stored).astype(np.uint16, copy=False)
+    return rows.reshape(row_count, raw.width, layout.channels)
+
+
+def to_8_bit(picture: NDArray[Any]) -> UInt8Array:
+    """Return the picture with 16-bit samples scaled by 255/65535 and rounded; 8-bit ones unchanged."""
+    if picture.dtype == np.uint16:
+        return np.asarray(cv2.convertScaleAbs(picture, alpha=255.0 / 65535.0), dtype=np.uint8)
+    return np.asarray(picture, dtype=np.uint8)
+
+
+def decode_compressed(image_format: str, data: UInt8Array) -> UInt8Array:
+    """Return (H, W, 3) RGB of a whole JPEG or PNG; raise `ImageError` on anything else or less.
+
+    ``image_format`` is the message's field, such as "jpeg" or "rgb8; jpeg compressed bgr8". Alpha is
+    dropped, 16 bits become 8 as in `decode_image`, and an EXIF rotation is not applied, because the
+    camera's calibration holds for the image as stored.
+    """
+    described = f"compressed image, format '{image_format}', {data.size} bytes"
+    if "compressedDepth" in image_format:
+        msg = f"{described}: it holds depth; a colour or grey camera image is expected"
+        raise ImageError(msg)
+    _check_whole(data.tobytes(), described)
+    try:
+        picture = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        msg = f"{described}: OpenCV cannot decode it: {error}"
+        raise ImageError(msg) from error
+    if picture is None:
+        msg = f"{described}: the data are damaged; expected a valid JPEG or PNG"
+        raise ImageError(msg)
+    return np.ascontiguousarray(to_8_bit(_opencv_to_rgb(np.asarray(picture), image_format)))
+
+
+def _check_whole(data: bytes, described: str) -> None:
+    """Refuse what has lost its end: decoders fill the missing part with grey and report success."""
+    if data.startswith(b"\xff\xd8\xff"):
+        whole, end = _jpeg_has_end(data), "end-of-image marker"
+    elif data.startswith(b"\x89PNG\r\n\x1a\n"):
+        whole, end = b"IEND\xaeB`\x82" in data, "IEND chunk"
+    else:
+        start = data[:8].hex(" ") or "nothing"
+        msg = f"{described}: expected JPEG or PNG, but the data start with {start}"
+        raise ImageError(msg)
+    if not whole:
+        msg = f"{described}: truncated, the {end} is missing"
+        raise ImageError(msg)
+
+
+def _jpeg_has_end(data: bytes) -> bool:
+    """Say whether an end-of-image marker follows the start of scan.
+
+    The segments before the scan are skipped by their length, since a thumbnail there has its own end.
+    """
+    position = 2
+    while position + 4 <= len(data) and data[position] == 0xFF:
+        if data[position + 1] == 0xDA:
+            return data.find(b"\xff\xd9", position) >= 0
+        if data[position + 1] == 0xFF:  # a fill byte, which may stand before any marker
+            position += 1
+            continue
+        position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+    return False
+
+
+def _opencv_to_rgb(picture: NDArray[Any], image_format: str) -> NDArray[Any]:
+    """Return RGB of what `cv2.imdecode` gave: grey, BGR or BGRA."""
+    if picture.ndim == 3:
+        code = cv2.COLOR_BGR2RGB if picture.shape[2] == 3 else cv2.COLOR_BGRA2RGB
+        return np.asarray(cv2.cvtColor(picture, code))
+    # image_transport compresses a mosaic as a grey picture and names the mosaic before the semicolon.
+    source_encoding = image_format.split(";", maxsplit=1)[0].strip()
+    pattern = source_encoding.removeprefix("bayer_")[:4]
+    return np.asarray(cv2.cvtColor(picture, _BAYER_TO_RGB.get(pattern, cv2.COLOR_GRAY2RGB)))

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What became of every image, and how long it took."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field, replace
+
+WINDOW = 100  # frames over which times are averaged
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Where images went; received = refused + dropped + skipped + processed + at most two under way."""
+
+    received: int = 0
+    refused: int = 0  # not convertible or out of order
+    dropped: int = 0  # displaced by a newer one
+    skipped: int = 0  # shown to nobody: one colour, or the network's answer was not finite
+    processed: int = 0
+
+
+@dataclass
+class Statistics:
+    """Counts and recent times; any thread may call any method."""
+
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _counts: Counts = field(default_factory=Counts)
+    _finished: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
+    _stages: deque[dict[str, float]] = field(default_factory=lambda: deque(maxlen=WINDOW))
+
+    def count(self, outcome: str) -> None:
+        """Count one more image under a field of `Counts`."""
+        with self._lock:
+            self._counts = replace(self._counts, **{outcome: getattr(self._counts, outcome) + 1})
+
+    def finish(self, stages_s: dict[str, float]) -> None:
+        """Count one processed image and remember how long its stages took [s]."""
+        self.count("processed")
+        with self._lock:
+            self._finished.append(time.monotonic())
+            self._stages.append(stages_s)
+
+    @property
+    def counts(self) -> Counts:
+        """Return the counts so far."""
+        with self._lock:
+            return self._counts
+
+    def rate_hz(self) -> float:
+        """Return the recent rate of processed images; 0 before the second one or when they ceased."""
+        with self._lock:
+            if len(self._finished) < 2:
+                return 0.0
+            first, last, intervals = self._finished[0], self._finished[-1], len(self._finished) - 1
+        mean_interval = (last - first) / intervals
+        if time.monotonic() - last > max(2.0, 10 * mean_interval):
+            return 0.0
+        return 1.0 / mean_interval if mean_interval > 0 else 0.0
+
+    def stage_means_ms(self) -> dict[str, float]:
+        """Return the recent mean time of each stage [ms]."""
+        with self._lock:
+            stages = list(self._stages)
+        names = dict.fromkeys(name for times in stages for name in times)
+        return {name: 1e3 * sum(times.get(name, 0.0) for times in stages) / len(stages) for name in names}
