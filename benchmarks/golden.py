@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from ttt3r_ros.errors import SourceError
+from ttt3r_ros.model.checkpoint import canonical_tensors
 from ttt3r_ros.model.network import Ttt3r
 from ttt3r_ros.model.network_config import NetworkConfig
 from ttt3r_ros.model.view import View
@@ -112,8 +113,8 @@ class GoldenFolder:
         config = NetworkConfig.from_mapping(
             {**case.description["config"], **_dpt_widths(case.description)}
         )
-        network = load_tensors(config, self._weights(case, config), rule=case.rule)
-        return network.eval()
+        network = load_tensors(config, canonical_tensors(self._weights(case, config)), rule=case.rule)
+        return network
 
     def _weights(self, case: GoldenCase, config: NetworkConfig) -> dict[str, torch.Tensor]:
         codes = self.path / f"{case.weights}_weights_int8.npz"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loads weights and the configuration they belong to, and refuses anything that does not fit together."""
+"""Loads weights and the configuration they belong to; refuses what does not fit together."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import logging
 import math
 import os
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -32,18 +31,18 @@ RAY_MAP_PREFIXES = (
     "patch_embed_ray_map.",
     "enc_blocks_ray_map.",
     "enc_norm_ray_map.",
-    "masked_ray_map_token",
-    "masked_img_token",
 )
 OPTIONAL_GROUPS = (RGB_PREFIXES, RAY_MAP_PREFIXES)
 METADATA_KEY = "ttt3r_config"
 
 _ALIAS = re.compile(r"(downstream_head\..+\.scratch\.)layer_rn\.([0-3])\.weight")
 _UNUSED = re.compile(
-    r"mask_token|enc_pos_embed|dec_pos_embed|prediction_head\..*|.*\.refinenet4\.resConfUnit1\..*"
+    r"mask_token|masked_(img|ray_map)_token|enc_pos_embed|dec_pos_embed|prediction_head\..*|.*\.refinenet4\.resConfUnit1\..*"
 )
+_WEIGHT_TYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _MAX_LISTED = 20
 _HASH_CHUNK_BYTES = 1024 * 1024
+_HEAD_COUNTS = ("enc_num_heads", "dec_num_heads", "state_dec_num_heads")
 _HEAD_WIDTH = 64  # of every attention head of the published encoder and image decoder
 
 
@@ -68,7 +67,7 @@ def load_checkpoint(path: Path | str, *, overrides: Mapping[str, Any] | None = N
     is_safetensors = path.suffix == ".safetensors"
     raw, stated = _read_safetensors(path) if is_safetensors else _read_pickle(path)
     try:
-        tensors = _canonical_tensors(raw)
+        tensors = canonical_tensors(raw)
         config = _configuration(tensors, stated, overrides or {})
     except CheckpointError as error:
         msg = f"{path}: {error}"
@@ -77,23 +76,21 @@ def load_checkpoint(path: Path | str, *, overrides: Mapping[str, Any] | None = N
 
 
 def save_checkpoint(path: Path | str, tensors: Tensors, config: NetworkConfig) -> None:
-    """Write a safetensors file that appears whole or not at all; raises `OutputError`."""
+    """Write a ``.safetensors`` file that appears whole or not at all; raises `OutputError`."""
     path = Path(path)
+    if path.suffix != ".safetensors":
+        msg = f"{path}: cannot be written: expected a name that ends with .safetensors"
+        raise OutputError(msg)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    metadata = {METADATA_KEY: config.to_json(), "format": "pt"}
     try:
-        descriptor, temporary = tempfile.mkstemp(
-            prefix=f".{path.name}.", suffix=".part", dir=path.parent
-        )
-        os.close(descriptor)
-        try:
-            metadata = {METADATA_KEY: config.to_json(), "format": "pt"}
-            safetensors.torch.save_file(_separate(tensors), temporary, metadata=metadata)
-            Path(temporary).chmod(0o666 & ~_umask())
-            Path(temporary).replace(path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+        safetensors.torch.save_file(_separate(tensors), temporary, metadata=metadata)
+        temporary.replace(path)
     except (OSError, safetensors.SafetensorError) as error:
         msg = f"{path}: cannot be written: {error}"
         raise OutputError(msg) from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def convert(source: Path | str, target: Path | str) -> Checkpoint:
@@ -109,9 +106,8 @@ def check_tensors(expected: Mapping[str, tuple[int, ...]], tensors: Tensors) -> 
 
     ``expected`` maps names to shapes. A group of `OPTIONAL_GROUPS` may be wholly absent on either side.
     """
-    skipped = tuple(
-        p for group in OPTIONAL_GROUPS if _is_one_sided(group, expected, tensors) for p in group
-    )
+    one_sided = [g for g in OPTIONAL_GROUPS if _has_any(g, expected) != _has_any(g, tensors)]
+    skipped = tuple(prefix for group in one_sided for prefix in group)
     wanted = {name for name in expected if not name.startswith(skipped)}
     given = {name for name in tensors if not name.startswith(skipped)}
     misshaped = [
@@ -129,10 +125,6 @@ def check_tensors(expected: Mapping[str, tuple[int, ...]], tensors: Tensors) -> 
     _check_values(tensors)
 
 
-def _is_one_sided(group: tuple[str, ...], expected: Mapping[str, Any], tensors: Tensors) -> bool:
-    return _has_any(group, expected) != _has_any(group, tensors)
-
-
 def _has_any(prefixes: tuple[str, ...], names: Mapping[str, Any]) -> bool:
     return any(name.startswith(prefixes) for name in names)
 
@@ -146,8 +138,8 @@ def _listing(what: str, names: list[str]) -> str:
 
 def _check_values(tensors: Tensors) -> None:
     for name, tensor in tensors.items():
-        if not tensor.is_floating_point():
-            _fail(f"tensor {name} has type {tensor.dtype}; expected floating point")
+        if tensor.dtype not in _WEIGHT_TYPES:
+            _fail(f"tensor {name} has type {tensor.dtype}; expected one of {_WEIGHT_TYPES}")
         if tensor.numel() and not all(math.isfinite(extreme) for extreme in torch.aminmax(tensor)):
             _fail(f"tensor {name} holds NaN or infinite values; expected finite weights")
 
@@ -174,7 +166,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], NetworkConfi
         raise CheckpointError(msg) from error
 
 
-def _canonical_tensors(raw: Tensors) -> dict[str, torch.Tensor]:
+def canonical_tensors(raw: Tensors) -> dict[str, torch.Tensor]:
     """Bring the names of all published variants to those of the network."""
     if raw and all(name.startswith("module.") for name in raw):
         raw = {name.removeprefix("module."): tensor for name, tensor in raw.items()}
@@ -202,9 +194,7 @@ def _copy_decoder_to_state(tensors: dict[str, torch.Tensor]) -> None:
     # Weights that predate the state decoder start it as a copy of the image decoder.
     names = [name for name in tensors if name.startswith("dec_blocks.")]
     if names:
-        _log.warning(
-            "no dec_blocks_state in the checkpoint; using copies of its %d dec_blocks", len(names)
-        )
+        _log.warning("no dec_blocks_state in the checkpoint; using copies of its dec_blocks")
     for name in names:
         tensors["dec_blocks_state." + name.removeprefix("dec_blocks.")] = tensors[name].clone()
 
@@ -225,9 +215,9 @@ def _configuration(
         config = replace(config, rgb_head=False)
     facts.pop("mlp_ratio", None)  # widths are rounded, so a ratio cannot be compared; the shapes will be
     wrong = [
-        f"{k} is {getattr(config, k)!r}, {v!r} by shape"
-        for k, v in facts.items()
-        if getattr(config, k) != v
+        f"{name} is {getattr(config, name)!r}, {value!r} by shape"
+        for name, value in facts.items()
+        if getattr(config, name) != value
     ]
     if wrong:
         _fail("the configuration contradicts the tensors: " + "; ".join(wrong))
@@ -243,34 +233,31 @@ def _check_override_names(overrides: Mapping[str, Any]) -> None:
 
 
 def _assumed(facts: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Complete what the shapes tell by what they cannot tell, with a warning that says what was assumed."""
+    """Complete what the shapes tell by assumptions, with a warning that says what they are."""
     needed = ("enc_embed_dim", "enc_depth", "dec_embed_dim", "dec_depth", "state_size", "local_mem_size")
     missing = [name for name in (*needed, "head_type") if name not in facts]
     if missing:
         _fail(f"no configuration in the file, and no tensors that tell {', '.join(missing)}")
-    assumed = {
-        **_assumed_heads(facts),
-        "img_size": (512, 512) if facts["head_type"] == "dpt" else (224, 224),
-    }
-    assumed = {name: value for name, value in assumed.items() if name not in overrides}
+    side = 512 if facts["head_type"] == "dpt" else 224
+    assumed = {**_assumed_heads(facts, overrides), "img_size": (side, side), **overrides}
     _log.warning(
-        "no configuration in the checkpoint; read from shapes, assuming %s and the published modes",
+        "no configuration in the checkpoint; read from shapes, with %s and the published modes",
         ", ".join(f"{name}={value}" for name, value in assumed.items()),
     )
     return {**facts, **assumed}
 
 
-def _assumed_heads(facts: Mapping[str, Any]) -> dict[str, int]:
+def _assumed_heads(facts: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, int]:
     published = NetworkConfig.published_512_dpt()
     encoder, decoder = facts["enc_embed_dim"], facts["dec_embed_dim"]
     if (encoder, decoder) == (published.enc_embed_dim, published.dec_embed_dim):
-        names = ("enc_num_heads", "dec_num_heads", "state_dec_num_heads")
-        return {name: getattr(published, name) for name in names}
-    return {
-        "enc_num_heads": max(encoder // _HEAD_WIDTH, 1),
-        "dec_num_heads": max(decoder // _HEAD_WIDTH, 1),
-        "state_dec_num_heads": max(decoder // _HEAD_WIDTH, 1),
-    }
+        return {name: getattr(published, name) for name in _HEAD_COUNTS}
+    heads = {}
+    for name, width in zip(_HEAD_COUNTS, (encoder, decoder, decoder), strict=True):
+        heads[name], rest = divmod(width, _HEAD_WIDTH)
+        if rest and name not in overrides:
+            _fail(f"no configuration in the file, and no way to tell {name} for a width of {width}")
+    return heads
 
 
 def _facts_from_shapes(tensors: Tensors) -> dict[str, Any]:
@@ -314,7 +301,7 @@ def _dpt_widths(tensors: Tensors) -> DptWidths:
     layers = [_shape(tensors, f"{head}act_postprocess.{i}.0.weight", 4) for i in range(4)]
     if not fused or not last or not all(layers):
         _fail(
-            f"the widths of {head}* cannot be read; expected scratch.layer1_rn, head.4 and act_postprocess.*.0"
+            f"the widths of {head}* cannot be read from scratch.layer1_rn, head.4, act_postprocess.*.0"
         )
     first, second, third, fourth = (layer[0] for layer in layers)
     return DptWidths(fused[0], last[1], (first, second, third, fourth))
@@ -343,12 +330,6 @@ def _separate(tensors: Tensors) -> dict[str, torch.Tensor]:
         separate[name] = tensor.contiguous().clone() if address in seen else tensor.contiguous()
         seen.add(address)
     return separate
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _sha256(path: Path) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from ttt3r_ros.model.checkpoint import canonical_tensors, check_tensors, load_checkpoint
+from ttt3r_ros.model.checkpoint import RAY_MAP_PREFIXES, RGB_PREFIXES, check_tensors, load_checkpoint
 from ttt3r_ros.model.network import Ttt3r
 from ttt3r_ros.model.network_config import NetworkConfig
 
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 logger = logging.getLogger(__name__)
-
-# Optional branches, recognised by these prefixes; a checkpoint brings a branch whole or not at all.
-RAY_MAP_BRANCH = ("patch_embed_ray_map.", "enc_blocks_ray_map.", "enc_norm_ray_map.")
-RGB_BRANCH = ("downstream_head.dpt_rgb.", "downstream_head.rgb_proj.")
 
 # 15 million parameters: the largest that keeps up with a camera on one processor core.
 SMALL = NetworkConfig(
@@ -55,12 +51,11 @@ def load_tensors(config: NetworkConfig, tensors: Mapping[str, Tensor], rule: str
     Raises:
         CheckpointError: tensors are missing, unexpected or of the wrong shape.
     """
-    found = canonical_tensors(tensors)
-    config = replace(config, rgb_head=config.rgb_head and _has(found, RGB_BRANCH))
+    config = replace(config, rgb_head=config.rgb_head and _has(tensors, RGB_PREFIXES))
     with torch.device("meta"):
-        network = Ttt3r(config, rule, ray_maps=_has(found, RAY_MAP_BRANCH))
-    check_tensors({name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}, found)
-    network.load_state_dict(found, assign=True)
+        network = Ttt3r(config, rule, ray_maps=_has(tensors, RAY_MAP_PREFIXES))
+    check_tensors({name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}, tensors)
+    network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
     return network.eval().requires_grad_(requires_grad=False)
 
 

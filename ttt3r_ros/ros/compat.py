@@ -20,7 +20,7 @@ from sensor_msgs.msg import CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from ttt3r_ros.errors import ConfigError, ImageError
-from ttt3r_ros.ros import pixels
+from ttt3r_ros.io import pixels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -118,13 +118,15 @@ if _tf_transformations is None:
 def providers() -> dict[str, str]:
     """Return what serves each purpose and, for a stand-in, why."""
     return {
-        "images": f"OpenCV ({_no_cv_bridge})" if _no_cv_bridge else "cv_bridge",
-        "clouds": f"NumPy ({_no_create_cloud})" if _no_create_cloud else "sensor_msgs_py",
-        "rotations": f"SciPy ({_no_tf_transformations})"
-        if _no_tf_transformations
-        else "tf_transformations",
-        "transforms": f"own publisher ({_no_tf2_ros})" if _no_tf2_ros else "tf2_ros",
+        "images": _provider("cv_bridge", "OpenCV", _no_cv_bridge),
+        "clouds": _provider("sensor_msgs_py", "NumPy", _no_create_cloud),
+        "rotations": _provider("tf_transformations", "SciPy", _no_tf_transformations),
+        "transforms": _provider("tf2_ros", "own publisher", _no_tf2_ros),
     }
+
+
+def _provider(package: str, stand_in: str, reason: str) -> str:
+    return f"{stand_in} ({reason})" if reason else package
 
 
 def describe_providers() -> str:
@@ -173,7 +175,7 @@ def _rgb_from_cv_bridge(msg: Image) -> UInt8Array:
 def compressed_to_rgb(msg: CompressedImage) -> UInt8Array:
     """Return (H, W, 3) RGB of a whole JPEG or PNG; raise `ImageError` on anything else or less.
 
-    Always by OpenCV: cv_bridge calls the same decoder, but takes grey pictures and alpha for BGR.
+    Always by OpenCV: cv_bridge calls the same decoder, but leaves 16 bits at 16.
     """
     return pixels.decode_compressed(msg.format, np.frombuffer(msg.data, dtype=np.uint8))
 
@@ -324,7 +326,7 @@ class StaticTransformBroadcaster:
     """Publishes fixed transforms on /tf_static: reliable, transient local, depth 1.
 
     A late subscriber gets the last message alone, so each one holds the latest transform of every child.
-    tf2_ros is not used: its static broadcaster drops, on some distributions, a change of a known child.
+    tf2_ros is not used: its own forgets earlier children (Humble) or drops later changes (Jazzy).
     """
 
     def __init__(self, node: Node) -> None:

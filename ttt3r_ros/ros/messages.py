@@ -73,6 +73,11 @@ def confidence_image(update: Update, of: Header) -> Image:
     return compat.float_image(update.prediction.confidence, of.stamp, of.frame_id)
 
 
+def depth_from_image(msg: Image) -> Float32Array:
+    """Return the values (H, W) of a 32FC1 image as this package publishes it."""
+    return np.frombuffer(msg.data, np.float32).reshape(msg.height, msg.width).copy()
+
+
 def frame_cloud(update: Update, min_confidence: float, of: Header) -> PointCloud2:
     """Return the coloured points of one frame in the optical frame, without the unsure ones."""
     prediction = update.prediction

@@ -1,0 +1,303 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The demo: play a sequence over DDS to a mapping node in a process of its own, and show what it made of it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ttt3r_ros.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ttt3r_ros.io.sequence import Sequence
+    from ttt3r_ros.ros.player import Player
+    from ttt3r_ros.types import Frame
+
+SAMPLES = 3
+_START_TIMEOUT_S = 300.0  # a large checkpoint takes its time
+_LOST_AFTER_S = 20.0  # without any news of an image
+_NODE_MODULE = "ttt3r_ros.ros.mapping_node"
+
+
+def add_parser(commands: Any) -> None:  # noqa: ANN401 - argparse's own type is private
+    """Add the subcommand ``demo``."""
+    parser = commands.add_parser("demo", help="map a sequence over DDS and draw the result", description=__doc__)
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--images", type=Path, metavar="DIR", help="folder of images (or with rgb/, groundtruth.txt)")
+    source.add_argument("--video", type=Path, metavar="FILE", help="video file")
+    source.add_argument("--bag", type=Path, metavar="PATH", help="rosbag2 folder, .mcap, .db3 or ROS 1 .bag")
+    parser.add_argument("--topic", default="", help="image topic of the bag, if it has several")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help=".pth or .safetensors")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--output", type=Path, default=Path("out"), metavar="DIR", help="where results go (out)")
+    parser.add_argument("--frames", type=int, default=0, metavar="N", help="stop after N frames (0: all)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the embedded room")
+    parser.add_argument(
+        "--rate", type=float, default=0.0, metavar="HZ",
+        help="play like a live camera and let the node drop frames (0: as fast as the node maps them)",
+    )  # fmt: skip
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the demo; return the exit status."""
+    _isolate()
+    import rclpy  # noqa: PLC0415 - only the demo needs ROS
+
+    from ttt3r_ros.ros.middleware import use_large_image_profile  # noqa: PLC0415
+    from ttt3r_ros.ros.player import Player  # noqa: PLC0415
+
+    use_large_image_profile()
+    output: Path = arguments.output.expanduser().resolve()
+    _require_writable(output)
+    name, sequence = _sequence(arguments)
+    _announce(arguments, name, sequence)
+    chosen = _sample_indices(len(sequence), arguments.frames)
+    rclpy.init(args=[])
+    try:
+        with _mapping_node(arguments, output) as node:
+            player = Player()
+            try:
+                _wait_until_ready(player, node)
+                played = _play(player, node, sequence, arguments, chosen)
+                for service in ("save_trajectory", "save_map"):
+                    print(player.call(service))
+                result = _Result(name, sequence, played, player, output)
+            finally:
+                player.close()
+    finally:
+        rclpy.try_shutdown()
+    return _conclude(result)
+
+
+@dataclass
+class _Played:
+    """What was sent."""
+
+    stamps_ns: list[int] = field(default_factory=list)
+    samples: list[Frame] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Result:
+    name: str
+    sequence: Sequence
+    played: _Played
+    player: Player
+    output: Path
+
+
+def _isolate() -> None:
+    # Nobody else's images, and nobody else gets ours.
+    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    os.environ.setdefault("ROS_DOMAIN_ID", str(50 + os.getpid() % 50))
+
+
+def _require_writable(output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        probe = output / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        msg = f"--output {output} cannot be written: {error.strerror or error}"
+        raise SourceError(msg) from error
+
+
+def _sequence(arguments: argparse.Namespace) -> tuple[str, Sequence]:
+    from ttt3r_ros.io.bags import Bag  # noqa: PLC0415
+    from ttt3r_ros.io.room import ProceduralRoom  # noqa: PLC0415
+    from ttt3r_ros.io.sequence import ImageFolder, Video  # noqa: PLC0415
+
+    if arguments.images:
+        return arguments.images.resolve().name, ImageFolder(arguments.images)
+    if arguments.video:
+        return arguments.video.name, Video(arguments.video)
+    if arguments.bag:
+        return arguments.bag.resolve().name, Bag(arguments.bag, arguments.topic)
+    return f"procedural room, seed {arguments.seed}", ProceduralRoom(seed=arguments.seed)
+
+
+def _announce(arguments: argparse.Namespace, name: str, sequence: Sequence) -> None:
+    if not arguments.weights:
+        from ttt3r_ros.model.loading import UNTRAINED  # noqa: PLC0415
+
+        print(f"NOTE: {UNTRAINED}")
+    print(f"sequence: {name}, {len(sequence) or 'unknown number of'} frames")
+
+
+def _sample_indices(count: int, limit: int) -> set[int]:
+    count = min(count, limit) if limit and count else count or limit or 100
+    return {round((count - 1) * share) for share in np.linspace(0.1, 0.9, SAMPLES)}
+
+
+@contextmanager
+def _mapping_node(arguments: argparse.Namespace, output: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the node in its own process, its log in the output folder; end it as Ctrl-C would."""
+    parameters = {
+        "device": arguments.device,
+        "model_path": str(arguments.weights.expanduser().resolve()) if arguments.weights else "",
+        "output_directory": str(output),
+        "diagnostics_period": 0.2,
+        "image_qos": "sensor_data" if arguments.rate else "reliable",
+    }
+    flags = [word for name, value in parameters.items() if value != "" for word in ("-p", f"{name}:={value}")]
+    with (output / "node.log").open("wb") as log:
+        node = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            [sys.executable, "-m", _NODE_MODULE, "--ros-args", *flags], stdout=log, stderr=subprocess.STDOUT
+        )
+        print(f"mapping_node runs as process {node.pid}; its log is {output / 'node.log'}")
+        try:
+            yield node
+        finally:
+            _end(node)
+
+
+def _end(node: subprocess.Popen[bytes]) -> None:
+    if node.poll() is None:
+        node.send_signal(signal.SIGINT)
+    try:
+        node.wait(30.0)
+    except subprocess.TimeoutExpired:
+        node.kill()
+        node.wait()
+
+
+def _require_alive(node: subprocess.Popen[bytes], output: Path | None = None) -> None:
+    if node.poll() is not None:
+        msg = f"mapping_node ended with status {node.returncode}; see node.log" + (f" in {output}" if output else "")
+        raise SourceError(msg)
+
+
+def _wait_until_ready(player: Player, node: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while not player.wait(player.subscribed, 0.1):
+        _require_alive(node)
+        if time.monotonic() > deadline:
+            msg = f"mapping_node was not ready within {_START_TIMEOUT_S:.0f} s; see node.log"
+            raise SourceError(msg)
+
+
+def _play(
+    player: Player,
+    node: subprocess.Popen[bytes],
+    sequence: Sequence,
+    arguments: argparse.Namespace,
+    chosen: set[int],
+) -> _Played:
+    from tqdm import tqdm  # noqa: PLC0415
+
+    played = _Played()
+    total = min(len(sequence), arguments.frames) if arguments.frames else len(sequence)
+    started = time.monotonic()
+    with tqdm(total=total or None, unit="frame", dynamic_ncols=True) as bar:
+        for index, frame in enumerate(sequence.frames()):
+            if arguments.frames and index >= arguments.frames:
+                break
+            if index in chosen:
+                played.samples.append(frame)
+                player.want_depth(frame.stamp_ns)
+            if arguments.rate:
+                time.sleep(max(0.0, started + index / arguments.rate - time.monotonic()))
+            player.publish(frame)
+            played.stamps_ns.append(frame.stamp_ns)
+            if not arguments.rate:
+                _wait_for_answer(player, node, len(played.stamps_ns))
+            bar.set_postfix(dropped=player.account.dropped, refresh=False)
+            bar.update()
+        _wait_for_answer(player, node, len(played.stamps_ns))
+        bar.set_postfix(dropped=player.account.dropped)
+    played.seconds = time.monotonic() - started
+    return played
+
+
+def _wait_for_answer(player: Player, node: subprocess.Popen[bytes], sent: int) -> None:
+    """Wait until every image that reached the node is settled, or nothing is heard of it any more."""
+    heard, deadline = player.account, time.monotonic() + _LOST_AFTER_S
+    while not player.wait(lambda: player.answered(sent), 1.0):
+        _require_alive(node)
+        if player.account != heard or player.account.settled < player.account.received:
+            heard, deadline = player.account, time.monotonic() + _LOST_AFTER_S
+        if time.monotonic() > deadline:
+            return  # lost in transit; the account will show it
+
+
+def _conclude(result: _Result) -> int:
+    from ttt3r_ros.io.writers import read_ply  # noqa: PLC0415
+    from ttt3r_ros.pipeline.voxel_map import PointCloud  # noqa: PLC0415
+    from ttt3r_ros.viewer.preview import FrameSample, RunPicture, write_preview  # noqa: PLC0415
+
+    account, output, played = result.player.account, result.output, result.played
+    sent = len(played.stamps_ns)
+    estimate = _estimate(output)
+    error_text, true_positions = _compared(result, estimate)
+    untrained = result.player.facts.get("weights", "").startswith("untrained")
+    rate = account.processed / played.seconds if played.seconds else 0.0
+    title = f"{result.name}: {account.processed} of {sent} frames at {rate:.1f} frames/s · {error_text}"
+    samples = [
+        FrameSample(f"frame at {f.stamp_ns * 1e-9:.2f} s", f.rgb, result.player.depths[f.stamp_ns])
+        for f in played.samples
+        if f.stamp_ns in result.player.depths
+    ]
+    points, rgb = read_ply(output / "map.ply")
+    write_preview(
+        output / "preview.png",
+        RunPicture(
+            title=title,
+            warning="UNTRAINED WEIGHTS: the geometry means nothing" if untrained else "",
+            cloud=PointCloud(points, rgb),
+            positions=np.array([T[:3, 3] for _, T in estimate]).reshape(-1, 3),
+            true_positions=true_positions,
+            samples=samples,
+        ),
+    )
+    lost = sent - account.received
+    print(
+        f"images: {sent} sent = {account.processed} processed + {account.dropped} dropped + {account.skipped} skipped"
+        f" + {account.refused} refused + {lost} lost in transit; {rate:.1f} frames/s"
+    )
+    print(f"trajectory: {error_text}")
+    print(f"results: {output}/preview.png, map.ply, trajectory.txt, node.log")
+    if untrained:
+        from ttt3r_ros.model.loading import UNTRAINED  # noqa: PLC0415
+
+        print(f"NOTE: {UNTRAINED}")
+    return 0 if account.processed and sent == account.settled + lost else 1
+
+
+def _estimate(output: Path) -> list[tuple[int, Any]]:
+    from ttt3r_ros.io.sequence import read_tum  # noqa: PLC0415
+
+    return read_tum(output / "trajectory.txt")
+
+
+def _compared(result: _Result, estimate: list[tuple[int, Any]]) -> tuple[str, Any]:
+    """Return the error against ground truth in words, and the true positions aligned to the estimate."""
+    from ttt3r_ros.evaluation.trajectory import trajectory_error  # noqa: PLC0415
+
+    truth = result.sequence.ground_truth()
+    nothing = np.empty((0, 3))
+    if not truth:
+        return "no ground truth", nothing
+    try:
+        error = trajectory_error(truth, estimate)
+    except SourceError as problem:
+        return f"no error figure: {problem}", nothing
+    text = (
+        f"ATE {error.se3_m:.3f} m (SE3), {error.sim3_m:.3f} m (Sim3, scale {error.scale:.3f})"
+        f" over {error.length_m:.1f} m, {error.pairs} poses"
+    )
+    return text, error.in_estimate(truth)

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How far a trajectory is from ground truth, by evo."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from evo.core import metrics, sync
+from evo.core.geometry import GeometryException
+from evo.core.sync import SyncException
+from evo.core.trajectory import PoseTrajectory3D
+
+from ttt3r_ros.errors import SourceError
+from ttt3r_ros.geometry import inverse, quat_xyzw_from_rotation, transform
+
+if TYPE_CHECKING:
+    from ttt3r_ros.types import Float64Array
+
+_MAX_TIME_DIFFERENCE_S = 0.02
+
+
+@dataclass(frozen=True)
+class TrajectoryError:
+    """Absolute trajectory error (root mean square of positions [m]) over associated poses.
+
+    Only together do these tell the truth: aligning with a scale hides a wrong one.
+    """
+
+    se3_m: float  # after rigid alignment
+    sim3_m: float  # after alignment with a scale
+    scale: float  # ground truth = scale * estimate
+    pairs: int
+    length_m: float  # of the ground truth
+    T_truth_estimate: Float64Array  # (4, 4) the rigid alignment
+
+    def in_estimate(self, truth: list[tuple[int, Float64Array]]) -> Float64Array:
+        """Return the true positions (N, 3) in the world of the estimate."""
+        positions = np.array([T[:3, 3] for _, T in truth])
+        return transform(inverse(self.T_truth_estimate), positions)
+
+
+def trajectory_error(
+    truth: list[tuple[int, Float64Array]], estimate: list[tuple[int, Float64Array]]
+) -> TrajectoryError:
+    """Compare stamped poses (stamp_ns, T_world_camera); the two worlds may differ.
+
+    Raises:
+        SourceError: fewer than three poses have a partner, or they do not span a plane.
+    """
+    try:
+        reference, moving = sync.associate_trajectories(
+            _trajectory(truth), _trajectory(estimate), max_diff=_MAX_TIME_DIFFERENCE_S
+        )
+        rigid, similar = copy.deepcopy(moving), copy.deepcopy(moving)
+        rotation, translation, _ = rigid.align(reference)
+        _, _, scale = similar.align(reference, correct_scale=True)
+    except (SyncException, GeometryException, ValueError, IndexError) as error:
+        msg = f"trajectories of {len(truth)} and {len(estimate)} poses cannot be compared: {error}"
+        raise SourceError(msg) from error
+    return TrajectoryError(
+        se3_m=_position_rmse(reference, rigid),
+        sim3_m=_position_rmse(reference, similar),
+        scale=float(scale),
+        pairs=reference.num_poses,
+        length_m=float(reference.path_length),
+        T_truth_estimate=_rigid(rotation, translation),
+    )
+
+
+def _trajectory(poses: list[tuple[int, Float64Array]]) -> PoseTrajectory3D:
+    quats_xyzw = np.array([quat_xyzw_from_rotation(T[:3, :3]) for _, T in poses]).reshape(-1, 4)
+    return PoseTrajectory3D(
+        positions_xyz=np.array([T[:3, 3] for _, T in poses]).reshape(-1, 3),
+        orientations_quat_wxyz=quats_xyzw[:, [3, 0, 1, 2]],
+        timestamps=np.array([stamp_ns * 1e-9 for stamp_ns, _ in poses]),
+    )
+
+
+def _rigid(rotation: Float64Array, translation: Float64Array) -> Float64Array:
+    T = np.eye(4)
+    T[:3, :3], T[:3, 3] = rotation, translation
+    return T
+
+
+def _position_rmse(reference: PoseTrajectory3D, estimate: PoseTrajectory3D) -> float:
+    error = metrics.APE(metrics.PoseRelation.translation_part)
+    error.process_data((reference, estimate))
+    return float(error.get_statistic(metrics.StatisticsType.rmse))

@@ -1,0 +1,373 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Surface materials with photographic statistics, and the mip-mapped atlas that samples them.
+
+A material is an (H, W, 3) image of linear albedo that tiles; H and W are powers of two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ttt3r_ros.types import Float32Array, Float64Array
+
+IntArray = NDArray[np.intp]
+Shape = tuple[int, int]
+Rgb = tuple[float, float, float]
+Material = Callable[[np.random.Generator, Shape], "Float64Array"]
+
+
+def fractal_noise(
+    rng: np.random.Generator, shape: Shape, *, exponent: float = 1.0, stretch: float = 1.0
+) -> Float64Array:
+    """Return periodic noise (H, W), zero mean and unit deviation, whose amplitude falls as 1/f^exponent.
+
+    ``stretch`` elongates the features along x, as the grain of wood is.
+    """
+    fy = np.fft.fftfreq(shape[0])[:, None]
+    fx = np.fft.rfftfreq(shape[1])[None, :] * stretch
+    radius = np.hypot(fx, fy)
+    radius[0, 0] = np.inf
+    spectrum = np.fft.rfft2(rng.standard_normal(shape)) / radius**exponent
+    field: Float64Array = np.fft.irfft2(spectrum, s=shape)
+    field /= field.std()
+    return field
+
+
+def _tint(rng: np.random.Generator, base: Float64Array, lightness: Float64Array) -> Float64Array:
+    """Spread ``base`` by log-lightness (H, W), with a hue that drifts far less than it."""
+    axis = rng.normal(size=3)
+    axis = 0.05 * (axis - axis.mean())
+    hue = fractal_noise(rng, (lightness.shape[0], lightness.shape[1]))
+    tinted: Float64Array = base * np.exp(lightness[..., None] + hue[..., None] * axis)
+    return tinted
+
+
+def _mix(first: Float64Array, second: Float64Array, weight: Float64Array) -> Float64Array:
+    mixed: Float64Array = first + (second - first) * weight[..., None]
+    return mixed
+
+
+def plaster(rng: np.random.Generator, shape: Shape, base: Rgb) -> Float64Array:
+    """Return worn paint: clouds, stains with an edge, and scratches."""
+    lightness = 0.16 * fractal_noise(rng, shape) + 0.05 * fractal_noise(rng, shape, exponent=0.3)
+    stain = fractal_noise(rng, shape, exponent=1.3)
+    scratch = fractal_noise(rng, shape, exponent=0.8, stretch=6.0)
+    lightness = lightness - 0.22 * np.clip((stain - 0.9) * 6.0, 0.0, 1.0)
+    lightness = lightness + 0.25 * np.clip((scratch - 2.1) * 4.0, 0.0, 1.0)
+    return _tint(rng, np.asarray(base), lightness)
+
+
+def coursed(  # bricks, tiles, planks and panels differ in numbers alone
+    rng: np.random.Generator,
+    shape: Shape,
+    base: Rgb,
+    *,
+    rows: int,
+    columns: int,
+    spread: float = 0.2,
+    joint: Rgb = (0.16, 0.15, 0.14),
+    joint_texels: float = 1.5,
+    stretch: float = 1.0,
+) -> Float64Array:
+    """Return staggered courses of pieces that differ in tone by ``spread`` (log units), with joints."""
+    height, width = shape
+    y = (np.arange(height)[:, None] + 0.5) * rows / height
+    row = y.astype(np.intp)
+    shift = rng.uniform(size=rows) if stretch > 1.0 else np.arange(rows) % 2 * 0.5
+    x = (np.arange(width)[None, :] + 0.5) * columns / width + shift[row]
+    edge_x = (0.5 - np.abs(x % 1.0 - 0.5)) * width / columns
+    edge_y = (0.5 - np.abs(y % 1.0 - 0.5)) * height / rows
+    seam = np.clip(joint_texels + 0.5 - np.minimum(edge_x, edge_y), 0.0, 1.0)
+    tone = rng.normal(scale=spread, size=(rows, columns))[row, x.astype(np.intp) % columns]
+    grain = fractal_noise(rng, shape, stretch=stretch)
+    fine = fractal_noise(rng, shape, exponent=0.4, stretch=stretch)
+    pieces = _tint(rng, np.asarray(base), tone + 0.17 * grain + 0.07 * fine)
+    return _mix(pieces, np.asarray(joint), seam)
+
+
+def plaid(rng: np.random.Generator, shape: Shape, base: Rgb) -> Float64Array:
+    """Return a woven cloth of crossing bands."""
+    bands = [np.repeat(rng.normal(scale=0.4, size=size // 16), 16) for size in shape]
+    weave = 0.06 * ((np.arange(shape[0])[:, None] // 2 + np.arange(shape[1]) // 2) % 2 * 2 - 1)
+    lightness = bands[0][:, None] + bands[1][None, :] + weave
+    return _tint(rng, np.asarray(base), lightness + 0.15 * fractal_noise(rng, shape))
+
+
+def books(rng: np.random.Generator, shape: Shape, *, rows: int) -> Float64Array:
+    """Return shelves of coloured spines."""
+    height, width = shape
+    image = np.empty((height, width, 3))
+    image[:] = (0.4, 0.28, 0.17)
+    pitch = height // rows
+    for top in range(0, pitch * rows, pitch):
+        shelf = image[top + 4 : top + pitch]
+        shelf[:] = 0.015
+        left = 0
+        while left < width - 4:
+            right = min(left + int(rng.integers(5, 15)), width)
+            spine = shelf[int(rng.integers(2, max(3, pitch // 3))) :, left : right - 1]
+            spine[:] = _saturated(rng)
+            label = int(rng.integers(4, max(5, spine.shape[0] // 2)))
+            spine[label : label + int(rng.integers(2, 9)), 1:-1] = _saturated(rng)
+            left = right
+    image *= np.exp(0.2 * fractal_noise(rng, shape))[..., None]
+    return image
+
+
+def _saturated(rng: np.random.Generator) -> Float64Array:
+    """Return one colour such as print and cloth have: any hue, dark to light."""
+    colour = rng.uniform(0.15, 1.0, size=3) ** 1.5
+    scaled: Float64Array = colour / colour.max() * rng.uniform(0.06, 0.8)
+    return scaled
+
+
+def poster(rng: np.random.Generator, shape: Shape) -> Float64Array:
+    """Return a framed print: a fractal landscape in few colours, discs, and lines of lettering."""
+    height, width = shape
+    y, x = np.mgrid[0:height, 0:width]
+    field = fractal_noise(rng, shape, exponent=1.5) + 1.5 * (y / height - 0.5)
+    levels = np.digitize(field, np.quantile(field, (0.2, 0.45, 0.7, 0.88)))
+    image: Float64Array = np.stack([_saturated(rng) for _ in range(5)])[levels]
+    for _ in range(4):
+        centre_y, centre_x = rng.uniform(0.15, 0.85, size=2) * (height, width)
+        radius = rng.uniform(0.05, 0.16) * height
+        disc = np.clip(radius - np.hypot(y - centre_y, x - centre_x) + 0.5, 0.0, 1.0)
+        image = _mix(image, _saturated(rng), disc)
+    for top in (int(height * share) for share in (0.76, 0.81, 0.86)):
+        glyphs = np.repeat(rng.uniform(size=int(width * rng.uniform(0.12, 0.2))) < 0.62, 4)
+        image[top : top + height // 40 + 2, width // 10 : width // 10 + glyphs.size][:, glyphs] = 0.03
+    image *= np.exp(0.12 * fractal_noise(rng, shape))[..., None]
+    for border, colour in ((height // 12, np.full(3, 0.75)), (height // 24, 0.4 * _saturated(rng))):
+        image[:border] = image[-border:] = colour
+        image[:, :border] = image[:, -border:] = colour
+    return image
+
+
+def window(rng: np.random.Generator, shape: Shape) -> Float64Array:
+    """Return a bright view of sky over trees, behind white glazing bars."""
+    height, width = shape
+    rise = np.linspace(1.0, 0.0, height)[:, None]
+    cloud = fractal_noise(rng, shape, exponent=1.4)
+    sky = _mix(
+        np.full((*shape, 3), 1.5), np.array([0.6, 0.95, 1.5]), np.clip(0.5 + 0.5 * cloud, 0.0, 1.0)
+    )
+    leaves = np.array([0.16, 0.24, 0.08]) * np.exp(0.6 * fractal_noise(rng, shape))[..., None]
+    trees = np.clip((0.42 + 0.1 * fractal_noise(rng, shape, exponent=1.2) - rise) * 25.0, 0.0, 1.0)
+    view = _mix(sky, leaves, trees)
+    bar = height // 32
+    for centre in (height // 2, 0, height):
+        view[max(centre - bar, 0) : centre + bar] = 0.7
+    for centre in (width // 3, 2 * width // 3, 0, width):
+        view[:, max(centre - bar, 0) : centre + bar] = 0.7
+    return view
+
+
+def carton(rng: np.random.Generator, shape: Shape) -> Float64Array:
+    """Return corrugated board with a strip of tape and printed labels."""
+    height, width = shape
+    ribs = 0.05 * np.sin(np.arange(width) * (np.pi / 4.0))[None, :]
+    image = _tint(rng, np.array([0.42, 0.27, 0.15]), ribs + 0.14 * fractal_noise(rng, shape))
+    tape = int(height * rng.uniform(0.35, 0.6))
+    image[tape : tape + height // 12] *= (1.3, 1.25, 1.1)
+    for _ in range(4):
+        top, left = (int(v) for v in rng.uniform(0.05, 0.7, size=2) * (height, width))
+        label = image[top : top + height // 6, left : left + width // 5]
+        label[:] = 0.7
+        label[3:-3:4, 3:-6] = 0.05
+        label[2 : label.shape[0] // 3, 2 : label.shape[1] // 3] = _saturated(rng)
+    return image
+
+
+def _wood(rng: np.random.Generator, shape: Shape, base: Rgb, *, rows: int, columns: int) -> Float64Array:
+    return coursed(
+        rng, shape, base, rows=rows, columns=columns, spread=0.22, stretch=9.0, joint=(0.05, 0.04, 0.03)
+    )
+
+
+MATERIALS: dict[str, tuple[Material, ...]] = {
+    "wall": (
+        partial(plaster, base=(0.62, 0.56, 0.44)),
+        partial(plaster, base=(0.36, 0.46, 0.50)),
+        partial(plaster, base=(0.55, 0.40, 0.33)),
+        partial(_wood, rows=10, columns=3, base=(0.40, 0.27, 0.16)),
+        partial(coursed, rows=8, columns=16, base=(0.46, 0.52, 0.44), spread=0.12),
+        partial(coursed, rows=36, columns=26, base=(0.42, 0.20, 0.13), joint=(0.50, 0.47, 0.40)),
+    ),
+    "floor": (
+        partial(_wood, rows=32, columns=4, base=(0.36, 0.22, 0.12)),
+        partial(_wood, rows=24, columns=3, base=(0.25, 0.17, 0.11)),
+        partial(coursed, rows=12, columns=14, base=(0.42, 0.38, 0.33), spread=0.16),
+    ),
+    "ceiling": (partial(coursed, rows=8, columns=10, base=(0.66, 0.64, 0.6), spread=0.06),),
+    "wood": (
+        partial(_wood, rows=4, columns=1, base=(0.46, 0.28, 0.14)),
+        partial(_wood, rows=3, columns=1, base=(0.22, 0.12, 0.07)),
+        partial(_wood, rows=5, columns=1, base=(0.55, 0.44, 0.30)),
+    ),
+    "ceramic": (
+        partial(coursed, base=(0.20, 0.34, 0.44), rows=7, columns=9, spread=0.5, joint=(0.6, 0.58, 0.5)),
+        partial(plaid, base=(0.52, 0.33, 0.14)), partial(plaster, base=(0.50, 0.50, 0.46)),
+    ),
+    "cloth": (
+        partial(plaid, base=(0.3, 0.1, 0.09)), partial(plaid, base=(0.1, 0.19, 0.3)),
+        partial(plaid, base=(0.34, 0.3, 0.2)),
+    ),
+    "books": (partial(books, rows=5), partial(books, rows=4)),
+    "carton": (carton,), "poster": (poster,), "window": (window,),
+}  # fmt: skip
+
+
+def make(kind: str, rng: np.random.Generator, shape: Shape) -> Float64Array:
+    """Return an image of one of the materials of a kind."""
+    return MATERIALS[kind][int(rng.integers(len(MATERIALS[kind])))](rng, shape)
+
+
+class TextureAtlas:
+    """All images and their mip levels in one (3, texels) array; addresses wrap around."""
+
+    def __init__(self, images: Sequence[Float64Array]) -> None:
+        chunks: list[Float64Array] = []
+        depth = max(min(image.shape[:2]).bit_length() for image in images)
+        self._start = np.zeros((len(images), depth), dtype=np.intp)
+        self._last_level = np.array(
+            [min(image.shape[:2]).bit_length() - 1 for image in images], dtype=np.intp
+        )
+        self._log_height = np.array([image.shape[0].bit_length() - 1 for image in images], dtype=np.intp)
+        self._log_width = np.array([image.shape[1].bit_length() - 1 for image in images], dtype=np.intp)
+        end = 0
+        for index, image in enumerate(images):
+            for level, pixels in enumerate(_mip_levels(image)):
+                self._start[index, level] = end
+                end += pixels.shape[0] * pixels.shape[1]
+                chunks.append(pixels.reshape(-1, 3))
+        self._texels = np.ascontiguousarray(np.concatenate(chunks).T, dtype=np.float32)
+
+    def sample(
+        self, image: IntArray, u: Float32Array, v: Float32Array, lod: Float32Array
+    ) -> Float32Array:
+        """Return (3, N) colours, trilinear; ``u``, ``v`` are level-0 texels with integer centres."""
+        clipped = np.clip(lod, 0.0, self._last_level[image].astype(np.float32))
+        level = clipped.astype(np.intp)
+        fraction = clipped - level
+        fine = self._bilinear(image, u, v, level)
+        coarse = self._bilinear(image, u, v, np.minimum(level + 1, self._last_level[image]))
+        fine += (coarse - fine) * fraction
+        return fine
+
+    def sample_face(self, image: IntArray, across: Float32Array, down: Float32Array) -> Float32Array:
+        """Return (3, N) colours of images whose outermost texel centres lie on the edges of [0, 1]."""
+        right = (np.left_shift(1, self._log_width[image]) - 1).astype(np.float32)
+        bottom = (np.left_shift(1, self._log_height[image]) - 1).astype(np.float32)
+        x, y = np.clip(across, 0.0, 1.0) * right, np.clip(down, 0.0, 1.0) * bottom
+        return self._bilinear(image, x, y, np.zeros_like(image))
+
+    def _bilinear(
+        self, image: IntArray, u: Float32Array, v: Float32Array, level: IntArray
+    ) -> Float32Array:
+        shrink = np.exp2(-level.astype(np.float32))
+        x = (u + np.float32(0.5)) * shrink - np.float32(0.5)
+        y = (v + np.float32(0.5)) * shrink - np.float32(0.5)
+        log_width = self._log_width[image] - level
+        mask_x, mask_y = (1 << log_width) - 1, (1 << (self._log_height[image] - level)) - 1
+        x0, y0 = np.floor(x), np.floor(y)
+        fx, fy = x - x0, y - y0
+        left, top = x0.astype(np.intp), y0.astype(np.intp)
+        start = self._start[image, level]
+        upper, lower = start + ((top & mask_y) << log_width), start + (((top + 1) & mask_y) << log_width)
+        left, right = left & mask_x, (left + 1) & mask_x
+        above = self._lerp(upper + left, upper + right, fx)
+        above += (self._lerp(lower + left, lower + right, fx) - above) * fy
+        return above
+
+    def _lerp(self, first: IntArray, second: IntArray, weight: Float32Array) -> Float32Array:
+        near = self._texels.take(first, axis=1)
+        near += (self._texels.take(second, axis=1) - near) * weight
+        return near
+
+
+def _mip_levels(image: Float64Array) -> list[Float64Array]:
+    levels = [np.clip(image, 0.01, 1.6)]
+    while min(levels[-1].shape[:2]) > 1:
+        p = levels[-1]
+        levels.append((p[::2, ::2] + p[1::2, ::2] + p[::2, 1::2] + p[1::2, 1::2]) / 4.0)
+    return levels
+
+
+@dataclass(frozen=True)
+class Skin:
+    """How images lie on S surfaces, each of which is a rectangle or the side of an upright cylinder."""
+
+    images: TextureAtlas
+    image: IntArray  # (S,)
+    to_face: Float32Array  # (8, S) two affine rows: world point to [0, 1] across and down the face
+    normals: Float32Array  # (3, S)
+    axes: Float32Array  # (3, S) x, y and radius of the cylinder; radius 0 for a rectangle
+    texels: Float32Array  # (2, S) across and down
+    texel_m: Float32Array  # (S,) the longer side
+
+    def radiance(
+        self,
+        light: TextureAtlas,
+        surface: IntArray,
+        points: Float32Array,
+        rays: Float32Array,
+        footprint_m: Float32Array,
+    ) -> Float32Array:
+        """Return (3, N) albedo times light where ``rays`` (3, N) end, smoothed over a pixel."""
+        to_face, normals = self.to_face[:, surface], self.normals[:, surface]
+        self._wrap(surface, points, to_face, normals)
+        face = [_dot(row[:3], points) + row[3] for row in (to_face[:4], to_face[4:])]
+        along = [_dot(row[:3], rays) for row in (to_face[:4], to_face[4:])]
+        shift, lod = self._probes(surface, normals, rays, footprint_m)
+        u, v = (f * n - np.float32(0.5) for f, n in zip(face, self.texels[:, surface], strict=True))
+        du, dv = (a * n * shift for a, n in zip(along, self.texels[:, surface], strict=True))
+        image = self.image[surface]
+        albedo = self.images.sample(image, u + du, v + dv, lod)
+        albedo += self.images.sample(image, u - du, v - dv, lod)
+        return np.float32(0.5) * albedo * light.sample_face(surface, face[0], face[1])
+
+    def _probes(
+        self, surface: IntArray, normals: Float32Array, rays: Float32Array, footprint_m: Float32Array
+    ) -> tuple[Float32Array, Float32Array]:
+        """Return how far along the ray's trace two probes lie apart, and their level of detail.
+
+        One probe would either blur a surface seen at a slant or let it shimmer.
+        """
+        square, slant = _dot(rays, rays), np.abs(_dot(normals, rays))
+        major_m = footprint_m * np.minimum(
+            np.sqrt(square) / np.maximum(slant, np.float32(1e-6)), np.float32(16.0)
+        )
+        trace = np.sqrt(np.maximum(square - slant * slant, np.float32(1e-12)))
+        shift: Float32Array = np.sqrt(np.maximum(major_m**2 - footprint_m**2, np.float32(0.0))) / (
+            4 * trace
+        )
+        lod: Float32Array = np.log2(np.maximum(footprint_m, major_m / 2) / self.texel_m[surface])
+        return shift, lod
+
+    def _wrap(
+        self, surface: IntArray, points: Float32Array, to_face: Float32Array, normals: Float32Array
+    ) -> None:
+        """Fill in what turns from point to point on the side of a cylinder."""
+        axes = self.axes[:, surface]
+        side = np.flatnonzero(axes[2])
+        x, y, radius = axes[:, side]
+        nx, ny = (points[0, side] - x) / radius, (points[1, side] - y) / radius
+        turn = 2 * np.float32(np.pi) * radius
+        to_face[0, side], to_face[1, side] = -ny / turn, nx / turn
+        to_face[3, side] = np.arctan2(ny, nx) / np.float32(2 * np.pi) + np.float32(0.5)
+        to_face[3, side] -= to_face[0, side] * points[0, side] + to_face[1, side] * points[1, side]
+        normals[0, side], normals[1, side] = nx, ny
+
+
+def _dot(first: Float32Array, second: Float32Array) -> Float32Array:
+    product: Float32Array = first[0] * second[0] + first[1] * second[1] + first[2] * second[2]
+    return product

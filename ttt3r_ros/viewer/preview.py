@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One picture of a run: the map from above with the trajectory, and some frames with their depth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from ttt3r_ros.io.writers import complete_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+
+    from ttt3r_ros.pipeline.voxel_map import PointCloud
+    from ttt3r_ros.types import Float32Array, Float64Array, UInt8Array
+
+_MAX_POINTS = 150_000
+_INK, _PAPER = "#e8e8ea", "#17181b"
+
+
+@dataclass(frozen=True)
+class FrameSample:
+    """An input image and the depth seen in it."""
+
+    title: str
+    rgb: UInt8Array  # (H, W, 3)
+    depth_m: Float32Array  # (h, w), NaN where invalid
+
+
+@dataclass(frozen=True)
+class RunPicture:
+    """What the picture shows; positions in the z-up map frame."""
+
+    title: str
+    warning: str  # shown in red if not empty
+    cloud: PointCloud
+    positions: Float64Array  # (N, 3) estimated
+    true_positions: Float64Array  # (M, 3) aligned to the estimate; may be empty
+    samples: list[FrameSample]
+
+
+def write_preview(path: Path, run: RunPicture) -> None:
+    """Draw a run as PNG.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    with mpl.rc_context({"text.color": _INK, "axes.labelcolor": _INK, "xtick.color": _INK, "ytick.color": _INK}):
+        figure = Figure(figsize=(15, 7.6), dpi=90, facecolor=_PAPER, layout="constrained")
+        figure.suptitle(run.title, fontsize=13)
+        count = max(1, len(run.samples))
+        grid = figure.add_gridspec(2, 2 + count, width_ratios=[1.35, 1.35, *([1] * count)])
+        _draw_map(figure.add_subplot(grid[:, :2]), run)
+        for column, sample in enumerate(run.samples, start=2):
+            _draw_image(figure.add_subplot(grid[0, column]), sample)
+            _draw_depth(figure.add_subplot(grid[1, column]), sample)
+        if run.warning:
+            figure.text(
+                0.5, 0.012, run.warning, ha="center", color="white", fontsize=14, weight="bold",
+                bbox={"facecolor": "#c0201f", "edgecolor": "none", "pad": 5},
+            )  # fmt: skip
+        with complete_file(path) as file:
+            figure.savefig(file, format="png", facecolor=_PAPER)
+
+
+def _draw_map(axes: Axes, run: RunPicture) -> None:
+    axes.set_facecolor("#0e0f11")
+    points, rgb = _visible_from_above(run.cloud, run.positions)
+    axes.scatter(points[:, 0], points[:, 1], c=rgb / 255.0, s=1.2, linewidths=0, rasterized=True)
+    if len(run.true_positions):
+        axes.plot(run.true_positions[:, 0], run.true_positions[:, 1], color="#ffffff", lw=1.2, ls="--", label="ground truth")
+    axes.plot(run.positions[:, 0], run.positions[:, 1], color="#19c8ff", lw=1.8, label="estimate")
+    if len(run.positions):
+        axes.plot(*run.positions[0, :2], "o", color="#45e06f", ms=7, label="start")
+    limits = _limits(np.concatenate((points[:, :2], run.positions[:, :2], run.true_positions[:, :2])))
+    axes.set(xlim=limits[0], ylim=limits[1], aspect="equal", xlabel="x forward [m]", ylabel="y left [m]")
+    axes.set_title(f"map from above, {len(run.cloud.points)} voxels", color=_INK)
+    legend = axes.legend(loc="upper right", facecolor=_PAPER, edgecolor="none", fontsize=9)
+    for text in legend.get_texts():
+        text.set_color(_INK)
+
+
+def _visible_from_above(cloud: PointCloud, positions: Float64Array) -> tuple[Float32Array, UInt8Array]:
+    """Take away the ceiling, thin out, and order from low to high, as seen from above."""
+    points, rgb = cloud.points, cloud.rgb
+    if len(positions):
+        below = points[:, 2] < float(np.median(positions[:, 2])) + 0.6
+        if below.sum() > 0.2 * len(points):
+            points, rgb = points[below], rgb[below]
+    step = max(1, len(points) // _MAX_POINTS)
+    order = np.argsort(points[:, 2], kind="stable")[::step]
+    return points[order], rgb[order]
+
+
+def _limits(points: Float64Array) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Frame all but the most distant half percent; a stray point must not shrink the picture."""
+    if not len(points):
+        return (-1.0, 1.0), (-1.0, 1.0)
+    low, high = np.percentile(points, [0.5, 99.5], axis=0)
+    margin = 0.05 * max(float((high - low).max()), 0.2)
+    return (low[0] - margin, high[0] + margin), (low[1] - margin, high[1] + margin)
+
+
+def _draw_image(axes: Axes, sample: FrameSample) -> None:
+    axes.imshow(sample.rgb)
+    axes.set_title(sample.title, fontsize=10)
+    axes.set_axis_off()
+
+
+def _draw_depth(axes: Axes, sample: FrameSample) -> None:
+    depth = sample.depth_m
+    valid = depth[np.isfinite(depth)]
+    low, high = np.percentile(valid, [2, 98]) if valid.size else (0.0, 1.0)
+    axes.imshow(depth, cmap="turbo_r", vmin=low, vmax=max(high, low + 1e-6))
+    axes.set_title(f"depth {low:.2f} to {high:.2f} m", fontsize=10)
+    axes.set_axis_off()
