@@ -86,7 +86,8 @@ def rotation_vector(rotation: Float64Array) -> Float64Array:
     sine = float(np.linalg.norm((x, y, z)))
     if sine < 1e-12:
         return np.array([2 * x, 2 * y, 2 * z])
-    return np.array([x, y, z]) * (2.0 * np.arctan2(sine, w) / sine)
+    scale = 2.0 * float(np.arctan2(sine, w)) / sine
+    return np.array([x * scale, y * scale, z * scale])
 
 
 def ray_map(T_first_camera: Float64Array, K: Float64Array, height: int, width: int) -> Float32Array:
@@ -141,4 +142,5 @@ def _rays(points: Float32Array) -> Float64Array:
     points = np.asarray(points, dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         rays = points[..., :2] / points[..., 2:]
-    return np.nan_to_num(rays, nan=0.0, posinf=0.0, neginf=0.0)
+    finite: Float64Array = np.nan_to_num(rays, nan=0.0, posinf=0.0, neginf=0.0)
+    return finite

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints of all published variants load to the same names; anything that does not fit is refused."""
+"""Checkpoints of all published variants load to the same names; what does not fit is refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 
 from ttt3r_ros.errors import CheckpointError, ConfigError, OutputError
-from ttt3r_ros.model.checkpoint import check_tensors, convert, load_checkpoint, save_checkpoint
+from ttt3r_ros.model.checkpoint import convert, load_checkpoint, save_checkpoint
 from ttt3r_ros.model.network_config import DptWidths, NetworkConfig
 
 TINY = {
@@ -30,7 +30,6 @@ TINY = {
 SHAPES = {
     "patch_embed.proj.weight": (64, 3, 16, 16),
     "patch_embed_ray_map.proj.weight": (64, 6, 16, 16),
-    "masked_img_token": (1, 64),
     "enc_blocks.0.mlp.fc1.weight": (256, 64),
     "enc_blocks_ray_map.0.norm1.weight": (64,),
     "decoder_embed.weight": (64, 64),
@@ -74,10 +73,6 @@ def save(path, tensors, text=None):
     args = {} if text is None else {"args": argparse.Namespace(model=text, lr=1e-6)}
     torch.save({"model": tensors, "epoch": 3, **args}, path)
     return path
-
-
-def shapes_of(tensors):
-    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
 def assert_equal_tensors(one, other):
@@ -134,6 +129,8 @@ def test_aliases_and_parameters_that_are_never_used_are_dropped(path, dpt):
     extras = {
         ALIAS: dpt[ALIASED],
         "mask_token": torch.ones(1),
+        "masked_img_token": torch.ones(1),
+        "masked_ray_map_token": torch.ones(1),
         "enc_pos_embed": torch.ones(1),
         "prediction_head.weight": torch.ones(1),
         "downstream_head.dpt_self.scratch.refinenet4.resConfUnit1.conv1.bias": torch.ones(1),
@@ -154,7 +151,7 @@ def test_an_alias_alone_takes_the_canonical_name(path, dpt):
 
 def test_an_alias_of_another_shape_is_refused(path, dpt):
     save(path, {**dpt, ALIAS: torch.ones(2, 2)}, model_string())
-    with pytest.raises(CheckpointError, match="layer_rn.1.weight has shape"):
+    with pytest.raises(CheckpointError, match=r"layer_rn[.]1[.]weight has shape"):
         load_checkpoint(path)
 
 
@@ -165,7 +162,7 @@ def test_dpt_widths_come_from_the_tensors(path, dpt):
 
 def test_unreadable_dpt_widths_are_refused(path, dpt):
     del dpt["downstream_head.dpt_self.head.4.weight"]
-    with pytest.raises(CheckpointError, match="widths of downstream_head.dpt_self"):
+    with pytest.raises(CheckpointError, match=r"widths of downstream_head[.]dpt_self"):
         load_checkpoint(save(path, dpt, model_string()))
 
 
@@ -278,7 +275,7 @@ def test_a_tensor_of_the_wrong_rank_is_refused(path, linear):
 def test_conversion_keeps_every_bit_and_the_configuration(path, dpt, tmp_path):
     dpt["dec_blocks.0.norm_y.weight"] = dpt["dec_blocks.0.norm_y.weight"].to(torch.bfloat16)
     shared = torch.rand(8, 64)
-    dpt["one"], dpt["other"] = shared[:4].T, shared[2:]  # overlapping, one of them not contiguous
+    dpt |= {"turned": shared[:4].T, "one": shared[:6], "other": shared[2:]}  # overlapping
     save(path, dpt, model_string(img_size=(64, 48)))
     before, after = load_checkpoint(path), convert(path, tmp_path / "out.safetensors")
     assert after.config == before.config == load_checkpoint(tmp_path / "out.safetensors").config
@@ -317,66 +314,23 @@ def test_a_missing_file_is_refused(tmp_path, name):
         load_checkpoint(tmp_path / name)
 
 
-def test_an_unwritable_target_is_an_output_error_and_leaves_nothing(tmp_path, linear):
+def test_an_unwritable_target_is_an_output_error_and_leaves_nothing(path, tmp_path, linear):
+    path.touch()
     config = NetworkConfig(**TINY, head_type="linear")
     with pytest.raises(OutputError, match="cannot be written"):
         save_checkpoint(tmp_path / "absent" / "x.safetensors", linear, config)
-    with pytest.raises(OutputError, match="ends with .safetensors"):
+    with pytest.raises(OutputError, match="cannot be written"):
+        save_checkpoint(path / "x.safetensors", linear, config)
+    with pytest.raises(OutputError, match=r"ends with [.]safetensors"):
         save_checkpoint(tmp_path / "x.pth", linear, config)
     (tmp_path / "folder.safetensors").mkdir()
     with pytest.raises(OutputError, match="cannot be written"):
         save_checkpoint(tmp_path / "folder.safetensors", linear, config)
-    assert [file.name for file in tmp_path.iterdir()] == ["folder.safetensors"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["folder.safetensors", path.name]
 
 
-@pytest.mark.parametrize("branches", [(), ("rgb_proj",), ("ray_map", "masked_img")])
-@pytest.mark.parametrize("side", ["expected", "given"])
-def test_whole_optional_branches_may_be_absent_on_either_side(linear, branches, side):
-    fewer = {k: v for k, v in linear.items() if not any(branch in k for branch in branches)}
-    if side == "given":
-        check_tensors(shapes_of(linear), fewer)
-    else:
-        check_tensors(shapes_of(fewer), linear)
-
-
-def test_half_an_optional_branch_is_refused(linear):
-    expected = shapes_of(linear)
-    del linear["masked_img_token"]
-    with pytest.raises(CheckpointError, match="1 missing: masked_img_token"):
-        check_tensors(expected, linear)
-
-
-def test_missing_unexpected_and_misshaped_tensors_are_listed_and_counted(linear):
-    expected = shapes_of(linear) | {f"lost.{i:03}": (1,) for i in range(30)}
-    linear |= {"stray": torch.ones(1), "register_tokens.weight": torch.ones(5, 64)}
-    with pytest.raises(CheckpointError) as caught:
-        check_tensors(expected, linear)
-    message = str(caught.value)
-    assert "30 missing: lost.000" in message
-    assert "lost.019, ..." in message
-    assert "lost.020" not in message
-    assert "1 unexpected: stray" in message
-    assert "1 of another shape: register_tokens.weight (5, 64) instead of (6, 64)" in message
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_weight_that_is_not_finite_is_refused_by_name(linear, value, dtype, path, tmp_path):
-    linear["pose_retriever.mem"] = linear["pose_retriever.mem"].to(dtype)
-    linear["pose_retriever.mem"][0, 1, 5] = value
-    with pytest.raises(CheckpointError, match=r"pose_retriever\.mem holds NaN or infinite"):
-        check_tensors(shapes_of(linear), linear)
-    with pytest.raises(CheckpointError, match=r"pose_retriever\.mem holds NaN or infinite"):
+def test_weights_that_are_not_finite_are_not_converted(path, linear, tmp_path):
+    linear["pose_retriever.mem"][0, 1, 5] = float("nan")
+    with pytest.raises(CheckpointError, match=r"pose_retriever\.mem holds NaN"):
         convert(save(path, linear, model_string(head_type="linear")), tmp_path / "x.safetensors")
     assert not (tmp_path / "x.safetensors").exists()
-
-
-@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.float8_e4m3fn])
-def test_a_weight_that_is_no_ordinary_float_is_refused_by_name(linear, dtype):
-    linear["pose_retriever.mem"] = linear["pose_retriever.mem"].to(dtype)
-    with pytest.raises(CheckpointError, match=r"pose_retriever\.mem has type"):
-        check_tensors(shapes_of(linear), linear)
-
-
-def test_weights_that_fit_pass(linear):
-    check_tensors(shapes_of(linear), linear)

@@ -195,16 +195,28 @@ def test_a_function_reached_through_getattr_has_no_effect(path, tmp_path):
         b"\x80\x02]N}X\x01\x00\x00\x00aK\x01s\x86b.",
         b"\x80\x02K\x01)R.",
         b"\x80\x02K\x01)\x81.",
-        b"\x80\x02\x82\x01.",
-        b"\x80\x05\x96\xff\xff\xff\xff\xff\xff\xff\x00.",
-        b"\x80\x02Nr\xff\xff\xff\x7f.",
         b"\x80\x04\x8d\xff\xff\xff\xff\xff\xff\xff\x7fx.",
-        b"(ios\nsystem\n.",
-        b"\x80\x02" + b"".join(b"cm\nn%d\n0" % i for i in range(2000)) + b"N.",
     ],
 )
 def test_a_malformed_pickle_is_a_checkpoint_error(path, data):
-    with pytest.raises(CheckpointError, match="weights[.]pth"):
+    with pytest.raises(CheckpointError, match=r"weights[.]pth"):
+        read_container(write_pickle(path, data))
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"\x80\x02\x82\x01.", "holds EXT1 at byte 2"),
+        (b"\x80\x05\x96" + (0).to_bytes(8, "little") + b".", "holds BYTEARRAY8"),
+        (b"(ios\nsystem\n.", "holds INST"),
+        (b"\x80\x02Nr\xff\xff\xff\x00.", "memo of 16777215 entries"),
+        (b"\x80\x02" + b"".join(b"cm\nn%d\n0" % i for i in range(2000)) + b"N.", "more than 1000"),
+        (b"\x80\x02N." + b"x" * 2**24, "has 16777220 bytes"),
+    ],
+    ids=["registry", "buffer", "old instance", "huge memo", "many names", "huge"],
+)
+def test_a_pickle_of_a_kind_torch_never_writes_is_refused_with_the_reason(path, data, reason):
+    with pytest.raises(CheckpointError, match=reason):
         read_container(write_pickle(path, data))
 
 
@@ -230,6 +242,16 @@ def test_a_tensor_written_by_hand_is_read_with_its_layout(path):
         TensorRecord((2.0,), (1,)),
         TensorRecord((True,), (1,)),
         TensorRecord((1,) * 100, (1,) * 100),
+    ],
+)
+def test_a_layout_that_leaves_its_storage_is_refused(path, record):
+    with pytest.raises(CheckpointError, match="tensor 'x': the layout is"):
+        tensors_in(path, record)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
         TensorRecord((2,), (1,), storage=StorageReference(7)),
         TensorRecord((2,), (1,), storage=StorageReference(-1)),
         TensorRecord((2,), (1,), storage=StorageReference(6, torch.DoubleStorage)),
@@ -242,7 +264,7 @@ def test_a_tensor_written_by_hand_is_read_with_its_layout(path):
         Call(torch._utils._rebuild_qtensor, 1, 2, 3, 4),
     ],
 )
-def test_a_tensor_that_does_not_fit_its_storage_is_refused(path, record):
+def test_a_storage_that_is_not_what_the_record_says_is_refused(path, record):
     with pytest.raises(CheckpointError, match="tensor 'x'"):
         tensors_in(path, record)
 
@@ -264,7 +286,7 @@ def test_every_truncation_is_reported(path):
     whole = path.read_bytes()
     for length in range(0, len(whole), 37):
         path.write_bytes(whole[:length])
-        with pytest.raises(CheckpointError, match="weights[.]pth"):
+        with pytest.raises(CheckpointError, match=r"weights[.]pth"):
             read_container(path)
 
 

@@ -11,15 +11,17 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ttt3r_ros.config import MapConfig
 from ttt3r_ros.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ttt3r_ros.io.sequence import Sequence
     from ttt3r_ros.ros.player import Player
@@ -70,8 +72,9 @@ def run(arguments: argparse.Namespace) -> int:
         with _mapping_node(arguments, output) as node:
             player = Player()
             try:
+                frames = _started(sequence)
                 _wait_until_ready(player, node)
-                played = _play(player, node, sequence, arguments, chosen)
+                played = _play(player, node, frames, arguments, chosen, len(sequence))
                 for service in ("save_trajectory", "save_map"):
                     print(player.call(service))
                 result = _Result(name, sequence, played, player, output)
@@ -191,20 +194,28 @@ def _wait_until_ready(player: Player, node: subprocess.Popen[bytes]) -> None:
             raise SourceError(msg)
 
 
+def _started(sequence: Sequence) -> Iterator[Frame]:
+    """Return the frames with the first one already made, so that opening the source counts as starting."""
+    frames = sequence.frames()
+    return chain([next(frames)], frames)
+
+
 def _play(
     player: Player,
     node: subprocess.Popen[bytes],
-    sequence: Sequence,
+    frames: Iterator[Frame],
     arguments: argparse.Namespace,
     chosen: set[int],
+    count: int,
 ) -> _Played:
     from tqdm import tqdm  # noqa: PLC0415
 
     played = _Played()
-    total = min(len(sequence), arguments.frames) if arguments.frames else len(sequence)
+    total = min(count, arguments.frames) if arguments.frames else count
     started = time.monotonic()
-    with tqdm(total=total or None, unit="frame", dynamic_ncols=True) as bar:
-        for index, frame in enumerate(sequence.frames()):
+    pace_s = 0.1 if sys.stderr.isatty() else 5.0  # a log file wants few lines
+    with tqdm(total=total or None, unit="frame", dynamic_ncols=True, mininterval=pace_s) as bar:
+        for index, frame in enumerate(frames):
             if arguments.frames and index >= arguments.frames:
                 break
             if index in chosen:
@@ -215,19 +226,19 @@ def _play(
             player.publish(frame)
             played.stamps_ns.append(frame.stamp_ns)
             if not arguments.rate:
-                _wait_for_answer(player, node, len(played.stamps_ns))
+                _wait(player, node, lambda: player.answered(len(played.stamps_ns)))
             bar.set_postfix(dropped=player.account.dropped, refresh=False)
             bar.update()
-        _wait_for_answer(player, node, len(played.stamps_ns))
+        played.seconds = time.monotonic() - started
+        _wait(player, node, lambda: player.account.settled >= len(played.stamps_ns))
         bar.set_postfix(dropped=player.account.dropped)
-    played.seconds = time.monotonic() - started
     return played
 
 
-def _wait_for_answer(player: Player, node: subprocess.Popen[bytes], sent: int) -> None:
-    """Wait until every image that reached the node is settled, or nothing is heard of it any more."""
+def _wait(player: Player, node: subprocess.Popen[bytes], condition: Callable[[], bool]) -> None:
+    """Wait for a condition on the node's answers, or until nothing is heard of any image any more."""
     heard, deadline = player.account, time.monotonic() + _LOST_AFTER_S
-    while not player.wait(lambda: player.answered(sent), 1.0):
+    while not player.wait(condition, 1.0):
         _require_alive(node)
         if player.account != heard or player.account.settled < player.account.received:
             heard, deadline = player.account, time.monotonic() + _LOST_AFTER_S
@@ -259,6 +270,7 @@ def _conclude(result: _Result) -> int:
             title=title,
             warning="UNTRAINED WEIGHTS: the geometry means nothing" if untrained else "",
             cloud=PointCloud(points, rgb),
+            voxel_size_m=MapConfig().voxel_size,
             positions=np.array([T[:3, 3] for _, T in estimate]).reshape(-1, 3),
             true_positions=true_positions,
             samples=samples,

@@ -16,7 +16,7 @@ from ttt3r_ros.errors import Ttt3rError
 
 def main(argv: list[str] | None = None) -> int:
     """Run one subcommand; return the exit status."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     arguments = _parser().parse_args(argv)
     try:
         return int(arguments.run(arguments))

@@ -3,18 +3,20 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rosbags.highlevel import AnyReader, AnyReaderError
+from rosbags.highlevel import AnyReader
+from rosbags.typesys import Stores, get_typestore
 
-from ttt3r_ros.errors import ImageError, SourceError
+from ttt3r_ros.errors import ImageError, SourceError, Ttt3rError
 from ttt3r_ros.geometry import rotation_from_quat_wxyz
 from ttt3r_ros.io import pixels
 from ttt3r_ros.types import Frame, Intrinsics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from rosbags.interfaces import Connection
@@ -32,9 +34,8 @@ class Bag:
     def __init__(self, path: Path, image_topic: str = "") -> None:
         self._path = path
         with self._opened() as reader:
-            images = self._image_topic(reader, image_topic)
-            self._topic = images.topic
-            self._count = images.msgcount
+            self._topic = self._image_topic(reader, image_topic)
+            self._count = sum(c.msgcount for c in reader.connections if c.topic == self._topic)
             self._intrinsics = _calibration(reader, self._topic)
             self._truth = _poses(reader)
 
@@ -68,19 +69,25 @@ class Bag:
         """Return the recorded camera poses, if there were any."""
         return self._truth
 
-    def _opened(self) -> AnyReader:
+    @contextmanager
+    def _opened(self) -> Iterator[AnyReader]:
         try:
-            return AnyReader([self._path])
-        except (AnyReaderError, OSError) as error:
+            # Bags of ROS 2 Humble do not carry the definitions of their messages.
+            with AnyReader([self._path], default_typestore=get_typestore(Stores.ROS2_HUMBLE)) as reader:
+                yield reader
+        except Ttt3rError:
+            raise
+        except Exception as error:  # each storage format raises errors of its own, also while it is read
             msg = f"{self._path} cannot be read as a bag: {error}"
             raise SourceError(msg) from error
 
-    def _image_topic(self, reader: AnyReader, wanted: str) -> Connection:
-        images = [c for c in reader.connections if c.msgtype in _IMAGE_TYPES]
-        chosen = [c for c in images if not wanted or c.topic == wanted]
+    def _image_topic(self, reader: AnyReader, wanted: str) -> str:
+        # Several publishers of one topic are several connections.
+        images = sorted({c.topic for c in reader.connections if c.msgtype in _IMAGE_TYPES})
+        chosen = [topic for topic in images if not wanted or topic == wanted]
         if len(chosen) == 1:
             return chosen[0]
-        topics = ", ".join(c.topic for c in images) or "none"
+        topics = ", ".join(images) or "none"
         problem = f"no image topic {wanted}" if wanted else f"{len(chosen)} image topics; name one"
         msg = f"{self._path}: {problem} (image topics: {topics})"
         raise SourceError(msg)
@@ -89,7 +96,9 @@ class Bag:
 def _decoded(msg: Any, msgtype: str) -> UInt8Array:  # noqa: ANN401 - made at run time from the bag's types
     if msgtype.endswith("CompressedImage"):
         return pixels.decode_compressed(msg.format, msg.data)
-    raw = pixels.RawImage(msg.encoding, msg.width, msg.height, msg.step, bool(msg.is_bigendian), msg.data)
+    raw = pixels.RawImage(
+        msg.encoding, msg.width, msg.height, msg.step, bool(msg.is_bigendian), msg.data
+    )
     return pixels.decode_image(raw, pixels.check_image(raw))
 
 
@@ -98,7 +107,7 @@ def _calibration(reader: AnyReader, image_topic: str) -> Intrinsics | None:
     namespaces = [image_topic.rsplit("/", depth)[0] for depth in (1, 2)]
     names = {f"{namespace}/camera_info" for namespace in namespaces}
     connections = [c for c in reader.connections if c.topic in names]
-    for connection, _, raw in reader.messages(connections):
+    for connection, _, raw in _messages(reader, connections):
         info: Any = reader.deserialize(raw, connection.msgtype)
         k = info.k if hasattr(info, "k") else info.K  # ROS 1 spells it in capitals
         d = info.d if hasattr(info, "d") else info.D
@@ -112,10 +121,12 @@ def _calibration(reader: AnyReader, image_topic: str) -> Intrinsics | None:
 
 def _poses(reader: AnyReader) -> list[StampedPose]:
     connections = [
-        c for c in reader.connections if c.msgtype == _POSE_TYPE and "ground" in c.topic and "truth" in c.topic
+        c
+        for c in reader.connections
+        if c.msgtype == _POSE_TYPE and "ground" in c.topic and "truth" in c.topic
     ]
     poses = []
-    for connection, _, raw in reader.messages(connections) if connections else ():
+    for connection, _, raw in _messages(reader, connections):
         msg: Any = reader.deserialize(raw, connection.msgtype)
         position, q = msg.pose.position, msg.pose.orientation
         T = np.eye(4)
@@ -123,6 +134,13 @@ def _poses(reader: AnyReader) -> list[StampedPose]:
         T[:3, 3] = position.x, position.y, position.z
         poses.append((_stamp_ns(msg), T))
     return poses
+
+
+def _messages(
+    reader: AnyReader, connections: list[Connection]
+) -> Iterable[tuple[Connection, int, bytes]]:
+    # To the reader, no connections means all of them.
+    return reader.messages(connections) if connections else ()
 
 
 def _stamp_ns(msg: Any) -> int:  # noqa: ANN401

@@ -174,7 +174,9 @@ def read_tum(path: Path) -> list[StampedPose]:
         words = line.split()
         try:
             x, y, z, qx, qy, qz, qw = (float(word) for word in words[1:8])
-            poses.append((_nanoseconds(words[0]), _pose(np.array([x, y, z]), np.array([qw, qx, qy, qz]))))
+            poses.append(
+                (_nanoseconds(words[0]), _pose(np.array([x, y, z]), np.array([qw, qx, qy, qz])))
+            )
         except (ValueError, IndexError) as error:
             msg = f"{path}:{number}: expected 't x y z qx qy qz qw', found '{line}'"
             raise SourceError(msg) from error

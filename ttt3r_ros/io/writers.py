@@ -32,7 +32,13 @@ def write_ply(path: Path, cloud: PointCloud) -> None:
     vertices["xyz"], vertices["rgb"] = cloud.points, cloud.rgb
     fields = [f"property float {axis}" for axis in "xyz"]
     fields += [f"property uchar {colour}" for colour in ("red", "green", "blue")]
-    lines = ["ply", "format binary_little_endian 1.0", f"element vertex {len(vertices)}", *fields, "end_header"]
+    lines = [
+        "ply",
+        "format binary_little_endian 1.0",
+        f"element vertex {len(vertices)}",
+        *fields,
+        "end_header",
+    ]
     with complete_file(path) as file:
         file.write(("\n".join(lines) + "\n").encode("ascii"))
         file.write(vertices.tobytes())

@@ -84,13 +84,14 @@ def save_checkpoint(path: Path | str, tensors: Tensors, config: NetworkConfig) -
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     metadata = {METADATA_KEY: config.to_json(), "format": "pt"}
     try:
-        safetensors.torch.save_file(_separate(tensors), temporary, metadata=metadata)
-        temporary.replace(path)
+        try:
+            safetensors.torch.save_file(_separate(tensors), temporary, metadata=metadata)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
     except (OSError, safetensors.SafetensorError) as error:
         msg = f"{path}: cannot be written: {error}"
         raise OutputError(msg) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def convert(source: Path | str, target: Path | str) -> Checkpoint:

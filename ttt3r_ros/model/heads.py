@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -167,9 +166,9 @@ class PoseHead(nn.Module):
 
 def regressed(raw: Tensor, mode: ModeBounds) -> Tensor:
     """Map raw vectors (..., 3) to metric ones; 'exp' covers centimetres and kilometres alike."""
-    kind, low, high = mode
+    kind = mode[0]
     if kind == "linear":
-        return raw if (low, high) == (-math.inf, math.inf) else raw.clamp(low, high)
+        return raw
     length = raw.norm(dim=-1, keepdim=True)
     unit = raw / length.clamp(min=1e-8)
     return unit * (torch.expm1(length) if kind == "exp" else length.square())

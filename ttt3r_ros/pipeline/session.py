@@ -30,6 +30,7 @@ class StreamingSession(Generic[StateT]):
 
     A state forgets with time, so it is begun anew every ``reset_interval`` frames (0: never). The frame that
     ends a segment is shown again as the first of the next one, whose world therefore is that frame's camera.
+    A frame that cannot open a segment does not end one either: the next frame then tries.
     """
 
     def __init__(self, backend: Backend[StateT], reset_interval: int = 0) -> None:
@@ -42,7 +43,7 @@ class StreamingSession(Generic[StateT]):
         self._state = self._backend.initial_state()
         self._T_world_segment: Float64Array = np.eye(4)
         self._segment = 0
-        self._frames = 0
+        self._frames = 0  # since the last reset
 
     @property
     def segment(self) -> int:
@@ -64,17 +65,21 @@ class StreamingSession(Generic[StateT]):
         T_world_camera = self._T_world_segment @ prediction.T_segment_camera
         sighting = Sighting(prediction, T_world_camera, self._segment)
         self._frames += 1
-        if self._reset_interval and self._frames % self._reset_interval == 0:
+        if self._reset_interval and self._frames >= self._reset_interval:
             self._begin_segment(rgb, T_world_camera)
         return sighting
 
     def _begin_segment(self, rgb: UInt8Array, T_world_camera: Float64Array) -> None:
-        self._T_world_segment = orthonormalised(T_world_camera)
-        self._segment += 1
-        self._state = self._backend.initial_state()
         try:
             # Its pose in the new segment is the identity by definition, so the prediction is not used.
-            _, self._state = self._backend.step(rgb, self._state)
+            _, state = self._backend.step(rgb, self._backend.initial_state())
         except NonFiniteError as error:
-            logger.warning("segment %d starts without its overlap frame: %s", self._segment, error)
+            logger.warning(
+                "segment %d goes on: the frame cannot open a new one: %s", self._segment, error
+            )
+            return
+        self._state = state
+        self._T_world_segment = orthonormalised(T_world_camera)
+        self._segment += 1
         logger.info("state reset after %d frames; segment %d begins", self._frames, self._segment)
+        self._frames = 0

@@ -55,13 +55,13 @@ class VoxelMap:
     def integrate(self, points: Float32Array, rgb: UInt8Array, weights: Float32Array) -> None:
         """Fuse finite points (N, 3), their colours (N, 3) and positive weights (N,)."""
         keys, means, totals = self._voxels_of(points, rgb, weights)
+        # One frame may by itself exceed the bound; its heaviest voxels then are the map.
+        if len(keys) > self._max_voxels:
+            best = np.argpartition(totals, -self._max_voxels)[-self._max_voxels :]
+            keys, means, totals = keys[best], means[best], totals[best]
         with self._lock:
             self._clock += 1
-            self._make_room(len(keys))
-            # One frame may by itself exceed the bound; its heaviest voxels then are the map.
-            if len(keys) > self._max_voxels:
-                best = np.argpartition(totals, -self._max_voxels)[-self._max_voxels :]
-                keys, means, totals = keys[best], means[best], totals[best]
+            self._make_room(keys)
             slots = self._slots_for(keys)
             old = self._weight[slots]
             share = (totals / (old + totals))[:, None]
@@ -78,9 +78,10 @@ class VoxelMap:
     def _voxels_of(
         self, points: Float32Array, rgb: UInt8Array, weights: Float32Array
     ) -> tuple[NDArray[np.int64], Float32Array, Float32Array]:
-        cells = np.floor(points / np.float32(self._voxel_size)).astype(np.int64) + _HALF
-        inside = ((cells >= 0) & (cells < 2 * _HALF)).all(axis=1)
-        cells, points, rgb, weights = cells[inside], points[inside], rgb[inside], weights[inside]
+        at = np.floor(points / np.float32(self._voxel_size))
+        inside = ((at >= -_HALF) & (at < _HALF)).all(axis=1)
+        points, rgb, weights = points[inside], rgb[inside], weights[inside]
+        cells = at[inside].astype(np.int64) + _HALF
         keys = (cells[:, 0] << (2 * _BITS)) | (cells[:, 1] << _BITS) | cells[:, 2]
         unique, inverse = np.unique(keys, return_inverse=True)
         totals = np.bincount(inverse, weights, len(unique))
@@ -90,11 +91,17 @@ class VoxelMap:
         ]
         return unique, np.stack(columns, axis=1).astype(np.float32), totals.astype(np.float32)
 
-    def _make_room(self, wanted: int) -> None:
-        if self._count + wanted <= self._max_voxels:
+    def _make_room(self, wanted: NDArray[np.int64]) -> None:
+        """Evict the voxels unseen for longest if these keys do not fit, but none that is in view."""
+        if self._count + len(wanted) <= self._max_voxels:
+            return
+        known = self._slots_of(wanted)
+        self._seen[known] = self._clock
+        new = len(wanted) - len(known)
+        if self._count + new <= self._max_voxels:
             return
         used = np.flatnonzero(self._keys != _EMPTY)
-        keep = max(0, min(int((1 - _EVICTED) * self._max_voxels), self._max_voxels - wanted))
+        keep = max(len(known), min(int((1 - _EVICTED) * self._max_voxels), self._max_voxels - new))
         kept = used[np.argsort(self._seen[used], kind="stable")[len(used) - min(keep, len(used)) :]]
         keys, weight, mean, seen = (
             array[kept].copy() for array in (self._keys, self._weight, self._mean, self._seen)
@@ -104,6 +111,19 @@ class VoxelMap:
         self._count = 0
         slots = self._slots_for(keys)
         self._weight[slots], self._mean[slots], self._seen[slots] = weight, mean, seen
+
+    def _slots_of(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the slots of those keys that are in the map."""
+        slots = _scattered(keys) & (self._capacity - 1)
+        found = np.zeros(len(keys), np.bool_)
+        pending = np.arange(len(keys))
+        while pending.size:
+            there = self._keys[slots[pending]]
+            hit = there == keys[pending]
+            found[pending[hit]] = True
+            pending = pending[~hit & (there != _EMPTY)]
+            slots[pending] = (slots[pending] + 1) & (self._capacity - 1)
+        return slots[found]
 
     def _slots_for(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
         """Find or take a slot for each of these distinct keys."""
@@ -123,6 +143,10 @@ class VoxelMap:
 
 
 def _scattered(keys: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Spread keys over all bits (Fibonacci hashing); neighbouring voxels must not cluster."""
-    product = keys.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    return (product >> np.uint64(20)).astype(np.int64)
+    """Let every bit of a key decide the low bits (MurmurHash3's finaliser); walls and floors must not cluster."""
+    mixed = keys.astype(np.uint64)
+    for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
+        mixed ^= mixed >> np.uint64(33)
+        mixed *= np.uint64(factor)
+    mixed ^= mixed >> np.uint64(33)
+    return mixed.astype(np.int64)

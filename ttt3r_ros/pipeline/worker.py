@@ -21,8 +21,10 @@ class LatestSlot(Generic[ItemT]):
         self._closed = False
 
     def put(self, item: ItemT) -> ItemT | None:
-        """Leave an item; return the one that nobody took in time, if any."""
+        """Leave an item; return the one that nobody took in time or, once closed, will take."""
         with self._condition:
+            if self._closed:
+                return item
             dropped, self._item = self._item, item
             self._condition.notify()
             return dropped

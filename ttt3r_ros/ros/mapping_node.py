@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
@@ -38,10 +38,8 @@ _PATIENCE_S = 5.0  # without images, before the log says what is missing
 class MappingNode(Node):  # type: ignore[misc]
     """Converts and publishes; everything else happens in a `Reconstructor` on the worker thread."""
 
-    def __init__(
-        self, backend: AnyBackend | None = None, *, context: rclpy.context.Context | None = None
-    ) -> None:
-        super().__init__("mapping_node", context=context)
+    def __init__(self, backend: AnyBackend | None = None, **node_options: Any) -> None:  # noqa: ANN401
+        super().__init__("mapping_node", **node_options)
         self._log_handler = log_bridge.attach(self.get_logger())
         self.config = config = parameters.declare(self)
         self.get_logger().info(compat.describe_providers())

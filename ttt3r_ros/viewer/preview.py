@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ttt3r_ros.types import Float32Array, Float64Array, UInt8Array
 
 _MAX_POINTS = 150_000
+_MAP_SIDE_PT = 450.0
 _INK, _PAPER = "#e8e8ea", "#17181b"
 
 
@@ -40,6 +41,7 @@ class RunPicture:
     title: str
     warning: str  # shown in red if not empty
     cloud: PointCloud
+    voxel_size_m: float
     positions: Float64Array  # (N, 3) estimated
     true_positions: Float64Array  # (M, 3) aligned to the estimate; may be empty
     samples: list[FrameSample]
@@ -54,13 +56,14 @@ def write_preview(path: Path, run: RunPicture) -> None:
     with mpl.rc_context({"text.color": _INK, "axes.labelcolor": _INK, "xtick.color": _INK, "ytick.color": _INK}):
         figure = Figure(figsize=(15, 7.6), dpi=90, facecolor=_PAPER, layout="constrained")
         figure.suptitle(run.title, fontsize=13)
-        count = max(1, len(run.samples))
-        grid = figure.add_gridspec(2, 2 + count, width_ratios=[1.35, 1.35, *([1] * count)])
-        _draw_map(figure.add_subplot(grid[:, :2]), run)
-        for column, sample in enumerate(run.samples, start=2):
-            _draw_image(figure.add_subplot(grid[0, column]), sample)
-            _draw_depth(figure.add_subplot(grid[1, column]), sample)
+        rows = max(1, len(run.samples))
+        grid = figure.add_gridspec(rows, 3, width_ratios=[2.2, 1, 1])
+        _draw_map(figure.add_subplot(grid[:, 0]), run)
+        for row, sample in enumerate(run.samples):
+            _draw_image(figure.add_subplot(grid[row, 1]), sample)
+            _draw_depth(figure.add_subplot(grid[row, 2]), sample)
         if run.warning:
+            figure.get_layout_engine().set(rect=(0.0, 0.06, 1.0, 0.94))
             figure.text(
                 0.5, 0.012, run.warning, ha="center", color="white", fontsize=14, weight="bold",
                 bbox={"facecolor": "#c0201f", "edgecolor": "none", "pad": 5},
@@ -72,13 +75,15 @@ def write_preview(path: Path, run: RunPicture) -> None:
 def _draw_map(axes: Axes, run: RunPicture) -> None:
     axes.set_facecolor("#0e0f11")
     points, rgb = _visible_from_above(run.cloud, run.positions)
-    axes.scatter(points[:, 0], points[:, 1], c=rgb / 255.0, s=1.2, linewidths=0, rasterized=True)
+    limits = _limits(np.concatenate((points[:, :2], run.positions[:, :2], run.true_positions[:, :2])))
+    extent = max(high - low for low, high in limits)
+    side_pt = np.clip(_MAP_SIDE_PT * run.voxel_size_m / extent, 0.8, 12.0)  # one marker covers one voxel
+    axes.scatter(points[:, 0], points[:, 1], c=rgb / 255.0, s=side_pt**2, marker="s", linewidths=0)
     if len(run.true_positions):
         axes.plot(run.true_positions[:, 0], run.true_positions[:, 1], color="#ffffff", lw=1.2, ls="--", label="ground truth")
     axes.plot(run.positions[:, 0], run.positions[:, 1], color="#19c8ff", lw=1.8, label="estimate")
     if len(run.positions):
         axes.plot(*run.positions[0, :2], "o", color="#45e06f", ms=7, label="start")
-    limits = _limits(np.concatenate((points[:, :2], run.positions[:, :2], run.true_positions[:, :2])))
     axes.set(xlim=limits[0], ylim=limits[1], aspect="equal", xlabel="x forward [m]", ylabel="y left [m]")
     axes.set_title(f"map from above, {len(run.cloud.points)} voxels", color=_INK)
     legend = axes.legend(loc="upper right", facecolor=_PAPER, edgecolor="none", fontsize=9)

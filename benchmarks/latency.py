@@ -1,0 +1,281 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Milliseconds per stage of one frame, from compressed image to published messages, and peak memory.
+
+Each network runs in a process of its own, so that peak memory is its own. GFLOP count multiplications and
+additions of one frame as torch dispatches them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ttt3r_ros.model.network import Ttt3r
+    from ttt3r_ros.types import Update
+
+STAGES = ("decode", "preprocess", "encoder", "memory", "decoders", "heads", "update", "fetch", "map", "publish")
+NETWORKS = ("small", "512")
+SOURCE_SIZE = (640, 480)
+
+
+class StageClock:
+    """Adds up the time, or the operations, of named functions."""
+
+    def __init__(self, device: str) -> None:
+        self.samples: dict[str, list[float]] = defaultdict(list)
+        self.gflop: dict[str, float] = {}
+        self._device = device
+        self._now: dict[str, float] = defaultdict(float)
+
+    def wrap(self, owner: object, method: str, stage: str) -> None:
+        """Replace a bound method by one that is timed under a stage."""
+        function: Callable[..., Any] = getattr(owner, method)
+
+        def timed(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+            started = self.synchronised()
+            result = function(*args, **kwargs)
+            self._now[stage] += self.synchronised() - started
+            return result
+
+        setattr(owner, method, timed)
+
+    def add(self, stage: str, seconds: float) -> None:
+        """Add time to a stage of the current frame."""
+        self._now[stage] += seconds
+
+    def close_frame(self) -> None:
+        """Begin the next frame."""
+        for stage, seconds in self._now.items():
+            self.samples[stage].append(seconds)
+        self._now.clear()
+
+    def synchronised(self) -> float:
+        """Return the time once the device has caught up."""
+        if self._device.startswith("cuda"):
+            import torch  # noqa: PLC0415
+
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+
+def main() -> int:
+    """Measure the networks asked for and print one table each."""
+    arguments = _arguments()
+    if arguments.one:
+        print(json.dumps(_measure(arguments.one, arguments.frames, arguments.device, arguments.threads)))
+        return 0
+    for network in arguments.network:
+        command = [sys.executable, __file__, "--one", network, "--device", arguments.device]
+        command += ["--threads", str(arguments.threads)]
+        command += ["--frames", str(arguments.frames or (60 if network == "small" else 5))]
+        finished = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603
+        if finished.returncode:
+            return finished.returncode
+        _print_table(json.loads(finished.stdout.splitlines()[-1]))
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--network", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--frames", type=int, default=0, help="frames measured (0: 60 small, 5 of 512)")
+    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--threads", type=int, default=0, help="processor threads (0: torch's choice)")
+    parser.add_argument("--one", choices=NETWORKS, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def _measure(name: str, frames: int, device: str, threads: int) -> dict[str, Any]:
+    from ttt3r_ros.config import Config  # noqa: PLC0415
+    from ttt3r_ros.io.room import ProceduralRoom  # noqa: PLC0415
+    from ttt3r_ros.model.backend import TorchBackend, resolve_device, set_threads  # noqa: PLC0415
+    from ttt3r_ros.model.network_config import NetworkConfig  # noqa: PLC0415
+    from ttt3r_ros.model.weights import SMALL, seeded_network  # noqa: PLC0415
+    from ttt3r_ros.pipeline.reconstructor import Reconstructor  # noqa: PLC0415
+
+    device = resolve_device(device)
+    set_threads(threads)
+    network = seeded_network(SMALL if name == "small" else NetworkConfig.published_512_dpt())
+    reconstructor = Reconstructor(TorchBackend(network, device), Config(reset_interval=0))
+    room = ProceduralRoom(frames=frames + 2, width=SOURCE_SIZE[0], height=SOURCE_SIZE[1])
+    encoded = [_jpeg(frame.rgb) for frame in room.frames()]
+    gflop = _count_operations(network, device, reconstructor, room.render(0).rgb)
+    clock = StageClock(device)
+    _wrap_parts(clock, network)
+    publish = _publisher()
+    totals = []
+    for index, data in enumerate(encoded):
+        if index == 2:
+            clock.samples.clear()  # the first frames warm up
+            totals.clear()
+        started = time.perf_counter()
+        _run_frame(clock, reconstructor, data, index, publish)
+        totals.append(time.perf_counter() - started)
+    return {
+        "network": name,
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "device": device,
+        "gflop": gflop,
+        "stages": {stage: float(np.median(times)) * 1e3 for stage, times in clock.samples.items()},
+        "total_p50": float(np.percentile(totals, 50)) * 1e3,
+        "total_p95": float(np.percentile(totals, 95)) * 1e3,
+        "frames": frames,
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "cuda_peak_mib": _cuda_peak_mib(device),
+        "environment": _environment(device),
+    }
+
+
+def _run_frame(
+    clock: StageClock, reconstructor: Any, data: np.ndarray, index: int, publish: Callable[[Update], None] | None
+) -> None:  # fmt: skip
+    from ttt3r_ros.io.pixels import decode_compressed  # noqa: PLC0415
+    from ttt3r_ros.types import Frame  # noqa: PLC0415
+
+    started = time.perf_counter()
+    rgb = decode_compressed("jpeg", data)
+    clock.add("decode", time.perf_counter() - started)
+    update = reconstructor.step(Frame((index + 1) * 10**8, "camera", rgb))
+    clock.add("preprocess", update.timings_s["preprocess"])
+    clock.add("map", update.timings_s["map"])
+    inside = sum(clock._now[s] for s in ("encoder", "memory", "decoders", "heads", "update"))  # noqa: SLF001
+    clock.add("fetch", update.timings_s["network"] - inside)
+    if publish is not None:
+        started = time.perf_counter()
+        publish(update)
+        clock.add("publish", time.perf_counter() - started)
+    clock.close_frame()
+
+
+def _wrap_parts(clock: StageClock, network: Ttt3r) -> None:
+    clock.wrap(network, "encode", "encoder")
+    clock.wrap(network, "recall", "memory")
+    clock.wrap(network.pose_retriever, "key", "memory")
+    clock.wrap(network.pose_retriever, "write", "memory")
+    clock.wrap(network, "decode", "decoders")
+    clock.wrap(network, "read_heads", "heads")
+    clock.wrap(network, "learn", "update")
+
+
+def _count_operations(network: Ttt3r, device: str, reconstructor: Any, rgb: np.ndarray) -> dict[str, float]:  # noqa: ANN401
+    """Run one frame with torch's operation counter around each part."""
+    import torch  # noqa: PLC0415
+    from torch.utils.flop_counter import FlopCounterMode  # noqa: PLC0415
+
+    from ttt3r_ros.model.backend import input_size  # noqa: PLC0415
+    from ttt3r_ros.model.image import normalised, resize_and_crop  # noqa: PLC0415
+    from ttt3r_ros.model.view import Outputs, View, patch_grid  # noqa: PLC0415
+
+    del reconstructor
+    plan = input_size(network).geometry(rgb.shape[1], rgb.shape[0])
+    view = View(image=normalised(resize_and_crop(rgb, plan)).to(device))
+    grid = patch_grid(view.source(), network.config.patch_size)
+    counts: dict[str, float] = {}
+
+    def counted(stage: str, function: Callable[..., Any], *args: Any) -> Any:  # noqa: ANN401
+        with FlopCounterMode(display=False) as counter:
+            result = function(*args)
+        counts[stage] = counts.get(stage, 0.0) + counter.get_total_flops() / 1e9
+        return result
+
+    with torch.no_grad():
+        state = network.initial_state()
+        features = counted("encoder", network.encode, view)
+        key = counted("memory", network.pose_retriever.key, features)
+        pose_token = counted("memory", network.recall, state, key)
+        decoded = counted("decoders", network.decode, features, pose_token, state, grid)
+        counted("memory", network.pose_retriever.write, state.memory, key, decoded.layers[-1][:, :1])
+        counted("heads", network.read_heads, features, decoded, grid, Outputs())
+    return counts
+
+
+def _publisher() -> Callable[[Update], None] | None:
+    """Return a function that publishes on every topic, each with a subscriber; None without ROS."""
+    if find_spec("rclpy") is None:
+        return None
+    import rclpy  # noqa: PLC0415
+    from geometry_msgs.msg import PoseStamped  # noqa: PLC0415
+    from nav_msgs.msg import Odometry, Path as PathMsg  # noqa: PLC0415
+    from sensor_msgs.msg import CameraInfo, Image, PointCloud2  # noqa: PLC0415
+
+    from ttt3r_ros.config import Config  # noqa: PLC0415
+    from ttt3r_ros.ros.publishers import FramePublishers  # noqa: PLC0415
+
+    rclpy.init(args=[], domain_id=101)
+    node = rclpy.create_node("latency")
+    publishers = FramePublishers(node, Config())
+    for kind, topic in (
+        (Image, "depth/image"), (CameraInfo, "depth/camera_info"), (Image, "confidence/image"),
+        (PointCloud2, "points"), (PoseStamped, "pose"), (Odometry, "odom"), (PathMsg, "path"),
+    ):  # fmt: skip
+        node.create_subscription(kind, f"/latency/{topic}", lambda _: None, 1)
+    return publishers.publish
+
+
+def _jpeg(rgb: np.ndarray) -> np.ndarray:
+    encoded, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 90])
+    assert encoded
+    return data.ravel()
+
+
+def _cuda_peak_mib(device: str) -> float:
+    if not device.startswith("cuda"):
+        return 0.0
+    import torch  # noqa: PLC0415
+
+    return torch.cuda.max_memory_allocated(device) / 2**20
+
+
+def _environment(device: str) -> str:
+    import torch  # noqa: PLC0415
+
+    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else _processor()
+    return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}, Python {platform.python_version()}"
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def _print_table(measured: dict[str, Any]) -> None:
+    stages, gflop = measured["stages"], measured["gflop"]
+    print(f"\n{measured['network']}: {measured['parameters'] / 1e6:.1f} M parameters, float32, {measured['environment']}")
+    print(f"{'stage':12s} {'ms':>9s} {'share':>7s} {'GFLOP':>9s} {'GFLOP/s':>9s}")
+    for stage in STAGES:
+        if stage not in stages:
+            print(f"{stage:12s} {'n/a':>9s}")
+            continue
+        ms, work = stages[stage], gflop.get(stage)
+        share = 100 * ms / sum(stages.values())
+        extra = f"{work:9.2f} {work / ms * 1e3:9.0f}" if work else ""
+        print(f"{stage:12s} {ms:9.2f} {share:6.1f}% {extra}".rstrip())
+    total = sum(gflop.values())
+    print(
+        f"{'frame':12s} {measured['total_p50']:9.2f} {'':7s} {total:9.2f}   p95 {measured['total_p95']:.2f} ms,"
+        f" {1e3 / measured['total_p50']:.2f} frames/s, median of {measured['frames']} frames"
+    )
+    cuda = f", CUDA {measured['cuda_peak_mib']:.0f} MiB" if measured["cuda_peak_mib"] else ""
+    print(f"peak memory  {measured['peak_mib']:9.0f} MiB{cuda}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A backend whose every answer can be computed in the head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ttt3r_ros.errors import NonFiniteError
+from ttt3r_ros.types import Frame, ImageGeometry, Prediction
+
+if TYPE_CHECKING:
+    from ttt3r_ros.types import UInt8Array
+
+HEIGHT, WIDTH = 12, 16
+FOCAL = 20.0
+DEPTH_M = 2.0
+
+
+@dataclass(frozen=True)
+class FakeState:
+    """How many images this state has learnt from."""
+
+    seen: int = 0
+
+
+class FakeBackend:
+    """Walks one metre along the optical axis per image; sees a wall two metres ahead, through a known lens.
+
+    An image whose first pixel is (13, 13, 13) has a non-finite answer.
+    """
+
+    def __init__(self) -> None:
+        self.shown: list[tuple[int, int]] = []  # (first pixel's red, images seen before)
+
+    def initial_state(self) -> FakeState:
+        return FakeState()
+
+    def step(self, rgb: UInt8Array, state: FakeState) -> tuple[Prediction, FakeState]:
+        if tuple(rgb[0, 0]) == (13, 13, 13):
+            msg = "the image is cursed"
+            raise NonFiniteError(msg)
+        self.shown.append((int(rgb[0, 0, 0]), state.seen))
+        T_segment_camera = np.eye(4)
+        T_segment_camera[2, 3] = float(state.seen)
+        return prediction(T_segment_camera), FakeState(state.seen + 1)
+
+
+def prediction(T_segment_camera: np.ndarray | None = None, focal: float = FOCAL) -> Prediction:
+    u, v = np.meshgrid(np.arange(WIDTH) - WIDTH // 2, np.arange(HEIGHT) - HEIGHT // 2)
+    points = np.stack((u * DEPTH_M / focal, v * DEPTH_M / focal, np.full_like(u, DEPTH_M, float)), axis=-1)
+    return Prediction(
+        points_camera=points.astype(np.float32),
+        confidence=np.full((HEIGHT, WIDTH), 3.0, np.float32),
+        T_segment_camera=np.eye(4) if T_segment_camera is None else T_segment_camera,
+        rgb=np.full((HEIGHT, WIDTH, 3), 200, np.uint8),
+        geometry=ImageGeometry(2 * WIDTH, 2 * HEIGHT, WIDTH, HEIGHT, 0, 0, WIDTH, HEIGHT),
+    )
+
+
+def image(mark: int = 0, height: int = 2 * HEIGHT, width: int = 2 * WIDTH) -> UInt8Array:
+    """Return a gradient whose first pixel is ``mark``."""
+    ramp = np.linspace(0, 255, width).astype(np.uint8)
+    rgb = np.repeat(np.repeat(ramp[None, :, None], height, axis=0), 3, axis=2)
+    rgb[0, 0] = mark
+    return rgb
+
+
+def frame(mark: int = 0, stamp_ns: int = 0, **kwargs: object) -> Frame:
+    return Frame(stamp_ns or (mark + 1) * 10**9, "camera_optical_frame", image(mark), **kwargs)  # type: ignore[arg-type]

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A small graph around a mapping node: a camera, a listener for every output, and waiting on conditions."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseStamped
+from nav_msgs.msg import Odometry
+from nav_msgs.msg import Path as PathMessage
+from rclpy.executors import SingleThreadedExecutor
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+from std_srvs.srv import Trigger
+from tf2_msgs.msg import TFMessage
+
+from ttt3r_ros.ros import compat
+from ttt3r_ros.ros.qos import LATCHED, STREAM
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ttt3r_ros.types import UInt8Array
+
+LIMIT_S = 30.0  # ten times what a slow machine needs
+FRAME_ID = "camera_optical_frame"
+OUTPUTS = {
+    "pose": (PoseStamped, "/mapping_node/pose"),
+    "odom": (Odometry, "/mapping_node/odom"),
+    "path": (PathMessage, "/mapping_node/path"),
+    "depth": (Image, "/mapping_node/depth/image"),
+    "depth_info": (CameraInfo, "/mapping_node/depth/camera_info"),
+    "confidence": (Image, "/mapping_node/confidence/image"),
+    "points": (PointCloud2, "/mapping_node/points"),
+}
+
+
+class Bench:
+    """Publishes images and keeps what comes back; `spin_until` drives every node given."""
+
+    def __init__(self, context: rclpy.context.Context, *others: rclpy.node.Node) -> None:
+        self.node = rclpy.create_node("bench", context=context)
+        self.executor = SingleThreadedExecutor(context=context)
+        for node in (self.node, *others):
+            self.executor.add_node(node)
+        self.images = self.node.create_publisher(Image, "image", STREAM)
+        self.compressed = self.node.create_publisher(CompressedImage, "image/compressed", STREAM)
+        self.infos = self.node.create_publisher(CameraInfo, "camera_info", STREAM)
+        self.got: dict[str, list[Any]] = defaultdict(list)
+
+    def listen(self, *names: str) -> None:
+        for name in names:
+            kind, topic = OUTPUTS[name]
+            self.node.create_subscription(kind, topic, self.got[name].append, 50)
+
+    def listen_to_all(self) -> None:
+        self.listen(*OUTPUTS)
+        self.node.create_subscription(TFMessage, "/tf", self.got["tf"].append, 50)
+        self.listen_to_diagnostics()
+        self.listen_to_map()
+
+    def listen_to_map(self) -> None:
+        self.node.create_subscription(PointCloud2, "/mapping_node/map_cloud", self.got["map"].append, LATCHED)
+
+    def listen_to_diagnostics(self) -> None:
+        self.node.create_subscription(DiagnosticArray, "/diagnostics", self.got["diagnostics"].append, 10)
+
+    def diagnostics(self) -> dict[str, str]:
+        """Return the newest values the node reported."""
+        for array in reversed(self.got["diagnostics"]):
+            for status in array.status:
+                if status.name.startswith("mapping_node"):
+                    return {item.key: item.value for item in status.values} | {"message": status.message}
+        return {}
+
+    def count(self, name: str) -> int:
+        return int(self.diagnostics().get(name, 0))
+
+    def publish(self, rgb: UInt8Array, stamp_ns: int, frame_id: str = FRAME_ID) -> None:
+        self.images.publish(compat.rgb_to_image(rgb, compat.ns_to_stamp(stamp_ns), frame_id))
+
+    def spin_until(self, condition: Callable[[], object], what: str, limit_s: float = LIMIT_S) -> None:
+        deadline = time.monotonic() + limit_s
+        while not condition():
+            assert time.monotonic() < deadline, f"not within {limit_s:.0f} s: {what}; got {self.summary()}"
+            self.executor.spin_once(timeout_sec=0.05)
+
+    def wait_for_subscriber(self) -> None:
+        self.spin_until(self.images.get_subscription_count, "a subscriber to the images")
+
+    def wait_for_outputs(self, *names: str) -> None:
+        topics = [OUTPUTS[name][1] for name in names or OUTPUTS]
+        self.spin_until(lambda: all(self.node.count_publishers(topic) for topic in topics), f"publishers of {topics}")
+
+    def call(self, service: str) -> Trigger.Response:
+        client = self.node.create_client(Trigger, f"/mapping_node/{service}")
+        self.spin_until(client.service_is_ready, f"service {service}")
+        future = client.call_async(Trigger.Request())
+        self.spin_until(future.done, f"answer of {service}")
+        return future.result()
+
+    def summary(self) -> dict[str, int]:
+        return {name: len(messages) for name, messages in self.got.items()} | {"diagnostics": self.diagnostics()}  # type: ignore[dict-item]
+
+    def close(self) -> None:
+        self.executor.shutdown()
+        self.node.destroy_node()
