@@ -23,7 +23,15 @@ ROS_WHEELS = [
     "ros-jazzy-diagnostic-msgs",
 ]
 DEMO = ["evo>=1.31", "matplotlib>=3.5", "rosbags>=0.10", "tqdm>=4.60"]
-TEST = ["hypothesis>=6.50", "import-linter>=2.0", "mypy>=1.10", "pytest>=6.2", "PyYAML>=5.4", "ruff>=0.15", "types-PyYAML"]
+TEST = [
+    "hypothesis>=6.50",
+    "import-linter>=2.0",
+    "mypy>=1.10",
+    "pytest>=6.2",
+    "PyYAML>=5.4",
+    "ruff>=0.15",
+    "types-PyYAML",
+]
 
 setup(
     name=PACKAGE,

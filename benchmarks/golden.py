@@ -14,7 +14,6 @@ import torch
 
 from ttt3r_ros.errors import SourceError
 from ttt3r_ros.model.checkpoint import canonical_tensors
-from ttt3r_ros.model.network import Ttt3r
 from ttt3r_ros.model.network_config import NetworkConfig
 from ttt3r_ros.model.view import View
 from ttt3r_ros.model.weights import load_tensors, tensor_shapes
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from numpy.typing import NDArray
+
+    from ttt3r_ros.model.network import Ttt3r
 
 OWN_RECIPE = Path(__file__).resolve().parents[1] / "test" / "golden" / "recipe.py"
 Arrays = dict[str, "NDArray[Any]"]
@@ -79,7 +80,7 @@ class GoldenFolder:
             SourceError: the case, its description or its inputs are missing.
         """
         file = self.path / f"{name}.npz"
-        weights = name.split("__")[0]
+        weights = name.split("__", maxsplit=1)[0]
         if not file.is_file():
             msg = f"no case {name} in {self.path}; there are {', '.join(self._all_names()) or 'none'}"
             raise SourceError(msg)
@@ -113,8 +114,7 @@ class GoldenFolder:
         config = NetworkConfig.from_mapping(
             {**case.description["config"], **_dpt_widths(case.description)}
         )
-        network = load_tensors(config, canonical_tensors(self._weights(case, config)), rule=case.rule)
-        return network
+        return load_tensors(config, canonical_tensors(self._weights(case, config)), rule=case.rule)
 
     def _weights(self, case: GoldenCase, config: NetworkConfig) -> dict[str, torch.Tensor]:
         codes = self.path / f"{case.weights}_weights_int8.npz"
@@ -147,7 +147,7 @@ def _dpt_widths(description: dict[str, Any]) -> dict[str, Any]:
     return {"dpt": widths} if widths else {}
 
 
-def _from_codes(file: Path, step_for: Any) -> dict[str, torch.Tensor]:  # noqa: ANN401
+def _from_codes(file: Path, step_for: Any) -> dict[str, torch.Tensor]:
     tensors = {}
     with np.load(file) as archive:
         for name in archive.files:
@@ -163,7 +163,9 @@ def _recorded_view(arrays: Arrays, index: int) -> GoldenView:
     image = _image(arrays["in_img_u8"][image_index]) if image_index >= 0 else None
     rays = None
     if ray_index >= 0:
-        rays = torch.from_numpy(arrays["in_ray_map"][ray_index]).float().permute(2, 0, 1)[None].contiguous()
+        rays = (
+            torch.from_numpy(arrays["in_ray_map"][ray_index]).float().permute(2, 0, 1)[None].contiguous()
+        )
     update = torch.tensor([bool(arrays["in_update"][index])])
     return GoldenView(View(image, rays, update), reset=bool(arrays["in_reset"][index]))
 

@@ -23,13 +23,26 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, installed or not
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ttt3r_ros.model.network import Ttt3r
     from ttt3r_ros.types import Update
 
-STAGES = ("decode", "preprocess", "encoder", "memory", "decoders", "heads", "update", "fetch", "map", "publish")
+STAGES = (
+    "decode",
+    "preprocess",
+    "encoder",
+    "memory",
+    "decoders",
+    "heads",
+    "update",
+    "fetch",
+    "map",
+    "publish",
+)
 NETWORKS = ("small", "512")
 SOURCE_SIZE = (640, 480)
 
@@ -47,7 +60,7 @@ class StageClock:
         """Replace a bound method by one that is timed under a stage."""
         function: Callable[..., Any] = getattr(owner, method)
 
-        def timed(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        def timed(*args: Any, **kwargs: Any) -> Any:
             started = self.synchronised()
             result = function(*args, **kwargs)
             self._now[stage] += self.synchronised() - started
@@ -68,7 +81,7 @@ class StageClock:
     def synchronised(self) -> float:
         """Return the time once the device has caught up."""
         if self._device.startswith("cuda"):
-            import torch  # noqa: PLC0415
+            import torch
 
             torch.cuda.synchronize()
         return time.perf_counter()
@@ -102,12 +115,12 @@ def _arguments() -> argparse.Namespace:
 
 
 def _measure(name: str, frames: int, device: str, threads: int) -> dict[str, Any]:
-    from ttt3r_ros.config import Config  # noqa: PLC0415
-    from ttt3r_ros.io.room import ProceduralRoom  # noqa: PLC0415
-    from ttt3r_ros.model.backend import TorchBackend, resolve_device, set_threads  # noqa: PLC0415
-    from ttt3r_ros.model.network_config import NetworkConfig  # noqa: PLC0415
-    from ttt3r_ros.model.weights import SMALL, seeded_network  # noqa: PLC0415
-    from ttt3r_ros.pipeline.reconstructor import Reconstructor  # noqa: PLC0415
+    from ttt3r_ros.config import Config
+    from ttt3r_ros.io.room import ProceduralRoom
+    from ttt3r_ros.model.backend import TorchBackend, resolve_device, set_threads
+    from ttt3r_ros.model.network_config import NetworkConfig
+    from ttt3r_ros.model.weights import SMALL, seeded_network
+    from ttt3r_ros.pipeline.reconstructor import Reconstructor
 
     device = resolve_device(device)
     set_threads(threads)
@@ -119,7 +132,7 @@ def _measure(name: str, frames: int, device: str, threads: int) -> dict[str, Any
     clock = StageClock(device)
     _wrap_parts(clock, network)
     publish = _publisher()
-    totals = []
+    totals: list[float] = []
     for index, data in enumerate(encoded):
         if index == 2:
             clock.samples.clear()  # the first frames warm up
@@ -145,8 +158,8 @@ def _measure(name: str, frames: int, device: str, threads: int) -> dict[str, Any
 def _run_frame(
     clock: StageClock, reconstructor: Any, data: np.ndarray, index: int, publish: Callable[[Update], None] | None
 ) -> None:  # fmt: skip
-    from ttt3r_ros.io.pixels import decode_compressed  # noqa: PLC0415
-    from ttt3r_ros.types import Frame  # noqa: PLC0415
+    from ttt3r_ros.io.pixels import decode_compressed
+    from ttt3r_ros.types import Frame
 
     started = time.perf_counter()
     rgb = decode_compressed("jpeg", data)
@@ -173,14 +186,16 @@ def _wrap_parts(clock: StageClock, network: Ttt3r) -> None:
     clock.wrap(network, "learn", "update")
 
 
-def _count_operations(network: Ttt3r, device: str, reconstructor: Any, rgb: np.ndarray) -> dict[str, float]:  # noqa: ANN401
+def _count_operations(
+    network: Ttt3r, device: str, reconstructor: Any, rgb: np.ndarray
+) -> dict[str, float]:
     """Run one frame with torch's operation counter around each part."""
-    import torch  # noqa: PLC0415
-    from torch.utils.flop_counter import FlopCounterMode  # noqa: PLC0415
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
 
-    from ttt3r_ros.model.backend import input_size  # noqa: PLC0415
-    from ttt3r_ros.model.image import normalised, resize_and_crop  # noqa: PLC0415
-    from ttt3r_ros.model.view import Outputs, View, patch_grid  # noqa: PLC0415
+    from ttt3r_ros.model.backend import input_size
+    from ttt3r_ros.model.image import normalised, resize_and_crop
+    from ttt3r_ros.model.view import Outputs, View, patch_grid
 
     del reconstructor
     plan = input_size(network).geometry(rgb.shape[1], rgb.shape[0])
@@ -188,7 +203,7 @@ def _count_operations(network: Ttt3r, device: str, reconstructor: Any, rgb: np.n
     grid = patch_grid(view.source(), network.config.patch_size)
     counts: dict[str, float] = {}
 
-    def counted(stage: str, function: Callable[..., Any], *args: Any) -> Any:  # noqa: ANN401
+    def counted(stage: str, function: Callable[..., Any], *args: Any) -> Any:
         with FlopCounterMode(display=False) as counter:
             result = function(*args)
         counts[stage] = counts.get(stage, 0.0) + counter.get_total_flops() / 1e9
@@ -209,13 +224,14 @@ def _publisher() -> Callable[[Update], None] | None:
     """Return a function that publishes on every topic, each with a subscriber; None without ROS."""
     if find_spec("rclpy") is None:
         return None
-    import rclpy  # noqa: PLC0415
-    from geometry_msgs.msg import PoseStamped  # noqa: PLC0415
-    from nav_msgs.msg import Odometry, Path as PathMsg  # noqa: PLC0415
-    from sensor_msgs.msg import CameraInfo, Image, PointCloud2  # noqa: PLC0415
+    import rclpy
+    from geometry_msgs.msg import PoseStamped
+    from nav_msgs.msg import Odometry
+    from nav_msgs.msg import Path as PathMsg
+    from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
-    from ttt3r_ros.config import Config  # noqa: PLC0415
-    from ttt3r_ros.ros.publishers import FramePublishers  # noqa: PLC0415
+    from ttt3r_ros.config import Config
+    from ttt3r_ros.ros.publishers import FramePublishers
 
     rclpy.init(args=[], domain_id=101)
     node = rclpy.create_node("latency")
@@ -229,7 +245,9 @@ def _publisher() -> Callable[[Update], None] | None:
 
 
 def _jpeg(rgb: np.ndarray) -> np.ndarray:
-    encoded, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 90])
+    encoded, data = cv2.imencode(
+        ".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 90]
+    )
     assert encoded
     return data.ravel()
 
@@ -237,13 +255,13 @@ def _jpeg(rgb: np.ndarray) -> np.ndarray:
 def _cuda_peak_mib(device: str) -> float:
     if not device.startswith("cuda"):
         return 0.0
-    import torch  # noqa: PLC0415
+    import torch
 
     return torch.cuda.max_memory_allocated(device) / 2**20
 
 
 def _environment(device: str) -> str:
-    import torch  # noqa: PLC0415
+    import torch
 
     name = torch.cuda.get_device_name(device) if device.startswith("cuda") else _processor()
     return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}, Python {platform.python_version()}"
@@ -258,7 +276,9 @@ def _processor() -> str:
 
 def _print_table(measured: dict[str, Any]) -> None:
     stages, gflop = measured["stages"], measured["gflop"]
-    print(f"\n{measured['network']}: {measured['parameters'] / 1e6:.1f} M parameters, float32, {measured['environment']}")
+    print(
+        f"\n{measured['network']}: {measured['parameters'] / 1e6:.1f} M parameters, float32, {measured['environment']}"
+    )
     print(f"{'stage':12s} {'ms':>9s} {'share':>7s} {'GFLOP':>9s} {'GFLOP/s':>9s}")
     for stage in STAGES:
         if stage not in stages:

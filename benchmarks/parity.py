@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, installed or not
 
 from golden import GoldenCase, GoldenFolder
 from recorded_outputs import BOUND_FLOAT32, Outcome, compare_demo, compare_streaming, deviation
@@ -63,7 +63,10 @@ def main() -> int:
     for name in folder.uncovered_names():
         print(f"{name}: not covered (an entry point of the reference other than the streaming one)")
     failed = [report.name for report in reports if not report.passed]
-    print(f"{len(reports) - len(failed)} cases within bounds, {len(failed)} not{': ' if failed else ''}{', '.join(failed)}")
+    print(
+        f"{len(reports) - len(failed)} cases within bounds, {len(failed)} not"
+        f"{': ' if failed else ''}{', '.join(failed)}"
+    )
     return 1 if failed or not reports else 0
 
 
@@ -81,8 +84,12 @@ def _extra_names(folder: GoldenFolder) -> list[str]:
 
 def _report(folder: GoldenFolder, name: str) -> Report:
     started = time.perf_counter()
-    special = {"geometry": _compare_geometry, "preprocess": _compare_preprocessing}
-    outcomes = list(special[name](folder) if name in special else _compare_case(folder, folder.case(name)))
+    if name == "geometry":
+        outcomes = list(_compare_geometry(folder))
+    elif name == "preprocess":
+        outcomes = list(_compare_preprocessing(folder))
+    else:
+        outcomes = list(_compare_case(folder, folder.case(name)))
     return Report(name, outcomes, time.perf_counter() - started)
 
 
@@ -95,11 +102,12 @@ def _compare_case(folder: GoldenFolder, case: GoldenCase) -> Iterator[Outcome]:
 
 def _compare_geometry(folder: GoldenFolder) -> Iterator[Outcome]:
     with np.load(folder.path / "geometry.npz") as arrays:
-        estimators = {"weiszfeld": geometry.focal_weiszfeld, "median": geometry.focal_median}
-        for points in ("focal", "clean"):
-            for kind, estimate in estimators.items():
-                measured = np.array([estimate(each) for each in arrays[f"{points}_pts"]])
-                yield _outcome(f"{points}_{kind}", measured, arrays[f"{points}_{kind}"])
+        for kind in ("focal", "clean"):
+            points = arrays[f"{kind}_pts"]
+            weiszfeld = np.array([geometry.focal_weiszfeld(each) for each in points])
+            median = np.array([geometry.focal_median(each) for each in points])
+            yield _outcome(f"{kind}_weiszfeld", weiszfeld, arrays[f"{kind}_weiszfeld"])
+            yield _outcome(f"{kind}_median", median, arrays[f"{kind}_median"])
         yield _outcome("pose_mat", geometry.pose_matrix(arrays["pose_enc"]), arrays["pose_mat"])
         T_first_camera = geometry.inverse(arrays["ray_c2w1"]) @ arrays["ray_c2w2"]
         height, width = arrays["ray_map"].shape[:2]
@@ -121,7 +129,11 @@ def _compare_preprocessing(folder: GoldenFolder) -> Iterator[Outcome]:
         seed = zlib.crc32(f"{width}x{height}".encode()) & 0x7FFFFFFF
         plan = InputSize(size, square=size == 224).geometry(width, height)
         image = resize_and_crop(recipe.smooth_images(1, height, width, seed)[0], plan)
-        equal = (plan.width, plan.height, zlib.crc32(image.tobytes())) == (row["out_w"], row["out_h"], row["crc32"])
+        equal = (plan.width, plan.height, zlib.crc32(image.tobytes())) == (
+            row["out_w"],
+            row["out_h"],
+            row["crc32"],
+        )
         yield Outcome(f"{row['fn']}_{width}x{height}_to_{size}", 0.0 if equal else 1.0, 0.0)
 
 
@@ -129,7 +141,9 @@ def _print(report: Report) -> None:
     print(f"{report.name}  ({report.seconds:.1f} s)")
     for outcome in report.outcomes:
         verdict = "ok  " if outcome.passed else "FAIL"
-        print(f"  {verdict} {outcome.output:34s} {outcome.error:9.2e}  bound {outcome.bound:.0e}  {outcome.note}".rstrip())
+        print(
+            f"  {verdict} {outcome.output:34s} {outcome.error:9.2e}  bound {outcome.bound:.0e}  {outcome.note}".rstrip()
+        )
 
 
 if __name__ == "__main__":

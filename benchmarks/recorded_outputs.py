@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,7 +36,9 @@ REQUIRED = (
     "gate_logit",
 )  # fmt: skip
 INPUTS = re.compile(r"in_|demo_keep$")
-DEGENERATE = re.compile(r"demo_focal_")  # random predictions have no focal length; see the case "geometry"
+DEGENERATE = re.compile(
+    r"demo_focal_"
+)  # random predictions have no focal length; see the case "geometry"
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Outcome:
 def compare_streaming(case: GoldenCase, network: Ttt3r, views: list[GoldenView]) -> Iterator[Outcome]:
     """Run a case view by view through the network and compare every recorded array."""
     measured = _run(case, network, views)
-    for name in _required(case, network):
+    for name in _required(network):
         if name not in case.arrays and f"rope32_{name}" not in case.arrays:
             yield Outcome(name, float("nan"), BOUND_FLOAT32, "not recorded in this case")
     for recorded in case.arrays:
@@ -80,7 +82,7 @@ def compare_demo(case: GoldenCase, network: Ttt3r) -> Iterator[Outcome]:
     measured = {
         "demo_poses_c2w": np.stack([s.T_world_camera for s in sightings]),
         "demo_pts_world": np.stack(
-            [_world_points(s, arrays["demo_pts_world"][at]) for at, s in enumerate(sightings)]
+            [_world_points(case, s, arrays["demo_pts_world"][at]) for at, s in enumerate(sightings)]
         ),
         "demo_pp": np.array(
             [[s.prediction.geometry.width // 2, s.prediction.geometry.height // 2] for s in sightings]
@@ -88,16 +90,19 @@ def compare_demo(case: GoldenCase, network: Ttt3r) -> Iterator[Outcome]:
     }
     for name in (name for name in arrays if name.startswith("demo_") and not INPUTS.match(name)):
         if DEGENERATE.match(name):
-            yield Outcome(name, 0.0, BOUND_FLOAT16_ROPE, "not compared: undefined for random predictions")
+            yield Outcome(
+                name, 0.0, BOUND_FLOAT16_ROPE, "not compared: undefined for random predictions"
+            )
         elif name not in measured:
             yield Outcome(name, float("nan"), BOUND_FLOAT16_ROPE, "no such output here")
         else:
             yield Outcome(name, deviation(name, measured[name], arrays[name]), BOUND_FLOAT16_ROPE)
 
 
-def _world_points(sighting: Sighting, recorded: Array) -> Array:
+def _world_points(case: GoldenCase, sighting: Sighting, recorded: Array) -> Array:
     """Return the points in the world, each with the sign nearer to its recording (see `deviation`)."""
-    T, points = sighting.T_world_camera, sighting.prediction.points_camera
+    T = sighting.T_world_camera
+    points = _sampler(case)("pts3d_in_self_view", sighting.prediction.points_camera)
     candidates = np.stack([transform(T, points), transform(T, -points)])
     errors = np.linalg.norm(candidates - recorded, axis=-1)
     return np.where((errors[0] <= errors[1])[..., None], candidates[0], candidates[1])
@@ -124,7 +129,7 @@ def _either_sign(a: Array, b: Array) -> Array:
     return np.where(flipped, opposite, same)
 
 
-def _required(case: GoldenCase, network: Ttt3r) -> tuple[str, ...]:
+def _required(network: Ttt3r) -> tuple[str, ...]:
     return (*REQUIRED, "rgb") if network.config.rgb_head else REQUIRED
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, SetEnvironmentVariable
 from launch.conditions import IfCondition
 from launch.substitutions import EnvironmentVariable, LaunchConfiguration, PythonExpression
@@ -17,6 +16,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 import ttt3r_ros
+from launch import LaunchContext, LaunchDescription
 from ttt3r_ros.config import Setting, settings
 
 # Settings that are worth a launch argument of their own; all others are set in the params_file.
@@ -66,7 +66,10 @@ def generate_launch_description() -> LaunchDescription:
 
 def arguments(share: Path) -> list[DeclareLaunchArgument]:
     texts = {
-        "image_topic": ("/camera/image_raw", "Image topic; /compressed is appended for compressed transport."),
+        "image_topic": (
+            "/camera/image_raw",
+            "Image topic; /compressed is appended for compressed transport.",
+        ),
         "camera_info_topic": ("/camera/camera_info", "Calibration, if there is one."),
         "namespace": ("", "Namespace of the node."),
         "params_file": (str(share / "config" / "ttt3r.yaml"), "YAML file with parameters."),

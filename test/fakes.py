@@ -50,7 +50,9 @@ class FakeBackend:
 
 def prediction(T_segment_camera: np.ndarray | None = None, focal: float = FOCAL) -> Prediction:
     u, v = np.meshgrid(np.arange(WIDTH) - WIDTH // 2, np.arange(HEIGHT) - HEIGHT // 2)
-    points = np.stack((u * DEPTH_M / focal, v * DEPTH_M / focal, np.full_like(u, DEPTH_M, float)), axis=-1)
+    points = np.stack(
+        (u * DEPTH_M / focal, v * DEPTH_M / focal, np.full_like(u, DEPTH_M, float)), axis=-1
+    )
     return Prediction(
         points_camera=points.astype(np.float32),
         confidence=np.full((HEIGHT, WIDTH), 3.0, np.float32),

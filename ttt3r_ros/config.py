@@ -7,11 +7,13 @@ or are tested equal to them. A nested class gives its settings a prefix: ``map.v
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from ttt3r_ros.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 Value = bool | int | float | str
 ConfigT = TypeVar("ConfigT")
@@ -24,7 +26,7 @@ def setting(
     ge: float | None = None,
     le: float | None = None,
     choices: tuple[str, ...] = (),
-) -> Any:  # noqa: ANN401
+) -> Any:
     """Declare one setting; ``ge`` and ``le`` bound numbers, ``choices`` words."""
     return field(default=default, metadata={"help": help, "ge": ge, "le": le, "choices": choices})
 
@@ -34,9 +36,13 @@ class MapConfig:
     """Voxel map."""
 
     voxel_size: float = setting(0.05, "Edge of a voxel [m].", ge=0.001, le=10.0)
-    min_confidence: float = setting(1.5, "Points below this confidence (1 to infinity) are not fused.", ge=1.0)
+    min_confidence: float = setting(
+        1.5, "Points below this confidence (1 to infinity) are not fused.", ge=1.0
+    )
     max_range: float = setting(10.0, "Points farther from the camera are not fused [m].", ge=0.1)
-    max_voxels: int = setting(500_000, "Upper bound of the map; the voxels unseen for longest go.", ge=1000)
+    max_voxels: int = setting(
+        500_000, "Upper bound of the map; the voxels unseen for longest go.", ge=1000
+    )
     publish_period: float = setting(1.0, "Seconds between two map clouds [s].", ge=0.05)
 
 
@@ -44,10 +50,16 @@ class MapConfig:
 class Config:
     """The mapping node."""
 
-    model_path: str = setting("", "Weights, .pth or .safetensors. Empty: a small network with seeded weights.")
+    model_path: str = setting(
+        "", "Weights, .pth or .safetensors. Empty: a small network with seeded weights."
+    )
     device: str = setting("auto", "auto, cpu, cuda or cuda:N. Only auto may fall back to the processor.")
-    threads: int = setting(0, "Processor threads of the network; 0 leaves the choice to torch.", ge=0, le=256)
-    image_size: int = setting(0, "Long side of the network's image [px]; 0: the one of the weights.", ge=0, le=4096)
+    threads: int = setting(
+        0, "Processor threads of the network; 0 leaves the choice to torch.", ge=0, le=256
+    )
+    image_size: int = setting(
+        0, "Long side of the network's image [px]; 0: the one of the weights.", ge=0, le=4096
+    )
     update_rule: str = setting("ttt3r", "How the state learns.", choices=("ttt3r", "cut3r"))
     reset_interval: int = setting(100, "Frames between state resets; 0 never resets.", ge=0)
 
@@ -64,7 +76,9 @@ class Config:
     camera_frame: str = setting("", "Optical frame of the camera. Empty: header.frame_id of the image.")
     publish_tf: bool = setting(default=True, help="Publish map -> camera on /tf.")
 
-    min_confidence: float = setting(1.0, "Depth and points below this confidence are NaN or left out.", ge=1.0)
+    min_confidence: float = setting(
+        1.0, "Depth and points below this confidence are NaN or left out.", ge=1.0
+    )
     path_max_poses: int = setting(1000, "Poses kept in the path; the oldest go.", ge=1)
     diagnostics_period: float = setting(1.0, "Seconds between two diagnostics messages [s].", ge=0.1)
     output_directory: str = setting("~/.ros/ttt3r_ros", "Where save_map and save_trajectory write.")
@@ -107,7 +121,7 @@ class Setting:
         if self.choices and value not in self.choices:
             msg = f"{self.name} is {value!r}; expected one of {', '.join(self.choices)}"
             raise ConfigError(msg)
-        if isinstance(value, str) or isinstance(value, bool):
+        if isinstance(value, (str, bool)):
             return
         low = float("-inf") if self.ge is None else self.ge
         high = float("inf") if self.le is None else self.le
@@ -123,7 +137,8 @@ def settings(config_class: type[Any] = Config, prefix: str = "") -> Iterator[Set
         if is_dataclass(types[entry.name]):
             yield from settings(types[entry.name], f"{prefix}{entry.name}.")
         else:
-            yield Setting(name=prefix + entry.name, default=entry.default, **entry.metadata)
+            default: Any = entry.default
+            yield Setting(name=prefix + entry.name, default=default, **entry.metadata)
 
 
 def from_mapping(values: Mapping[str, object], base: Config | None = None) -> Config:

@@ -6,9 +6,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any, TypeVar
+
 import numpy as np
 
-from ttt3r_ros.types import BoolArray, Float32Array, Float64Array
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ttt3r_ros.types import BoolArray, Float32Array, Float64Array
+
+FloatT = TypeVar("FloatT", bound="np.floating[Any]")
 
 # REP-103: a body frame has x forward, y left, z up; an optical frame has x right, y down, z forward.
 T_BODY_OPTICAL: Float64Array = np.array(
@@ -74,10 +81,11 @@ def inverse(T: Float64Array) -> Float64Array:
     return inverted
 
 
-def transform(T_a_b: Float64Array, points_b: Float32Array) -> Float32Array:
+def transform(T_a_b: Float64Array, points_b: NDArray[FloatT]) -> NDArray[FloatT]:
     """Map points (..., 3) of frame b into frame a, in the points' own precision."""
-    rotation = T_a_b[:3, :3].astype(points_b.dtype)
-    return points_b @ rotation.T + T_a_b[:3, 3].astype(points_b.dtype)
+    rotation, translation = (part.astype(points_b.dtype) for part in (T_a_b[:3, :3], T_a_b[:3, 3]))
+    moved: NDArray[FloatT] = points_b @ rotation.T + translation
+    return moved
 
 
 def rotation_vector(rotation: Float64Array) -> Float64Array:

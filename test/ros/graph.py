@@ -63,10 +63,14 @@ class Bench:
         self.listen_to_map()
 
     def listen_to_map(self) -> None:
-        self.node.create_subscription(PointCloud2, "/mapping_node/map_cloud", self.got["map"].append, LATCHED)
+        self.node.create_subscription(
+            PointCloud2, "/mapping_node/map_cloud", self.got["map"].append, LATCHED
+        )
 
     def listen_to_diagnostics(self) -> None:
-        self.node.create_subscription(DiagnosticArray, "/diagnostics", self.got["diagnostics"].append, 10)
+        self.node.create_subscription(
+            DiagnosticArray, "/diagnostics", self.got["diagnostics"].append, 10
+        )
 
     def diagnostics(self) -> dict[str, str]:
         """Return the newest values the node reported."""
@@ -85,7 +89,9 @@ class Bench:
     def spin_until(self, condition: Callable[[], object], what: str, limit_s: float = LIMIT_S) -> None:
         deadline = time.monotonic() + limit_s
         while not condition():
-            assert time.monotonic() < deadline, f"not within {limit_s:.0f} s: {what}; got {self.summary()}"
+            assert time.monotonic() < deadline, (
+                f"not within {limit_s:.0f} s: {what}; got {self.summary()}"
+            )
             self.executor.spin_once(timeout_sec=0.05)
 
     def wait_for_subscriber(self) -> None:
@@ -93,7 +99,9 @@ class Bench:
 
     def wait_for_outputs(self, *names: str) -> None:
         topics = [OUTPUTS[name][1] for name in names or OUTPUTS]
-        self.spin_until(lambda: all(self.node.count_publishers(topic) for topic in topics), f"publishers of {topics}")
+        self.spin_until(
+            lambda: all(self.node.count_publishers(topic) for topic in topics), f"publishers of {topics}"
+        )
 
     def call(self, service: str) -> Trigger.Response:
         client = self.node.create_client(Trigger, f"/mapping_node/{service}")
@@ -103,7 +111,9 @@ class Bench:
         return future.result()
 
     def summary(self) -> dict[str, int]:
-        return {name: len(messages) for name, messages in self.got.items()} | {"diagnostics": self.diagnostics()}  # type: ignore[dict-item]
+        return {name: len(messages) for name, messages in self.got.items()} | {
+            "diagnostics": self.diagnostics()
+        }  # type: ignore[dict-item]
 
     def close(self) -> None:
         self.executor.shutdown()

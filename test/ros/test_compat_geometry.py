@@ -188,7 +188,7 @@ class _Graph:
         self.executor.add_node(self.receiver)
 
     def listen(self, topic, durability):
-        from tf2_msgs.msg import TFMessage  # noqa: PLC0415
+        from tf2_msgs.msg import TFMessage
 
         received = []
         qos = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE, durability=durability)

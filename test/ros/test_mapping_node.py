@@ -29,7 +29,9 @@ SECOND = 10**9
 
 
 @pytest.fixture
-def start(context: rclpy.context.Context, tmp_path: Path) -> Iterator[Callable[..., tuple[MappingNode, Bench]]]:
+def start(
+    context: rclpy.context.Context, tmp_path: Path
+) -> Iterator[Callable[..., tuple[MappingNode, Bench]]]:
     started: list[tuple[MappingNode, Bench]] = []
 
     def _start(backend: FakeBackend | None = None, **parameters: object) -> tuple[MappingNode, Bench]:
@@ -58,7 +60,8 @@ def walk(bench: Bench, count: int, first_stamp_ns: int = SECOND) -> None:
         bench.publish(image(index), stamp_ns)
         bench.spin_until(lambda: bench.got["pose"], "a pose")
         bench.spin_until(
-            lambda stamp_ns=stamp_ns: compat.stamp_to_ns(bench.got["pose"][-1].header.stamp) == stamp_ns, "its pose"
+            lambda stamp_ns=stamp_ns: compat.stamp_to_ns(bench.got["pose"][-1].header.stamp) == stamp_ns,
+            "its pose",
         )
 
 
@@ -93,10 +96,14 @@ def test_walking_along_the_optical_axis_is_walking_along_x_of_a_z_up_map(start):
     position = bench.got["pose"][-1].pose.position
     assert (position.x, position.y, position.z) == pytest.approx((3.0, 0.0, 0.0))
     orientation = bench.got["pose"][-1].pose.orientation
-    rotation = compat.matrix_from_quaternion_xyzw((orientation.x, orientation.y, orientation.z, orientation.w))[:3, :3]
+    rotation = compat.matrix_from_quaternion_xyzw(
+        (orientation.x, orientation.y, orientation.z, orientation.w)
+    )[:3, :3]
     np.testing.assert_allclose(rotation @ [0, 0, 1], [1, 0, 0], atol=1e-9)  # looks along x
     np.testing.assert_allclose(rotation @ [0, -1, 0], [0, 0, 1], atol=1e-9)  # its up is z
-    bench.spin_until(lambda: all(len(bench.got[name]) == 4 for name in ("tf", "odom", "path")), "all outputs")
+    bench.spin_until(
+        lambda: all(len(bench.got[name]) == 4 for name in ("tf", "odom", "path")), "all outputs"
+    )
     assert bench.got["tf"][-1].transforms[0].transform.translation.x == pytest.approx(3.0)
     # One metre per tenth of a second, forward in the optical frame.
     assert bench.got["odom"][-1].twist.twist.linear.z == pytest.approx(10.0)
@@ -108,7 +115,9 @@ def test_depth_is_metres_along_z_with_a_matching_camera_info(start):
     bench.listen("pose", "depth", "depth_info", "confidence")
     connected(bench)
     walk(bench, 1)
-    bench.spin_until(lambda: bench.got["depth"] and bench.got["depth_info"] and bench.got["confidence"], "depth")
+    bench.spin_until(
+        lambda: bench.got["depth"] and bench.got["depth_info"] and bench.got["confidence"], "depth"
+    )
     depth, info = bench.got["depth"][-1], bench.got["depth_info"][-1]
     assert (depth.encoding, depth.width, depth.height) == ("32FC1", WIDTH, HEIGHT)
     assert isinstance(depth.data, array.array)
@@ -133,7 +142,9 @@ def test_a_given_calibration_is_scaled_to_the_depth_image(start):
     bench.listen("pose", "depth_info")
     connected(bench)
     bench.spin_until(bench.infos.get_subscription_count, "a subscriber to the calibration")
-    info = CameraInfo(width=2 * WIDTH, height=2 * HEIGHT, distortion_model="plumb_bob", d=[0.1, 0.0, 0.0, 0.0, 0.0])
+    info = CameraInfo(
+        width=2 * WIDTH, height=2 * HEIGHT, distortion_model="plumb_bob", d=[0.1, 0.0, 0.0, 0.0, 0.0]
+    )
     info.k = [60.0, 0.0, 15.5, 0.0, 62.0, 11.5, 0.0, 0.0, 1.0]
     bench.infos.publish(info)
     bench.spin_until(lambda: node._intake._intrinsics is not None, "the calibration")
@@ -155,7 +166,9 @@ def test_nothing_is_computed_for_a_topic_without_subscriber(start, monkeypatch):
     _, bench = start()
     bench.listen("pose", "depth")
     connected(bench)
-    bench.spin_until(lambda: bench.node.count_subscribers("/mapping_node/depth/image"), "our subscription")
+    bench.spin_until(
+        lambda: bench.node.count_subscribers("/mapping_node/depth/image"), "our subscription"
+    )
     walk(bench, 3)
     bench.spin_until(lambda: bench.got["depth"], "a depth image")
     assert set(made) == {"depth_image"}
@@ -227,10 +240,16 @@ def test_an_unwritable_folder_is_an_answer_not_an_end(start, tmp_path):
 
 
 BAD_IMAGES = {
-    "unknown encoding": Image(encoding="jpeg2000", width=4, height=4, step=4, data=array.array("B", bytes(16))),
+    "unknown encoding": Image(
+        encoding="jpeg2000", width=4, height=4, step=4, data=array.array("B", bytes(16))
+    ),
     "floats": Image(encoding="32FC1", width=2, height=2, step=8, data=array.array("B", bytes(16))),
-    "step too small": Image(encoding="rgb8", width=4, height=4, step=4, data=array.array("B", bytes(16))),
-    "data too short": Image(encoding="rgb8", width=4, height=4, step=12, data=array.array("B", bytes(40))),
+    "step too small": Image(
+        encoding="rgb8", width=4, height=4, step=4, data=array.array("B", bytes(16))
+    ),
+    "data too short": Image(
+        encoding="rgb8", width=4, height=4, step=12, data=array.array("B", bytes(40))
+    ),
     "zero size": Image(encoding="rgb8", width=0, height=0, step=0),
 }
 
@@ -347,7 +366,11 @@ def test_a_bad_parameter_is_refused_by_name_and_range(start):
 
 def test_every_parameter_has_a_description_and_cannot_be_changed_while_running(start):
     node, _ = start()
-    names = [name for name in node.get_parameters_by_prefix("") if not name.startswith(("use_sim", "start_type"))]
+    names = [
+        name
+        for name in node.get_parameters_by_prefix("")
+        if not name.startswith(("use_sim", "start_type"))
+    ]
     assert "map.voxel_size" in names
     for name in names:
         described = node.describe_parameter(name)

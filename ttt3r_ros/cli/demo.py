@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import subprocess
@@ -21,6 +20,7 @@ from ttt3r_ros.config import MapConfig
 from ttt3r_ros.errors import SourceError
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Iterator
 
     from ttt3r_ros.io.sequence import Sequence
@@ -33,18 +33,28 @@ _LOST_AFTER_S = 20.0  # without any news of an image
 _NODE_MODULE = "ttt3r_ros.ros.mapping_node"
 
 
-def add_parser(commands: Any) -> None:  # noqa: ANN401 - argparse's own type is private
+def add_parser(commands: Any) -> None:
     """Add the subcommand ``demo``."""
-    parser = commands.add_parser("demo", help="map a sequence over DDS and draw the result", description=__doc__)
+    parser = commands.add_parser(
+        "demo", help="map a sequence over DDS and draw the result", description=__doc__
+    )
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--images", type=Path, metavar="DIR", help="folder of images (or with rgb/, groundtruth.txt)")
+    source.add_argument(
+        "--images", type=Path, metavar="DIR", help="folder of images (or with rgb/, groundtruth.txt)"
+    )
     source.add_argument("--video", type=Path, metavar="FILE", help="video file")
-    source.add_argument("--bag", type=Path, metavar="PATH", help="rosbag2 folder, .mcap, .db3 or ROS 1 .bag")
+    source.add_argument(
+        "--bag", type=Path, metavar="PATH", help="rosbag2 folder, .mcap, .db3 or ROS 1 .bag"
+    )
     parser.add_argument("--topic", default="", help="image topic of the bag, if it has several")
     parser.add_argument("--weights", type=Path, metavar="FILE", help=".pth or .safetensors")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--output", type=Path, default=Path("out"), metavar="DIR", help="where results go (out)")
-    parser.add_argument("--frames", type=int, default=0, metavar="N", help="stop after N frames (0: all)")
+    parser.add_argument(
+        "--output", type=Path, default=Path("out"), metavar="DIR", help="where results go (out)"
+    )
+    parser.add_argument(
+        "--frames", type=int, default=0, metavar="N", help="stop after N frames (0: all)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the embedded room")
     parser.add_argument(
         "--rate", type=float, default=0.0, metavar="HZ",
@@ -57,6 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the demo; return the exit status."""
     _isolate()
     import rclpy  # noqa: PLC0415 - only the demo needs ROS
+    from rclpy.utilities import try_shutdown  # noqa: PLC0415
 
     from ttt3r_ros.ros.middleware import use_large_image_profile  # noqa: PLC0415
     from ttt3r_ros.ros.player import Player  # noqa: PLC0415
@@ -81,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
             finally:
                 player.close()
     finally:
-        rclpy.try_shutdown()
+        try_shutdown()
     return _conclude(result)
 
 
@@ -157,10 +168,14 @@ def _mapping_node(arguments: argparse.Namespace, output: Path) -> Iterator[subpr
         "diagnostics_period": 0.2,
         "image_qos": "sensor_data" if arguments.rate else "reliable",
     }
-    flags = [word for name, value in parameters.items() if value != "" for word in ("-p", f"{name}:={value}")]
+    flags = [
+        word for name, value in parameters.items() if value != "" for word in ("-p", f"{name}:={value}")
+    ]
     with (output / "node.log").open("wb") as log:
         node = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-m", _NODE_MODULE, "--ros-args", *flags], stdout=log, stderr=subprocess.STDOUT
+            [sys.executable, "-m", _NODE_MODULE, "--ros-args", *flags],
+            stdout=log,
+            stderr=subprocess.STDOUT,
         )
         print(f"mapping_node runs as process {node.pid}; its log is {output / 'node.log'}")
         try:
@@ -181,7 +196,9 @@ def _end(node: subprocess.Popen[bytes]) -> None:
 
 def _require_alive(node: subprocess.Popen[bytes], output: Path | None = None) -> None:
     if node.poll() is not None:
-        msg = f"mapping_node ended with status {node.returncode}; see node.log" + (f" in {output}" if output else "")
+        msg = f"mapping_node ended with status {node.returncode}; see node.log" + (
+            f" in {output}" if output else ""
+        )
         raise SourceError(msg)
 
 

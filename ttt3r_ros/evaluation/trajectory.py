@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from evo import EvoException
 from evo.core import metrics, sync
-from evo.core.geometry import GeometryException
-from evo.core.sync import SyncException
 from evo.core.trajectory import PoseTrajectory3D
 
 from ttt3r_ros.errors import SourceError
@@ -57,7 +56,7 @@ def trajectory_error(
         rigid, similar = copy.deepcopy(moving), copy.deepcopy(moving)
         rotation, translation, _ = rigid.align(reference)
         _, _, scale = similar.align(reference, correct_scale=True)
-    except (SyncException, GeometryException, ValueError, IndexError) as error:
+    except (EvoException, ValueError, IndexError) as error:
         msg = f"trajectories of {len(truth)} and {len(estimate)} poses cannot be compared: {error}"
         raise SourceError(msg) from error
     return TrajectoryError(

@@ -93,7 +93,7 @@ class Bag:
         raise SourceError(msg)
 
 
-def _decoded(msg: Any, msgtype: str) -> UInt8Array:  # noqa: ANN401 - made at run time from the bag's types
+def _decoded(msg: Any, msgtype: str) -> UInt8Array:
     if msgtype.endswith("CompressedImage"):
         return pixels.decode_compressed(msg.format, msg.data)
     raw = pixels.RawImage(
@@ -143,5 +143,5 @@ def _messages(
     return reader.messages(connections) if connections else ()
 
 
-def _stamp_ns(msg: Any) -> int:  # noqa: ANN401
+def _stamp_ns(msg: Any) -> int:
     return int(msg.header.stamp.sec) * 10**9 + int(msg.header.stamp.nanosec)

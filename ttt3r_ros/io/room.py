@@ -79,7 +79,7 @@ class ProceduralRoom:
     Raises `ConfigError` for a size, rate, seed or field of view that no camera has.
     """
 
-    def __init__(  # noqa: PLR0917 - six plain numbers, each with a default
+    def __init__(
         self,
         seed: int = 0,
         frames: int = 120,

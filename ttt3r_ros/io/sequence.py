@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import cv2
 import numpy as np
@@ -16,6 +15,9 @@ from ttt3r_ros.types import Frame, Intrinsics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from ttt3r_ros.types import Float64Array, UInt8Array
 
@@ -138,9 +140,8 @@ def _image_files(folder: Path) -> list[Path]:
     return sorted(file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
 
 
-def _rgb(bgr: UInt8Array) -> UInt8Array:
-    converted: UInt8Array = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
-    return converted
+def _rgb(bgr: NDArray[Any]) -> UInt8Array:
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def _stamp_at(index: int, rate_hz: float) -> int:
@@ -191,6 +192,9 @@ def _nanoseconds(seconds: str) -> int:
 
 
 def _pose(position: Float64Array, quat_wxyz: Float64Array) -> Float64Array:
+    if not np.any(quat_wxyz):
+        msg = "a quaternion of zeros is no rotation"
+        raise ValueError(msg)
     T = np.eye(4)
     T[:3, :3] = rotation_from_quat_wxyz(quat_wxyz)
     T[:3, 3] = position

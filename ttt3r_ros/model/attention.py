@@ -25,9 +25,11 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, rotary: RotaryTable | None = None) -> Tensor:
         """Return the attended tokens (B, N, C)."""
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (B, heads, N, D)
+        q, k, v = (
+            self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        )  # (B, heads, N, D)
         attended = F.scaled_dot_product_attention(rotate(q, rotary), rotate(k, rotary), v)
-        return self.proj(merge_heads(attended))  # type: ignore[no-any-return]
+        return self.proj(merge_heads(attended))
 
 
 class CrossAttention(nn.Module):

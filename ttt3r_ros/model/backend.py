@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -64,10 +65,8 @@ class TorchBackend:
             msg = "the network's answer contains NaN or infinity; the frame was not used"
             raise NonFiniteError(msg)
         finished = time.perf_counter()
-
-        timings = {"preprocess": prepared - started, "network": finished - prepared}
-        prediction.timings_s.update(timings)
-        return prediction, next_state
+        timings_s = {"preprocess": prepared - started, "network": finished - prepared}
+        return replace(prediction, timings_s=timings_s), next_state
 
 
 def input_size(network: Ttt3r, long_edge: int = 0) -> InputSize:
@@ -119,7 +118,7 @@ def _fetched_sync(output: NetworkOutput, image: UInt8Array, geometry: ImageGeome
     pose = output.pose[0].double().cpu().numpy()
     points = output.camera.points[0].float().cpu().numpy()
     confidence = output.camera.confidence[0].float().cpu().numpy()
-    return Prediction(points, confidence, pose_matrix(pose), image, geometry, {})
+    return Prediction(points, confidence, pose_matrix(pose), image, geometry)
 
 
 def _is_finite(prediction: Prediction) -> bool:

@@ -31,7 +31,7 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., dim) to (..., out)."""
-        return self.fc2(F.gelu(self.fc1(x)))  # type: ignore[no-any-return]
+        return self.fc2(F.gelu(self.fc1(x)))
 
 
 class EncoderBlock(nn.Module):
@@ -47,7 +47,7 @@ class EncoderBlock(nn.Module):
     def forward(self, x: Tensor, rotary: RotaryTable | None) -> Tensor:
         """Return the next tokens (B, N, C)."""
         x = x + self.attn(self.norm1(x), rotary)
-        return x + self.mlp(self.norm2(x))  # type: ignore[no-any-return]
+        return x + self.mlp(self.norm2(x))
 
 
 class DecoderBlock(nn.Module):
@@ -92,7 +92,7 @@ class ModulatedNorm(nn.Module):
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """Modulate tokens (B, N, C) by a condition (B, 1, C)."""
         shift, scale = self.mlp(condition).chunk(2, dim=-1)
-        return self.norm(x) * (1 + scale) + shift  # type: ignore[no-any-return]
+        return self.norm(x) * (1 + scale) + shift
 
 
 class ModulatedBlock(nn.Module):
@@ -108,4 +108,4 @@ class ModulatedBlock(nn.Module):
     def forward(self, x: Tensor, condition: Tensor, rotary: RotaryTable) -> Tensor:
         """Return the next tokens (B, N, C), given the condition (B, 1, C)."""
         x = x + self.attn(self.norm1(x, condition), rotary)
-        return x + self.mlp(self.norm2(x, condition))  # type: ignore[no-any-return]
+        return x + self.mlp(self.norm2(x, condition))

@@ -21,7 +21,9 @@ class DptHead(nn.Module):
         a, b, c, d = widths.layer_dims
         self.act_postprocess = nn.ModuleList(
             (
-                nn.Sequential(nn.Conv2d(config.enc_embed_dim, a, 1), nn.ConvTranspose2d(a, a, 4, stride=4)),
+                nn.Sequential(
+                    nn.Conv2d(config.enc_embed_dim, a, 1), nn.ConvTranspose2d(a, a, 4, stride=4)
+                ),
                 nn.Sequential(nn.Conv2d(dim, b, 1), nn.ConvTranspose2d(b, b, 2, stride=2)),
                 nn.Sequential(nn.Conv2d(dim, c, 1)),
                 nn.Sequential(nn.Conv2d(dim, d, 1), nn.Conv2d(d, d, 3, stride=2, padding=1)),
@@ -46,7 +48,7 @@ class DptHead(nn.Module):
             process(layer[:, -count:].transpose(1, 2).unflatten(2, grid))
             for process, layer in zip(self.act_postprocess, layers, strict=True)
         ]
-        return self.head(self.scratch(maps))  # type: ignore[no-any-return]
+        return self.head(self.scratch(maps))
 
 
 class Fusion(nn.Module):
@@ -70,7 +72,7 @@ class Fusion(nn.Module):
         path = path[:, :, : skip.shape[2], : skip.shape[3]]  # an odd grid was rounded up when halved
         path = self.refinenet3(path, skip)
         path = self.refinenet2(path, self.layer2_rn(middle))
-        return self.refinenet1(path, self.layer1_rn(fine))  # type: ignore[no-any-return]
+        return self.refinenet1(path, self.layer1_rn(fine))
 
 
 class FusionUnit(nn.Module):
@@ -88,7 +90,7 @@ class FusionUnit(nn.Module):
         """Map (B, width, h, w) to (B, width, 2h, 2w)."""
         if skip is not None:
             x = x + self.resConfUnit1(skip)
-        return self.out_conv(self.upsample(self.resConfUnit2(x)))  # type: ignore[no-any-return]
+        return self.out_conv(self.upsample(self.resConfUnit2(x)))
 
 
 class ResidualConv(nn.Module):
@@ -101,7 +103,7 @@ class ResidualConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return refined features of the same shape."""
-        return x + self.conv2(F.relu(self.conv1(F.relu(x))))  # type: ignore[no-any-return]
+        return x + self.conv2(F.relu(self.conv1(F.relu(x))))
 
 
 class Upsample(nn.Module):

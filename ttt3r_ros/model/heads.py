@@ -107,15 +107,15 @@ class DptHeads(Heads):
 
     def camera_map(self, inputs: tuple[Tensor, ...], grid: tuple[int, int]) -> Tensor:
         """Return the raw camera-frame map (B, 4, H, W)."""
-        return self.dpt_self(inputs, grid)  # type: ignore[no-any-return]
+        return self.dpt_self(inputs, grid)
 
     def world_map(self, inputs: tuple[Tensor, ...], grid: tuple[int, int]) -> Tensor:
         """Return the raw world-frame map (B, 4, H, W) from pose-conditioned tokens."""
-        return self.dpt_cross(inputs, grid)  # type: ignore[no-any-return]
+        return self.dpt_cross(inputs, grid)
 
     def rgb_map(self, inputs: tuple[Tensor, ...], grid: tuple[int, int]) -> Tensor:
         """Return the raw colour map (B, 3, H, W)."""
-        return self.dpt_rgb(inputs, grid)  # type: ignore[no-any-return]
+        return self.dpt_rgb(inputs, grid)
 
 
 class LinearHeads(Heads):
@@ -131,7 +131,9 @@ class LinearHeads(Heads):
             self.rgb_proj = Mlp(dim, hidden, 3 * pixels)
 
     def _dense(self, proj: Mlp, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
-        patches = proj(tokens).transpose(1, 2).unflatten(2, grid)  # (B, channels * pixels, rows, columns)
+        patches = (
+            proj(tokens).transpose(1, 2).unflatten(2, grid)
+        )  # (B, channels * pixels, rows, columns)
         return F.pixel_shuffle(patches, self.config.patch_size)
 
     def camera_map(self, inputs: tuple[Tensor, ...], grid: tuple[int, int]) -> Tensor:

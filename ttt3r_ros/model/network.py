@@ -129,7 +129,7 @@ class Ttt3r(nn.Module):
         rotary = self._grid_rotary(image, self.config.enc_embed_dim // self.config.enc_num_heads)
         for block in self.enc_blocks:
             x = block(x, rotary)
-        return self.enc_norm(x)  # type: ignore[no-any-return]
+        return self.enc_norm(x)
 
     def _encode_ray_map(self, ray_map: Tensor) -> Tensor:
         if self.patch_embed_ray_map is None:
@@ -139,7 +139,7 @@ class Ttt3r(nn.Module):
         rotary = self._grid_rotary(ray_map, self.config.enc_embed_dim // RAY_MAP_HEADS)
         for block in self.enc_blocks_ray_map:
             x = block(x, rotary)
-        return self.enc_norm_ray_map(x)  # type: ignore[no-any-return]
+        return self.enc_norm_ray_map(x)
 
     def recall(self, state: RecurrentState, key: Tensor) -> Tensor:
         """Return the pose token that starts the decoder, (B, 1, C): learned at first, recalled later."""
@@ -180,7 +180,7 @@ class Ttt3r(nn.Module):
         """Run the heads on the encoder features and the decoder layers."""
         width = self.config.dec_embed_dim // self.config.dec_num_heads
         rotary = self._patch_rotary(grid, width, features.device)
-        return self.downstream_head((features, *decoded.layers), grid, rotary, outputs)  # type: ignore[no-any-return]
+        return self.downstream_head((features, *decoded.layers), grid, rotary, outputs)
 
     def learn(
         self, view: View, state: RecurrentState, decoded: Decoded, memory: Tensor
@@ -190,7 +190,9 @@ class Ttt3r(nn.Module):
         A first view is always taken over whole; a view without an image, or with ``update`` off, not at all.
         """
         alpha = self.rule(Evidence(decoded.gate_logit, decoded.state, state.tokens))
-        alpha = torch.where(state.fresh[:, None], 1.0, alpha)[..., None].to(state.tokens.dtype)  # (B, S, 1)
+        alpha = torch.where(state.fresh[:, None], 1.0, alpha)[..., None].to(
+            state.tokens.dtype
+        )  # (B, S, 1)
         blended = alpha * decoded.state + (1 - alpha) * state.tokens
         fresh = torch.zeros_like(state.fresh)
         if view.image is None:
@@ -212,7 +214,9 @@ class Ttt3r(nn.Module):
 
     def _token_rotary(self, grid: tuple[int, int], width: int, device: torch.device) -> RotaryTable:
         def positions() -> Tensor:
-            return torch.cat((torch.full((1, 2), -1), grid_positions(*grid)))  # the pose token sits at -1
+            return torch.cat(
+                (torch.full((1, 2), -1), grid_positions(*grid))
+            )  # the pose token sits at -1
 
         return self._rotary(("tokens", grid), positions, width, device)
 
@@ -240,4 +244,4 @@ class PatchEmbed(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Map (B, channels, H, W) to (B, N, dim), row-major."""
-        return self.proj(image).flatten(2).transpose(1, 2)  # type: ignore[no-any-return]
+        return self.proj(image).flatten(2).transpose(1, 2)

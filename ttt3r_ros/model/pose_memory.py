@@ -27,7 +27,7 @@ class PoseMemory(nn.Module):
 
     def key(self, features: Tensor) -> Tensor:
         """Return the key of an image with encoder features (B, N, F): (B, 1, C)."""
-        return self.proj_q(features.mean(dim=1, keepdim=True))  # type: ignore[no-any-return]
+        return self.proj_q(features.mean(dim=1, keepdim=True))
 
     def read(self, memory: Tensor, key: Tensor) -> Tensor:
         """Return the pose token that the memory suggests for a key, (B, 1, C)."""

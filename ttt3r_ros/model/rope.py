@@ -22,7 +22,8 @@ def rotary_table(positions: Tensor, head_dim: int, base: float) -> RotaryTable:
     frequencies = base ** (-torch.arange(quarter, dtype=torch.float64) / quarter)
     angles = positions.to("cpu", torch.float64)[:, :, None] * frequencies  # (N, 2, D/4)
     return RotaryTable(
-        angles.cos().to(positions.device, torch.float32), angles.sin().to(positions.device, torch.float32)
+        angles.cos().to(positions.device, torch.float32),
+        angles.sin().to(positions.device, torch.float32),
     )
 
 

@@ -75,7 +75,9 @@ class NetworkOutput:
     """The answer to one view."""
 
     camera: PointMap  # in the camera's own optical frame
-    pose: Tensor  # (B, 7) camera in the first camera's frame: x, y, z, then the unit quaternion w, x, y, z
+    pose: (
+        Tensor  # (B, 7) camera in the first camera's frame: x, y, z, then the unit quaternion w, x, y, z
+    )
     world: PointMap | None  # in the first camera's frame
     rgb: Tensor | None  # (B, H, W, 3) in (-1, 1)
     internals: Internals

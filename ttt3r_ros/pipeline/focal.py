@@ -39,4 +39,4 @@ class FocalEstimator:
     def _frame_ratio(prediction: Prediction) -> float:
         points, confidence = prediction.points_camera, prediction.confidence
         trusted = (points[..., 2] > 1e-6) & (confidence >= np.median(confidence))
-        return focal_median(points, trusted) / max(confidence.shape)
+        return focal_median(points, trusted) / float(max(confidence.shape))

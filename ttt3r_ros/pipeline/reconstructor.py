@@ -5,11 +5,10 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import Generic
+from typing import TYPE_CHECKING, Generic
 
 import numpy as np
 
-from ttt3r_ros.config import Config
 from ttt3r_ros.errors import ImageError
 from ttt3r_ros.geometry import T_BODY_OPTICAL, transform
 from ttt3r_ros.pipeline.focal import FocalEstimator
@@ -17,6 +16,9 @@ from ttt3r_ros.pipeline.session import Sighting, StreamingSession
 from ttt3r_ros.pipeline.trajectory import Trajectory
 from ttt3r_ros.pipeline.voxel_map import VoxelMap
 from ttt3r_ros.types import Backend, Frame, Intrinsics, StateT, Update
+
+if TYPE_CHECKING:
+    from ttt3r_ros.config import Config
 
 _MIN_CONTRAST = 2  # grey levels between the darkest and the brightest value of a usable image
 

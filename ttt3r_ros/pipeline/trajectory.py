@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import threading
 from array import array
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ttt3r_ros.geometry import quat_xyzw_from_rotation
-from ttt3r_ros.types import Float64Array
+
+if TYPE_CHECKING:
+    from ttt3r_ros.types import Float64Array
 
 
 class Trajectory:

@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ttt3r_ros.types import Float32Array, UInt8Array
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ttt3r_ros.types import Float32Array, UInt8Array
 
 _EMPTY = np.int64(-1)
 _BITS = 21  # per axis: two million voxels, 100 km at 5 cm
@@ -103,9 +106,8 @@ class VoxelMap:
         used = np.flatnonzero(self._keys != _EMPTY)
         keep = max(len(known), min(int((1 - _EVICTED) * self._max_voxels), self._max_voxels - new))
         kept = used[np.argsort(self._seen[used], kind="stable")[len(used) - min(keep, len(used)) :]]
-        keys, weight, mean, seen = (
-            array[kept].copy() for array in (self._keys, self._weight, self._mean, self._seen)
-        )
+        keys = self._keys[kept]
+        weight, mean, seen = self._weight[kept], self._mean[kept], self._seen[kept]
         self._keys.fill(_EMPTY)
         self._weight.fill(0.0)
         self._count = 0

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ItemT = TypeVar("ItemT")
 logger = logging.getLogger(__name__)
@@ -82,7 +84,7 @@ class Worker(Generic[ItemT]):
         while (item := self._slot.take()) is not None:
             try:
                 self._process(item)
-            except Exception as error:  # noqa: BLE001 - whatever it was, it must reach the main thread
+            except Exception as error:  # noqa: PERF203 - whatever it was, the main thread must know
                 self.failure = error
                 self._on_failure(error)
                 return

@@ -52,7 +52,9 @@ class ImageIntake:
             )
         else:
             self.subscription = node.create_subscription(Image, "image", self._take_image, qos)
-        self._info_subscription = node.create_subscription(CameraInfo, "camera_info", self._take_info, qos)
+        self._info_subscription = node.create_subscription(
+            CameraInfo, "camera_info", self._take_info, qos
+        )
 
     def _take_image(self, msg: Image) -> None:
         self._take(msg, compat.image_to_rgb)

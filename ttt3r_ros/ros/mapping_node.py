@@ -13,6 +13,7 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
+from rclpy.utilities import try_shutdown
 from std_srvs.srv import Trigger
 
 from ttt3r_ros.errors import ImageError, NonFiniteError, OutputError, Ttt3rError
@@ -38,7 +39,7 @@ _PATIENCE_S = 5.0  # without images, before the log says what is missing
 class MappingNode(Node):  # type: ignore[misc]
     """Converts and publishes; everything else happens in a `Reconstructor` on the worker thread."""
 
-    def __init__(self, backend: AnyBackend | None = None, **node_options: Any) -> None:  # noqa: ANN401
+    def __init__(self, backend: AnyBackend | None = None, **node_options: Any) -> None:
         super().__init__("mapping_node", **node_options)
         self._log_handler = log_bridge.attach(self.get_logger())
         self.config = config = parameters.declare(self)
@@ -118,8 +119,12 @@ class MappingNode(Node):  # type: ignore[misc]
             return
         topic = self._intake.subscription.topic_name
         publishers = self.count_publishers(topic)
-        reason = "nobody publishes there; remap `image`" if not publishers else (
-            f"{publishers} publisher(s), but nothing arrives; try image_qos:=reliable, or is the source paused?"
+        reason = (
+            "nobody publishes there; remap `image`"
+            if not publishers
+            else (
+                f"{publishers} publisher(s), but nothing arrives; try image_qos:=reliable, or is the source paused?"
+            )
         )
         self.get_logger().warning(f"waiting for images on {topic}: {reason}")
 
@@ -146,12 +151,17 @@ class MappingNode(Node):  # type: ignore[misc]
 
     def _on_save_map(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         cloud = self.reconstructor.map.point_cloud()
-        return self._saved(response, "map.ply", f"{len(cloud.points)} points", lambda path: write_ply(path, cloud))
+        return self._saved(
+            response, "map.ply", f"{len(cloud.points)} points", lambda path: write_ply(path, cloud)
+        )
 
     def _on_save_trajectory(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         stamps_ns, poses = self.reconstructor.trajectory.poses()
         return self._saved(
-            response, "trajectory.txt", f"{len(poses)} poses", lambda path: write_tum(path, stamps_ns, poses)
+            response,
+            "trajectory.txt",
+            f"{len(poses)} poses",
+            lambda path: write_tum(path, stamps_ns, poses),
         )
 
     def _saved(
@@ -192,7 +202,7 @@ def main(args: list[str] | None = None) -> int:
     finally:
         if node is not None:
             node.destroy_node()
-        rclpy.try_shutdown()
+        try_shutdown()
     return 1 if node is not None and node.worker.failure is not None else 0
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -52,7 +53,9 @@ class Player:
         self._infos = self._node.create_publisher(CameraInfo, "camera_info", STREAM)
         self._node.create_subscription(PoseStamped, f"{NODE}/pose", self._on_pose, STREAM)
         self._node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
-        self._node.create_subscription(Image, f"{NODE}/depth/image", self._on_depth, qos_profile_sensor_data)
+        self._node.create_subscription(
+            Image, f"{NODE}/depth/image", self._on_depth, qos_profile_sensor_data
+        )
         self._wanted_depths_ns: set[int] = set()
         self.depths: dict[int, Float32Array] = {}
         self.account = Account()
@@ -66,10 +69,8 @@ class Player:
         self._thread.start()
 
     def _spin(self) -> None:
-        try:
+        with contextlib.suppress(ExternalShutdownException):
             self._executor.spin()
-        except ExternalShutdownException:
-            pass
 
     def close(self) -> None:
         """Stop spinning and leave the graph."""

@@ -100,7 +100,9 @@ class MapPublisher:
             return
         cloud = self._map.point_cloud()
         stamp = compat.ns_to_stamp(stamp_ns)
-        self._publisher.publish(compat.cloud_from_arrays(cloud.points, cloud.rgb, stamp, self._map_frame))
+        self._publisher.publish(
+            compat.cloud_from_arrays(cloud.points, cloud.rgb, stamp, self._map_frame)
+        )
         self._published_stamp_ns = stamp_ns
 
 

@@ -65,4 +65,6 @@ class Statistics:
         with self._lock:
             stages = list(self._stages)
         names = dict.fromkeys(name for times in stages for name in times)
-        return {name: 1e3 * sum(times.get(name, 0.0) for times in stages) / len(stages) for name in names}
+        return {
+            name: 1e3 * sum(times.get(name, 0.0) for times in stages) / len(stages) for name in names
+        }

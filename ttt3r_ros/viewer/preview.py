@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from ttt3r_ros.io.writers import complete_file
 
@@ -53,8 +54,12 @@ def write_preview(path: Path, run: RunPicture) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    with mpl.rc_context({"text.color": _INK, "axes.labelcolor": _INK, "xtick.color": _INK, "ytick.color": _INK}):
-        figure = Figure(figsize=(15, 7.6), dpi=90, facecolor=_PAPER, layout="constrained")
+    with mpl.rc_context(
+        {"text.color": _INK, "axes.labelcolor": _INK, "xtick.color": _INK, "ytick.color": _INK}
+    ):
+        bottom = 0.06 if run.warning else 0.0
+        layout = ConstrainedLayoutEngine(rect=(0.0, bottom, 1.0, 1.0 - bottom))
+        figure = Figure(figsize=(15, 7.6), dpi=90, facecolor=_PAPER, layout=layout)
         figure.suptitle(run.title, fontsize=13)
         rows = max(1, len(run.samples))
         grid = figure.add_gridspec(rows, 3, width_ratios=[2.2, 1, 1])
@@ -63,7 +68,6 @@ def write_preview(path: Path, run: RunPicture) -> None:
             _draw_image(figure.add_subplot(grid[row, 1]), sample)
             _draw_depth(figure.add_subplot(grid[row, 2]), sample)
         if run.warning:
-            figure.get_layout_engine().set(rect=(0.0, 0.06, 1.0, 0.94))
             figure.text(
                 0.5, 0.012, run.warning, ha="center", color="white", fontsize=14, weight="bold",
                 bbox={"facecolor": "#c0201f", "edgecolor": "none", "pad": 5},
@@ -80,7 +84,14 @@ def _draw_map(axes: Axes, run: RunPicture) -> None:
     side_pt = np.clip(_MAP_SIDE_PT * run.voxel_size_m / extent, 0.8, 12.0)  # one marker covers one voxel
     axes.scatter(points[:, 0], points[:, 1], c=rgb / 255.0, s=side_pt**2, marker="s", linewidths=0)
     if len(run.true_positions):
-        axes.plot(run.true_positions[:, 0], run.true_positions[:, 1], color="#ffffff", lw=1.2, ls="--", label="ground truth")
+        axes.plot(
+            run.true_positions[:, 0],
+            run.true_positions[:, 1],
+            color="#ffffff",
+            lw=1.2,
+            ls="--",
+            label="ground truth",
+        )
     axes.plot(run.positions[:, 0], run.positions[:, 1], color="#19c8ff", lw=1.8, label="estimate")
     if len(run.positions):
         axes.plot(*run.positions[0, :2], "o", color="#45e06f", ms=7, label="start")

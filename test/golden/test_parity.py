@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The network against recorded outputs of the reference implementation."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+HERE = Path(__file__).resolve().parent
+PARITY = HERE.parents[1] / "benchmarks" / "parity.py"
+CASES = sorted(path.stem for path in HERE.glob("*__*.npz")) + ["geometry", "preprocess"]
+
+
+def parity(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(PARITY), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+def test_every_recorded_case_is_within_its_bounds():
+    finished = parity(HERE)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    for name in CASES:
+        assert f"\n{name}  (" in "\n" + finished.stdout
+    assert "FAIL" not in finished.stdout
+    assert f"{len(CASES)} cases within bounds, 0 not" in finished.stdout
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    for name in ("linear_a.json", "linear_a__main_ttt3r.npz", "recipe.py"):
+        shutil.copy(HERE / name, tmp_path / name)
+    return tmp_path
+
+
+def altered(folder: Path, change: dict[str, np.ndarray], without: str = "") -> Path:
+    file = folder / "linear_a__main_ttt3r.npz"
+    with np.load(file) as archive:
+        arrays = {
+            key: archive[key]
+            for key in archive.files
+            if key.removeprefix("rope32_") != without or not without
+        }
+    np.savez(file, **(arrays | change))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "output", ["rope32_state_after", "rope32_camera_pose", "rope32_gate_logit", "new_mem"]
+)
+def test_a_small_difference_in_one_output_is_a_failure(copied, output):
+    with np.load(copied / "linear_a__main_ttt3r.npz") as archive:
+        recorded = archive[output].copy()
+    bound = 2e-5 if output.startswith("rope32") else 2e-3
+    recorded.flat[np.abs(recorded).argmax()] *= 1 + 3 * bound
+    finished = parity(altered(copied, {output: recorded}))
+    assert finished.returncode == 1
+    assert [line.split()[1] for line in finished.stdout.splitlines() if "FAIL" in line] == [output]
+
+
+def test_a_missing_output_is_a_failure(copied):
+    finished = parity(altered(copied, {}, without="mem_after"))
+    assert finished.returncode == 1
+    assert "mem_after" in finished.stdout
+
+
+def test_an_output_nobody_can_compare_is_a_failure(copied):
+    finished = parity(altered(copied, {"rope32_surprise": np.zeros(3, np.float32)}))
+    assert finished.returncode == 1
+    assert "rope32_surprise" in finished.stdout
+
+
+def test_a_wrong_update_rule_is_a_failure(copied):
+    shutil.move(copied / "linear_a__main_ttt3r.npz", copied / "linear_a__main_cut3r.npz")
+    assert parity(copied).returncode == 1
+
+
+def test_a_wrong_rotary_base_is_a_failure(copied):
+    description = json.loads((copied / "linear_a.json").read_text())
+    description["config"]["pos_embed"] = "RoPE50"
+    (copied / "linear_a.json").write_text(json.dumps(description))
+    assert parity(copied).returncode == 1
+
+
+@pytest.mark.parametrize("arguments", [["absent-folder"], [HERE, "--case", "absent_case"]])
+def test_what_is_not_there_is_one_readable_line(arguments):
+    finished = parity(*arguments)
+    assert finished.returncode == 1
+    assert "absent" in finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
+def test_an_empty_folder_is_a_failure(tmp_path):
+    assert parity(tmp_path).returncode == 1

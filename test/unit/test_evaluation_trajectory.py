@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How far a trajectory is from ground truth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ttt3r_ros.errors import SourceError
+from ttt3r_ros.evaluation.trajectory import trajectory_error
+from ttt3r_ros.geometry import pose_matrix
+
+NOW_NS = 1_785_000_000 * 10**9
+Stamped = list[tuple[int, np.ndarray]]
+
+
+def truth(count: int = 30, step_ns: int = 100_000_000) -> Stamped:
+    """Return a helix of radius two metres."""
+    poses = []
+    for k in range(count):
+        angle = 0.2 * k
+        position = (2 * np.cos(angle), 2 * np.sin(angle), 0.05 * k)
+        poses.append((NOW_NS + k * step_ns, pose_matrix(np.array([*position, 1.0, 0.0, 0.0, angle]))))
+    return poses
+
+
+T_OTHER = pose_matrix(np.array([5.0, -3.0, 1.0, 0.3, 0.5, -0.7, 0.2]))
+
+
+def moved(poses: Stamped, scale: float = 1.0) -> Stamped:
+    """Return the same walk told in another world, at another scale."""
+    told = []
+    for stamp_ns, T in poses:
+        scaled = T.copy()
+        scaled[:3, 3] *= scale
+        told.append((stamp_ns, T_OTHER @ scaled))
+    return told
+
+
+def test_the_same_walk_in_another_world_has_no_error() -> None:
+    error = trajectory_error(truth(), moved(truth()))
+    assert (error.se3_m, error.sim3_m) == pytest.approx((0.0, 0.0), abs=1e-9)
+    assert error.scale == pytest.approx(1.0)
+    assert error.pairs == 30
+    steps = np.diff([T[:3, 3] for _, T in truth()], axis=0)
+    assert error.length_m == pytest.approx(np.linalg.norm(steps, axis=1).sum())
+
+
+@pytest.mark.parametrize("scale", [0.5, 2.0])
+def test_a_wrong_scale_shows_in_the_rigid_error_and_as_the_scale_alone(scale: float) -> None:
+    error = trajectory_error(truth(), moved(truth(), scale))
+    assert error.sim3_m == pytest.approx(0.0, abs=1e-9)
+    assert error.scale == pytest.approx(1 / scale), "ground truth = scale * estimate"
+    spread = np.array([T[:3, 3] for _, T in truth()])
+    deviation = np.sqrt(((spread - spread.mean(axis=0)) ** 2).sum(axis=1).mean())
+    assert error.se3_m == pytest.approx(abs(1 - scale) * deviation, rel=1e-6)
+
+
+def test_noise_of_a_known_size_is_the_error() -> None:
+    rng = np.random.default_rng(0)
+    noisy = moved(truth(400, 10_000_000))
+    for _, T in noisy:
+        T[:3, 3] += rng.normal(scale=0.1, size=3)
+    error = trajectory_error(truth(400, 10_000_000), noisy)
+    assert error.se3_m == pytest.approx(0.1 * np.sqrt(3), rel=0.05)
+    assert error.sim3_m <= error.se3_m
+
+
+def test_true_positions_are_told_in_the_world_of_the_estimate() -> None:
+    estimate = moved(truth())
+    positions = trajectory_error(truth(), estimate).in_estimate(truth())
+    np.testing.assert_allclose(positions, [T[:3, 3] for _, T in estimate], atol=1e-9)
+
+
+def test_poses_are_matched_by_time_and_those_without_a_partner_left_out() -> None:
+    estimate = moved([(stamp_ns + 5_000_000, T) for stamp_ns, T in truth()[3::2]])
+    error = trajectory_error(truth(), estimate)
+    assert error.pairs == len(truth()[3::2])
+    assert error.se3_m == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("reference", "estimate"),
+    [
+        (truth(), []),
+        ([], truth()),
+        (truth(), truth(1)),
+        (truth(), truth(2)),
+        (truth(), [(stamp_ns + 10**12, T) for stamp_ns, T in truth()]),
+    ],
+    ids=["no estimate", "no truth", "one pose", "two poses", "another time"],
+)
+def test_too_few_common_poses_cannot_be_compared(reference: Stamped, estimate: Stamped) -> None:
+    with pytest.raises(
+        SourceError,
+        match=rf"trajectories of {len(reference)} and {len(estimate)} poses cannot be compared",
+    ):
+        trajectory_error(reference, estimate)
+
+
+def test_a_walk_along_a_line_does_not_determine_an_alignment() -> None:
+    line = [(NOW_NS + k * 10**8, pose_matrix(np.array([k, 0, 0, 1.0, 0, 0, 0]))) for k in range(10)]
+    with pytest.raises(SourceError, match="cannot be compared"):
+        trajectory_error(line, line)
+
+
+def test_comparing_changes_neither_trajectory() -> None:
+    reference, estimate = truth(), moved(truth())
+    trajectory_error(reference, estimate)
+    np.testing.assert_array_equal([T for _, T in estimate], [T for _, T in moved(truth())])
+    np.testing.assert_array_equal([T for _, T in reference], [T for _, T in truth()])

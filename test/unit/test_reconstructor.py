@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frame in, pose and map out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fakes import DEPTH_M, FOCAL, HEIGHT, WIDTH, FakeBackend, FakeState, frame, image
+
+from ttt3r_ros.config import Config, from_mapping
+from ttt3r_ros.errors import ImageError, NonFiniteError
+from ttt3r_ros.geometry import rotation_from_quat_wxyz
+from ttt3r_ros.pipeline.reconstructor import Reconstructor
+from ttt3r_ros.types import Frame, Intrinsics, Prediction, UInt8Array
+
+
+def reconstructor(**values: object) -> Reconstructor[FakeState]:
+    config = from_mapping({name.replace("__", "."): value for name, value in values.items()})
+    return Reconstructor(FakeBackend(), config)
+
+
+def flat(value: int) -> Frame:
+    return Frame(7, "camera", np.full((24, 32, 3), value, np.uint8))
+
+
+@pytest.mark.parametrize("reset_interval", [0, 1, 3])
+def test_a_camera_that_looks_ahead_moves_along_x_of_the_map(reset_interval: int) -> None:
+    mapping = reconstructor(reset_interval=reset_interval)
+    for k in range(6):
+        T_map_camera = mapping.step(frame(k + 20)).T_map_camera
+        np.testing.assert_allclose(T_map_camera[:3, 3], [k, 0, 0], atol=1e-12)
+        np.testing.assert_allclose(T_map_camera[:3, 1], [0, 0, -1], atol=1e-12, err_msg="y points down")
+    stamps_ns, poses = mapping.trajectory.poses()
+    assert stamps_ns == [(k + 21) * 10**9 for k in range(6)]
+    np.testing.assert_allclose(poses[:, :3], np.eye(3)[0] * np.arange(6)[:, None], atol=1e-12)
+    forward = rotation_from_quat_wxyz(poses[0, [6, 3, 4, 5]]) @ (0, 0, 1)
+    np.testing.assert_allclose(forward, [1, 0, 0], atol=1e-12)
+
+
+def test_the_wall_stands_two_metres_before_each_pose() -> None:
+    mapping = reconstructor(map__voxel_size=0.01)
+    seen: set[float] = set()
+    for k in range(3):
+        mapping.step(frame(k + 20))
+        seen.add(k + DEPTH_M)
+    points = mapping.map.point_cloud().points
+    assert set(np.round(points[:, 0], 5).tolist()) == seen
+    assert points[:, 1].min() == pytest.approx(-(WIDTH // 2 - 1) * DEPTH_M / FOCAL), "right is -y"
+    assert points[:, 1].max() == pytest.approx(WIDTH // 2 * DEPTH_M / FOCAL)
+    assert points[:, 2].max() == pytest.approx(HEIGHT // 2 * DEPTH_M / FOCAL), "up is z"
+    assert set(mapping.map.point_cloud().rgb.ravel().tolist()) == {200}
+
+
+@pytest.mark.parametrize("value", [0, 128, 255])
+def test_an_image_of_one_colour_is_refused_by_its_value_and_changes_nothing(value: int) -> None:
+    mapping = reconstructor()
+    mapping.step(frame(20))
+    before = (mapping._session.state, len(mapping.map), len(mapping.trajectory))
+    with pytest.raises(ImageError, match=rf"image 7 is of one colour \(values {value} to {value}\)"):
+        mapping.step(flat(value))
+    assert (mapping._session.state, len(mapping.map), len(mapping.trajectory)) == before
+    np.testing.assert_allclose(mapping.step(frame(21)).T_map_camera[:3, 3], [1, 0, 0], atol=1e-12)
+
+
+def test_a_dim_image_is_not_refused() -> None:
+    dim = flat(3)
+    dim.rgb[:, ::2] = 5
+    assert reconstructor().step(dim).segment == 0
+
+
+def test_a_frame_without_a_finite_answer_changes_nothing() -> None:
+    mapping = reconstructor()
+    mapping.step(frame(20))
+    voxels = len(mapping.map)
+    with pytest.raises(NonFiniteError):
+        mapping.step(frame(13))
+    assert (len(mapping.map), len(mapping.trajectory)) == (voxels, 1)
+    np.testing.assert_allclose(mapping.step(frame(21)).T_map_camera[:3, 3], [1, 0, 0], atol=1e-12)
+
+
+class Doubtful(FakeBackend):
+    """Trusts the left half of its image less, and sees the upper half twenty metres away or behind."""
+
+    def step(self, rgb: UInt8Array, state: FakeState) -> tuple[Prediction, FakeState]:
+        prediction, next_state = super().step(rgb, state)
+        prediction.confidence[:, : WIDTH // 2] = 2.0
+        prediction.points_camera[: HEIGHT // 4, :, 2] = 20.0
+        prediction.points_camera[HEIGHT // 4 : HEIGHT // 2, :, 2] = -1.0
+        return prediction, next_state
+
+
+def fused(**values: object) -> np.ndarray:
+    """Return the map's points in body axes (x ahead, y left, z up) after one frame of a doubtful network."""
+    settings = {"map.voxel_size": 0.01, **{name.replace("__", "."): v for name, v in values.items()}}
+    mapping = Reconstructor(Doubtful(), from_mapping(settings))
+    mapping.step(frame(20))
+    return mapping.map.point_cloud().points
+
+
+def test_points_of_low_confidence_are_not_fused() -> None:
+    assert fused()[:, 1].max() > 0.5
+    assert fused(map__min_confidence=2.5)[:, 1].max() == pytest.approx(0.0, abs=1e-6)
+    assert len(fused(map__min_confidence=4.0)) == 0
+
+
+def test_points_out_of_range_or_behind_the_camera_are_not_fused() -> None:
+    np.testing.assert_allclose(fused()[:, 0], DEPTH_M)
+    assert sorted(set(fused(map__max_range=30.0)[:, 0].tolist())) == pytest.approx([DEPTH_M, 20.0])
+    assert len(fused(map__max_range=1.0)) == 0
+
+
+def test_given_intrinsics_are_scaled_to_the_image_of_the_network() -> None:
+    given = Intrinsics(60.0, 62.0, 15.5, 11.5, 2 * WIDTH, 2 * HEIGHT, "plumb_bob", (0.1,))
+    camera = reconstructor().step(frame(20, intrinsics=given)).intrinsics
+    assert (camera.fx, camera.fy, camera.cx, camera.cy) == (30.0, 31.0, 7.5, 5.5)
+    assert (camera.width, camera.height, camera.distortion) == (WIDTH, HEIGHT, (0.1,))
+
+
+def test_without_intrinsics_the_focal_length_is_estimated() -> None:
+    camera = reconstructor().step(frame(20)).intrinsics
+    assert camera.fx == camera.fy == pytest.approx(FOCAL)
+
+
+def test_a_restart_forgets_state_trajectory_and_map() -> None:
+    mapping = reconstructor(reset_interval=2)
+    for k in range(5):
+        mapping.step(frame(k + 20))
+    assert mapping.segment == 2
+    mapping.restart()
+    assert (mapping.segment, len(mapping.trajectory), len(mapping.map)) == (0, 0, 0)
+    np.testing.assert_allclose(mapping.step(frame(30)).T_map_camera[:3, 3], [0, 0, 0], atol=1e-12)
+
+
+def test_an_update_says_what_took_how_long_and_carries_its_frame() -> None:
+    class Timed(FakeBackend):
+        def step(self, rgb: UInt8Array, state: FakeState) -> tuple[Prediction, FakeState]:
+            prediction, next_state = super().step(rgb, state)
+            return replace(prediction, timings_s={"network": 0.25}), next_state
+
+    shown = frame(20)
+    update = Reconstructor(Timed(), Config()).step(shown)
+    assert update.frame is shown
+    assert set(update.timings_s) == {"network", "step", "map"}
+    assert update.timings_s["network"] == 0.25
+    assert all(seconds >= 0 for seconds in update.timings_s.values())
+    np.testing.assert_array_equal(shown.rgb, image(20))
