@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from ttt3r_ros.io.room import ProceduralRoom
 from ttt3r_ros.io.sequence import read_tum
 from ttt3r_ros.ros.messages import depth_from_image
 from ttt3r_ros.ros.middleware import PROFILE
+from ttt3r_ros.ros.node_process import mapping_node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,23 +31,11 @@ START_S = 90.0
 
 @contextmanager
 def node_process(domain_id: int, log: Path, **parameters: object) -> Iterator[subprocess.Popen[bytes]]:
-    """Run mapping_node; interrupt it at the end as Ctrl-C does."""
-    command = [sys.executable, "-m", "ttt3r_ros.ros.mapping_node", "--ros-args"]
-    for name, value in parameters.items():
-        command += ["-p", f"{name}:={value}"]
-    environment = {
-        **os.environ,
-        "ROS_DOMAIN_ID": str(domain_id),
-        "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
-    }
-    with log.open("wb") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment)
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGINT)
-            process.wait(30.0)
+    """Run mapping_node in the domain of this test run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROS_DOMAIN_ID", str(domain_id))
+        with mapping_node(parameters, log) as node:
+            yield node.process
 
 
 def refused_start(domain_id: int, tmp_path: Path, **parameters: object) -> tuple[int, str]:

@@ -172,7 +172,7 @@ def test_a_bag_without_images_says_so(tmp_path: Path) -> None:
     ids=["encoding", "step", "data"],
 )
 def test_an_image_that_cannot_be_decoded_is_named_by_topic_and_stamp(
-    tmp_path: Path, broken: dict
+    tmp_path: Path, broken: dict[str, Any]
 ) -> None:
     messages = [*images(count=1), ("/cam/image_raw", IMAGE, raw_image(1, **broken))]
     frames = Bag(record(tmp_path / "bag", messages)).frames()

@@ -146,7 +146,9 @@ def test_points_keep_their_precision() -> None:
     [((0, 0, 1), (1, 0, 0)), ((1, 0, 0), (0, -1, 0)), ((0, 1, 0), (0, 0, -1))],
     ids=["forward", "right", "down"],
 )
-def test_optical_axes_are_right_down_forward_of_the_body(optical: tuple, body: tuple) -> None:
+def test_optical_axes_are_right_down_forward_of_the_body(
+    optical: tuple[float, ...], body: tuple[float, ...]
+) -> None:
     np.testing.assert_array_equal(T_BODY_OPTICAL[:3, :3] @ optical, body)
     assert np.linalg.det(T_BODY_OPTICAL) == pytest.approx(1.0)
 
@@ -156,7 +158,8 @@ K = np.array([[50.0, 0.0, 3.0], [0.0, 40.0, 2.0], [0.0, 0.0, 1.0]])
 
 def test_rays_of_the_first_camera_start_at_zero_and_go_through_their_pixels() -> None:
     rays = ray_map(np.eye(4), K, 5, 7)
-    assert (rays.shape, rays.dtype) == ((5, 7, 6), np.float32)
+    assert rays.shape == (5, 7, 6)
+    assert rays.dtype == np.float32
     np.testing.assert_array_equal(rays[..., :3], np.zeros((5, 7, 3)))
     np.testing.assert_allclose(rays[2, 3, 3:], [0, 0, 1], atol=1e-7)
     u, v = 6, 4

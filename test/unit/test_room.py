@@ -195,7 +195,8 @@ def test_frames_carry_the_image_stamp_frame_id_and_exact_intrinsics(
         assert frame.stamp_ns == stamp_ns
         assert frame.camera_frame == "camera_optical_frame"
         np.testing.assert_array_equal(frame.rgb, room.render(i).rgb)
-        assert (frame.rgb.shape, frame.rgb.dtype) == ((240, 320, 3), np.uint8)
+        assert frame.rgb.shape == (240, 320, 3)
+        assert frame.rgb.dtype == np.uint8
         assert frame.intrinsics is room.intrinsics
         if i == 1:
             break

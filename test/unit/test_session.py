@@ -112,7 +112,7 @@ class Turning(FakeBackend):
     def step(self, rgb: UInt8Array, state: FakeState) -> tuple[Prediction, FakeState]:
         angle = 0.3 * state.seen
         quat = (np.cos(angle), *(np.sin(angle) * np.array([0.48, 0.6, 0.64])))
-        pose = np.array([0.1 * state.seen, 0.0, 0.05, *quat], np.float32)
+        pose = np.array([0.1 * state.seen, 0.0, 0.05, *quat], np.float32).astype(np.float64)
         return prediction(pose_matrix(pose)), FakeState(state.seen + 1)
 
 

@@ -57,7 +57,12 @@ def test_what_was_read_does_not_change_when_more_is_added() -> None:
 
 def test_a_reader_never_sees_a_stamp_without_its_pose() -> None:
     trajectory = Trajectory()
-    writer = threading.Thread(target=lambda: [trajectory.append(k, pose(k)) for k in range(2000)])
+
+    def write() -> None:
+        for k in range(2000):
+            trajectory.append(k, pose(k))
+
+    writer = threading.Thread(target=write)
     writer.start()
     while writer.is_alive():
         stamps_ns, poses = trajectory.poses()

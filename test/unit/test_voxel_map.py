@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+from random import Random
 
 import numpy as np
 import pytest
@@ -43,6 +44,8 @@ def cells(voxel_map: VoxelMap) -> set[int]:
     return set(np.floor(voxel_map.point_cloud().points[:, 0] / SIZE_M).astype(int).tolist())
 
 
+Observation = tuple[tuple[float, ...], tuple[int, ...], float]  # point, colour, weight
+
 observations = st.lists(
     st.tuples(
         st.tuples(*[st.integers(-12, 12).map(lambda n: n / 10 + 0.03)] * 3),
@@ -56,10 +59,10 @@ observations = st.lists(
 
 @given(observations, st.randoms(use_true_random=False), st.integers(1, 5))
 def test_the_map_does_not_depend_on_the_order_or_the_batches_of_observations(
-    seen: list, random: object, batches: int
+    seen: list[Observation], random: Random, batches: int
 ) -> None:
     shuffled = seen.copy()
-    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    random.shuffle(shuffled)
     together, apart = VoxelMap(SIZE_M, 1000), VoxelMap(SIZE_M, 1000)
     put(together, *zip(*seen, strict=True))
     for start in range(batches):

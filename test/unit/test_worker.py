@@ -143,7 +143,7 @@ def test_a_worker_may_stop_itself() -> None:
         worker.stop(PATIENCE_S)
         stopped.set()
 
-    worker = Worker(process, no_failure)
+    worker: Worker[int] = Worker(process, no_failure)
     worker.start()
     worker.submit(1)
     assert stopped.wait(PATIENCE_S)

@@ -4,11 +4,8 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -21,16 +18,14 @@ from ttt3r_ros.errors import SourceError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from ttt3r_ros.io.sequence import Sequence
+    from ttt3r_ros.ros.node_process import NodeProcess
     from ttt3r_ros.ros.player import Player
     from ttt3r_ros.types import Frame
 
 SAMPLES = 3
-_START_TIMEOUT_S = 300.0  # a large checkpoint takes its time
-_LOST_AFTER_S = 20.0  # without any news of an image
-_NODE_MODULE = "ttt3r_ros.ros.mapping_node"
 
 
 def add_parser(commands: Any) -> None:
@@ -65,11 +60,12 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the demo; return the exit status."""
-    _isolate()
+    isolate()
     import rclpy  # noqa: PLC0415 - only the demo needs ROS
     from rclpy.utilities import try_shutdown  # noqa: PLC0415
 
     from ttt3r_ros.ros.middleware import use_large_image_profile  # noqa: PLC0415
+    from ttt3r_ros.ros.node_process import mapping_node  # noqa: PLC0415
     from ttt3r_ros.ros.player import Player  # noqa: PLC0415
 
     use_large_image_profile()
@@ -80,11 +76,12 @@ def run(arguments: argparse.Namespace) -> int:
     chosen = _sample_indices(len(sequence), arguments.frames)
     rclpy.init(args=[])
     try:
-        with _mapping_node(arguments, output) as node:
+        with mapping_node(_node_parameters(arguments, output), output / "node.log") as node:
+            print(f"mapping_node runs as process {node.process.pid}; its log is {node.log}")
             player = Player()
             try:
                 frames = _started(sequence)
-                _wait_until_ready(player, node)
+                player.wait_until_ready(node)
                 played = _play(player, node, frames, arguments, chosen, len(sequence))
                 for service in ("save_trajectory", "save_map"):
                     print(player.call(service))
@@ -114,8 +111,8 @@ class _Result:
     output: Path
 
 
-def _isolate() -> None:
-    # Nobody else's images, and nobody else gets ours.
+def isolate() -> None:
+    """Keep to this machine and a domain of our own: nobody else's images, and nobody else gets ours."""
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     os.environ.setdefault("ROS_DOMAIN_ID", str(50 + os.getpid() % 50))
 
@@ -158,57 +155,14 @@ def _sample_indices(count: int, limit: int) -> set[int]:
     return {round((count - 1) * share) for share in np.linspace(0.1, 0.9, SAMPLES)}
 
 
-@contextmanager
-def _mapping_node(arguments: argparse.Namespace, output: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the node in its own process, its log in the output folder; end it as Ctrl-C would."""
-    parameters = {
+def _node_parameters(arguments: argparse.Namespace, output: Path) -> dict[str, object]:
+    return {
         "device": arguments.device,
-        "model_path": str(arguments.weights.expanduser().resolve()) if arguments.weights else "",
-        "output_directory": str(output),
+        "model_path": arguments.weights.expanduser().resolve() if arguments.weights else "",
+        "output_directory": output,
         "diagnostics_period": 0.2,
         "image_qos": "sensor_data" if arguments.rate else "reliable",
     }
-    flags = [
-        word for name, value in parameters.items() if value != "" for word in ("-p", f"{name}:={value}")
-    ]
-    with (output / "node.log").open("wb") as log:
-        node = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-m", _NODE_MODULE, "--ros-args", *flags],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-        print(f"mapping_node runs as process {node.pid}; its log is {output / 'node.log'}")
-        try:
-            yield node
-        finally:
-            _end(node)
-
-
-def _end(node: subprocess.Popen[bytes]) -> None:
-    if node.poll() is None:
-        node.send_signal(signal.SIGINT)
-    try:
-        node.wait(30.0)
-    except subprocess.TimeoutExpired:
-        node.kill()
-        node.wait()
-
-
-def _require_alive(node: subprocess.Popen[bytes], output: Path | None = None) -> None:
-    if node.poll() is not None:
-        msg = f"mapping_node ended with status {node.returncode}; see node.log" + (
-            f" in {output}" if output else ""
-        )
-        raise SourceError(msg)
-
-
-def _wait_until_ready(player: Player, node: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + _START_TIMEOUT_S
-    while not player.wait(player.subscribed, 0.1):
-        _require_alive(node)
-        if time.monotonic() > deadline:
-            msg = f"mapping_node was not ready within {_START_TIMEOUT_S:.0f} s; see node.log"
-            raise SourceError(msg)
 
 
 def _started(sequence: Sequence) -> Iterator[Frame]:
@@ -219,7 +173,7 @@ def _started(sequence: Sequence) -> Iterator[Frame]:
 
 def _play(
     player: Player,
-    node: subprocess.Popen[bytes],
+    node: NodeProcess,
     frames: Iterator[Frame],
     arguments: argparse.Namespace,
     chosen: set[int],
@@ -243,24 +197,13 @@ def _play(
             player.publish(frame)
             played.stamps_ns.append(frame.stamp_ns)
             if not arguments.rate:
-                _wait(player, node, lambda: player.answered(len(played.stamps_ns)))
+                player.settle(node, lambda: player.answered(len(played.stamps_ns)))
             bar.set_postfix(dropped=player.account.dropped, refresh=False)
             bar.update()
         played.seconds = time.monotonic() - started
-        _wait(player, node, lambda: player.account.settled >= len(played.stamps_ns))
+        player.settle(node, lambda: player.account.settled >= len(played.stamps_ns))
         bar.set_postfix(dropped=player.account.dropped)
     return played
-
-
-def _wait(player: Player, node: subprocess.Popen[bytes], condition: Callable[[], bool]) -> None:
-    """Wait for a condition on the node's answers, or until nothing is heard of any image any more."""
-    heard, deadline = player.account, time.monotonic() + _LOST_AFTER_S
-    while not player.wait(condition, 1.0):
-        _require_alive(node)
-        if player.account != heard or player.account.settled < player.account.received:
-            heard, deadline = player.account, time.monotonic() + _LOST_AFTER_S
-        if time.monotonic() > deadline:
-            return  # lost in transit; the account will show it
 
 
 def _conclude(result: _Result) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,9 +24,12 @@ from ttt3r_ros.ros.qos import STREAM
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ttt3r_ros.ros.node_process import NodeProcess
     from ttt3r_ros.types import Float32Array, Frame
 
 NODE = "mapping_node"
+_START_TIMEOUT_S = 300.0  # a large checkpoint takes its time
+_LOST_AFTER_S = 20.0  # without any news of an image
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,9 @@ class Player:
         self.account = Account()
         self.facts: dict[str, str] = {}
         self.newest_pose_ns = -1
+        self.on_pose: Callable[[int], None] = lambda _: (
+            None
+        )  # called with each stamp, on the spinning thread
         self._newest_sent_ns = -2
         self._news = threading.Condition()
         self._executor = SingleThreadedExecutor()
@@ -103,6 +110,33 @@ class Player:
         """Tell whether the node is done with the images sent, by pose of the newest or by its account."""
         return self._newest_sent_ns == self.newest_pose_ns or self.account.settled >= sent
 
+    def wait_until_ready(self, node: NodeProcess) -> None:
+        """Wait until the node has loaded its weights and subscribed.
+
+        Raises:
+            SourceError: it ended, or took too long.
+        """
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while not self.wait(self.subscribed, 0.1):
+            node.require_alive()
+            if time.monotonic() > deadline:
+                msg = f"mapping_node was not ready within {_START_TIMEOUT_S:.0f} s (log: {node.log})"
+                raise SourceError(msg)
+
+    def settle(self, node: NodeProcess, condition: Callable[[], bool]) -> None:
+        """Wait for a condition on the node's answers, or until nothing is heard of any image any more.
+
+        Raises:
+            SourceError: the node ended.
+        """
+        heard, deadline = self.account, time.monotonic() + _LOST_AFTER_S
+        while not self.wait(condition, 1.0):
+            node.require_alive()
+            if self.account != heard or self.account.settled < self.account.received:
+                heard, deadline = self.account, time.monotonic() + _LOST_AFTER_S
+            if time.monotonic() > deadline:
+                return  # lost in transit; the account will show it
+
     def wait(self, condition: Callable[[], bool], timeout_s: float) -> bool:
         """Wait until news from the node make a condition true; return whether they did."""
         with self._news:
@@ -134,6 +168,7 @@ class Player:
         with self._news:
             self.newest_pose_ns = compat.stamp_to_ns(msg.header.stamp)
             self._news.notify_all()
+        self.on_pose(self.newest_pose_ns)
 
     def _on_depth(self, msg: Image) -> None:
         stamp_ns = compat.stamp_to_ns(msg.header.stamp)

@@ -1,0 +1,156 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Feed the node several times the rate it can take: does latency stay bounded, and memory flat?
+
+First a run in lockstep measures what the node can take; then images come at a multiple of that rate, best
+effort, as from a live camera. Latency is the time from publishing an image to receiving its pose.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, installed or not
+
+from ttt3r_ros.cli.demo import isolate
+from ttt3r_ros.io.room import ProceduralRoom
+
+if TYPE_CHECKING:
+    from ttt3r_ros.ros.node_process import NodeProcess
+    from ttt3r_ros.ros.player import Player
+    from ttt3r_ros.types import Frame
+
+WARM_UP = 100
+LOCKSTEP_FRAMES = 60
+LOOP = 120  # distinct images; their stamps go on
+
+
+@dataclass
+class Run:
+    """What was seen while images came too fast."""
+
+    sent_s: dict[int, float] = field(default_factory=dict)
+    latencies_s: list[float] = field(default_factory=list)
+    resident_mib: list[float] = field(default_factory=list)
+
+
+def main() -> int:
+    """Run the load and print what became of it; fail if latency or memory grows."""
+    arguments = _arguments()
+    isolate()
+    import rclpy
+
+    from ttt3r_ros.ros.middleware import use_large_image_profile
+    from ttt3r_ros.ros.node_process import mapping_node
+    from ttt3r_ros.ros.player import Player
+
+    use_large_image_profile()
+    rclpy.init(args=[])
+    room = ProceduralRoom(frames=LOOP)
+    images = list(room.frames())
+    parameters = {"diagnostics_period": 0.2, "image_qos": "sensor_data", "model_path": arguments.weights}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mapping_node(parameters, Path(folder) / "node.log") as node,
+    ):
+        player = Player()
+        player.wait_until_ready(node)
+        rate_hz = _lockstep_rate(player, node, images)
+        run = _overload(player, node, images, arguments.factor * rate_hz, arguments.frames)
+        player.close()
+    rclpy.utilities.try_shutdown()
+    return _report(run, player, rate_hz, arguments)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--frames", type=int, default=2000)
+    parser.add_argument("--factor", type=float, default=3.0, help="how many times too fast")
+    parser.add_argument("--weights", default="", help="checkpoint; default: the node's own default")
+    return parser.parse_args()
+
+
+def _numbered(images: list[Frame], index: int) -> Frame:
+    from dataclasses import replace
+
+    return replace(images[index % LOOP], stamp_ns=(index + 1) * 10**7)
+
+
+def _lockstep_rate(player: Player, node: NodeProcess, images: list[Frame]) -> float:
+    started = 0.0
+    for index in range(WARM_UP + LOCKSTEP_FRAMES):
+        if index == WARM_UP:
+            started = time.monotonic()
+        player.publish(_numbered(images, index))
+        player.settle(node, lambda index=index: player.answered(index + 1))  # type: ignore[misc]
+    return LOCKSTEP_FRAMES / (time.monotonic() - started)
+
+
+def _overload(player: Player, node: NodeProcess, images: list[Frame], rate_hz: float, count: int) -> Run:
+    run = Run()
+
+    def on_pose(stamp_ns: int) -> None:
+        if stamp_ns in run.sent_s:
+            run.latencies_s.append(time.monotonic() - run.sent_s[stamp_ns])
+
+    player.on_pose = on_pose
+    first = WARM_UP + LOCKSTEP_FRAMES
+    started = time.monotonic()
+    for sent in range(count):
+        time.sleep(max(0.0, started + sent / rate_hz - time.monotonic()))
+        frame = _numbered(images, first + sent)
+        run.sent_s[frame.stamp_ns] = time.monotonic()
+        player.publish(frame)
+        if sent % 20 == 0:
+            run.resident_mib.append(_resident_mib(node.process.pid))
+    player.settle(node, lambda: player.account.settled >= first + count)
+    return run
+
+
+def _resident_mib(pid: int) -> float:
+    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def _report(run: Run, player: Player, rate_hz: float, arguments: argparse.Namespace) -> int:
+    account, sent = player.account, arguments.frames + WARM_UP + LOCKSTEP_FRAMES
+    latencies, memory = np.array(run.latencies_s), np.array(run.resident_mib)
+    quarter = max(1, len(latencies) // 4)
+    early, late = np.percentile(latencies[:quarter], 95), np.percentile(latencies[-quarter:], 95)
+    settled = memory[len(memory) // 4 :]  # the map fills up first; its size is bounded
+    growth = float(np.median(settled[-10:]) - np.median(settled[:10]))
+    period_s = 1.0 / rate_hz
+    print(
+        f"lockstep: {rate_hz:.1f} frames/s; load: {arguments.factor * rate_hz:.1f} images/s, {sent} images in all"
+    )
+    print(
+        f"received {account.received} = processed {account.processed} + dropped {account.dropped} + skipped"
+        f" {account.skipped} + refused {account.refused}; lost in transit {sent - account.received}"
+    )
+    median, p95 = np.percentile(latencies, [50, 95])
+    print(
+        f"latency: median {median * 1e3:.0f} ms, p95 {p95 * 1e3:.0f} ms, worst {latencies.max() * 1e3:.0f} ms;"
+        f" p95 of the first quarter {early * 1e3:.0f} ms, of the last {late * 1e3:.0f} ms"
+    )
+    print(
+        f"memory of the node: {memory[0]:.0f} MiB at the start, {settled[0]:.0f} after a quarter,"
+        f" {memory[-1]:.0f} MiB at the end, {growth:+.1f} MiB over the last three quarters"
+    )
+    bounded = bool(late <= 2 * early + period_s)
+    counted = account.settled == account.received and account.dropped > 0
+    flat = growth < 0.03 * float(settled[0])
+    print(f"latency bounded: {bounded}; every image counted: {counted}; memory flat: {flat}")
+    return 0 if bounded and counted and flat else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A mapping node in a process of its own, for the demo, the benchmarks and the tests."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ttt3r_ros.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+_MODULE = "ttt3r_ros.ros.mapping_node"
+_END_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True)
+class NodeProcess:
+    """A running node and where it logs."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def require_alive(self) -> None:
+        """Raise `SourceError` with the last line of the log if the node has ended."""
+        if self.process.poll() is not None:
+            lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            reason = lines[-1] if lines else "it printed nothing"
+            msg = f"mapping_node ended with status {self.process.returncode}: {reason} (log: {self.log})"
+            raise SourceError(msg)
+
+    def end(self) -> None:
+        """Interrupt the node as Ctrl-C does; kill it if that does not help."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(_END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+@contextmanager
+def mapping_node(parameters: Mapping[str, object], log: Path) -> Iterator[NodeProcess]:
+    """Run a node with these parameters while the block lasts; empty values are left at their defaults."""
+    command = [sys.executable, "-m", _MODULE, "--ros-args"]
+    for name, value in parameters.items():
+        if value != "":
+            command += ["-p", f"{name}:={value}"]
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)  # noqa: S603 - our own module
+        node = NodeProcess(process, log)
+        try:
+            yield node
+        finally:
+            node.end()
