@@ -9,14 +9,22 @@ from __future__ import annotations
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, SetEnvironmentVariable
+from launch.actions import (
+    DeclareLaunchArgument,
+    ExecuteProcess,
+    OpaqueFunction,
+    RegisterEventHandler,
+    SetEnvironmentVariable,
+    Shutdown,
+)
 from launch.conditions import IfCondition
-from launch.substitutions import EnvironmentVariable, LaunchConfiguration, PythonExpression
+from launch.event_handlers import OnProcessExit
+from launch.substitutions import EnvironmentVariable, LaunchConfiguration, TextSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 import ttt3r_ros
-from launch import LaunchContext, LaunchDescription
+from launch import Action, LaunchContext, LaunchDescription
 from ttt3r_ros.config import Setting, settings
 
 # Settings that are worth a launch argument of their own; all others are set in the params_file.
@@ -37,7 +45,6 @@ FAST_DDS_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILE
 def generate_launch_description() -> LaunchDescription:
     share = Path(get_package_share_directory("ttt3r_ros"))
     profile = Path(ttt3r_ros.__file__).parent / "ros" / "fastdds_profile.xml"
-    with_bag = PythonExpression(["'", LaunchConfiguration("bag"), "' != ''"])
     return LaunchDescription(
         [
             *arguments(share),
@@ -46,20 +53,8 @@ def generate_launch_description() -> LaunchDescription:
                 SetEnvironmentVariable(name, EnvironmentVariable(name, default_value=str(profile)))
                 for name in FAST_DDS_VARIABLES
             ),
-            OpaqueFunction(function=mapping_node),
-            Node(
-                package="rviz2",
-                executable="rviz2",
-                name="rviz2",
-                arguments=["-d", str(share / "config" / "ttt3r.rviz")],
-                parameters=[{"use_sim_time": ParameterValue(sim_time(), value_type=bool)}],
-                condition=IfCondition(LaunchConfiguration("rviz")),
-            ),
-            ExecuteProcess(
-                cmd=["ros2", "bag", "play", "--clock", "100", LaunchConfiguration("bag")],
-                output="screen",
-                condition=IfCondition(with_bag),
-            ),
+            OpaqueFunction(function=mapping),
+            OpaqueFunction(function=rviz, args=[share]),
         ]
     )
 
@@ -73,8 +68,8 @@ def arguments(share: Path) -> list[DeclareLaunchArgument]:
         "camera_info_topic": ("/camera/camera_info", "Calibration, if there is one."),
         "namespace": ("", "Namespace of the node."),
         "params_file": (str(share / "config" / "ttt3r.yaml"), "YAML file with parameters."),
-        "use_sim_time": ("false", "Follow /clock; on by itself when a bag is given."),
-        "bag": ("", "Bag to play beside the node; empty plays none."),
+        "use_sim_time": ("", "Follow /clock; on by itself with a bag. Left out: as in params_file."),
+        "bag": ("", "Bag to play as soon as the node is ready; empty plays none."),
         "rviz": ("false", "Open RViz with the package's configuration."),
         "log_level": ("info", "debug, info, warn, error or fatal."),
     }
@@ -90,40 +85,88 @@ def forwarded() -> list[Setting]:
 
 def forwarded_argument(entry: Setting) -> DeclareLaunchArgument:
     return DeclareLaunchArgument(
-        entry.name, default_value="", description=f"{entry.help} Empty: as in params_file."
+        entry.name,
+        default_value="",
+        description=f"{entry.help} Left out: as in params_file.",
+        choices=["", *entry.choices] if entry.choices else None,
     )
 
 
-def mapping_node(context: LaunchContext) -> list[Node]:
-    # What stands later wins: the file, then only what was really typed on the command line.
-    typed = {
-        entry.name: ParameterValue(LaunchConfiguration(entry.name), value_type=entry.kind)
-        for entry in forwarded()
-        if LaunchConfiguration(entry.name).perform(context)
-    }
+def mapping(context: LaunchContext) -> list[Action]:
+    node = mapping_node(context)
+    # Without images to come there is nothing to wait for; a live system stays up for the other nodes.
+    return (
+        [node, OpaqueFunction(function=bag_player, args=[node])] if argument(context, "bag") else [node]
+    )
+
+
+def mapping_node(context: LaunchContext) -> Node:
     image_topic = LaunchConfiguration("image_topic")
+    return Node(
+        package="ttt3r_ros",
+        executable="mapping_node",
+        name="mapping_node",
+        namespace=LaunchConfiguration("namespace"),
+        output="screen",
+        parameters=[str(params_file(context)), typed(context)],
+        remappings=[
+            ("image", image_topic),
+            ("image/compressed", [image_topic, "/compressed"]),
+            ("camera_info", LaunchConfiguration("camera_info_topic")),
+        ],
+        arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
+        on_exit=[Shutdown(reason="mapping_node has ended")] if argument(context, "bag") else None,
+    )
+
+
+def params_file(context: LaunchContext) -> Path:
+    path = Path(argument(context, "params_file")).expanduser()
+    if not path.is_file():  # launch itself would only warn and map with the defaults
+        msg = f"params_file is {path}; expected a YAML file"
+        raise FileNotFoundError(msg)
+    return path
+
+
+def typed(context: LaunchContext) -> dict[str, ParameterValue]:
+    """Return the parameters that were really typed on the command line; they stand after the file and win."""
+    kinds: dict[str, type] = {entry.name: entry.kind for entry in forwarded()}
+    values = {name: argument(context, name) for name in kinds} | {"use_sim_time": sim_time(context)}
+    return {name: parameter(value, kinds.get(name, bool)) for name, value in values.items() if value}
+
+
+def parameter(text: str, kind: type) -> ParameterValue:
+    return ParameterValue(
+        TextSubstitution(text=text), value_type=kind
+    )  # a plain str would not be converted
+
+
+def bag_player(_: LaunchContext, node: Node) -> list[Action]:
+    # The node answers once its weights are loaded and it takes images; before, the first seconds would be lost.
+    wait = ExecuteProcess(
+        cmd=["ros2", "service", "call", f"{node.node_name}/reset", "std_srvs/srv/Trigger"]
+    )
+    player = ExecuteProcess(
+        cmd=["ros2", "bag", "play", "--clock", "100", LaunchConfiguration("bag")], output="screen"
+    )
+    return [RegisterEventHandler(OnProcessExit(target_action=wait, on_exit=[player])), wait]
+
+
+def rviz(context: LaunchContext, share: Path) -> list[Action]:
     return [
         Node(
-            package="ttt3r_ros",
-            executable="mapping_node",
-            name="mapping_node",
-            namespace=LaunchConfiguration("namespace"),
-            output="screen",
-            parameters=[
-                LaunchConfiguration("params_file"),
-                typed,
-                {"use_sim_time": ParameterValue(sim_time(), value_type=bool)},
-            ],
-            remappings=[
-                ("image", image_topic),
-                ("image/compressed", [image_topic, "/compressed"]),
-                ("camera_info", LaunchConfiguration("camera_info_topic")),
-            ],
-            arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
+            package="rviz2",
+            executable="rviz2",
+            name="rviz2",
+            arguments=["-d", str(share / "config" / "ttt3r.rviz")],
+            parameters=[{"use_sim_time": parameter(sim_time(context) or "false", bool)}],
+            condition=IfCondition(LaunchConfiguration("rviz")),
         )
     ]
 
 
-def sim_time() -> PythonExpression:
-    bag, asked = LaunchConfiguration("bag"), LaunchConfiguration("use_sim_time")
-    return PythonExpression(["'true' if '", bag, "' != '' else '", asked, "'"])
+def sim_time(context: LaunchContext) -> str:
+    return "true" if argument(context, "bag") else argument(context, "use_sim_time")
+
+
+def argument(context: LaunchContext, name: str) -> str:
+    return str(LaunchConfiguration(name).perform(context))

@@ -56,8 +56,8 @@ def test_a_frame_with_nothing_before_the_camera_changes_nothing() -> None:
 def test_points_of_low_confidence_have_no_vote() -> None:
     clean = prediction()
     points, confidence = clean.points_camera.copy(), clean.confidence.copy()
-    points[: HEIGHT // 2 - 1] = prediction(focal=90.0).points_camera[: HEIGHT // 2 - 1]
-    confidence[: HEIGHT // 2 - 1] = 1.0
+    points[: HEIGHT // 2] = prediction(focal=90.0).points_camera[: HEIGHT // 2]
+    confidence[: HEIGHT // 2] = 1.0
     camera = FocalEstimator().update(replace(clean, points_camera=points, confidence=confidence))
     assert camera.fx == pytest.approx(FOCAL)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes import DEPTH_M, FOCAL, HEIGHT, WIDTH, FakeBackend, FakeState, frame, image
+from fakes import DEPTH_M, FOCAL, HEIGHT, WIDTH, FakeBackend, FakeState, frame, image, prediction
 
 from ttt3r_ros.config import Config, from_mapping
 from ttt3r_ros.errors import ImageError, NonFiniteError
@@ -84,11 +84,11 @@ class Doubtful(FakeBackend):
     """Trusts the left half of its image less, and sees the upper half twenty metres away or behind."""
 
     def step(self, rgb: UInt8Array, state: FakeState) -> tuple[Prediction, FakeState]:
-        prediction, next_state = super().step(rgb, state)
-        prediction.confidence[:, : WIDTH // 2] = 2.0
-        prediction.points_camera[: HEIGHT // 4, :, 2] = 20.0
-        prediction.points_camera[HEIGHT // 4 : HEIGHT // 2, :, 2] = -1.0
-        return prediction, next_state
+        answer, next_state = super().step(rgb, state)
+        answer.confidence[:, : WIDTH // 2] = 2.0
+        answer.points_camera[: HEIGHT // 4, :, 2] = 20.0
+        answer.points_camera[HEIGHT // 4 : HEIGHT // 2, :, 2] = -1.0
+        return answer, next_state
 
 
 def fused(**values: object) -> np.ndarray:
@@ -133,11 +133,27 @@ def test_a_restart_forgets_state_trajectory_and_map() -> None:
     np.testing.assert_allclose(mapping.step(frame(30)).T_map_camera[:3, 3], [0, 0, 0], atol=1e-12)
 
 
+class Zooming(FakeBackend):
+    """Has the focal length that the image is marked with."""
+
+    def step(self, rgb: UInt8Array, state: FakeState) -> tuple[Prediction, FakeState]:
+        return prediction(focal=float(rgb[0, 0, 0])), FakeState(state.seen + 1)
+
+
+def test_a_restart_forgets_the_focal_length() -> None:
+    mapping = Reconstructor(Zooming(), Config())
+    for _ in range(30):
+        mapping.step(frame(40))
+    assert mapping.step(frame(10)).intrinsics.fx == pytest.approx(40.0, rel=0.1)
+    mapping.restart()
+    assert mapping.step(frame(10)).intrinsics.fx == pytest.approx(10.0)
+
+
 def test_an_update_says_what_took_how_long_and_carries_its_frame() -> None:
     class Timed(FakeBackend):
         def step(self, rgb: UInt8Array, state: FakeState) -> tuple[Prediction, FakeState]:
-            prediction, next_state = super().step(rgb, state)
-            return replace(prediction, timings_s={"network": 0.25}), next_state
+            answer, next_state = super().step(rgb, state)
+            return replace(answer, timings_s={"network": 0.25}), next_state
 
     shown = frame(20)
     update = Reconstructor(Timed(), Config()).step(shown)

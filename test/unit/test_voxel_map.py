@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import threading
-from random import Random
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -12,6 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ttt3r_ros.pipeline.voxel_map import VoxelMap, _scattered
+
+if TYPE_CHECKING:
+    from random import Random
 
 SIZE_M = 0.5
 
@@ -150,17 +153,24 @@ def test_the_voxels_unseen_for_longest_go_first() -> None:
     assert not kept & set(range(10, 30)), "the oldest are gone"
 
 
-def test_voxels_in_view_keep_their_history_when_the_map_is_full() -> None:
+def test_a_still_camera_before_a_map_it_fills_evicts_nothing() -> None:
     voxel_map = VoxelMap(SIZE_M, 100)
-    put(voxel_map, row(0, 70) - (0.1, 0, 0), weights=9.0)
-    put(voxel_map, row(0, 70), weights=1.0)
-    np.testing.assert_allclose(content(voxel_map)[0], row(0, 70) - (0.09, 0, 0), atol=1e-5)
-    put(voxel_map, row(0, 70) - (0.09, 0, 0), weights=1.0)
-    put(voxel_map, row(500, 30))
-    put(voxel_map, np.concatenate((row(0, 70) - (0.09, 0, 0), row(600, 20))), weights=1.0)
+    put(voxel_map, row(500, 20))
+    for _ in range(3):
+        put(voxel_map, row(0, 70))
+    assert cells(voxel_map) == set(range(70)) | set(range(500, 520))
+
+
+@pytest.mark.parametrize("in_view", [10, 60, 80, 90])
+def test_voxels_in_view_keep_their_history_when_others_go(in_view: int) -> None:
+    voxel_map = VoxelMap(SIZE_M, 100)
+    put(voxel_map, row(0, in_view) - (0.1, 0, 0), weights=9.0)
+    put(voxel_map, row(500, 100 - in_view))
+    put(voxel_map, np.concatenate((row(0, in_view), row(600, 10))), weights=1.0)
     points = voxel_map.point_cloud().points
-    seen = points[points[:, 0] < 70 * SIZE_M]
-    np.testing.assert_allclose(np.sort(seen[:, 0]), (row(0, 70) - (0.09, 0, 0))[:, 0], atol=1e-4)
+    seen = points[points[:, 0] < 100 * SIZE_M]
+    expected = row(0, in_view) - (0.09, 0, 0)
+    np.testing.assert_allclose(np.sort(seen[:, 0]), expected[:, 0], atol=1e-4)
 
 
 def test_of_a_frame_larger_than_the_map_the_heaviest_voxels_are_the_map() -> None:

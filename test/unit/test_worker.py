@@ -178,7 +178,7 @@ def test_under_stress_every_item_is_processed_or_given_back_and_the_last_is_neve
 
 def test_a_worker_that_waits_is_woken_by_each_item() -> None:
     done = threading.Semaphore(0)
-    worker = Worker(lambda item: done.release(), no_failure)
+    worker: Worker[int] = Worker(lambda item: done.release(), no_failure)
     worker.start()
     for k in range(2000):
         assert worker.submit(k) is None

@@ -79,7 +79,7 @@ def write_preview(path: Path, run: RunPicture) -> None:
 def _draw_map(axes: Axes, run: RunPicture) -> None:
     axes.set_facecolor("#0e0f11")
     points, rgb = _visible_from_above(run.cloud, run.positions)
-    limits = _limits(np.concatenate((points[:, :2], run.positions[:, :2], run.true_positions[:, :2])))
+    limits = _limits(points, run)
     extent = max(high - low for low, high in limits)
     side_pt = np.clip(_MAP_SIDE_PT * run.voxel_size_m / extent, 0.8, 12.0)  # one marker covers one voxel
     axes.scatter(points[:, 0], points[:, 1], c=rgb / 255.0, s=side_pt**2, marker="s", linewidths=0)
@@ -114,11 +114,19 @@ def _visible_from_above(cloud: PointCloud, positions: Float64Array) -> tuple[Flo
     return points[order], rgb[order]
 
 
-def _limits(points: Float64Array) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Frame all but the most distant half percent; a stray point must not shrink the picture."""
-    if not len(points):
+def _limits(points: Float32Array, run: RunPicture) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Frame the estimate and all but the most distant points of the map; a stray one must not shrink it."""
+    shown = [
+        run.positions[:, :2],
+        np.percentile(points, [0.5, 99.5], axis=0)[:, :2] if len(points) else [],
+    ]
+    corners = np.concatenate([np.asarray(part, np.float64).reshape(-1, 2) for part in shown])
+    if not len(corners):
         return (-1.0, 1.0), (-1.0, 1.0)
-    low, high = np.percentile(points, [0.5, 99.5], axis=0)
+    with_truth = np.concatenate((corners, run.true_positions[:, :2]))
+    if np.ptp(with_truth, axis=0).max() < 3 * np.ptp(corners, axis=0).max():
+        corners = with_truth
+    low, high = corners.min(axis=0), corners.max(axis=0)
     margin = 0.05 * max(float((high - low).max()), 0.2)
     return (low[0] - margin, high[0] + margin), (low[1] - margin, high[1] + margin)
 

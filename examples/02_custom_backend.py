@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Put something else in the network's place: anything with `initial_state` and `step` is a backend.
+
+This one knows the answers of the procedural room, and so shows what a perfect network would map. Writes the map,
+and a picture beside it: ``python examples/02_custom_backend.py room.ply``
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ttt3r_ros.config import Config
+from ttt3r_ros.geometry import inverse
+from ttt3r_ros.io.room import ProceduralRoom
+from ttt3r_ros.io.writers import write_ply
+from ttt3r_ros.pipeline.reconstructor import Reconstructor
+from ttt3r_ros.types import ImageGeometry, Prediction
+from ttt3r_ros.viewer.preview import FrameSample, RunPicture, write_preview
+
+if TYPE_CHECKING:
+    from ttt3r_ros.types import UInt8Array
+
+
+class Oracle:
+    """Answers with the room's own depth and pose; its state is (next frame, first frame of the segment)."""
+
+    def __init__(self, room: ProceduralRoom) -> None:
+        self._room = room
+        self._next = 0
+
+    def initial_state(self) -> tuple[int, int]:
+        """Begin a segment with the frame that ended the one before."""
+        return (max(0, self._next - 1),) * 2
+
+    def step(self, rgb: UInt8Array, state: tuple[int, int]) -> tuple[Prediction, tuple[int, int]]:
+        """Answer with the true depth and the true motion since the segment's first frame."""
+        index, first = state
+        self._next = index + 1
+        rendered = self._room.render(index)
+        height, width = rendered.depth_m.shape
+        prediction = Prediction(
+            points_camera=self._points(rendered.depth_m),
+            confidence=np.full((height, width), 10.0, np.float32),
+            T_segment_camera=inverse(self._room.T_world_camera(first)) @ rendered.T_world_camera,
+            rgb=rgb,
+            geometry=ImageGeometry(width, height, width, height, 0, 0, width, height),
+        )
+        return prediction, (index + 1, first)
+
+    def _points(self, depth_m: np.ndarray) -> np.ndarray:
+        camera = self._room.intrinsics
+        v, u = np.indices(depth_m.shape)
+        x, y = (u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy
+        points: np.ndarray = np.stack((x * depth_m, y * depth_m, depth_m), axis=-1).astype(np.float32)
+        return points
+
+
+def main(target: Path, frames: int = 120) -> None:
+    room = ProceduralRoom(frames=frames)
+    reconstructor = Reconstructor(Oracle(room), Config(reset_interval=25))
+    for frame in room.frames():
+        reconstructor.step(frame)
+    cloud = reconstructor.map.point_cloud()
+    write_ply(target, cloud)
+    samples = [room.render(round(share * (frames - 1))) for share in (0.1, 0.5, 0.9)]
+    _, poses = reconstructor.trajectory.poses()
+    run = RunPicture(
+        title=f"the procedural room, mapped from true depth and pose ({frames} frames, state reset every 25)",
+        warning="",
+        cloud=cloud,
+        voxel_size_m=Config().map.voxel_size,
+        positions=poses[:, :3],
+        true_positions=np.empty((0, 3)),
+        samples=[FrameSample("input", sample.rgb, sample.depth_m) for sample in samples],
+    )
+    write_preview(target.with_suffix(".png"), run)
+    print(f"{len(cloud.points)} points in {target}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *(int(word) for word in sys.argv[2:3]))

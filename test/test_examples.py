@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The examples run, and do what they say."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from ttt3r_ros.geometry import T_BODY_OPTICAL, inverse, transform
+from ttt3r_ros.io.room import ProceduralRoom
+from ttt3r_ros.io.writers import read_ply
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+
+
+def run(name: str, *arguments: object) -> str:
+    finished = subprocess.run(
+        [sys.executable, str(EXAMPLES / name), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
+
+
+def test_a_folder_of_images_becomes_a_ply(tmp_path):
+    room = ProceduralRoom(frames=3)
+    for index, frame in enumerate(room.frames()):
+        cv2.imwrite(str(tmp_path / f"{index:03d}.png"), frame.rgb[..., ::-1])
+    printed = run("01_images_to_ply.py", tmp_path, tmp_path / "map.ply")
+    assert printed.count("camera at") == 3
+    assert "untrained" in printed
+    assert len(read_ply(tmp_path / "map.ply")[0]) > 1000
+
+
+def test_perfect_predictions_make_a_map_that_lies_on_the_surfaces_of_the_room(tmp_path):
+    """Session, resets, frames and map together: what goes in right must come out right, to a voxel."""
+    pytest.importorskip("matplotlib")
+    frames = 60
+    run("02_custom_backend.py", tmp_path / "room.ply", frames)
+    assert (tmp_path / "room.png").stat().st_size > 10_000
+    points, _ = read_ply(tmp_path / "room.ply")
+    room = ProceduralRoom(frames=frames)
+    T_world_map = room.T_world_camera(0) @ inverse(T_BODY_OPTICAL)
+    in_world = transform(T_world_map, points.astype(np.float64))
+    assert len(points) > 10_000
+    assert -0.01 < in_world[:, 2].min() < 0.05  # the floor is level, at height zero of the room
+    for index in (0, 30, 55):  # segments 0, 1 and 2
+        assert share_on_surface(room, index, in_world) > 0.97
+
+
+def share_on_surface(room: ProceduralRoom, index: int, points_world: np.ndarray) -> float:
+    """Return the share of map points in view and not hidden that lie within 8 cm of what this camera sees."""
+    rendered, camera = room.render(index), room.intrinsics
+    points = transform(inverse(rendered.T_world_camera), points_world)
+    points = points[points[:, 2] > 0.2]
+    u = np.rint(points[:, 0] / points[:, 2] * camera.fx + camera.cx).astype(int)
+    v = np.rint(points[:, 1] / points[:, 2] * camera.fy + camera.cy).astype(int)
+    seen = (u >= 0) & (u < camera.width) & (v >= 0) & (v < camera.height)
+    difference = points[seen, 2] - rendered.depth_m[v[seen], u[seen]]
+    in_front_or_on = difference < 0.08
+    return float((np.abs(difference[in_front_or_on]) < 0.08).mean())
