@@ -7,6 +7,7 @@ or are tested equal to them. A nested class gives its settings a prefix: ``map.v
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
@@ -125,7 +126,7 @@ class Setting:
             return
         low = float("-inf") if self.ge is None else self.ge
         high = float("inf") if self.le is None else self.le
-        if not low <= value <= high:
+        if not (low <= value <= high and math.isfinite(value)):
             msg = f"{self.name} is {value}; expected {low} to {high}"
             raise ConfigError(msg)
 

@@ -116,11 +116,8 @@ def _visible_from_above(cloud: PointCloud, positions: Float64Array) -> tuple[Flo
 
 def _limits(points: Float32Array, run: RunPicture) -> tuple[tuple[float, float], tuple[float, float]]:
     """Frame the estimate and all but the most distant points of the map; a stray one must not shrink it."""
-    shown = [
-        run.positions[:, :2],
-        np.percentile(points, [0.5, 99.5], axis=0)[:, :2] if len(points) else [],
-    ]
-    corners = np.concatenate([np.asarray(part, np.float64).reshape(-1, 2) for part in shown])
+    bulk = np.percentile(points[:, :2], [0.5, 99.5], axis=0) if len(points) else np.empty((0, 2))
+    corners = np.concatenate((run.positions[:, :2], bulk))
     if not len(corners):
         return (-1.0, 1.0), (-1.0, 1.0)
     with_truth = np.concatenate((corners, run.true_positions[:, :2]))

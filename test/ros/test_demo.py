@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The demo from end to end: sequence, DDS, node process, results."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pytest
+
+from ttt3r_ros.io.room import ProceduralRoom
+from ttt3r_ros.io.sequence import read_tum
+from ttt3r_ros.io.writers import read_ply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.ros
+pytest.importorskip("evo")
+pytest.importorskip("matplotlib")
+ROOT = Path(__file__).resolve().parents[2]
+FRAMES = 6
+
+
+@pytest.fixture
+def demo(domain_id: int, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [
+            sys.executable,
+            "-m",
+            "ttt3r_ros",
+            "demo",
+            "--output",
+            str(tmp_path / "out"),
+            *map(str, arguments),
+        ]
+        environment = {
+            **os.environ,
+            "ROS_DOMAIN_ID": str(domain_id),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
+        }
+        return subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=environment,
+            timeout=240,
+            cwd=tmp_path,
+        )
+
+    return run
+
+
+def test_the_embedded_sequence_goes_all_the_way(demo, tmp_path):
+    finished = demo("--frames", FRAMES)
+    assert finished.returncode == 0, finished.stderr
+    lines = finished.stdout.strip().splitlines()
+    assert "untrained" in lines[0]
+    assert "untrained" in lines[-1]
+    assert (
+        f"images: {FRAMES} sent = {FRAMES} processed + 0 dropped + 0 skipped + 0 refused + 0 lost"
+        in finished.stdout
+    )
+    assert "ATE" in finished.stdout
+    room = ProceduralRoom()
+    assert [stamp for stamp, _ in read_tum(tmp_path / "out" / "trajectory.txt")] == [
+        room.stamp_ns(i) for i in range(FRAMES)
+    ]
+    assert len(read_ply(tmp_path / "out" / "map.ply")[0]) > 1000
+    picture = cv2.imread(str(tmp_path / "out" / "preview.png"))
+    red = (picture[..., 2] > 180) & (picture[..., :2] < 60).all(axis=-1)
+    assert red[-80:].mean() > 0.05  # the warning that the weights are untrained
+    assert "ready; images are expected" in (tmp_path / "out" / "node.log").read_text()
+
+
+def test_a_folder_of_images_without_ground_truth_is_mapped(demo, tmp_path):
+    for index, frame in enumerate(ProceduralRoom(frames=3).frames()):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), frame.rgb[..., ::-1])
+    finished = demo("--images", tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    assert "images: 3 sent = 3 processed" in finished.stdout
+    assert "no ground truth" in finished.stdout
+
+
+def test_images_that_cannot_be_used_are_counted_and_do_not_stop_the_others(demo, tmp_path):
+    frames = [frame.rgb for frame in ProceduralRoom(frames=3).frames()]
+    for index, rgb in enumerate(
+        [frames[0], np.zeros_like(frames[0]), frames[1], np.full_like(frames[0], 255), frames[2]]
+    ):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), rgb[..., ::-1])
+    finished = demo("--images", tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    assert "images: 5 sent = 3 processed + 0 dropped + 2 skipped + 0 refused + 0 lost" in finished.stdout
+
+
+def test_a_live_rate_is_accounted_for_to_the_last_image(demo):
+    finished = demo("--frames", 30, "--rate", 200)
+    assert finished.returncode == 0, finished.stderr
+    (line,) = (line for line in finished.stdout.splitlines() if line.startswith("images: 30 sent"))
+    counts = [int(word) for word in line.split(";")[0].split() if word.isdigit()]
+    assert counts[0] == sum(counts[1:])
+    assert counts[2] > 0  # dropped
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--images", "absent"], "absent is not a folder"),
+        (["--video", "absent.mp4"], "absent.mp4 is not a file"),
+        (["--bag", "absent"], "absent"),
+        (["--weights", "absent.pth"], "absent.pth"),
+        (["--output", "file/below"], "file/below"),
+    ],
+)
+def test_what_cannot_be_done_is_one_readable_line(demo, tmp_path, arguments, words):
+    (tmp_path / "file").touch()
+    finished = demo(*arguments)
+    assert finished.returncode == 1
+    assert words in finished.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in finished.stderr

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the launch file makes of its arguments, judged by launch and rcl themselves; nothing is started."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from launch_file import PREFIX, RegisterEventHandler, arguments, declared, evaluate, node_with, program
+
+from ttt3r_ros.config import Config, settings
+from ttt3r_ros.ros import parameters
+from ttt3r_ros.ros.middleware import PROFILE
+
+pytestmark = pytest.mark.ros
+OWN_ARGUMENTS = {
+    "image_topic",
+    "camera_info_topic",
+    "namespace",
+    "params_file",
+    "use_sim_time",
+    "bag",
+    "rviz",
+    "log_level",
+}
+
+
+def started_with(domain_id: int, **typed: str) -> tuple[Config, bool]:
+    """Return the settings and use_sim_time that a node launched with these arguments sees."""
+    with node_with(evaluate(**typed).arguments("mapping_node"), domain_id) as node:
+        return parameters.declare(node), node.get_parameter("use_sim_time").value
+
+
+def write_parameters(path: Path, **values: object) -> str:
+    path.write_text(yaml.safe_dump({"/**": {"ros__parameters": values}}))
+    return str(path)
+
+
+def test_every_argument_has_a_description():
+    assert [name for name, argument in declared().items() if not argument.description.strip()] == []
+
+
+def test_the_documented_arguments_exist():
+    assert set(declared()) >= OWN_ARGUMENTS | {
+        "model_path",
+        "device",
+        "image_transport",
+        "map_frame",
+        "publish_tf",
+    }
+
+
+def test_arguments_that_are_settings_carry_the_help_of_the_setting():
+    known = {entry.name: entry for entry in settings()}
+    forwarded = {name: argument for name, argument in declared().items() if name not in OWN_ARGUMENTS}
+    assert forwarded
+    assert [
+        name for name, argument in forwarded.items() if known[name].help not in argument.description
+    ] == []
+
+
+def test_a_word_that_is_no_choice_is_refused_by_launch():
+    with pytest.raises(RuntimeError, match=r"image_qos.*'reliable'"):
+        evaluate(image_qos="fast")
+
+
+def test_the_installation_holds_what_the_launch_file_names():
+    share = PREFIX / "share" / "ttt3r_ros"
+    needed = ["package.xml", "launch/mapping.launch.py", "config/ttt3r.yaml", "config/ttt3r.rviz"]
+    assert [name for name in needed if not (share / name).is_file()] == []
+    assert shutil.which("mapping_node", path=PREFIX / "lib" / "ttt3r_ros")
+
+
+def test_without_arguments_only_the_node_starts_and_has_the_defaults(domain_id):
+    assert evaluate().programs() == ["mapping_node"]
+    assert started_with(domain_id) == (Config(), False)
+
+
+def test_the_params_file_beats_the_defaults_and_a_typed_argument_beats_both(domain_id, tmp_path):
+    file = write_parameters(
+        tmp_path / "robot.yaml", reset_interval=7, map_frame="world", publish_tf=False
+    )
+    config, _ = started_with(domain_id, params_file=file, map_frame="site")
+    assert (config.reset_interval, config.map_frame, config.publish_tf) == (7, "site", False)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("reset_interval", "0", 0),
+        ("publish_tf", "false", False),
+        ("map_frame", "007", "007"),
+        ("camera_frame", "true", "true"),
+        ("model_path", "~/weights.pth", "~/weights.pth"),
+        ("output_directory", "/data/it's", "/data/it's"),
+    ],
+)
+def test_a_typed_argument_arrives_in_the_type_of_its_setting(domain_id, tmp_path, name, text, value):
+    config, _ = started_with(domain_id, **{name: text})
+    assert getattr(config, name) == value
+    assert type(getattr(config, name)) is type(value)
+
+
+def test_a_params_file_that_does_not_exist_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"params_file.*absent\.yaml"):
+        evaluate(params_file=str(tmp_path / "absent.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("in_file", "typed", "expected"),
+    [
+        (None, {}, False),
+        (None, {"use_sim_time": "true"}, True),
+        (True, {}, True),
+        (True, {"use_sim_time": "false"}, False),
+        (False, {"bag": "/data/it's a bag"}, True),
+        (None, {"bag": "walk", "use_sim_time": "false"}, True),
+    ],
+)
+def test_a_bag_turns_sim_time_on_and_otherwise_typed_beats_file(
+    domain_id, tmp_path, in_file, typed, expected
+):
+    values = {} if in_file is None else {"use_sim_time": in_file}
+    file = write_parameters(tmp_path / "robot.yaml", map_frame="world", **values)
+    config, use_sim_time = started_with(domain_id, params_file=file, **typed)
+    assert use_sim_time is expected
+    assert config.map_frame == "world"
+
+
+def test_a_bag_is_played_with_its_clock_once_the_node_answers():
+    from launch.events.process import ProcessExited
+
+    launched = evaluate(bag="/data/it's a bag", namespace="robot1")
+    assert launched.programs() == ["mapping_node", "ros2"]
+    assert launched.arguments("ros2") == [
+        "service",
+        "call",
+        "/robot1/mapping_node/reset",
+        "std_srvs/srv/Trigger",
+    ]
+    (handler,) = (a.event_handler for a in launched.actions if isinstance(a, RegisterEventHandler))
+    node, wait = (a for a in launched.actions if not isinstance(a, RegisterEventHandler))
+    ended = {"name": "", "cmd": [], "cwd": None, "env": None, "pid": 1, "returncode": 0}
+    assert not handler.matches(ProcessExited(action=node, **ended))
+    assert handler.matches(ProcessExited(action=wait, **ended))
+    (player,) = handler.handle(ProcessExited(action=wait, **ended), launched.context)
+    assert program(player) == "ros2"
+    assert arguments(player, launched.context) == ["bag", "play", "--clock", "100", "/data/it's a bag"]
+
+
+@pytest.mark.parametrize(
+    ("namespace", "prefix"), [("", ""), ("robot1", "/robot1"), ("/fleet/robot1", "/fleet/robot1")]
+)
+def test_the_namespace_moves_the_topics_of_the_node_but_not_the_camera(domain_id, namespace, prefix):
+    launched = evaluate(namespace=namespace, image_topic="/front/image", camera_info_topic="/front/info")
+    with node_with(launched.arguments("mapping_node"), domain_id) as node:
+        assert node.get_fully_qualified_name() == f"{prefix}/mapping_node"
+        assert node.resolve_topic_name("~/pose") == f"{prefix}/mapping_node/pose"
+        assert node.resolve_topic_name("image") == "/front/image"
+        assert node.resolve_topic_name("image/compressed") == "/front/image/compressed"
+        assert node.resolve_topic_name("camera_info") == "/front/info"
+
+
+def test_a_relative_image_topic_follows_the_namespace(domain_id):
+    launched = evaluate(namespace="robot1", image_topic="front/image")
+    with node_with(launched.arguments("mapping_node"), domain_id) as node:
+        assert node.resolve_topic_name("image") == "/robot1/front/image"
+
+
+@pytest.mark.parametrize("typed", [{}, {"bag": "walk"}, {"use_sim_time": "true"}])
+def test_rviz_opens_with_the_installed_view_on_the_same_clock(domain_id, typed):
+    launched = evaluate(rviz="true", **typed)
+    assert launched.programs().count("rviz2") == 1
+    words = launched.arguments("rviz2")
+    assert Path(words[words.index("-d") + 1]).is_file()
+    with node_with(words[words.index("--ros-args") :], domain_id) as node:
+        assert node.get_parameter("use_sim_time").value is bool(typed)
+
+
+def test_the_log_level_reaches_the_node():
+    words = evaluate(log_level="warn").arguments("mapping_node")
+    assert words[words.index("--log-level") + 1] == "warn"
+
+
+@pytest.mark.parametrize("name", ["FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"])
+def test_everything_launched_has_the_fast_dds_profile(name):
+    evaluate()
+    assert Path(os.environ[name]).read_text() == PROFILE.read_text()
+
+
+@pytest.mark.parametrize("name", ["FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"])
+def test_a_fast_dds_profile_of_the_users_own_wins(name):
+    os.environ[name] = "/etc/robot/dds.xml"
+    evaluate()
+    assert os.environ[name] == "/etc/robot/dds.xml"

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line as its users meet it."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from test_network import LINEAR
+
+from ttt3r_ros import __version__
+from ttt3r_ros.cli.main import main
+from ttt3r_ros.config import parameters_yaml
+from ttt3r_ros.model.view import View
+from ttt3r_ros.model.weights import load_network, seeded_network
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MODEL_STRING = (
+    "ARCroco3DStereo(ARCroco3DStereoConfig(state_size=20, state_pe='2d', pos_embed='RoPE100', rgb_head=True, "
+    "pose_head=True, img_size=(64, 64), head_type='linear', output_mode='pts3d+pose', depth_mode=('exp', -inf, inf), "
+    "conf_mode=('exp', 1, inf), pose_mode=('exp', -inf, inf), enc_embed_dim=64, enc_depth=2, enc_num_heads=4, "
+    "dec_embed_dim=48, dec_depth=4, dec_num_heads=4, state_dec_num_heads=2, local_mem_size=8, landscape_only=False))"
+)
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    """A checkpoint of the published kind, with the surplus tensors that such files carry."""
+    network = seeded_network(LINEAR, seed=5)
+    tensors = {
+        **network.state_dict(),
+        "masked_img_token": torch.zeros(1, 64),
+        "mask_token": torch.zeros(1, 1, 48),
+    }
+    path = tmp_path / "published.pth"
+    torch.save({"model": tensors, "args": argparse.Namespace(model=MODEL_STRING), "epoch": 3}, path)
+    return path
+
+
+def test_a_converted_checkpoint_gives_the_same_answers(published, tmp_path, capsys):
+    target = tmp_path / "converted.safetensors"
+    assert main(["convert", str(published), str(target)]) == 0
+    assert str(target) in capsys.readouterr().out
+    answers = []
+    for path in (published, target):
+        network, _ = load_network(path)
+        output, _ = network.step(
+            View(torch.linspace(-1, 1, 3 * 48 * 64).view(1, 3, 48, 64)), network.initial_state()
+        )
+        answers.append(output.camera.points)
+    assert torch.equal(*answers)
+    assert torch.equal(answers[0], reference_answer())
+
+
+def reference_answer() -> torch.Tensor:
+    network = seeded_network(LINEAR, seed=5)
+    view = View(torch.linspace(-1, 1, 3 * 48 * 64).view(1, 3, 48, 64))
+    return network.step(view, network.initial_state())[0].camera.points
+
+
+def test_converting_what_is_not_there_is_one_readable_line(tmp_path, capsys):
+    assert main(["convert", str(tmp_path / "absent.pth"), str(tmp_path / "out.safetensors")]) == 1
+    assert "absent.pth" in capsys.readouterr().err
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_converting_into_an_unwritable_place_is_one_readable_line(published, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert main(["convert", str(published), str(tmp_path / "file" / "out.safetensors")]) == 1
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_params_prints_the_parameter_file(capsys):
+    assert main(["params"]) == 0
+    assert capsys.readouterr().out == parameters_yaml()
+
+
+def test_the_module_runs_as_the_command():
+    finished = subprocess.run(
+        [sys.executable, "-m", "ttt3r_ros", "--version"], capture_output=True, text=True, check=True
+    )
+    assert finished.stdout.strip() == __version__
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["demo", "--images", "a", "--video", "b"]])
+def test_wrong_usage_is_told_and_status_2(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage" in capsys.readouterr().err
