@@ -159,15 +159,18 @@ def _from_codes(file: Path, step_for: Any) -> dict[str, torch.Tensor]:
 
 
 def _recorded_view(arrays: Arrays, index: int) -> GoldenView:
-    image_index, ray_index = int(arrays["in_img_index"][index]), int(arrays["in_ray_index"][index])
+    def entry(name: str, default: int) -> int:
+        return int(arrays[name][index]) if name in arrays else default
+
+    image_index, ray_index = entry("in_img_index", -1), entry("in_ray_index", -1)
     image = _image(arrays["in_img_u8"][image_index]) if image_index >= 0 else None
     rays = None
     if ray_index >= 0:
         rays = (
             torch.from_numpy(arrays["in_ray_map"][ray_index]).float().permute(2, 0, 1)[None].contiguous()
         )
-    update = torch.tensor([bool(arrays["in_update"][index])])
-    return GoldenView(View(image, rays, update), reset=bool(arrays["in_reset"][index]))
+    update = torch.tensor([bool(entry("in_update", 1))])
+    return GoldenView(View(image, rays, update), reset=bool(entry("in_reset", 0)))
 
 
 def _image(rgb: NDArray[np.uint8]) -> torch.Tensor:

@@ -128,7 +128,7 @@ def _measure(name: str, frames: int, device: str, threads: int) -> dict[str, Any
     reconstructor = Reconstructor(TorchBackend(network, device), Config(reset_interval=0))
     room = ProceduralRoom(frames=frames + 2, width=SOURCE_SIZE[0], height=SOURCE_SIZE[1])
     encoded = [_jpeg(frame.rgb) for frame in room.frames()]
-    gflop = _count_operations(network, device, reconstructor, room.render(0).rgb)
+    gflop = _count_operations(network, device, room.render(0).rgb)
     clock = StageClock(device)
     _wrap_parts(clock, network)
     publish = _publisher()
@@ -186,25 +186,28 @@ def _wrap_parts(clock: StageClock, network: Ttt3r) -> None:
     clock.wrap(network, "learn", "update")
 
 
-def _count_operations(
-    network: Ttt3r, device: str, reconstructor: Any, rgb: np.ndarray
-) -> dict[str, float]:
+def _count_operations(network: Ttt3r, device: str, rgb: np.ndarray) -> dict[str, float]:
     """Run one frame with torch's operation counter around each part."""
     import torch
-    from torch.utils.flop_counter import FlopCounterMode
+    from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
     from ttt3r_ros.model.backend import input_size
     from ttt3r_ros.model.image import normalised, resize_and_crop
     from ttt3r_ros.model.view import Outputs, View, patch_grid
 
-    del reconstructor
     plan = input_size(network).geometry(rgb.shape[1], rgb.shape[0])
     view = View(image=normalised(resize_and_crop(rgb, plan)).to(device))
     grid = patch_grid(view.source(), network.config.patch_size)
     counts: dict[str, float] = {}
 
+    def attention(q: Any, k: Any, v: Any, *_: Any, **__: Any) -> int:
+        return int(sdpa_flop_count(q, k, v))
+
+    # torch counts fused attention on CUDA, not on the processor.
+    fused_on_cpu = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: attention}  # noqa: SLF001
+
     def counted(stage: str, function: Callable[..., Any], *args: Any) -> Any:
-        with FlopCounterMode(display=False) as counter:
+        with FlopCounterMode(display=False, custom_mapping=fused_on_cpu) as counter:
             result = function(*args)
         counts[stage] = counts.get(stage, 0.0) + counter.get_total_flops() / 1e9
         return result

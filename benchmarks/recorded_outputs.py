@@ -63,14 +63,10 @@ def compare_streaming(case: GoldenCase, network: Ttt3r, views: list[GoldenView])
         if name not in case.arrays and f"rope32_{name}" not in case.arrays:
             yield Outcome(name, float("nan"), BOUND_FLOAT32, "not recorded in this case")
     for recorded in case.arrays:
-        if INPUTS.match(recorded) or recorded.startswith("demo_"):
+        plain, bound = _bound(recorded)
+        if INPUTS.match(recorded) or plain.startswith("demo_"):
             continue
-        plain = recorded.removeprefix("rope32_")
-        bound = BOUND_FLOAT16_ROPE if plain == recorded else BOUND_FLOAT32
-        if plain not in measured:
-            yield Outcome(recorded, float("nan"), bound, "no such output here")
-            continue
-        yield Outcome(recorded, deviation(plain, measured[plain], case.arrays[recorded]), bound)
+        yield _compared(recorded, measured.get(plain), case.arrays[recorded], bound)
 
 
 def compare_demo(case: GoldenCase, network: Ttt3r) -> Iterator[Outcome]:
@@ -88,15 +84,26 @@ def compare_demo(case: GoldenCase, network: Ttt3r) -> Iterator[Outcome]:
             [[s.prediction.geometry.width // 2, s.prediction.geometry.height // 2] for s in sightings]
         ),
     }
-    for name in (name for name in arrays if name.startswith("demo_") and not INPUTS.match(name)):
-        if DEGENERATE.match(name):
-            yield Outcome(
-                name, 0.0, BOUND_FLOAT16_ROPE, "not compared: undefined for random predictions"
-            )
-        elif name not in measured:
-            yield Outcome(name, float("nan"), BOUND_FLOAT16_ROPE, "no such output here")
+    for recorded in arrays:
+        plain, bound = _bound(recorded)
+        if INPUTS.match(plain) or not plain.startswith("demo_"):
+            continue
+        if DEGENERATE.match(plain):
+            yield Outcome(recorded, 0.0, bound, "not compared: undefined for random predictions")
         else:
-            yield Outcome(name, deviation(name, measured[name], arrays[name]), BOUND_FLOAT16_ROPE)
+            yield _compared(recorded, measured.get(plain), arrays[recorded], bound)
+
+
+def _bound(recorded: str) -> tuple[str, float]:
+    """Return the output's plain name and how near to its recording it must be."""
+    plain = recorded.removeprefix("rope32_")
+    return plain, BOUND_FLOAT16_ROPE if plain == recorded else BOUND_FLOAT32
+
+
+def _compared(recorded: str, measured: Array | None, values: Array, bound: float) -> Outcome:
+    if measured is None:
+        return Outcome(recorded, float("nan"), bound, "no such output here")
+    return Outcome(recorded, deviation(recorded.removeprefix("rope32_"), measured, values), bound)
 
 
 def _world_points(case: GoldenCase, sighting: Sighting, recorded: Array) -> Array:

@@ -94,14 +94,14 @@ def forwarded_argument(entry: Setting) -> DeclareLaunchArgument:
 
 def mapping(context: LaunchContext) -> list[Action]:
     node = mapping_node(context)
-    # Without images to come there is nothing to wait for; a live system stays up for the other nodes.
-    return (
-        [node, OpaqueFunction(function=bag_player, args=[node])] if argument(context, "bag") else [node]
-    )
+    player = OpaqueFunction(function=bag_player, args=[node])
+    return [node, player] if argument(context, "bag") else [node]
 
 
 def mapping_node(context: LaunchContext) -> Node:
     image_topic = LaunchConfiguration("image_topic")
+    # Nothing would ever start the bag of a node that has died; a live robot keeps its other nodes.
+    on_exit = [Shutdown(reason="mapping_node has ended")] if argument(context, "bag") else None
     return Node(
         package="ttt3r_ros",
         executable="mapping_node",
@@ -115,7 +115,7 @@ def mapping_node(context: LaunchContext) -> Node:
             ("camera_info", LaunchConfiguration("camera_info_topic")),
         ],
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
-        on_exit=[Shutdown(reason="mapping_node has ended")] if argument(context, "bag") else None,
+        on_exit=on_exit,
     )
 
 
@@ -135,19 +135,16 @@ def typed(context: LaunchContext) -> dict[str, ParameterValue]:
 
 
 def parameter(text: str, kind: type) -> ParameterValue:
-    return ParameterValue(
-        TextSubstitution(text=text), value_type=kind
-    )  # a plain str would not be converted
+    # A plain str would be compared with the type, a substitution is converted to it.
+    return ParameterValue(TextSubstitution(text=text), value_type=kind)
 
 
 def bag_player(_: LaunchContext, node: Node) -> list[Action]:
     # The node answers once its weights are loaded and it takes images; before, the first seconds would be lost.
-    wait = ExecuteProcess(
-        cmd=["ros2", "service", "call", f"{node.node_name}/reset", "std_srvs/srv/Trigger"]
-    )
-    player = ExecuteProcess(
-        cmd=["ros2", "bag", "play", "--clock", "100", LaunchConfiguration("bag")], output="screen"
-    )
+    reset = f"{node.node_name}/reset"
+    wait = ExecuteProcess(cmd=["ros2", "service", "call", reset, "std_srvs/srv/Trigger"])
+    play = ["ros2", "bag", "play", "--clock", "100", LaunchConfiguration("bag")]
+    player = ExecuteProcess(cmd=play, output="screen")
     return [RegisterEventHandler(OnProcessExit(target_action=wait, on_exit=[player])), wait]
 
 

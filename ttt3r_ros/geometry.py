@@ -137,7 +137,10 @@ def focal_median(points: Float32Array, mask: BoolArray | None = None) -> float:
         votes = _centred_pixels(points) * points[..., 2:] / points[..., :2]
     votes = votes[mask] if mask is not None else votes
     votes = votes[~np.isnan(votes)]
-    return max(float(np.median(votes)), 0.0) if votes.size else float("nan")
+    if not votes.size:
+        return float("nan")
+    middle = (votes.size - 1) // 2  # of an even number the lower one, as the published demo takes it
+    return max(float(np.partition(votes, middle)[middle]), 0.0)
 
 
 def _centred_pixels(points: Float32Array) -> Float64Array:

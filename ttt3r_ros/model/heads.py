@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from ttt3r_ros.model.view import Outputs
 
 
+HIDDEN_RATIO = 4  # of the heads' own layers, whatever the blocks have
+
+
 @dataclass(frozen=True)
 class HeadOutput:
     """What the heads make of one view; fields as in `NetworkOutput`."""
@@ -124,7 +127,7 @@ class LinearHeads(Heads):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__(config)
         dim, pixels = config.dec_embed_dim, config.patch_size**2
-        hidden = int(config.mlp_ratio * dim)
+        hidden = HIDDEN_RATIO * dim
         self.proj = Mlp(dim, hidden, 4 * pixels)
         self.cross_proj = Mlp(dim, hidden, 4 * pixels)
         if config.rgb_head:
@@ -156,7 +159,7 @@ class PoseHead(nn.Module):
     def __init__(self, dim: int, mode: ModeBounds) -> None:
         super().__init__()
         self.mode = mode
-        self.mlp = Mlp(dim, 4 * dim, 7)
+        self.mlp = Mlp(dim, HIDDEN_RATIO * dim, 7)
 
     def forward(self, token: Tensor) -> Tensor:
         """Map (B, C) to (B, 7): x, y, z, then w, x, y, z with w >= 0."""
