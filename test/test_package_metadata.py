@@ -43,7 +43,7 @@ def test_the_shipped_parameter_file_is_the_defaults():
     assert flat == {entry.name: entry.default for entry in settings()}
 
 
-@pytest.mark.parametrize("entry", settings(Config), ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", list(settings(Config)), ids=lambda entry: entry.name)
 def test_the_readme_lists_every_parameter_with_its_default(entry):
     default = str(entry.default).lower() if entry.kind is bool else str(entry.default)
     row = f"| `{entry.name}` | " + (f"`{default}`" if default else "") + " |"
