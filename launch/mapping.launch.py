@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
+from launch import Action, LaunchContext, LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
     ExecuteProcess,
@@ -24,7 +25,6 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 import ttt3r_ros
-from launch import Action, LaunchContext, LaunchDescription
 from ttt3r_ros.config import Setting, settings
 
 # Settings that are worth a launch argument of their own; all others are set in the params_file.

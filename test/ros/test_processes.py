@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -199,3 +200,16 @@ def test_without_images_the_log_says_what_is_missing(context, domain_id, tmp_pat
             lambda: "waiting for images on /image" in log.read_text(), "the warning", START_S
         )
     bench.close()
+
+
+def test_a_second_interrupt_does_not_disturb_the_tidying_up(context, domain_id, tmp_path):
+    bench = Bench(context)
+    log = tmp_path / "log"
+    with node_process(domain_id, log) as process:
+        bench.spin_until(lambda: "ready; images" in log.read_text(), "the node", START_S)
+        for _ in range(5):
+            process.send_signal(signal.SIGINT)
+        process.wait(30.0)
+    bench.close()
+    assert process.returncode == 0
+    assert "Traceback" not in log.read_text()

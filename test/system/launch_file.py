@@ -15,6 +15,7 @@ pytest.importorskip("launch_testing.actions")  # the folder launch/ could pass f
 
 import rclpy
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+from launch import Action, LaunchContext, LaunchDescription, LaunchService
 from launch.actions import (
     DeclareLaunchArgument,
     ExecuteProcess,
@@ -29,8 +30,6 @@ from launch.launch_description_sources import (
 from launch.utilities import perform_substitutions
 from launch_ros.actions import Node
 from launch_testing import ProcInfoHandler
-
-from launch import Action, LaunchContext, LaunchDescription, LaunchService
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
