@@ -21,8 +21,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, installed or not
 
-from ttt3r_ros.cli.demo import isolate
 from ttt3r_ros.io.room import ProceduralRoom
+from ttt3r_ros.ros.middleware import isolate, use_large_image_profile
 
 if TYPE_CHECKING:
     from ttt3r_ros.ros.node_process import NodeProcess
@@ -49,7 +49,6 @@ def main() -> int:
     isolate()
     import rclpy
 
-    from ttt3r_ros.ros.middleware import use_large_image_profile
     from ttt3r_ros.ros.node_process import mapping_node
     from ttt3r_ros.ros.player import Player
 

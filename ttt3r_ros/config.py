@@ -16,6 +16,10 @@ from ttt3r_ros.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+UNTRAINED = (
+    "untrained: seeded weights, the geometry means nothing"  # said wherever no model_path is given
+)
+
 Value = bool | int | float | str
 ConfigT = TypeVar("ConfigT")
 

@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ttt3r_ros.config import UNTRAINED
 from ttt3r_ros.model.backend import TorchBackend, resolve_device, set_threads
 from ttt3r_ros.model.weights import load_network, seeded_network
 
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from ttt3r_ros.config import Config
 
 logger = logging.getLogger(__name__)
-
-UNTRAINED = "untrained: seeded weights, the geometry means nothing"
 
 
 def load_backend(config: Config) -> tuple[TorchBackend, dict[str, str]]:

@@ -16,3 +16,9 @@ def use_large_image_profile() -> None:
     if not any(os.environ.get(name) for name in _PROFILE_VARIABLES):
         for name in _PROFILE_VARIABLES:
             os.environ[name] = str(PROFILE)
+
+
+def isolate() -> None:
+    """Keep to this machine and a domain of our own: nobody else's images, and nobody else gets ours."""
+    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    os.environ.setdefault("ROS_DOMAIN_ID", str(50 + os.getpid() % 50))

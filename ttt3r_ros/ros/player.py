@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 NODE = "mapping_node"
 _START_TIMEOUT_S = 300.0  # a large checkpoint takes its time
-_LOST_AFTER_S = 20.0  # without any news of an image
+_LOST_AFTER_S = 5.0  # without any news of an image that the node has not seen
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The demo from end to end: a sequence, a player in this process, a mapping node in another."""
+
+from __future__ import annotations
+
+import sys
+import time
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import numpy as np
+import rclpy
+from rclpy.utilities import try_shutdown
+from tqdm import tqdm
+
+from ttt3r_ros.cli.demo_report import Played, RunResult, report
+from ttt3r_ros.config import UNTRAINED
+from ttt3r_ros.errors import SourceError
+from ttt3r_ros.io.bags import Bag
+from ttt3r_ros.io.room import ProceduralRoom
+from ttt3r_ros.io.sequence import ImageFolder, Video
+from ttt3r_ros.ros.middleware import isolate, use_large_image_profile
+from ttt3r_ros.ros.node_process import mapping_node
+from ttt3r_ros.ros.player import Player
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    import argparse
+    from collections.abc import Iterator
+
+    from ttt3r_ros.io.sequence import Sequence
+    from ttt3r_ros.ros.node_process import NodeProcess
+    from ttt3r_ros.types import Frame
+
+SAMPLES = 3
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the demo; return the exit status."""
+    isolate()
+    use_large_image_profile()
+    output: Path = arguments.output.expanduser().resolve()
+    _require_writable(output)
+    name, sequence = _sequence(arguments)
+    _announce(arguments, name, sequence)
+    chosen = _sample_indices(len(sequence), arguments.frames)
+    rclpy.init(args=[])
+    try:
+        with mapping_node(_node_parameters(arguments, output), output / "node.log") as node:
+            print(f"mapping_node runs as process {node.process.pid}; its log is {node.log}")
+            player = Player()
+            try:
+                frames = _started(sequence)
+                player.wait_until_ready(node)
+                played = _play(player, node, frames, arguments, chosen, len(sequence))
+                for service in ("save_trajectory", "save_map"):
+                    print(player.call(service))
+                result = RunResult(name, sequence, played, player, output)
+            finally:
+                player.close()
+    finally:
+        try_shutdown()
+    return report(result)
+
+
+def _require_writable(output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        probe = output / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        msg = f"--output {output} cannot be written: {error.strerror or error}"
+        raise SourceError(msg) from error
+
+
+def _sequence(arguments: argparse.Namespace) -> tuple[str, Sequence]:
+    if arguments.images:
+        return arguments.images.resolve().name, ImageFolder(arguments.images)
+    if arguments.video:
+        return arguments.video.name, Video(arguments.video)
+    if arguments.bag:
+        return arguments.bag.resolve().name, Bag(arguments.bag, arguments.topic)
+    return f"procedural room, seed {arguments.seed}", ProceduralRoom(seed=arguments.seed)
+
+
+def _announce(arguments: argparse.Namespace, name: str, sequence: Sequence) -> None:
+    if not arguments.weights:
+        print(f"NOTE: {UNTRAINED}")
+    print(f"sequence: {name}, {len(sequence) or 'unknown number of'} frames")
+
+
+def _sample_indices(count: int, limit: int) -> set[int]:
+    count = min(count, limit) if limit and count else count or limit or 100
+    return {round((count - 1) * share) for share in np.linspace(0.1, 0.9, SAMPLES)}
+
+
+def _node_parameters(arguments: argparse.Namespace, output: Path) -> dict[str, object]:
+    return {
+        "device": arguments.device,
+        "model_path": arguments.weights.expanduser().resolve() if arguments.weights else "",
+        "output_directory": output,
+        "diagnostics_period": 0.2,
+        "image_qos": "sensor_data" if arguments.rate else "reliable",
+    }
+
+
+def _started(sequence: Sequence) -> Iterator[Frame]:
+    """Return the frames with the first one already made, so that opening the source counts as starting."""
+    frames = sequence.frames()
+    return chain([next(frames)], frames)
+
+
+def _play(
+    player: Player,
+    node: NodeProcess,
+    frames: Iterator[Frame],
+    arguments: argparse.Namespace,
+    chosen: set[int],
+    count: int,
+) -> Played:
+    played = Played()
+    total = min(count, arguments.frames) if arguments.frames else count
+    started = time.monotonic()
+    pace_s = 0.1 if sys.stderr.isatty() else 5.0  # a log file wants few lines
+    with tqdm(total=total or None, unit="frame", dynamic_ncols=True, mininterval=pace_s) as bar:
+        for index, frame in enumerate(frames):
+            if arguments.frames and index >= arguments.frames:
+                break
+            if index in chosen:
+                played.samples.append(frame)
+                player.want_depth(frame.stamp_ns)
+            if arguments.rate:
+                time.sleep(max(0.0, started + index / arguments.rate - time.monotonic()))
+            player.publish(frame)
+            played.stamps_ns.append(frame.stamp_ns)
+            if not arguments.rate:
+                player.settle(node, lambda: player.answered(len(played.stamps_ns)))
+            bar.set_postfix(dropped=player.account.dropped, refresh=False)
+            bar.update()
+        played.seconds = time.monotonic() - started
+        player.settle(node, lambda: player.account.settled >= len(played.stamps_ns))
+        bar.set_postfix(dropped=player.account.dropped)
+    return played
