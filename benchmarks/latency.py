@@ -234,8 +234,10 @@ def _publisher() -> Callable[[Update], None] | None:
     from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
     from ttt3r_ros.config import Config
+    from ttt3r_ros.ros.middleware import use_large_image_profile
     from ttt3r_ros.ros.publishers import FramePublishers
 
+    use_large_image_profile()
     rclpy.init(args=[], domain_id=101)
     node = rclpy.create_node("latency")
     publishers = FramePublishers(node, Config())

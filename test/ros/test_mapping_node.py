@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import array
+import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -379,9 +380,36 @@ def test_every_parameter_has_a_description_and_cannot_be_changed_while_running(s
     assert not result.successful
 
 
-def test_when_overloaded_the_newest_image_wins_and_the_others_are_counted(start):
-    import threading
+def test_a_frame_from_before_a_reset_does_not_open_the_new_map(start):
+    gate, entered = threading.Event(), threading.Event()
 
+    class SlowBackend(FakeBackend):
+        def step(self, rgb, state):
+            entered.set()
+            assert gate.wait(30.0)
+            return super().step(rgb, state)
+
+    backend = SlowBackend()
+    node, bench = start(backend)
+    bench.listen("pose")
+    bench.listen_to_diagnostics()
+    connected(bench)
+    bench.publish(image(0), SECOND)
+    bench.spin_until(entered.is_set, "the first step")
+    bench.publish(image(1), 2 * SECOND)
+    bench.spin_until(lambda: bench.count("received") == 2, "the waiting frame")
+    resetting = threading.Thread(target=node._restart)
+    resetting.start()
+    gate.set()
+    resetting.join(30.0)
+    bench.spin_until(lambda: bench.count("processed") + bench.count("dropped") >= 2, "both settled")
+    walk(bench, 1, 3 * SECOND)
+    # The waiting frame met either the old state, before the reset, or nobody.
+    assert backend.shown in ([(0, 0), (0, 0)], [(0, 0), (1, 1), (0, 0)])
+    assert len(node.reconstructor.trajectory) == 1
+
+
+def test_when_overloaded_the_newest_image_wins_and_the_others_are_counted(start):
     gate = threading.Event()
 
     class SlowBackend(FakeBackend):

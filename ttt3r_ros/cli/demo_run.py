@@ -24,9 +24,9 @@ from ttt3r_ros.ros.node_process import mapping_node
 from ttt3r_ros.ros.player import Player
 
 if TYPE_CHECKING:
-    from pathlib import Path
     import argparse
     from collections.abc import Iterator
+    from pathlib import Path
 
     from ttt3r_ros.io.sequence import Sequence
     from ttt3r_ros.ros.node_process import NodeProcess

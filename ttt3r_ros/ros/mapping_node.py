@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,15 @@ if TYPE_CHECKING:
 _PATIENCE_S = 5.0  # without images, before the log says what is missing
 
 
+@dataclass(frozen=True)
+class _Job:
+    """A frame on its way to the worker."""
+
+    frame: Frame
+    decode_s: float
+    era: int
+
+
 class MappingNode(Node):  # type: ignore[misc]
     """Converts and publishes; everything else happens in a `Reconstructor` on the worker thread."""
 
@@ -50,11 +60,12 @@ class MappingNode(Node):  # type: ignore[misc]
         self.statistics = Statistics()
         self.reconstructor = Reconstructor(backend, config)
         self._stepping = threading.Lock()  # held while a frame is processed or everything is forgotten
+        self._era = 0  # counts resets
         self._newest_stamp_ns = 0
         self._outputs = FramePublishers(self, config)
         self._map_output = MapPublisher(self, config.map_frame, self.reconstructor.map)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self.worker: Worker[tuple[Frame, float]] = Worker(self._process, self._on_failure)
+        self.worker: Worker[_Job] = Worker(self._process, self._on_failure)
         self._create_services()
         self.create_timer(config.map.publish_period, self._publish_map)
         self.create_timer(config.diagnostics_period, self._publish_diagnostics)
@@ -68,13 +79,18 @@ class MappingNode(Node):  # type: ignore[misc]
     # --- images -------------------------------------------------------------------------------------
 
     def _on_frame(self, frame: Frame, decode_s: float) -> None:
-        if self.worker.submit((frame, decode_s)) is not None:
+        if self.worker.submit(_Job(frame, decode_s, self._era)) is not None:
             self.statistics.count("dropped")
 
-    def _process(self, item: tuple[Frame, float]) -> None:
+    def _process(self, job: _Job) -> None:
         """Run one frame; on the worker thread."""
-        frame, decode_s = item
+        frame = job.frame
         with self._stepping:
+            if job.era != self._era:
+                self.statistics.count(
+                    "dropped"
+                )  # it came before the reset and must not open the new map
+                return
             try:
                 update = self.reconstructor.step(frame)
             except (ImageError, NonFiniteError) as error:
@@ -85,7 +101,7 @@ class MappingNode(Node):  # type: ignore[misc]
             self._outputs.publish(update)
             publish_s = time.perf_counter() - stepped
             self._newest_stamp_ns = frame.stamp_ns
-        self.statistics.finish({"decode": decode_s, **update.timings_s, "publish": publish_s})
+        self.statistics.finish({"decode": job.decode_s, **update.timings_s, "publish": publish_s})
 
     def _on_failure(self, error: BaseException) -> None:
         self.get_logger().fatal(f"mapping stopped: {type(error).__name__}: {error}")
@@ -93,6 +109,7 @@ class MappingNode(Node):  # type: ignore[misc]
 
     def _restart(self) -> None:
         with self._stepping:
+            self._era += 1
             self.reconstructor.restart()
             self._outputs.restart()
 
