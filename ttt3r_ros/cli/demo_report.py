@@ -17,6 +17,7 @@ from ttt3r_ros.pipeline.voxel_map import PointCloud
 from ttt3r_ros.viewer.preview import FrameSample, RunPicture, write_preview
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from ttt3r_ros.io.sequence import Sequence, StampedPose
@@ -105,8 +106,20 @@ def _draw(
         true_positions=true_positions,
         samples=[
             FrameSample(f"frame at {frame.stamp_ns * 1e-9:.2f} s", frame.rgb, depths[frame.stamp_ns])
-            for frame in result.played.samples
-            if frame.stamp_ns in depths
+            for frame in _frames_of(depths, result)
         ],
     )
     write_preview(result.output / "preview.png", picture)
+
+
+def _frames_of(stamps_ns: Iterable[int], result: RunResult) -> list[Frame]:
+    """Return the frames of these stamps; those not kept while playing are read again."""
+    found = {frame.stamp_ns: frame for frame in result.played.samples}
+    missing = set(stamps_ns) - set(found)
+    for frame in result.sequence.frames() if missing else ():
+        if frame.stamp_ns in missing:
+            found[frame.stamp_ns] = frame
+            missing.discard(frame.stamp_ns)
+        if not missing:
+            break
+    return [found[stamp_ns] for stamp_ns in sorted(stamps_ns) if stamp_ns in found]

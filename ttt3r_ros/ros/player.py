@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -60,7 +61,7 @@ class Player:
         self._node.create_subscription(
             Image, f"{NODE}/depth/image", self._on_depth, qos_profile_sensor_data
         )
-        self._wanted_depths_ns: set[int] = set()
+        self._wanted_depths_ns: deque[int] = deque()
         self.depths: dict[int, Float32Array] = {}
         self.account = Account()
         self.facts: dict[str, str] = {}
@@ -103,8 +104,9 @@ class Player:
         self._images.publish(compat.rgb_to_image(frame.rgb, stamp, frame.camera_frame))
 
     def want_depth(self, stamp_ns: int) -> None:
-        """Keep the depth image of this stamp in `depths` when it comes."""
-        self._wanted_depths_ns.add(stamp_ns)
+        """Keep in `depths` the first depth image of this stamp or, if that image is dropped, a later one."""
+        with self._news:
+            self._wanted_depths_ns.append(stamp_ns)
 
     def answered(self, sent: int) -> bool:
         """Tell whether the node is done with the images sent, by pose of the newest or by its account."""
@@ -172,10 +174,13 @@ class Player:
 
     def _on_depth(self, msg: Image) -> None:
         stamp_ns = compat.stamp_to_ns(msg.header.stamp)
-        if stamp_ns in self._wanted_depths_ns:
-            with self._news:
-                self.depths[stamp_ns] = messages.depth_from_image(msg)
-                self._news.notify_all()
+        with self._news:
+            if not self._wanted_depths_ns or stamp_ns < self._wanted_depths_ns[0]:
+                return
+            while self._wanted_depths_ns and stamp_ns >= self._wanted_depths_ns[0]:
+                self._wanted_depths_ns.popleft()
+            self.depths[stamp_ns] = messages.depth_from_image(msg)
+            self._news.notify_all()
 
     def _on_diagnostics(self, msg: DiagnosticArray) -> None:
         for status in msg.status:
