@@ -22,7 +22,7 @@ ROS_WHEELS = [
     "ros-jazzy-std-srvs",
     "ros-jazzy-diagnostic-msgs",
 ]
-DEMO = ["evo>=1.31", "matplotlib>=3.5", "rosbags>=0.10", "tqdm>=4.60"]
+DEMO = ["evo>=1.31", "matplotlib>=3.6", "rosbags>=0.10", "tqdm>=4.60"]
 TEST = [
     "hypothesis>=6.50",
     "import-linter>=2.0",
@@ -56,7 +56,7 @@ setup(
         "Pillow>=9.0",
         "safetensors>=0.4",
         "scipy>=1.8",
-        "torch>=2.1",
+        "torch>=2.3",
     ],
     extras_require={"ros": ROS_WHEELS, "demo": DEMO, "test": TEST},
     zip_safe=False,

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
@@ -20,7 +21,7 @@ from launch.actions import (
 )
 from launch.conditions import IfCondition
 from launch.event_handlers import OnProcessExit
-from launch.substitutions import EnvironmentVariable, LaunchConfiguration, TextSubstitution
+from launch.substitutions import LaunchConfiguration, TextSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
@@ -39,24 +40,29 @@ FORWARDED = (
     "reset_interval",
     "output_directory",
 )
+RVIZ_TOPICS = ("map_cloud", "points", "path", "depth/image")
 FAST_DDS_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 
 
 def generate_launch_description() -> LaunchDescription:
     share = Path(get_package_share_directory("ttt3r_ros"))
-    profile = Path(ttt3r_ros.__file__).parent / "ros" / "fastdds_profile.xml"
     return LaunchDescription(
         [
             *arguments(share),
             *(forwarded_argument(entry) for entry in forwarded()),
-            *(
-                SetEnvironmentVariable(name, EnvironmentVariable(name, default_value=str(profile)))
-                for name in FAST_DDS_VARIABLES
-            ),
+            *fast_dds_profile(),
             OpaqueFunction(function=mapping),
             OpaqueFunction(function=rviz, args=[share]),
         ]
     )
+
+
+def fast_dds_profile() -> list[Action]:
+    # The node would do this for itself; the bag player, which sends the images, would not.
+    if any(os.environ.get(name) for name in FAST_DDS_VARIABLES):
+        return []
+    profile = Path(ttt3r_ros.__file__).parent / "ros" / "fastdds_profile.xml"
+    return [SetEnvironmentVariable(name, str(profile)) for name in FAST_DDS_VARIABLES]
 
 
 def arguments(share: Path) -> list[DeclareLaunchArgument]:
@@ -88,7 +94,9 @@ def forwarded_argument(entry: Setting) -> DeclareLaunchArgument:
         entry.name,
         default_value="",
         description=f"{entry.help} Left out: as in params_file.",
-        choices=["", *entry.choices] if entry.choices else None,
+        choices=["", *entry.choices, *(word.upper() for word in entry.choices)]
+        if entry.choices
+        else None,
     )
 
 
@@ -154,11 +162,24 @@ def rviz(context: LaunchContext, share: Path) -> list[Action]:
             package="rviz2",
             executable="rviz2",
             name="rviz2",
-            arguments=["-d", str(share / "config" / "ttt3r.rviz")],
+            arguments=["-d", str(share / "config" / "ttt3r.rviz"), *fixed_frame(context)],
+            remappings=in_namespace(context),
             parameters=[{"use_sim_time": parameter(sim_time(context) or "false", bool)}],
             condition=IfCondition(LaunchConfiguration("rviz")),
         )
     ]
+
+
+def fixed_frame(context: LaunchContext) -> list[str]:
+    frame = argument(context, "map_frame")
+    return ["-f", frame] if frame else []
+
+
+def in_namespace(context: LaunchContext) -> list[tuple[str, str]]:
+    """Lead the topics of the RViz configuration to the node's."""
+    namespace = argument(context, "namespace").strip("/")
+    topics = [f"/mapping_node/{name}" for name in RVIZ_TOPICS]
+    return [(topic, f"/{namespace}{topic}") for topic in topics] if namespace else []
 
 
 def sim_time(context: LaunchContext) -> str:

@@ -45,6 +45,7 @@ make_venv() {
     say "making $VENV with $("$python" --version)"
     rm -rf "$VENV"
     if ! "$python" -m venv "$VENV" 2>/dev/null; then
+        rm -rf "$VENV"
         debian_install "python3-venv"
         "$python" -m venv "$VENV"
     fi
@@ -52,7 +53,7 @@ make_venv() {
 }
 
 install_into_venv() {
-    local pip=("$VENV/bin/python" -m pip install --quiet)
+    local pip=("$VENV/bin/python" -m pip install --quiet --constraint scripts/constraints.txt)
     command -v c++ >/dev/null || debian_install g++  # tf2_msgs is generated and compiled
     say "1 of 3: installing $TORCH (the largest download)"
     "${pip[@]}" "$TORCH"
@@ -62,14 +63,14 @@ install_into_venv() {
     "${pip[@]}" ./packaging/tf2_msgs
 }
 
-stamp() { find setup.py scripts/environment.sh packaging -type f -exec sha256sum {} + | sort | sha256sum; }
+stamp() { find setup.py scripts/environment.sh scripts/constraints.txt packaging -type f -exec sha256sum {} + | sort | sha256sum; }
 
 prepare_environment() {
     if [ -x "$VENV/bin/python" ] && [ "$(cat "$VENV/installed" 2>/dev/null)" = "$(stamp)" ]; then
         return
     fi
     local started=$SECONDS
-    [ -x "$VENV/bin/python" ] || make_venv
+    "$VENV/bin/python" -m pip --version >/dev/null 2>&1 || make_venv # also after one that broke off
     install_into_venv
     stamp > "$VENV/installed"
     say "environment ready after $((SECONDS - started)) s"

@@ -10,6 +10,8 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+# Older distributions check the type of every message field; newer ones only if asked to.
+os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"
 
 
 def importable(*names: str) -> bool:

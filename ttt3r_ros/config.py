@@ -42,13 +42,13 @@ class MapConfig:
 
     voxel_size: float = setting(0.05, "Edge of a voxel [m].", ge=0.001, le=10.0)
     min_confidence: float = setting(
-        1.5, "Points below this confidence (1 to infinity) are not fused.", ge=1.0
+        1.5, "Points below this confidence (1 to infinity) are not fused.", ge=1.0, le=1e6
     )
-    max_range: float = setting(10.0, "Points farther from the camera are not fused [m].", ge=0.1)
+    max_range: float = setting(10.0, "Points farther from the camera are not fused [m].", ge=0.1, le=1e5)
     max_voxels: int = setting(
-        500_000, "Upper bound of the map; the voxels unseen for longest go.", ge=1000
+        500_000, "Upper bound of the map; the voxels unseen for longest go.", ge=1000, le=50_000_000
     )
-    publish_period: float = setting(1.0, "Seconds between two map clouds [s].", ge=0.05)
+    publish_period: float = setting(1.0, "Seconds between two map clouds [s].", ge=0.05, le=3600.0)
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Config:
         0, "Long side of the network's image [px]; 0: the one of the weights.", ge=0, le=4096
     )
     update_rule: str = setting("ttt3r", "How the state learns.", choices=("ttt3r", "cut3r"))
-    reset_interval: int = setting(100, "Frames between state resets; 0 never resets.", ge=0)
+    reset_interval: int = setting(100, "Frames between state resets; 0 never resets.", ge=0, le=10**9)
 
     image_transport: str = setting(
         "raw", "raw subscribes to image, compressed to image/compressed.", choices=("raw", "compressed")
@@ -82,10 +82,12 @@ class Config:
     publish_tf: bool = setting(default=True, help="Publish map -> camera on /tf.")
 
     min_confidence: float = setting(
-        1.0, "Depth and points below this confidence are NaN or left out.", ge=1.0
+        1.0, "Depth and points below this confidence are NaN or left out.", ge=1.0, le=1e6
     )
-    path_max_poses: int = setting(1000, "Poses kept in the path; the oldest go.", ge=1)
-    diagnostics_period: float = setting(1.0, "Seconds between two diagnostics messages [s].", ge=0.1)
+    path_max_poses: int = setting(1000, "Poses kept in the path; the oldest go.", ge=1, le=10**6)
+    diagnostics_period: float = setting(
+        1.0, "Seconds between two diagnostics messages [s].", ge=0.1, le=3600.0
+    )
     output_directory: str = setting("~/.ros/ttt3r_ros", "Where save_map and save_trajectory write.")
 
     map: MapConfig = field(default_factory=MapConfig)
@@ -115,6 +117,8 @@ class Setting:
         """
         if self.kind is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
+        if self.choices and isinstance(value, str):
+            value = value.lower()  # names of QoS profiles are often written in capitals
         if type(value) is not self.kind:
             msg = f"{self.name} is {value!r}; expected {self.kind.__name__}"
             raise ConfigError(msg)

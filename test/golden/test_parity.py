@@ -68,6 +68,25 @@ def test_a_small_difference_in_one_output_is_a_failure(copied, output):
     assert [line.split()[1] for line in finished.stdout.splitlines() if "FAIL" in line] == [output]
 
 
+@pytest.mark.parametrize("name", ["linear_a__main_ttt3r", "dpt_small__main_cut3r"])
+def test_points_or_quaternions_of_the_wrong_sign_are_a_failure(tmp_path, name):
+    for file in (f"{name}.npz", f"{name.split('__')[0]}.json", "recipe.py"):
+        shutil.copy(HERE / file, tmp_path / file)
+    with np.load(HERE / f"{name}.npz") as archive:
+        arrays = {key: archive[key] for key in archive.files}
+    for prefix in ("", "rope32_"):
+        arrays[f"{prefix}pts3d_in_self_view"] = -arrays[f"{prefix}pts3d_in_self_view"]
+        arrays[f"{prefix}camera_pose"][:, 3:] *= -1
+    np.savez(tmp_path / f"{name}.npz", **arrays)
+    failed = [line.split()[1] for line in parity(tmp_path).stdout.splitlines() if "FAIL" in line]
+    expected = [
+        f"{prefix}{output}"
+        for prefix in ("", "rope32_")
+        for output in ("pts3d_in_self_view", "camera_pose")
+    ]
+    assert sorted(failed) == sorted(expected)
+
+
 def test_a_missing_output_is_a_failure(copied):
     finished = parity(altered(copied, {}, without="mem_after"))
     assert finished.returncode == 1

@@ -16,6 +16,7 @@ import pytest
 from ttt3r_ros.io.room import ProceduralRoom
 from ttt3r_ros.io.sequence import read_tum
 from ttt3r_ros.io.writers import read_ply
+from ttt3r_ros.ros import compat, messages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,6 +100,56 @@ def test_images_that_cannot_be_used_are_counted_and_do_not_stop_the_others(demo,
     assert "images: 5 sent = 3 processed + 0 dropped + 2 skipped + 0 refused + 0 lost" in finished.stdout
 
 
+def test_a_file_that_is_no_image_is_left_out_by_name(demo, tmp_path):
+    for index, frame in enumerate(ProceduralRoom(frames=2).frames()):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), frame.rgb[..., ::-1])
+    (tmp_path / "0a.png").write_bytes(b"no picture")
+    finished = demo("--images", tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    assert "0a.png" in finished.stderr
+    assert "images: 2 sent = 2 processed" in finished.stdout
+
+
+def test_a_video_is_mapped_into_a_folder_of_any_name(demo, tmp_path):
+    video = cv2.VideoWriter(str(tmp_path / "v.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 15, (320, 240))
+    for frame in ProceduralRoom(frames=4).frames():
+        video.write(frame.rgb[..., ::-1])
+    video.release()
+    finished = demo("--video", tmp_path / "v.avi", "--output", tmp_path / "o v: {x}")
+    assert finished.returncode == 0, finished.stderr
+    assert "images: 4 sent = 4 processed" in finished.stdout
+    assert (tmp_path / "o v: {x}" / "preview.png").is_file()
+
+
+def test_a_bag_is_mapped_and_compared_with_its_ground_truth(demo, tmp_path):
+    write_bag(tmp_path / "bag", ProceduralRoom(frames=5))
+    finished = demo("--bag", tmp_path / "bag")
+    assert finished.returncode == 0, finished.stderr
+    assert "images: 5 sent = 5 processed" in finished.stdout
+    assert "5 poses" in finished.stdout
+
+
+def write_bag(path: Path, room: ProceduralRoom) -> None:
+    """Record images and ground truth as ROS would."""
+    from rclpy.serialization import serialize_message
+    from rosbags.rosbag2 import Writer
+    from rosbags.typesys import Stores, get_typestore
+
+    store = get_typestore(Stores.ROS2_JAZZY)
+    with Writer(path, version=9) as writer:
+        images = writer.add_connection("/camera/image_raw", "sensor_msgs/msg/Image", typestore=store)
+        truth = writer.add_connection(
+            "/ground_truth/pose", "geometry_msgs/msg/PoseStamped", typestore=store
+        )
+        for frame, (stamp_ns, T) in zip(room.frames(), room.ground_truth(), strict=True):
+            stamp = compat.ns_to_stamp(stamp_ns)
+            writer.write(
+                images, stamp_ns, bytes(serialize_message(compat.rgb_to_image(frame.rgb, stamp, "cam")))
+            )
+            pose = messages.pose_stamped(T, messages.header(stamp_ns, "world"))
+            writer.write(truth, stamp_ns, bytes(serialize_message(pose)))
+
+
 def test_a_live_rate_is_accounted_for_to_the_last_image(demo):
     finished = demo("--frames", 30, "--rate", 200)
     assert finished.returncode == 0, finished.stderr
@@ -116,11 +167,13 @@ def test_a_live_rate_is_accounted_for_to_the_last_image(demo):
         (["--bag", "absent"], "absent"),
         (["--weights", "absent.pth"], "absent.pth"),
         (["--output", "file/below"], "file/below"),
+        (["--frames", "-1"], "-1 is negative"),
+        (["--rate", "-5"], "-5.0 is not between"),
     ],
 )
 def test_what_cannot_be_done_is_one_readable_line(demo, tmp_path, arguments, words):
     (tmp_path / "file").touch()
     finished = demo(*arguments)
-    assert finished.returncode == 1
+    assert finished.returncode in (1, 2)
     assert words in finished.stderr.strip().splitlines()[-1]
     assert "Traceback" not in finished.stderr

@@ -267,7 +267,7 @@ def test_a_bad_image_is_refused_and_the_next_good_one_is_mapped(start, bad):
     walk(bench, 1, 2 * SECOND)
     bench.spin_until(lambda: bench.count("processed") == 1, "the count")
     assert bench.count("received") == 2
-    assert "could not be used" in bench.diagnostics()["message"]
+    assert "could not be used" in bench.diagnostics().get("message", "")
 
 
 def test_a_corrupt_jpeg_is_refused_and_the_next_good_one_is_mapped(start):
@@ -320,14 +320,98 @@ def test_a_stamp_that_repeats_is_refused(start):
     walk(bench, 1, 6 * SECOND)
 
 
-def test_a_recording_that_begins_again_begins_a_new_map(start):
+def test_a_recording_that_begins_again_begins_a_new_map_and_keeps_the_old_one(start, tmp_path):
     node, bench = start()
     bench.listen("pose")
+    bench.listen_to_diagnostics()
     connected(bench)
     walk(bench, 3, 100 * SECOND)
-    walk(bench, 1, SECOND)
+    for index in range(2):  # not yet believed
+        bench.publish(image(index), SECOND + index * SECOND // 10)
+        bench.spin_until(lambda index=index: bench.count("refused") == index + 1, "the refusal")
+    walk(bench, 1, 2 * SECOND)
     assert bench.got["pose"][-1].pose.position.x == pytest.approx(0.0)
     assert len(node.reconstructor.trajectory) == 1
+    stamp = 100 * SECOND + 2 * SECOND // 10
+    assert len(read_tum(tmp_path / f"trajectory_until_{stamp}.txt")) == 3
+    assert len(read_ply(tmp_path / f"map_until_{stamp}.ply")[0]) > 0
+
+
+def test_one_stray_stamp_loses_nothing(start):
+    node, bench = start()
+    bench.listen("pose")
+    bench.listen_to_diagnostics()
+    connected(bench)
+    walk(bench, 2)
+    bench.publish(image(1), 3600 * SECOND)
+    bench.spin_until(lambda: bench.count("refused") == 1, "the refusal")
+    walk(bench, 1, 2 * SECOND)
+    assert bench.got["pose"][-1].pose.position.x == pytest.approx(2.0)
+    assert len(node.reconstructor.trajectory) == 3
+
+
+def test_an_emptied_map_is_published_too(start):
+    _, bench = start()
+    bench.listen("pose")
+    bench.listen_to_map()
+    connected(bench)
+    walk(bench, 2)
+    bench.spin_until(lambda: bench.got["map"] and bench.got["map"][-1].width > 0, "the map")
+    bench.call("reset")
+    bench.spin_until(lambda: bench.got["map"][-1].width == 0, "the empty map")
+
+
+def test_there_is_no_map_before_the_first_image(start):
+    _, bench = start()
+    bench.listen_to_map()
+    bench.listen_to_diagnostics()
+    bench.spin_until(lambda: len(bench.got["diagnostics"]) > 4, "some time")
+    assert not bench.got["map"]
+
+
+def test_a_calibration_of_nan_is_none(start):
+    node, bench = start()
+    bench.listen("pose", "depth_info")
+    connected(bench)
+    bench.spin_until(bench.infos.get_subscription_count, "a subscriber to the calibration")
+    info = CameraInfo(width=2 * WIDTH, height=2 * HEIGHT)
+    info.k = [float("nan"), 0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0]
+    bench.infos.publish(info)
+    bench.spin_until(lambda: node._intake._complaints, "the complaint")
+    walk(bench, 1)
+    bench.spin_until(lambda: bench.got["depth_info"], "camera info")
+    assert bench.got["depth_info"][-1].k[0] == pytest.approx(FOCAL)
+
+
+def test_a_folder_without_a_home_is_refused_at_the_start(start):
+    with pytest.raises(ConfigError, match=r"~nosuchuser"):
+        start(output_directory="~nosuchuser/maps")
+
+
+def test_qos_names_may_be_in_capitals(start):
+    node, _ = start(image_qos="SENSOR_DATA")
+    assert node.config.image_qos == "sensor_data"
+
+
+def test_diagnostics_recover_from_an_old_mistake_and_see_a_camera_that_ceased(start, monkeypatch):
+    from ttt3r_ros.ros import statistics
+
+    monkeypatch.setattr(statistics, "RECENT_S", 0.5)
+    _, bench = start()
+    bench.listen("pose")
+    bench.listen_to_diagnostics()
+    connected(bench)
+    bad = Image(encoding="nonsense", width=1, height=1, step=1, data=array.array("B", b"0"))
+    bench.images.publish(bad)
+    bench.spin_until(
+        lambda: "could not be used" in bench.diagnostics().get("message", ""), "the warning"
+    )
+    walk(bench, 1)
+    bench.spin_until(lambda: bench.diagnostics().get("message", "") == "mapping", "recovery")
+    assert float(bench.diagnostics()["latency_ms"]) > 0
+    bench.spin_until(
+        lambda: bench.diagnostics().get("message", "") == "images ceased", "the end of images"
+    )
 
 
 def test_a_change_of_resolution_does_not_stop_the_mapping(start):

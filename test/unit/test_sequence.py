@@ -75,13 +75,20 @@ def test_ground_truth_must_have_a_row_for_each_image(tmp_path: Path, rows: int) 
         ImageFolder(tmp_path)
 
 
-def test_a_broken_image_is_named_when_its_turn_comes(tmp_path: Path) -> None:
-    write_images(tmp_path, 2)
+def test_a_broken_image_is_left_out_by_name_and_the_others_keep_their_stamps(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_images(tmp_path, 3)
+    whole = [frame.stamp_ns for frame in ImageFolder(tmp_path).frames()]
     (tmp_path / "001.png").write_bytes(b"\x89PNG and nothing more")
-    frames = ImageFolder(tmp_path).frames()
-    assert next(frames).rgb[0, 0, 0] == 0
-    with pytest.raises(SourceError, match=rf"{tmp_path / '001.png'} cannot be read as an image"):
-        next(frames)
+    assert [frame.stamp_ns for frame in ImageFolder(tmp_path).frames()] == [whole[0], whole[2]]
+    assert f"{tmp_path / '001.png'} cannot be read as an image" in caplog.text
+
+
+def test_a_folder_of_nothing_but_broken_images_is_named(tmp_path: Path) -> None:
+    (tmp_path / "000.png").write_bytes(b"\x89PNG and nothing more")
+    with pytest.raises(SourceError, match=rf"{tmp_path}: none of 1 files can be read as an image"):
+        list(ImageFolder(tmp_path).frames())
 
 
 def test_a_folder_without_images_says_what_counts_as_one(tmp_path: Path) -> None:

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import argparse
+from ttt3r_ros.errors import ConfigError
 
 DESCRIPTION = (
     "Play a sequence over DDS to a mapping node in a process of its own, and show what it made of it."
@@ -34,17 +34,36 @@ def add_parser(commands: Any) -> None:
         "--output", type=Path, default=Path("out"), metavar="DIR", help="where results go (out)"
     )
     parser.add_argument(
-        "--frames", type=int, default=0, metavar="N", help="stop after N frames (0: all)"
+        "--frames", type=_count, default=0, metavar="N", help="stop after N frames (0: all)"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the embedded room")
     parser.add_argument(
-        "--rate", type=float, default=0.0, metavar="HZ",
+        "--rate", type=_rate, default=0.0, metavar="HZ",
         help="play like a live camera and let the node drop frames (0: as fast as the node maps them)",
     )  # fmt: skip
     parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from ttt3r_ros.cli.demo_run import run  # noqa: PLC0415 - the other commands need neither ROS nor pictures
-
+    try:
+        from ttt3r_ros.cli.demo_run import run  # noqa: PLC0415 - the other commands need neither ROS nor pictures
+    except ModuleNotFoundError as error:
+        msg = f"the demo needs the module {error.name}: pip install 'ttt3r_ros[demo]', or use ./scripts/demo"
+        raise ConfigError(msg) from error
     return run(arguments)
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        msg = f"{value} is negative"
+        raise argparse.ArgumentTypeError(msg)
+    return value
+
+
+def _rate(text: str) -> float:
+    value = float(text)
+    if not 0.0 <= value < 1e4:
+        msg = f"{value} is not between 0 and 10000"
+        raise argparse.ArgumentTypeError(msg)
+    return value

@@ -32,6 +32,7 @@ class Played:
     stamps_ns: list[int] = field(default_factory=list)
     samples: list[Frame] = field(default_factory=list)
     seconds: float = 0.0
+    problem: str = ""  # why the source broke off, if it did
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,14 @@ def report(result: RunResult) -> int:
         f" + {account.skipped} skipped + {account.refused} refused + {lost} lost in transit;"
         f" {result.rate_hz:.1f} frames/s"
     )
+    if result.played.problem:
+        print(f"the sequence broke off: {result.played.problem}")
     print(f"trajectory: {error_text}")
     print(f"results: {result.output}/preview.png, map.ply, trajectory.txt, node.log")
     if result.untrained:
         print(f"NOTE: {UNTRAINED}")
-    return 0 if account.processed and sent == account.settled + lost else 1
+    complete = account.processed and sent == account.settled + lost and not result.played.problem
+    return 0 if complete else 1
 
 
 def _compared(result: RunResult, estimate: list[StampedPose]) -> tuple[str, Float64Array]:

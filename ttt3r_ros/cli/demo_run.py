@@ -50,9 +50,10 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"mapping_node runs as process {node.process.pid}; its log is {node.log}")
             player = Player()
             try:
-                frames = _started(sequence)
+                played = Played()
+                frames = _started(sequence, played)
                 player.wait_until_ready(node)
-                played = _play(player, node, frames, arguments, chosen, len(sequence))
+                _play(player, node, frames, arguments, chosen, len(sequence), played)
                 for service in ("save_trajectory", "save_map"):
                     print(player.call(service))
                 result = RunResult(name, sequence, played, player, output)
@@ -105,10 +106,25 @@ def _node_parameters(arguments: argparse.Namespace, output: Path) -> dict[str, o
     }
 
 
-def _started(sequence: Sequence) -> Iterator[Frame]:
-    """Return the frames with the first one already made, so that opening the source counts as starting."""
+def _started(sequence: Sequence, played: Played) -> Iterator[Frame]:
+    """Return the frames, the first one already made; where the source breaks off later, they end there.
+
+    Raises:
+        SourceError: there is not even a first frame.
+    """
     frames = sequence.frames()
-    return chain([next(frames)], frames)
+    first = next(frames, None)
+    if first is None:
+        msg = "the sequence holds no image"
+        raise SourceError(msg)
+    return chain([first], _until_it_breaks(frames, played))
+
+
+def _until_it_breaks(frames: Iterator[Frame], played: Played) -> Iterator[Frame]:
+    try:
+        yield from frames
+    except SourceError as error:
+        played.problem = str(error)
 
 
 def _play(
@@ -118,8 +134,8 @@ def _play(
     arguments: argparse.Namespace,
     chosen: set[int],
     count: int,
-) -> Played:
-    played = Played()
+    played: Played,
+) -> None:
     total = min(count, arguments.frames) if arguments.frames else count
     started = time.monotonic()
     pace_s = 0.1 if sys.stderr.isatty() else 5.0  # a log file wants few lines
@@ -141,4 +157,3 @@ def _play(
         played.seconds = time.monotonic() - started
         player.settle(node, lambda: player.account.settled >= len(played.stamps_ns))
         bar.set_postfix(dropped=player.account.dropped)
-    return played

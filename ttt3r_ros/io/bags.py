@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     from ttt3r_ros.io.sequence import StampedPose
     from ttt3r_ros.types import UInt8Array
+
+logger = logging.getLogger(__name__)
 
 _IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 _POSE_TYPE = "geometry_msgs/msg/PoseStamped"
@@ -48,11 +51,12 @@ class Bag:
         return self._topic
 
     def frames(self) -> Iterator[Frame]:
-        """Decode the images in the order they were recorded.
+        """Decode the images in the order they were recorded; a broken one is left out with a warning.
 
         Raises:
-            SourceError: an image cannot be decoded; the message names topic and stamp.
+            SourceError: none of the images can be decoded, or the bag breaks off.
         """
+        usable = 0
         with self._opened() as reader:
             connections = [c for c in reader.connections if c.topic == self._topic]
             for connection, _, raw in reader.messages(connections):
@@ -61,9 +65,13 @@ class Bag:
                 try:
                     rgb = _decoded(msg, connection.msgtype)
                 except ImageError as error:
-                    text = f"{self._path}, {self._topic} at {stamp_ns}: {error}"
-                    raise SourceError(text) from error
+                    logger.warning("%s at %d is left out: %s", self._topic, stamp_ns, error)
+                    continue
+                usable += 1
                 yield Frame(stamp_ns, msg.header.frame_id, rgb, self._intrinsics)
+        if not usable:
+            msg = f"{self._path}: none of {self._count} images on {self._topic} can be decoded"
+            raise SourceError(msg)
 
     def ground_truth(self) -> list[StampedPose]:
         """Return the recorded camera poses, if there were any."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
 import cv2
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ttt3r_ros.types import Float64Array, UInt8Array
+
+logger = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 CAMERA_FRAME = "camera_optical_frame"
@@ -71,17 +74,23 @@ class ImageFolder:
         return len(self._files)
 
     def frames(self) -> Iterator[Frame]:
-        """Read the frames in order.
+        """Read the frames in order; a file that is no image is left out with a warning that names it.
 
         Raises:
-            SourceError: a file is not an image; the message names it.
+            SourceError: none of the files is an image.
         """
+        readable = 0
         for index, file in enumerate(self._files):
             picture = cv2.imread(str(file), cv2.IMREAD_COLOR)
             if picture is None:
-                msg = f"{file} cannot be read as an image"
-                raise SourceError(msg)
+                logger.warning("%s cannot be read as an image; it is left out", file)
+                continue
+            readable += 1
             yield Frame(self._stamp_ns(index), CAMERA_FRAME, _rgb(picture), self._intrinsics)
+
+        if not readable:
+            msg = f"{self._root}: none of {len(self._files)} files can be read as an image"
+            raise SourceError(msg)
 
     def ground_truth(self) -> list[StampedPose]:
         """Return the poses of groundtruth.txt."""

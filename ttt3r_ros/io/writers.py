@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from contextlib import contextmanager
-from pathlib import Path
+import secrets
+import stat
+from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +15,7 @@ from ttt3r_ros.errors import OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from ttt3r_ros.pipeline.voxel_map import PointCloud
     from ttt3r_ros.types import Float64Array
@@ -77,17 +78,18 @@ def complete_file(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         OutputError: folder or file cannot be written; the message names the path and the reason.
     """
-    temporary: Path | None = None
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}.part"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
+        with temporary.open("xb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             yield file
-        temporary.chmod(0o644)
-        os.replace(temporary, path)  # noqa: PTH105 - Path.replace is the same call
+        # Whoever wrote to the name may have put a file of another mode there.
+        temporary.chmod(mode)
+        temporary.replace(path)
     except OSError as error:
         msg = f"cannot write {path}: {error.strerror or error}"
         raise OutputError(msg) from error
     finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()

@@ -74,7 +74,7 @@ def input_size(network: Ttt3r, long_edge: int = 0) -> InputSize:
     config = network.config
     return InputSize(
         long_edge=long_edge or max(config.img_size),
-        square=not long_edge and tuple(config.img_size) == _SQUARE_SIZE,
+        square=tuple(config.img_size) == _SQUARE_SIZE and long_edge in (0, max(_SQUARE_SIZE)),
         patch=config.patch_size,
     )
 

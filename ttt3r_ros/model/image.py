@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,8 @@ from PIL import Image
 
 from ttt3r_ros.errors import ImageError
 from ttt3r_ros.types import ImageGeometry, UInt8Array
+
+_FILTERS: Any = getattr(Image, "Resampling", Image)  # Pillow before 9.1 keeps them in the module
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ def resize_and_crop(rgb: UInt8Array, geometry: ImageGeometry) -> UInt8Array:
     shrinking = max(geometry.source_width, geometry.source_height) > max(
         geometry.resized_width, geometry.resized_height
     )
-    resample = Image.Resampling.LANCZOS if shrinking else Image.Resampling.BICUBIC
+    resample = _FILTERS.LANCZOS if shrinking else _FILTERS.BICUBIC
     resized = Image.fromarray(rgb).resize((geometry.resized_width, geometry.resized_height), resample)
     left, top = geometry.left, geometry.top
     return np.asarray(resized.crop((left, top, left + geometry.width, top + geometry.height)))

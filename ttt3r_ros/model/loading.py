@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ttt3r_ros.config import UNTRAINED
-from ttt3r_ros.model.backend import TorchBackend, resolve_device, set_threads
+from ttt3r_ros.errors import ConfigError
+from ttt3r_ros.model.backend import TorchBackend, memory_bytes, resolve_device, set_threads
 from ttt3r_ros.model.weights import load_network, seeded_network
 
 if TYPE_CHECKING:
     from ttt3r_ros.config import Config
 
 logger = logging.getLogger(__name__)
+
+_SMALLEST_IMAGE = 32
 
 
 def load_backend(config: Config) -> tuple[TorchBackend, dict[str, str]]:
@@ -23,8 +26,11 @@ def load_backend(config: Config) -> tuple[TorchBackend, dict[str, str]]:
     Raises:
         DeviceError: the device does not exist.
         CheckpointError: the weights cannot be used.
-        ConfigError: there is no such update rule.
+        ConfigError: there is no such update rule, or images would be smaller than two patches.
     """
+    if 0 < config.image_size < _SMALLEST_IMAGE:
+        msg = f"image_size is {config.image_size}; expected 0 or at least {_SMALLEST_IMAGE}"
+        raise ConfigError(msg)
     device = resolve_device(config.device)
     set_threads(config.threads)
     if config.model_path:
@@ -37,3 +43,9 @@ def load_backend(config: Config) -> tuple[TorchBackend, dict[str, str]]:
     backend = TorchBackend(network, device, config.image_size)
     logger.info("network ready on %s, images of %s", backend.device, backend.size)
     return backend, {"weights": weights, "device": backend.device, "precision": "float32"}
+
+
+def device_memory_facts(device: str) -> dict[str, str]:
+    """Return the memory that torch holds on a CUDA device; nothing for the processor."""
+    held = memory_bytes(device)
+    return {"cuda_memory_mib": f"{held / 2**20:.0f}"} if held else {}

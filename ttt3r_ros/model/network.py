@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ttt3r_ros.errors import ImageError
 from ttt3r_ros.model.blocks import DecoderBlock, EncoderBlock, layer_norm
 from ttt3r_ros.model.heads import DptHeads, LinearHeads
+from ttt3r_ros.model.network_config import RAY_ENCODER_HEADS
 from ttt3r_ros.model.pose_memory import PoseMemory
 from ttt3r_ros.model.rope import RotaryTable, grid_positions, rotary_table, state_positions
 from ttt3r_ros.model.state import RecurrentState
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from ttt3r_ros.model.heads import HeadOutput
     from ttt3r_ros.model.network_config import NetworkConfig
 
-RAY_MAP_HEADS, RAY_MAP_RATIO = 16, 4.0  # fixed in the published network, whatever the image encoder has
+RAY_MAP_RATIO = 4.0  # fixed in the published network, whatever the image encoder has
 
 
 class Decoded(NamedTuple):
@@ -53,7 +54,7 @@ class Ttt3r(nn.Module):
         if ray_maps:
             self.patch_embed_ray_map = PatchEmbed(6, enc, config.patch_size)
             self.enc_blocks_ray_map = nn.ModuleList(
-                EncoderBlock(enc, RAY_MAP_HEADS, RAY_MAP_RATIO) for _ in range(config.ray_enc_depth)
+                EncoderBlock(enc, RAY_ENCODER_HEADS, RAY_MAP_RATIO) for _ in range(config.ray_enc_depth)
             )
             self.enc_norm_ray_map = layer_norm(enc)
 
@@ -136,7 +137,7 @@ class Ttt3r(nn.Module):
             msg = "this checkpoint has no ray-map encoder; show an image instead"
             raise ImageError(msg)
         x = self.patch_embed_ray_map(ray_map)
-        rotary = self._grid_rotary(ray_map, self.config.enc_embed_dim // RAY_MAP_HEADS)
+        rotary = self._grid_rotary(ray_map, self.config.enc_embed_dim // RAY_ENCODER_HEADS)
         for block in self.enc_blocks_ray_map:
             x = block(x, rotary)
         return self.enc_norm_ray_map(x)

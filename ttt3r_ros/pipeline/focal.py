@@ -33,7 +33,7 @@ class FocalEstimator:
             weight = max(1.0 / self._estimates, FORGETTING)
             self._log_ratio += weight * (float(np.log(ratio)) - self._log_ratio)
         focal = float(np.exp(self._log_ratio)) * max(height, width)
-        return Intrinsics(focal, focal, width // 2, height // 2, width, height)
+        return Intrinsics(focal, focal, float(width // 2), float(height // 2), width, height)
 
     @staticmethod
     def _frame_ratio(prediction: Prediction) -> float:

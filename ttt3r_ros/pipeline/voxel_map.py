@@ -40,6 +40,7 @@ class VoxelMap:
         self._max_voxels = max_voxels
         self._capacity = 1 << (2 * max_voxels - 1).bit_length()  # at most half full: short probes
         self._lock = threading.Lock()
+        self._version = 0
         self.clear()
 
     def clear(self) -> None:
@@ -51,12 +52,19 @@ class VoxelMap:
             self._seen = np.zeros(self._capacity, np.int64)
             self._count = 0
             self._clock = 0
+            self._version += 1
+
+    @property
+    def version(self) -> int:
+        """Return a number that changes whenever the map does."""
+        return self._version
 
     def __len__(self) -> int:
         return self._count
 
     def integrate(self, points: Float32Array, rgb: UInt8Array, weights: Float32Array) -> None:
         """Fuse finite points (N, 3), their colours (N, 3) and positive weights (N,)."""
+        weights = np.minimum(weights, _MAX_WEIGHT)  # sums of larger ones could overflow
         keys, means, totals = self._voxels_of(points, rgb, weights)
         # One frame may by itself exceed the bound; its heaviest voxels then are the map.
         if len(keys) > self._max_voxels:
@@ -64,6 +72,7 @@ class VoxelMap:
             keys, means, totals = keys[best], means[best], totals[best]
         with self._lock:
             self._clock += 1
+            self._version += 1
             self._make_room(keys)
             slots = self._slots_for(keys)
             old = self._weight[slots]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
+from ttt3r_ros.ros.statistics import RECENT_S
+
 if TYPE_CHECKING:
     from builtin_interfaces.msg import Time
 
@@ -44,10 +46,10 @@ def _verdict(statistics: Statistics) -> tuple[bytes, str]:
     counts = statistics.counts
     if not counts.received:
         return DiagnosticStatus.STALE, "waiting for images"
-    if counts.refused + counts.skipped:
-        return DiagnosticStatus.WARN, f"{counts.refused + counts.skipped} images could not be used"
-    if not statistics.rate_hz() and counts.processed > 1:
+    if statistics.ceased():
         return DiagnosticStatus.STALE, "images ceased"
+    if problems := statistics.recent_problems():
+        return DiagnosticStatus.WARN, f"{problems} images could not be used in the last {RECENT_S:.0f} s"
     if counts.dropped:
         return DiagnosticStatus.OK, f"mapping; {counts.dropped} images dropped to stay current"
     return DiagnosticStatus.OK, "mapping"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from ttt3r_ros.errors import ImageError
+from ttt3r_ros.pipeline.stamp_order import StampOrder
 from ttt3r_ros.ros import compat, messages
 from ttt3r_ros.ros.qos import IMAGE_PROFILES
 from ttt3r_ros.types import Frame
@@ -20,9 +21,8 @@ if TYPE_CHECKING:
 
     from ttt3r_ros.config import Config
     from ttt3r_ros.ros.statistics import Statistics
+    from ttt3r_ros.ros.throttled_warnings import ThrottledWarnings
     from ttt3r_ros.types import Intrinsics, UInt8Array
-
-RESTART_AFTER_NS = 1_000_000_000  # a stamp this much older than the last: the recording began anew
 
 
 class ImageIntake:
@@ -33,16 +33,18 @@ class ImageIntake:
         node: Node,
         config: Config,
         statistics: Statistics,
+        warnings: ThrottledWarnings,
         on_frame: Callable[[Frame, float], None],
         on_time_jump: Callable[[], None],
     ) -> None:
         self._log = node.get_logger()
         self._statistics = statistics
+        self._warnings = warnings
         self._on_frame = on_frame
         self._on_time_jump = on_time_jump
         self.camera_frame = ""  # header.frame_id of the newest image
         self._intrinsics: Intrinsics | None = None
-        self._last_stamp_ns: int | None = None
+        self._order = StampOrder()
         self._size: tuple[int, int] | None = None
         self._complaints: set[str] = set()
         qos = IMAGE_PROFILES[config.image_qos]
@@ -63,33 +65,23 @@ class ImageIntake:
         self._take(msg, compat.compressed_to_rgb)
 
     def _take(self, msg: Image | CompressedImage, decode: Callable[..., UInt8Array]) -> None:
-        started = time.perf_counter()
+        received_s = time.perf_counter()
         self._statistics.count("received")
         stamp_ns = compat.stamp_to_ns(msg.header.stamp)
         try:
             rgb = decode(msg)
-            self._check_order(stamp_ns)
+            begins_anew = self._order.accept(stamp_ns)
         except ImageError as error:
             self._statistics.count("refused")
-            self._log.warning(f"image {stamp_ns} refused: {error}", throttle_duration_sec=1.0)
+            self._warnings.warn(f"image {stamp_ns} refused: {error}")
             return
+        if begins_anew:
+            self._log.warning(f"time went back to {stamp_ns}: state, trajectory and map begin anew")
+            self._on_time_jump()
         self._note_size(rgb)
         self.camera_frame = msg.header.frame_id
         frame = Frame(stamp_ns, msg.header.frame_id, rgb, self._usable_intrinsics(rgb))
-        self._on_frame(frame, time.perf_counter() - started)
-
-    def _check_order(self, stamp_ns: int) -> None:
-        last = self._last_stamp_ns
-        if last is not None and stamp_ns < last - RESTART_AFTER_NS:
-            self._log.warning(
-                f"time went back by {(last - stamp_ns) * 1e-9:.3f} s (from {last} to {stamp_ns}): "
-                "state, trajectory and map begin anew"
-            )
-            self._on_time_jump()
-        elif last is not None and stamp_ns <= last:
-            msg = f"its stamp is not after the last one, {last}"
-            raise ImageError(msg)
-        self._last_stamp_ns = stamp_ns
+        self._on_frame(frame, received_s)
 
     def _note_size(self, rgb: UInt8Array) -> None:
         size = (rgb.shape[1], rgb.shape[0])
@@ -103,7 +95,7 @@ class ImageIntake:
         self._intrinsics = messages.intrinsics_of(msg)
         if self._intrinsics is None:
             self._complain_once(
-                f"camera_info is uncalibrated (K is {[float(k) for k in msg.k]}): the focal length is estimated"
+                f"camera_info is no calibration (K is {[float(k) for k in msg.k]}): the focal length is estimated"
             )
 
     def _usable_intrinsics(self, rgb: UInt8Array) -> Intrinsics | None:

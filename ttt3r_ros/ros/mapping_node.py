@@ -7,20 +7,20 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
-from rclpy.utilities import try_shutdown
+from rclpy.utilities import ok, try_shutdown
 from std_srvs.srv import Trigger
 
 from ttt3r_ros.errors import ImageError, NonFiniteError, OutputError, Ttt3rError
-from ttt3r_ros.io.writers import write_ply, write_tum
-from ttt3r_ros.model.loading import load_backend
+from ttt3r_ros.model.loading import device_memory_facts, load_backend
 from ttt3r_ros.pipeline.reconstructor import Reconstructor
 from ttt3r_ros.pipeline.worker import Worker
 from ttt3r_ros.ros import compat, log_bridge, parameters
@@ -28,7 +28,9 @@ from ttt3r_ros.ros.diagnostics import diagnostic_array
 from ttt3r_ros.ros.image_intake import ImageIntake
 from ttt3r_ros.ros.middleware import use_large_image_profile
 from ttt3r_ros.ros.publishers import FramePublishers, MapPublisher
+from ttt3r_ros.ros.result_files import ResultFiles
 from ttt3r_ros.ros.statistics import Statistics
+from ttt3r_ros.ros.throttled_warnings import ThrottledWarnings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +45,7 @@ class _Job:
     """A frame on its way to the worker."""
 
     frame: Frame
+    received_s: float  # perf_counter when its message was taken
     decode_s: float
     era: int
 
@@ -59,8 +62,11 @@ class MappingNode(Node):  # type: ignore[misc]
 
         self.statistics = Statistics()
         self.reconstructor = Reconstructor(backend, config)
+        self._files = ResultFiles(config.output_directory, self.reconstructor)
+        self._warnings = ThrottledWarnings(self.get_logger())
         self._stepping = threading.Lock()  # held while a frame is processed or everything is forgotten
         self._era = 0  # counts resets
+        self._closing = False
         self._newest_stamp_ns = 0
         self._outputs = FramePublishers(self, config)
         self._map_output = MapPublisher(self, config.map_frame, self.reconstructor.map)
@@ -73,39 +79,48 @@ class MappingNode(Node):  # type: ignore[misc]
 
         # Subscribe last: everything an image needs is ready.
         self.worker.start()
-        self._intake = ImageIntake(self, config, self.statistics, self._on_frame, self._restart)
+        self._intake = ImageIntake(
+            self, config, self.statistics, self._warnings, self._on_frame, self._on_time_jump
+        )
         self.get_logger().info(f"ready; images are expected on {self._intake.subscription.topic_name}")
 
     # --- images -------------------------------------------------------------------------------------
 
-    def _on_frame(self, frame: Frame, decode_s: float) -> None:
-        if self.worker.submit(_Job(frame, decode_s, self._era)) is not None:
+    def _on_frame(self, frame: Frame, received_s: float) -> None:
+        job = _Job(frame, received_s, time.perf_counter() - received_s, self._era)
+        if self.worker.submit(job) is not None:
             self.statistics.count("dropped")
 
     def _process(self, job: _Job) -> None:
         """Run one frame; on the worker thread."""
-        frame = job.frame
         with self._stepping:
-            if job.era != self._era:
-                self.statistics.count(
-                    "dropped"
-                )  # it came before the reset and must not open the new map
+            if job.era != self._era:  # it came before the reset and must not open the new map
+                self.statistics.count("dropped")
                 return
             try:
-                update = self.reconstructor.step(frame)
+                update = self.reconstructor.step(job.frame)
             except (ImageError, NonFiniteError) as error:
                 self.statistics.count("skipped")
-                self.get_logger().warning(f"frame skipped: {error}", throttle_duration_sec=1.0)
+                self._warnings.warn(f"frame skipped: {error}")
+                return
+            if self._closing:  # the publishers may be gone by now
                 return
             stepped = time.perf_counter()
             self._outputs.publish(update)
-            publish_s = time.perf_counter() - stepped
-            self._newest_stamp_ns = frame.stamp_ns
-        self.statistics.finish({"decode": job.decode_s, **update.timings_s, "publish": publish_s})
+            self._newest_stamp_ns = job.frame.stamp_ns
+        finished = time.perf_counter()
+        own = {
+            "decode": job.decode_s,
+            "publish": finished - stepped,
+            "latency": finished - job.received_s,
+        }
+        self.statistics.finish({**update.timings_s, **own})
 
     def _on_failure(self, error: BaseException) -> None:
-        self.get_logger().fatal(f"mapping stopped: {type(error).__name__}: {error}")
-        self.context.try_shutdown()
+        if not self._closing:
+            trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+            self.get_logger().fatal(f"mapping stopped: {type(error).__name__}: {error}\n{trace}")
+            self.context.try_shutdown()
 
     def _restart(self) -> None:
         with self._stepping:
@@ -113,10 +128,18 @@ class MappingNode(Node):  # type: ignore[misc]
             self.reconstructor.restart()
             self._outputs.restart()
 
+    def _on_time_jump(self) -> None:
+        if len(self.reconstructor.trajectory):
+            suffix = f"_until_{self._newest_stamp_ns}"
+            for save in (self._files.save_trajectory, self._files.save_map):
+                self._saved(Trigger.Response(), partial(save, suffix))
+        self._restart()
+
     # --- timers -------------------------------------------------------------------------------------
 
     def _publish_map(self) -> None:
-        self._map_output.publish(self._newest_stamp_ns)
+        if self._newest_stamp_ns:
+            self._map_output.publish(self._newest_stamp_ns)
 
     def _publish_diagnostics(self) -> None:
         facts = {
@@ -124,6 +147,7 @@ class MappingNode(Node):  # type: ignore[misc]
             "map_voxels": str(len(self.reconstructor.map)),
             "trajectory_poses": str(len(self.reconstructor.trajectory)),
             **self._facts,
+            **device_memory_facts(self._facts.get("device", "cpu")),
         }
         stamp = self.get_clock().now().to_msg()
         name = self.get_fully_qualified_name().lstrip("/")
@@ -137,13 +161,9 @@ class MappingNode(Node):  # type: ignore[misc]
             return
         topic = self._intake.subscription.topic_name
         publishers = self.count_publishers(topic)
-        reason = (
-            "nobody publishes there; remap `image`"
-            if not publishers
-            else (
-                f"{publishers} publisher(s), but nothing arrives; try image_qos:=reliable, or is the source paused?"
-            )
-        )
+        reason = "nobody publishes there; remap `image`"
+        if publishers:
+            reason = f"{publishers} publisher(s), but nothing arrives; try image_qos:=reliable, or is it paused?"
         self.get_logger().warning(f"waiting for images on {topic}: {reason}")
 
     def _warn_of_twins(self) -> None:
@@ -151,53 +171,38 @@ class MappingNode(Node):  # type: ignore[misc]
         count = self.get_node_names_and_namespaces().count(own)
         if count > 1:
             self.get_logger().warning(
-                f"{count} nodes are named {self.get_fully_qualified_name()}: they publish the same topics and TF; "
-                "give one of them another name or namespace"
+                f"{count} nodes are named {self.get_fully_qualified_name()}: they publish the same topics and"
+                " TF; give one of them another name or namespace"
             )
 
     # --- services -----------------------------------------------------------------------------------
 
     def _create_services(self) -> None:
         self.create_service(Trigger, "~/reset", self._on_reset)
-        self.create_service(Trigger, "~/save_map", self._on_save_map)
-        self.create_service(Trigger, "~/save_trajectory", self._on_save_trajectory)
+        self.create_service(Trigger, "~/save_map", lambda _, r: self._saved(r, self._files.save_map))
+        self.create_service(
+            Trigger, "~/save_trajectory", lambda _, r: self._saved(r, self._files.save_trajectory)
+        )
 
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._restart()
         response.success, response.message = True, "state, trajectory and map begin anew"
         return response
 
-    def _on_save_map(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        cloud = self.reconstructor.map.point_cloud()
-        return self._saved(
-            response, "map.ply", f"{len(cloud.points)} points", lambda path: write_ply(path, cloud)
-        )
-
-    def _on_save_trajectory(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        stamps_ns, poses = self.reconstructor.trajectory.poses()
-        return self._saved(
-            response,
-            "trajectory.txt",
-            f"{len(poses)} poses",
-            lambda path: write_tum(path, stamps_ns, poses),
-        )
-
-    def _saved(
-        self, response: Trigger.Response, name: str, content: str, write: Callable[[Path], None]
-    ) -> Trigger.Response:
-        path = Path(self.config.output_directory).expanduser() / name
+    def _saved(self, response: Trigger.Response, save: Callable[[], str]) -> Trigger.Response:
         try:
-            write(path)
+            response.message = save()
         except OutputError as error:
             response.success, response.message = False, str(error)
-            self.get_logger().error(str(error))
+            self.get_logger().error(response.message)
             return response
-        response.success, response.message = True, f"{content} written to {path}"
+        response.success = True
         self.get_logger().info(response.message)
         return response
 
     def destroy_node(self) -> None:
         """Finish the running frame, then go."""
+        self._closing = True
         if self.worker.stop() is not None:
             self.statistics.count("dropped")
         log_bridge.detach(self._log_handler)
@@ -217,6 +222,9 @@ def main(args: list[str] | None = None) -> int:
         return 1
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except Exception:
+        if ok():  # otherwise rclpy only says that it was told to end while the node was starting
+            raise
     finally:
         # A second Ctrl-C, which launch and terminals like to send, must not interrupt the tidying up.
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,8 +21,11 @@ if TYPE_CHECKING:
 
 
 def intrinsics_of(msg: CameraInfo) -> Intrinsics | None:
-    """Return the calibration in a CameraInfo; None where the driver says it is not calibrated (K[0] = 0)."""
-    if msg.k[0] <= 0.0 or msg.k[4] <= 0.0 or not msg.width or not msg.height:
+    """Return the calibration K in a CameraInfo; None where there is none (K[0] = 0) or it makes no sense."""
+    used = [float(msg.k[index]) for index in (0, 2, 4, 5)]
+    if not all(math.isfinite(value) for value in used) or min(used[0], used[2]) <= 0.0:
+        return None
+    if not msg.width or not msg.height:
         return None
     return Intrinsics(
         fx=msg.k[0],
@@ -110,11 +114,17 @@ def transform_stamped(T: Float64Array, of: Header, child_frame: str) -> Transfor
     return message
 
 
+_UNKNOWN = 1e3  # variance [m2, rad2] that no filter will take for knowledge; zero would mean perfect
+_UNKNOWN_COVARIANCE = [_UNKNOWN if row == column else 0.0 for row in range(6) for column in range(6)]
+
+
 def odometry(T: Float64Array, twist: Twist, of: Header, child_frame: str) -> Odometry:
     """Return odometry: pose in the header's frame, twist in the child's."""
     message = Odometry(header=of, child_frame_id=child_frame)
     message.pose.pose = pose(T)
     message.twist.twist = twist
+    message.pose.covariance = _UNKNOWN_COVARIANCE
+    message.twist.covariance = _UNKNOWN_COVARIANCE
     return message
 
 

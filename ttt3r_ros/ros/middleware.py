@@ -21,4 +21,6 @@ def use_large_image_profile() -> None:
 def isolate() -> None:
     """Keep to this machine and a domain of our own: nobody else's images, and nobody else gets ours."""
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    if os.environ.get("ROS_DISTRO") == "humble":  # the last to know this variable alone
+        os.environ.setdefault("ROS_LOCALHOST_ONLY", "1")
     os.environ.setdefault("ROS_DOMAIN_ID", str(50 + os.getpid() % 50))

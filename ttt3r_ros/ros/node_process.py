@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -49,14 +50,19 @@ class NodeProcess:
 @contextmanager
 def mapping_node(parameters: Mapping[str, object], log: Path) -> Iterator[NodeProcess]:
     """Run a node with these parameters while the block lasts; empty values are left at their defaults."""
-    command = [sys.executable, "-m", _MODULE, "--ros-args"]
-    for name, value in parameters.items():
-        if value != "":
-            command += ["-p", f"{name}:={value}"]
-    with log.open("wb") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)  # noqa: S603 - our own module
+    given = {name: _plain(value) for name, value in parameters.items() if value != ""}
+    file = log.with_suffix(".params.yaml")
+    # JSON is YAML; unlike on the command line no value can be mistaken for syntax.
+    file.write_text(json.dumps({"/**": {"ros__parameters": given}}, indent=1), encoding="utf-8")
+    command = [sys.executable, "-m", _MODULE, "--ros-args", "--params-file", str(file)]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)  # noqa: S603 - our own module
         node = NodeProcess(process, log)
         try:
             yield node
         finally:
             node.end()
+
+
+def _plain(value: object) -> object:
+    return value if isinstance(value, bool | int | float) else str(value)

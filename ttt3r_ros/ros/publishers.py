@@ -92,18 +92,19 @@ class MapPublisher:
         self._publisher = node.create_publisher(PointCloud2, "~/map_cloud", LATCHED)
         self._map_frame = map_frame
         self._map = voxel_map
-        self._published_stamp_ns = -1
+        self._published_version = -1
 
     def publish(self, stamp_ns: int) -> None:
         """Publish the map as of the newest frame fused, unless that was done before."""
-        if stamp_ns == self._published_stamp_ns or not self._publisher.get_subscription_count():
+        version = self._map.version
+        if version == self._published_version or not self._publisher.get_subscription_count():
             return
         cloud = self._map.point_cloud()
         stamp = compat.ns_to_stamp(stamp_ns)
         self._publisher.publish(
             compat.cloud_from_arrays(cloud.points, cloud.rgb, stamp, self._map_frame)
         )
-        self._published_stamp_ns = stamp_ns
+        self._published_version = version
 
 
 def _if_wanted(publisher: Publisher, make: Callable[[], Any]) -> None:

@@ -9,6 +9,7 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 
 WINDOW = 100  # frames over which times are averaged
+RECENT_S = 10.0  # how long an unusable image stays news
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Statistics:
 
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _counts: Counts = field(default_factory=Counts)
+    _problems: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
     _finished: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
     _stages: deque[dict[str, float]] = field(default_factory=lambda: deque(maxlen=WINDOW))
 
@@ -35,6 +37,8 @@ class Statistics:
         """Count one more image under a field of `Counts`."""
         with self._lock:
             self._counts = replace(self._counts, **{outcome: getattr(self._counts, outcome) + 1})
+            if outcome in ("refused", "skipped"):
+                self._problems.append(time.monotonic())
 
     def finish(self, stages_s: dict[str, float]) -> None:
         """Count one processed image and remember how long its stages took [s]."""
@@ -49,16 +53,27 @@ class Statistics:
         with self._lock:
             return self._counts
 
+    def recent_problems(self) -> int:
+        """Return how many images could not be used in the last seconds, at most a hundred."""
+        with self._lock:
+            return sum(time.monotonic() - at < RECENT_S for at in self._problems)
+
+    def ceased(self) -> bool:
+        """Tell whether images were processed once, but none for a while."""
+        with self._lock:
+            finished = list(self._finished)
+        if not finished:
+            return False
+        mean_interval = (finished[-1] - finished[0]) / max(1, len(finished) - 1)
+        return time.monotonic() - finished[-1] > max(2.0, 10 * mean_interval)
+
     def rate_hz(self) -> float:
         """Return the recent rate of processed images; 0 before the second one or when they ceased."""
         with self._lock:
-            if len(self._finished) < 2:
-                return 0.0
-            first, last, intervals = self._finished[0], self._finished[-1], len(self._finished) - 1
-        mean_interval = (last - first) / intervals
-        if time.monotonic() - last > max(2.0, 10 * mean_interval):
+            finished = list(self._finished)
+        if len(finished) < 2 or self.ceased():
             return 0.0
-        return 1.0 / mean_interval if mean_interval > 0 else 0.0
+        return (len(finished) - 1) / max(finished[-1] - finished[0], 1e-9)
 
     def stage_means_ms(self) -> dict[str, float]:
         """Return the recent mean time of each stage [ms]."""

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Are these stamps of one recording? Tells a stray stamp from a clock that has really moved."""
+
+from __future__ import annotations
+
+from ttt3r_ros.errors import ImageError
+
+BACKWARD_NS = 1_000_000_000  # older by more than this: maybe the recording began anew
+FORWARD_NS = 10_000_000_000  # newer by more than this: maybe a stray stamp
+CONFIRMATIONS = 3  # stamps in a row on the new timeline before it is believed
+
+
+class StampOrder:
+    """Lets stamps pass that follow each other; a jump must be confirmed by the images after it."""
+
+    def __init__(self) -> None:
+        self._last_ns: int | None = None
+        self._elsewhere: list[int] = []  # stamps in a row that follow each other, but not the last one
+
+    def accept(self, stamp_ns: int) -> bool:
+        """Take the next stamp; return whether time has gone back, so that everything begins anew.
+
+        Raises:
+            ImageError: the stamp repeats, is a little older, or jumps and is not confirmed yet.
+        """
+        last = self._last_ns
+        if last is None or last < stamp_ns <= last + FORWARD_NS:
+            self._last_ns, self._elsewhere = stamp_ns, []
+            return False
+        if last - BACKWARD_NS <= stamp_ns <= last:
+            hint = "; does the driver leave it at zero?" if stamp_ns == 0 else ""
+            msg = f"its stamp is not after the last one, {last}{hint}"
+            raise ImageError(msg)
+        self._confirm(stamp_ns, last)
+        self._last_ns, self._elsewhere = stamp_ns, []
+        return stamp_ns < last
+
+    def _confirm(self, stamp_ns: int, last: int) -> None:
+        elsewhere = self._elsewhere
+        follows = not elsewhere or elsewhere[-1] < stamp_ns <= elsewhere[-1] + FORWARD_NS
+        self._elsewhere = [*elsewhere, stamp_ns] if follows else [stamp_ns]
+        if len(self._elsewhere) < CONFIRMATIONS:
+            msg = (
+                f"its stamp jumps by {(stamp_ns - last) * 1e-9:+.3f} s from the last one, {last};"
+                f" image {len(self._elsewhere)} of {CONFIRMATIONS} that must agree"
+            )
+            raise ImageError(msg)
