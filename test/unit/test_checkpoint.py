@@ -11,8 +11,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from ttt3r_ros.errors import CheckpointError, ConfigError, OutputError
-from ttt3r_ros.model.checkpoint import convert, load_checkpoint, save_checkpoint
+from ttt3r_ros.errors import CheckpointError
+from ttt3r_ros.model.checkpoint import load_checkpoint, save_checkpoint
 from ttt3r_ros.model.network_config import DptWidths, NetworkConfig
 
 TINY = {
@@ -239,13 +239,23 @@ def test_without_a_string_the_published_widths_have_the_published_heads(path):
     assert (config.enc_num_heads, config.dec_num_heads, config.state_dec_num_heads) == (16, 12, 16)
 
 
-def test_heads_that_no_rule_tells_must_be_given(path):
+def test_heads_that_no_rule_tells_must_be_stated_where_the_error_says(path):
     tensors = random_tensors(SHAPES | LINEAR | {"decoder_embed.weight": (48, 64)})
-    save(path, tensors)
-    with pytest.raises(CheckpointError, match="no way to tell dec_num_heads"):
-        load_checkpoint(path)
-    given = load_checkpoint(path, overrides={"dec_num_heads": 4, "state_dec_num_heads": 2}).config
-    assert (given.enc_num_heads, given.dec_num_heads, given.state_dec_num_heads) == (1, 4, 2)
+    where = r"dec_num_heads cannot be assumed for a width of 48; .* args.model .* 'ttt3r_config' in the metadata"
+    with pytest.raises(CheckpointError, match=where):
+        load_checkpoint(save(path, tensors))
+    stated = {"dec_embed_dim": 48, "dec_num_heads": 4, "state_dec_num_heads": 2, "head_type": "linear"}
+    assert load_checkpoint(save(path, tensors, model_string(**stated))).config.dec_num_heads == 4
+    file = path.with_suffix(".safetensors")
+    config = NetworkConfig(**TINY | stated)
+    safetensors.torch.save_file(tensors, file, metadata={"ttt3r_config": config.to_json()})
+    assert load_checkpoint(file).config == config
+
+
+def test_blocks_that_are_only_stated_are_refused_before_they_are_built(path, linear):
+    fewer = {name: t for name, t in linear.items() if not name.startswith("enc_blocks.")}
+    with pytest.raises(CheckpointError, match="enc_depth is 1000, 0 by shape"):
+        load_checkpoint(save(path, fewer, model_string(head_type="linear", enc_depth=1000)))
 
 
 def test_without_a_string_a_missing_telltale_tensor_is_named(path, linear):
@@ -254,31 +264,21 @@ def test_without_a_string_a_missing_telltale_tensor_is_named(path, linear):
         load_checkpoint(save(path, linear))
 
 
-def test_overrides_beat_the_string(path, linear):
-    save(path, linear, model_string(head_type="linear"))
-    assert load_checkpoint(path, overrides={"dec_num_heads": 16}).config.dec_num_heads == 16
-
-
-@pytest.mark.parametrize("overrides", [{"wormhole": 1}, {"dec_num_heads": 5}])
-def test_impossible_overrides_are_configuration_errors(path, linear, overrides):
-    save(path, linear, model_string(head_type="linear"))
-    with pytest.raises(ConfigError, match=r"wormhole|dec_embed_dim is 64"):
-        load_checkpoint(path, overrides=overrides)
-
-
 def test_a_tensor_of_the_wrong_rank_is_refused(path, linear):
     linear["pose_retriever.mem"] = torch.ones(3)
     with pytest.raises(CheckpointError, match=r"pose_retriever\.mem has shape \(3,\)"):
         load_checkpoint(save(path, linear, model_string(head_type="linear")))
 
 
-def test_conversion_keeps_every_bit_and_the_configuration(path, dpt, tmp_path):
+def test_safetensors_keep_every_bit_and_the_configuration(path, dpt, tmp_path):
     dpt["dec_blocks.0.norm_y.weight"] = dpt["dec_blocks.0.norm_y.weight"].to(torch.bfloat16)
     shared = torch.rand(8, 64)
     dpt |= {"turned": shared[:4].T, "one": shared[:6], "other": shared[2:]}  # overlapping
     save(path, dpt, model_string(img_size=(64, 48)))
-    before, after = load_checkpoint(path), convert(path, tmp_path / "out.safetensors")
-    assert after.config == before.config == load_checkpoint(tmp_path / "out.safetensors").config
+    before = load_checkpoint(path)
+    save_checkpoint(tmp_path / "out.safetensors", before.tensors, before.config)
+    after = load_checkpoint(tmp_path / "out.safetensors")
+    assert after.config == before.config
     assert_equal_tensors(after.tensors, dpt)
     assert after.name == "out"
     assert sorted(file.name for file in tmp_path.iterdir()) == ["out.safetensors", path.name]
@@ -314,23 +314,7 @@ def test_a_missing_file_is_refused(tmp_path, name):
         load_checkpoint(tmp_path / name)
 
 
-def test_an_unwritable_target_is_an_output_error_and_leaves_nothing(path, tmp_path, linear):
-    path.touch()
+def test_an_unwritable_place_is_an_os_error(tmp_path, linear):
     config = NetworkConfig(**TINY, head_type="linear")
-    with pytest.raises(OutputError, match="cannot be written"):
+    with pytest.raises(OSError, match="No such file"):
         save_checkpoint(tmp_path / "absent" / "x.safetensors", linear, config)
-    with pytest.raises(OutputError, match="cannot be written"):
-        save_checkpoint(path / "x.safetensors", linear, config)
-    with pytest.raises(OutputError, match=r"ends with [.]safetensors"):
-        save_checkpoint(tmp_path / "x.pth", linear, config)
-    (tmp_path / "folder.safetensors").mkdir()
-    with pytest.raises(OutputError, match="cannot be written"):
-        save_checkpoint(tmp_path / "folder.safetensors", linear, config)
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["folder.safetensors", path.name]
-
-
-def test_weights_that_are_not_finite_are_not_converted(path, linear, tmp_path):
-    linear["pose_retriever.mem"][0, 1, 5] = float("nan")
-    with pytest.raises(CheckpointError, match=r"pose_retriever\.mem holds NaN"):
-        convert(save(path, linear, model_string(head_type="linear")), tmp_path / "x.safetensors")
-    assert not (tmp_path / "x.safetensors").exists()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from test_network import LINEAR
 from ttt3r_ros import __version__
 from ttt3r_ros.cli.main import main
 from ttt3r_ros.config import parameters_yaml
+from ttt3r_ros.model.checkpoint import load_checkpoint
 from ttt3r_ros.model.view import View
 from ttt3r_ros.model.weights import load_network, seeded_network
 
@@ -70,10 +72,81 @@ def test_converting_what_is_not_there_is_one_readable_line(tmp_path, capsys):
     assert not (tmp_path / "out.safetensors").exists()
 
 
-def test_converting_into_an_unwritable_place_is_one_readable_line(published, tmp_path, capsys):
+@pytest.mark.parametrize("place", ["file/out.safetensors", "folder.safetensors", "out.pth"])
+def test_converting_into_an_unwritable_place_is_one_readable_line(published, tmp_path, capsys, place):
     (tmp_path / "file").touch()
-    assert main(["convert", str(published), str(tmp_path / "file" / "out.safetensors")]) == 1
-    assert "cannot be written" in capsys.readouterr().err
+    (tmp_path / "folder.safetensors").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["convert", str(published), str(tmp_path / place)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"ttt3r_ros: cannot write {tmp_path / place}: ")
+    assert error.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def damaged(tensors, damage):
+    if damage == "missing":
+        del tensors["pose_retriever.mem"]
+    elif damage == "unexpected":
+        tensors["stray"] = torch.ones(1)
+    elif damage == "of another shape":
+        tensors["enc_norm.bias"] = torch.ones(63)
+    elif damage == "NaN":
+        tensors["pose_retriever.mem"][0, 1, 5] = float("nan")
+    elif damage == "half a branch":
+        del tensors["enc_norm_ray_map.bias"]
+    return tensors
+
+
+@pytest.mark.parametrize("damage", ["missing", "unexpected", "of another shape", "NaN", "half a branch"])
+@pytest.mark.parametrize("exists", [False, True])
+def test_weights_that_do_not_fit_the_network_are_not_written(
+    published, tmp_path, capsys, damage, exists
+):
+    content = torch.load(published, weights_only=False)
+    content["model"] = damaged(content["model"], damage)
+    torch.save(content, published)
+    target = tmp_path / "out.safetensors"
+    if exists:
+        target.write_bytes(b"the last good one")
+    assert main(["convert", str(published), str(target)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"ttt3r_ros: {published}: ")
+    assert {"half a branch": "1 missing: enc_norm_ray_map.bias"}.get(damage, damage) in error
+    assert sorted(tmp_path.iterdir()) == sorted([published, *([target] if exists else [])])
+    assert not exists or target.read_bytes() == b"the last good one"
+
+
+@pytest.mark.parametrize("branch", ["ray_map", "rgb_proj"])
+def test_weights_without_an_optional_branch_are_converted(published, tmp_path, branch):
+    content = torch.load(published, weights_only=False)
+    content["model"] = {name: t for name, t in content["model"].items() if branch not in name}
+    torch.save(content, published)
+    target = tmp_path / "new" / "out.safetensors"
+    assert main(["convert", str(published), str(target)]) == 0
+    assert load_checkpoint(target).tensors.keys() == load_checkpoint(published).tensors.keys()
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640)])
+def test_a_converted_checkpoint_may_be_read_by_whom_the_umask_lets(published, tmp_path, umask, mode):
+    target = tmp_path / "out.safetensors"
+    before = os.umask(umask)
+    try:
+        assert main(["convert", str(published), str(target)]) == 0
+    finally:
+        os.umask(before)
+    assert target.stat().st_mode & 0o777 == mode
+
+
+def test_a_checkpoint_may_be_converted_onto_itself(published, tmp_path):
+    target = tmp_path / "out.safetensors"
+    assert main(["convert", str(published), str(target)]) == 0
+    first = load_checkpoint(target)
+    assert main(["convert", str(target), str(target)]) == 0
+    second = load_checkpoint(target)
+    assert second.config == first.config
+    assert second.tensors.keys() == first.tensors.keys()
+    assert all(torch.equal(second.tensors[name], tensor) for name, tensor in first.tensors.items())
 
 
 def test_params_prints_the_parameter_file(capsys):

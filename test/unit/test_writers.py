@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from typing import TYPE_CHECKING
 
@@ -127,10 +128,17 @@ def test_stamps_and_poses_of_different_number_write_nothing(tmp_path: Path) -> N
     assert not list(tmp_path.iterdir())
 
 
-def test_until_it_is_complete_a_file_does_not_carry_its_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
+def test_until_it_is_complete_a_file_does_not_carry_its_name(
+    tmp_path: Path, umask: int, mode: int
+) -> None:
     path = tmp_path / "map.ply"
-    with complete_file(path) as file:
-        file.write(b"content")
-        assert not path.exists()
+    before = os.umask(umask)
+    try:
+        with complete_file(path) as file:
+            file.write(b"content")
+            assert not path.exists()
+    finally:
+        os.umask(before)
     assert path.read_bytes() == b"content"
-    assert path.stat().st_mode & 0o777 == 0o644
+    assert path.stat().st_mode & 0o777 == mode

@@ -11,7 +11,8 @@ from pathlib import Path
 from ttt3r_ros import __version__
 from ttt3r_ros.cli import demo
 from ttt3r_ros.config import parameters_yaml
-from ttt3r_ros.errors import Ttt3rError
+from ttt3r_ros.errors import CheckpointError, OutputError, Ttt3rError
+from ttt3r_ros.io.writers import complete_file
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -47,12 +48,23 @@ def _parser() -> argparse.ArgumentParser:
 
 def _convert(arguments: argparse.Namespace) -> int:
     # torch takes seconds to load; the other commands should not wait for it.
-    from ttt3r_ros.model.checkpoint import convert  # noqa: PLC0415
+    from ttt3r_ros.model.checkpoint import load_checkpoint, save_checkpoint  # noqa: PLC0415
     from ttt3r_ros.model.weights import load_tensors  # noqa: PLC0415
 
-    checkpoint = convert(arguments.source, arguments.target)
-    load_tensors(checkpoint.config, checkpoint.tensors)
-    print(f"{arguments.target}: {len(checkpoint.tensors)} tensors, sha256 {checkpoint.sha256}")
+    target: Path = arguments.target
+    if target.suffix != ".safetensors":
+        msg = f"cannot write {target}: expected a name that ends with .safetensors"
+        raise OutputError(msg)
+    checkpoint = load_checkpoint(arguments.source)
+    try:
+        load_tensors(checkpoint.config, checkpoint.tensors)
+    except CheckpointError as error:
+        msg = f"{arguments.source}: {error}"
+        raise CheckpointError(msg) from error
+    with complete_file(target) as file:
+        save_checkpoint(file.name, checkpoint.tensors, checkpoint.config)
+    written = load_checkpoint(target)
+    print(f"{target}: {len(written.tensors)} tensors, sha256 {written.sha256}")
     return 0
 
 

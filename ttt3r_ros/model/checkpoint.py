@@ -6,10 +6,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,7 +16,7 @@ import safetensors
 import safetensors.torch
 import torch
 
-from ttt3r_ros.errors import CheckpointError, ConfigError, OutputError
+from ttt3r_ros.errors import CheckpointError, ConfigError
 from ttt3r_ros.model.network_config import DptWidths, NetworkConfig
 from ttt3r_ros.model.pickle_reader import read_container
 
@@ -56,19 +55,17 @@ class Checkpoint:
     name: str
 
 
-def load_checkpoint(path: Path | str, *, overrides: Mapping[str, Any] | None = None) -> Checkpoint:
+def load_checkpoint(path: Path | str) -> Checkpoint:
     """Load a ``.pth`` of the published kind or a ``.safetensors`` written by `save_checkpoint`.
 
-    ``overrides`` replace fields of the configuration, for files that do not state it (head counts and
-    modes cannot be read from shapes). Raises `CheckpointError`; `ConfigError` for bad overrides.
+    What a file does not state is read from shapes or assumed with a warning. Raises `CheckpointError`.
     """
     path = Path(path)
-    _check_override_names(overrides or {})
     is_safetensors = path.suffix == ".safetensors"
     raw, stated = _read_safetensors(path) if is_safetensors else _read_pickle(path)
     try:
         tensors = canonical_tensors(raw)
-        config = _configuration(tensors, stated, overrides or {})
+        config = _configuration(tensors, stated)
     except CheckpointError as error:
         msg = f"{path}: {error}"
         raise CheckpointError(msg) from error
@@ -76,30 +73,12 @@ def load_checkpoint(path: Path | str, *, overrides: Mapping[str, Any] | None = N
 
 
 def save_checkpoint(path: Path | str, tensors: Tensors, config: NetworkConfig) -> None:
-    """Write a ``.safetensors`` file that appears whole or not at all; raises `OutputError`."""
-    path = Path(path)
-    if path.suffix != ".safetensors":
-        msg = f"{path}: cannot be written: expected a name that ends with .safetensors"
-        raise OutputError(msg)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    """Write safetensors under any name; a file of that name may be replaced. Raises `OSError`."""
     metadata = {METADATA_KEY: config.to_json(), "format": "pt"}
     try:
-        try:
-            safetensors.torch.save_file(_separate(tensors), temporary, metadata=metadata)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except (OSError, safetensors.SafetensorError) as error:
-        msg = f"{path}: cannot be written: {error}"
-        raise OutputError(msg) from error
-
-
-def convert(source: Path | str, target: Path | str) -> Checkpoint:
-    """Rewrite a checkpoint as safetensors and return it as loaded from ``target``."""
-    checkpoint = load_checkpoint(source)
-    _check_values(checkpoint.tensors)
-    save_checkpoint(target, checkpoint.tensors, checkpoint.config)
-    return load_checkpoint(target)
+        safetensors.torch.save_file(_separate(tensors), path, metadata=metadata)
+    except safetensors.SafetensorError as error:
+        raise OSError(str(error)) from error
 
 
 def check_tensors(expected: Mapping[str, tuple[int, ...]], tensors: Tensors) -> None:
@@ -200,17 +179,12 @@ def _copy_decoder_to_state(tensors: dict[str, torch.Tensor]) -> None:
         tensors["dec_blocks_state." + name.removeprefix("dec_blocks.")] = tensors[name].clone()
 
 
-def _configuration(
-    tensors: Tensors, stated: NetworkConfig | None, overrides: Mapping[str, Any]
-) -> NetworkConfig:
+def _configuration(tensors: Tensors, stated: NetworkConfig | None) -> NetworkConfig:
     facts = _facts_from_shapes(tensors)
-    mapping = _assumed(facts, overrides) if stated is None else stated.to_mapping()
     try:
-        config = NetworkConfig.from_mapping({**mapping, **overrides})
+        config = NetworkConfig.from_mapping(_assumed(facts)) if stated is None else stated
         config = replace(config, dpt=facts.pop("dpt", config.dpt))
     except ConfigError as error:
-        if overrides:
-            raise
         _fail(f"no usable configuration: {error}")
     if config.rgb_head and facts.get("rgb_head") is False:
         config = replace(config, rgb_head=False)
@@ -225,22 +199,14 @@ def _configuration(
     return config
 
 
-def _check_override_names(overrides: Mapping[str, Any]) -> None:
-    known = {f.name for f in fields(NetworkConfig)}
-    unknown = sorted(set(overrides) - known)
-    if unknown:
-        msg = f"unknown network settings {unknown}; expected some of {sorted(known)}"
-        raise ConfigError(msg)
-
-
-def _assumed(facts: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+def _assumed(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Complete what the shapes tell by assumptions, with a warning that says what they are."""
     needed = ("enc_embed_dim", "enc_depth", "dec_embed_dim", "dec_depth", "state_size", "local_mem_size")
-    missing = [name for name in (*needed, "head_type") if name not in facts]
+    missing = [name for name in (*needed, "head_type") if not facts.get(name)]
     if missing:
         _fail(f"no configuration in the file, and no tensors that tell {', '.join(missing)}")
     side = 512 if facts["head_type"] == "dpt" else 224
-    assumed = {**_assumed_heads(facts, overrides), "img_size": (side, side), **overrides}
+    assumed = {**_assumed_heads(facts), "img_size": (side, side)}
     _log.warning(
         "no configuration in the checkpoint; read from shapes, with %s and the published modes",
         ", ".join(f"{name}={value}" for name, value in assumed.items()),
@@ -248,7 +214,7 @@ def _assumed(facts: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str
     return {**facts, **assumed}
 
 
-def _assumed_heads(facts: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, int]:
+def _assumed_heads(facts: Mapping[str, Any]) -> dict[str, int]:
     published = NetworkConfig.published_512_dpt()
     encoder, decoder = facts["enc_embed_dim"], facts["dec_embed_dim"]
     if (encoder, decoder) == (published.enc_embed_dim, published.dec_embed_dim):
@@ -256,8 +222,12 @@ def _assumed_heads(facts: Mapping[str, Any], overrides: Mapping[str, Any]) -> di
     heads = {}
     for name, width in zip(_HEAD_COUNTS, (encoder, decoder, decoder), strict=True):
         heads[name], rest = divmod(width, _HEAD_WIDTH)
-        if rest and name not in overrides:
-            _fail(f"no configuration in the file, and no way to tell {name} for a width of {width}")
+        if rest:
+            _fail(
+                f"no configuration in the file, and {name} cannot be assumed for a width of {width}; the "
+                f"configuration must stand in args.model of a .pth or as {METADATA_KEY!r} in the metadata "
+                "of a .safetensors"
+            )
     return heads
 
 
@@ -275,11 +245,11 @@ def _facts_from_shapes(tensors: Tensors) -> dict[str, Any]:
         "mlp_ratio": hidden and hidden[0] / hidden[1],
         "state_size": tokens and tokens[0],
         "local_mem_size": memory and memory[1],
-        "enc_depth": _count_blocks(tensors, "enc_blocks."),
-        "dec_depth": _count_blocks(tensors, "dec_blocks."),
         "ray_enc_depth": _count_blocks(tensors, "enc_blocks_ray_map."),
     }
-    return {name: value for name, value in facts.items() if value} | _head_facts(tensors)
+    # Depths count even when they are 0: nobody should build the billion blocks that a file may state.
+    depths = {f"{part}_depth": _count_blocks(tensors, f"{part}_blocks.") for part in ("enc", "dec")}
+    return {name: value for name, value in facts.items() if value} | depths | _head_facts(tensors)
 
 
 def _head_facts(tensors: Tensors) -> dict[str, Any]:

@@ -19,8 +19,10 @@ _log = logging.getLogger(__name__)
 ModeBounds = tuple[str, float, float]
 
 RAY_ENCODER_HEADS = 16  # fixed by the published network, whatever the width
-_MAX_STRING_BYTES = 64 * 1024
-_MAX_ECHO = 80
+_MAX_STRING_BYTES, _MAX_ECHO = 64 * 1024, 80
+# Far above any network, and low enough to lay one out from a hostile configuration without harm.
+_MAX_COUNT, _MAX_MLP_RATIO, _MAX_NUMBER = 2**20, 64, 2**53
+_MAX_COUNTS = {"enc_depth": 1000, "dec_depth": 1000, "ray_enc_depth": 1000, "patch_size": 1024}
 _ROPE = re.compile(r"RoPE(\d+(?:\.\d+)?)")
 _PATCH_EMBEDDINGS = ("PatchEmbedDust3R", "ManyAR_PatchEmbed")  # the same function at inference
 # Keys that change training only, or that inference always treats the same way.
@@ -175,8 +177,8 @@ class NetworkConfig:
                 _refuse(name, getattr(self, name), "one of " + ", ".join(map(repr, choices)))
         if not self.pose_head:
             _refuse("pose_head", self.pose_head, "True, this package needs camera poses")
-        if not _is_number(self.mlp_ratio) or not 0 < self.mlp_ratio < math.inf:
-            _refuse("mlp_ratio", self.mlp_ratio, "a positive number")
+        if not _is_number(self.mlp_ratio) or not 0 < self.mlp_ratio <= _MAX_MLP_RATIO:
+            _refuse("mlp_ratio", self.mlp_ratio, f"a positive number up to {_MAX_MLP_RATIO}")
         if not isinstance(self.img_size, tuple) or len(self.img_size) != 2:
             _refuse("img_size", self.img_size, "(height, width)")
         for side in self.img_size:
@@ -209,17 +211,22 @@ def _refuse(name: str, value: object, expected: str) -> NoReturn:
 
 
 def _echo(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # integers of thousands of digits, deep nesting
+        return f"a huge {type(value).__name__}"
     return text if len(text) <= _MAX_ECHO else text[:_MAX_ECHO] + "..."
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    # Larger integers would overflow where they meet a float.
+    return isinstance(value, float) or (type(value) is int and abs(value) <= _MAX_NUMBER)
 
 
 def _check_count(name: str, value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        _refuse(name, value, "a positive integer")
+    limit = _MAX_COUNTS.get(name, _MAX_COUNT)
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= limit:
+        _refuse(name, value, f"a positive integer up to {limit}")
 
 
 def _check_mode(name: str, value: object, kinds: tuple[str, ...]) -> ModeBounds:
@@ -324,9 +331,10 @@ def _argument(text: str, name: str, node: ast.expr) -> Any:
 
 def _literal(text: str, name: str, node: ast.expr) -> Any:
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        value = _literal(text, name, node.operand)
-        if _is_number(value):
-            return -value
+        if not isinstance(node.operand, ast.UnaryOp):  # a row of signs would exhaust the stack
+            value = _literal(text, name, node.operand)
+            if _is_number(value):
+                return -value
     elif isinstance(node, ast.Name) and node.id == "inf":
         return math.inf
     elif isinstance(node, ast.Constant) and isinstance(node.value, (str, int, float, bool, type(None))):
