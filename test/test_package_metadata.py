@@ -80,6 +80,11 @@ def test_package_xml_depends_on_what_ros_users_expect():
     assert PACKAGE_XML.get("format") == "3"
 
 
+def test_no_placeholder_is_left_in_the_documents():
+    for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
+        assert not re.search(r"@[A-Z]+@|\bTODO\b|\bTBD\b", document.read_text(encoding="utf-8")), document.name
+
+
 def test_scripts_are_executable():
     for name in ("scripts/demo", "scripts/test", ".ci/run"):
         assert (ROOT / name).stat().st_mode & 0o100, name
