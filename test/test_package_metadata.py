@@ -82,7 +82,9 @@ def test_package_xml_depends_on_what_ros_users_expect():
 
 def test_no_placeholder_is_left_in_the_documents():
     for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
-        assert not re.search(r"@[A-Z]+@|\bTODO\b|\bTBD\b", document.read_text(encoding="utf-8")), document.name
+        assert not re.search(r"@[A-Z]+@|\bTODO\b|\bTBD\b", document.read_text(encoding="utf-8")), (
+            document.name
+        )
 
 
 def test_scripts_are_executable():

@@ -8,10 +8,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 import rclpy
+from fakes import FakeBackend
+from graph import Bench
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import Parameter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from ttt3r_ros.ros.mapping_node import MappingNode
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +39,32 @@ def executor(context: rclpy.context.Context) -> Iterator[SingleThreadedExecutor]
     executor = SingleThreadedExecutor(context=context)
     yield executor
     executor.shutdown()
+
+
+@pytest.fixture
+def start(
+    context: rclpy.context.Context, tmp_path: Path
+) -> Iterator[Callable[..., tuple[MappingNode, Bench]]]:
+    from ttt3r_ros.ros.mapping_node import (
+        MappingNode,  # not at the top: the other tests here need no torch
+    )
+
+    started: list[tuple[MappingNode, Bench]] = []
+
+    def _start(backend: FakeBackend | None = None, **parameters: object) -> tuple[MappingNode, Bench]:
+        defaults: dict[str, object] = {
+            "image_qos": "reliable",
+            "diagnostics_period": 0.1,
+            "map.publish_period": 0.1,
+            "output_directory": str(tmp_path),
+        }
+        overrides = [Parameter(name, value=value) for name, value in (defaults | parameters).items()]
+        node = MappingNode(backend or FakeBackend(), context=context, parameter_overrides=overrides)
+        bench = Bench(context, node)
+        started.append((node, bench))
+        return node, bench
+
+    yield _start
+    for node, bench in started:
+        bench.close()
+        node.destroy_node()

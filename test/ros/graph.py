@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from fakes import image
 from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry
 from nav_msgs.msg import Path as PathMessage
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from ttt3r_ros.types import UInt8Array
 
+SECOND = 10**9
 LIMIT_S = 30.0  # ten times what a slow machine needs
 FRAME_ID = "camera_optical_frame"
 OUTPUTS = {
@@ -118,3 +120,20 @@ class Bench:
     def close(self) -> None:
         self.executor.shutdown()
         self.node.destroy_node()
+
+
+def walk(bench: Bench, count: int, first_stamp_ns: int = SECOND) -> None:
+    """Show images one by one, each after the answer to the one before."""
+    for index in range(count):
+        stamp_ns = first_stamp_ns + index * SECOND // 10
+        bench.publish(image(index), stamp_ns)
+        bench.spin_until(lambda: bench.got["pose"], "a pose")
+        bench.spin_until(
+            lambda stamp_ns=stamp_ns: compat.stamp_to_ns(bench.got["pose"][-1].header.stamp) == stamp_ns,
+            "its pose",
+        )
+
+
+def connected(bench: Bench) -> None:
+    bench.wait_for_subscriber()
+    bench.wait_for_outputs()

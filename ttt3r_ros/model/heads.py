@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,7 @@ class HeadOutput:
     rgb: Tensor | None
 
 
-class Heads(nn.Module):
+class Heads(nn.Module, ABC):
     """All heads; subclasses supply the dense ones."""
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -85,17 +86,17 @@ class Heads(nn.Module):
             confidence=confidence(raw[..., 3], self.config.conf_mode),
         )
 
+    @abstractmethod
     def camera_map(self, inputs: tuple[Tensor, ...], grid: tuple[int, int]) -> Tensor:
         """Return the raw camera-frame map (B, 4, H, W)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def world_map(self, inputs: tuple[Tensor, ...], grid: tuple[int, int]) -> Tensor:
         """Return the raw world-frame map (B, 4, H, W) from pose-conditioned tokens."""
-        raise NotImplementedError
 
+    @abstractmethod
     def rgb_map(self, inputs: tuple[Tensor, ...], grid: tuple[int, int]) -> Tensor:
         """Return the raw colour map (B, 3, H, W)."""
-        raise NotImplementedError
 
 
 class DptHeads(Heads):

@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the node refuses, skips, drops and survives; with a backend whose answers are known, over real DDS."""
+
+from __future__ import annotations
+
+import array
+import threading
+
+import numpy as np
+import pytest
+import rclpy
+from fakes import FOCAL, HEIGHT, WIDTH, FakeBackend, image
+from graph import FRAME_ID, SECOND, connected, walk
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from ttt3r_ros.errors import ConfigError
+from ttt3r_ros.io.sequence import read_tum
+from ttt3r_ros.io.writers import read_ply
+from ttt3r_ros.ros import compat
+
+pytestmark = pytest.mark.ros
+
+
+BAD_IMAGES = {
+    "unknown encoding": Image(
+        encoding="jpeg2000", width=4, height=4, step=4, data=array.array("B", bytes(16))
+    ),
+    "floats": Image(encoding="32FC1", width=2, height=2, step=8, data=array.array("B", bytes(16))),
+    "step too small": Image(
+        encoding="rgb8", width=4, height=4, step=4, data=array.array("B", bytes(16))
+    ),
+    "data too short": Image(
+        encoding="rgb8", width=4, height=4, step=12, data=array.array("B", bytes(40))
+    ),
+    "zero size": Image(encoding="rgb8", width=0, height=0, step=0),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_IMAGES.values(), ids=BAD_IMAGES.keys())
+def test_a_bad_image_is_refused_and_the_next_good_one_is_mapped(start, bad):
+    _, bench = start()
+    bench.listen("pose")
+    bench.listen_to_diagnostics()
+    connected(bench)
+    bad.header.stamp = compat.ns_to_stamp(SECOND)
+    bench.images.publish(bad)
+    bench.spin_until(lambda: bench.count("refused") == 1, "the refusal")
+    walk(bench, 1, 2 * SECOND)
+    bench.spin_until(lambda: bench.count("processed") == 1, "the count")
+    assert bench.count("received") == 2
+    assert "could not be used" in bench.diagnostics().get("message", "")
+
+
+def test_a_corrupt_jpeg_is_refused_and_the_next_good_one_is_mapped(start):
+    _, bench = start(image_transport="compressed")
+    bench.listen("pose")
+    bench.listen_to_diagnostics()
+    bench.wait_for_outputs("pose")
+    bench.spin_until(bench.compressed.get_subscription_count, "a subscriber to compressed images")
+    broken = CompressedImage(format="jpeg", data=array.array("B", b"\xff\xd8\xff\xe0 no picture"))
+    bench.compressed.publish(broken)
+    bench.spin_until(lambda: bench.count("refused") == 1, "the refusal")
+    bench.compressed.publish(compat.rgb_to_compressed(image(1), compat.ns_to_stamp(SECOND), FRAME_ID))
+    bench.spin_until(lambda: bench.got["pose"], "a pose")
+
+
+@pytest.mark.parametrize("value", [0, 255])
+def test_an_image_of_one_colour_is_skipped_and_leaves_the_state_alone(start, value):
+    backend = FakeBackend()
+    _, bench = start(backend)
+    bench.listen("pose")
+    bench.listen_to_diagnostics()
+    connected(bench)
+    bench.publish(np.full((2 * HEIGHT, 2 * WIDTH, 3), value, np.uint8), SECOND)
+    bench.spin_until(lambda: bench.count("skipped") == 1, "the skip")
+    walk(bench, 1, 2 * SECOND)
+    assert backend.shown == [(0, 0)]
+
+
+def test_a_non_finite_answer_is_skipped_and_leaves_the_state_alone(start):
+    backend = FakeBackend()
+    _, bench = start(backend)
+    bench.listen("pose")
+    bench.listen_to_diagnostics()
+    connected(bench)
+    walk(bench, 1)
+    bench.publish(image(13), 2 * SECOND)
+    bench.spin_until(lambda: bench.count("skipped") == 1, "the skip")
+    walk(bench, 1, 3 * SECOND)
+    assert backend.shown == [(0, 0), (0, 1)]
+
+
+def test_a_stamp_that_repeats_is_refused(start):
+    _, bench = start()
+    bench.listen("pose")
+    bench.listen_to_diagnostics()
+    connected(bench)
+    walk(bench, 1, 5 * SECOND)
+    bench.publish(image(1), 5 * SECOND)
+    bench.spin_until(lambda: bench.count("refused") == 1, "the refusal")
+    walk(bench, 1, 6 * SECOND)
+
+
+def test_a_recording_that_begins_again_begins_a_new_map_and_keeps_the_old_one(start, tmp_path):
+    node, bench = start()
+    bench.listen("pose")
+    bench.listen_to_diagnostics()
+    connected(bench)
+    walk(bench, 3, 100 * SECOND)
+    for index in range(2):  # not yet believed
+        bench.publish(image(index), SECOND + index * SECOND // 10)
+        bench.spin_until(lambda index=index: bench.count("refused") == index + 1, "the refusal")
+    walk(bench, 1, 2 * SECOND)
+    assert bench.got["pose"][-1].pose.position.x == pytest.approx(0.0)
+    assert len(node.reconstructor.trajectory) == 1
+    stamp = 100 * SECOND + 2 * SECOND // 10
+    assert len(read_tum(tmp_path / f"trajectory_until_{stamp}.txt")) == 3
+    assert len(read_ply(tmp_path / f"map_until_{stamp}.ply")[0]) > 0
+
+
+def test_one_stray_stamp_loses_nothing(start):
+    node, bench = start()
+    bench.listen("pose")
+    bench.listen_to_diagnostics()
+    connected(bench)
+    walk(bench, 2)
+    bench.publish(image(1), 3600 * SECOND)
+    bench.spin_until(lambda: bench.count("refused") == 1, "the refusal")
+    walk(bench, 1, 2 * SECOND)
+    assert bench.got["pose"][-1].pose.position.x == pytest.approx(2.0)
+    assert len(node.reconstructor.trajectory) == 3
+
+
+def test_an_emptied_map_is_published_too(start):
+    _, bench = start()
+    bench.listen("pose")
+    bench.listen_to_map()
+    connected(bench)
+    walk(bench, 2)
+    bench.spin_until(lambda: bench.got["map"] and bench.got["map"][-1].width > 0, "the map")
+    bench.call("reset")
+    bench.spin_until(lambda: bench.got["map"][-1].width == 0, "the empty map")
+
+
+def test_there_is_no_map_before_the_first_image(start):
+    _, bench = start()
+    bench.listen_to_map()
+    bench.listen_to_diagnostics()
+    bench.spin_until(lambda: len(bench.got["diagnostics"]) > 4, "some time")
+    assert not bench.got["map"]
+
+
+def test_a_calibration_of_nan_is_none(start):
+    node, bench = start()
+    bench.listen("pose", "depth_info")
+    connected(bench)
+    bench.spin_until(bench.infos.get_subscription_count, "a subscriber to the calibration")
+    info = CameraInfo(width=2 * WIDTH, height=2 * HEIGHT)
+    info.k = [float("nan"), 0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0]
+    bench.infos.publish(info)
+    bench.spin_until(lambda: node._intake._complaints, "the complaint")
+    walk(bench, 1)
+    bench.spin_until(lambda: bench.got["depth_info"], "camera info")
+    assert bench.got["depth_info"][-1].k[0] == pytest.approx(FOCAL)
+
+
+def test_a_folder_without_a_home_is_refused_at_the_start(start):
+    with pytest.raises(ConfigError, match=r"~nosuchuser"):
+        start(output_directory="~nosuchuser/maps")
+
+
+def test_qos_names_may_be_in_capitals(start):
+    node, _ = start(image_qos="SENSOR_DATA")
+    assert node.config.image_qos == "sensor_data"
+
+
+def test_diagnostics_recover_from_an_old_mistake_and_see_a_camera_that_ceased(start, monkeypatch):
+    from ttt3r_ros.ros import statistics
+
+    monkeypatch.setattr(statistics, "RECENT_S", 0.5)
+    _, bench = start()
+    bench.listen("pose")
+    bench.listen_to_diagnostics()
+    connected(bench)
+    bad = Image(encoding="nonsense", width=1, height=1, step=1, data=array.array("B", b"0"))
+    bench.images.publish(bad)
+    bench.spin_until(
+        lambda: "could not be used" in bench.diagnostics().get("message", ""), "the warning"
+    )
+    walk(bench, 1)
+    bench.spin_until(lambda: bench.diagnostics().get("message", "") == "mapping", "recovery")
+    assert float(bench.diagnostics()["latency_ms"]) > 0
+    bench.spin_until(
+        lambda: bench.diagnostics().get("message", "") == "images ceased", "the end of images"
+    )
+
+
+def test_a_change_of_resolution_does_not_stop_the_mapping(start):
+    _, bench = start()
+    bench.listen("pose")
+    connected(bench)
+    walk(bench, 1)
+    bench.publish(image(1, height=50, width=70), 9 * SECOND)
+    bench.spin_until(lambda: len(bench.got["pose"]) == 2, "the second pose")
+
+
+def test_a_backend_that_fails_ends_the_node_with_its_reason(start, context):
+    class FailingBackend(FakeBackend):
+        def step(self, rgb, state):
+            msg = "out of memory"
+            raise RuntimeError(msg)
+
+    node, bench = start(FailingBackend())
+    bench.wait_for_subscriber()
+    bench.publish(image(1), SECOND)
+
+    def ended() -> bool:
+        return not context.ok()
+
+    with pytest.raises((rclpy.executors.ExternalShutdownException, rclpy._rclpy_pybind11.RCLError)):
+        bench.spin_until(lambda: False if context.ok() else bench.executor.spin_once(0.1), "the end")
+    assert ended()
+    assert str(node.worker.failure) == "out of memory"
+
+
+def test_a_bad_parameter_is_refused_by_name_and_range(start):
+    with pytest.raises(ConfigError, match=r"map\.voxel_size.*10"):
+        start(**{"map.voxel_size": -1.0})
+    with pytest.raises(ConfigError, match=r"update_rule.*'magic'.*ttt3r, cut3r"):
+        start(update_rule="magic")
+
+
+def test_every_parameter_has_a_description_and_cannot_be_changed_while_running(start):
+    node, _ = start()
+    names = [
+        name
+        for name in node.get_parameters_by_prefix("")
+        if not name.startswith(("use_sim", "start_type"))
+    ]
+    assert "map.voxel_size" in names
+    for name in names:
+        described = node.describe_parameter(name)
+        assert described.description, name
+    result = node.set_parameters([Parameter("map.voxel_size", value=0.2)])[0]
+    assert not result.successful
+
+
+def test_a_frame_from_before_a_reset_does_not_open_the_new_map(start):
+    gate, entered = threading.Event(), threading.Event()
+
+    class SlowBackend(FakeBackend):
+        def step(self, rgb, state):
+            entered.set()
+            assert gate.wait(30.0)
+            return super().step(rgb, state)
+
+    backend = SlowBackend()
+    node, bench = start(backend)
+    bench.listen("pose")
+    bench.listen_to_diagnostics()
+    connected(bench)
+    bench.publish(image(0), SECOND)
+    bench.spin_until(entered.is_set, "the first step")
+    bench.publish(image(1), 2 * SECOND)
+    bench.spin_until(lambda: bench.count("received") == 2, "the waiting frame")
+    resetting = threading.Thread(target=node._restart)
+    resetting.start()
+    gate.set()
+    resetting.join(30.0)
+    bench.spin_until(lambda: bench.count("processed") + bench.count("dropped") >= 2, "both settled")
+    walk(bench, 1, 3 * SECOND)
+    # The waiting frame met either the old state, before the reset, or nobody.
+    assert backend.shown in ([(0, 0), (0, 0)], [(0, 0), (1, 1), (0, 0)])
+    assert len(node.reconstructor.trajectory) == 1
+
+
+def test_when_overloaded_the_newest_image_wins_and_the_others_are_counted(start):
+    gate = threading.Event()
+
+    class SlowBackend(FakeBackend):
+        def step(self, rgb, state):
+            assert gate.wait(30.0)
+            return super().step(rgb, state)
+
+    backend = SlowBackend()
+    _, bench = start(backend)
+    bench.listen("pose")
+    bench.listen_to_diagnostics()
+    connected(bench)
+    for index in range(6):
+        bench.publish(image(index), (index + 1) * SECOND)
+        bench.spin_until(lambda index=index: bench.count("received") == index + 1, "its arrival")
+    gate.set()
+    bench.spin_until(lambda: bench.count("processed") == 2, "the end")
+    assert [mark for mark, _ in backend.shown] == [0, 5]
+    assert bench.count("dropped") == 4
