@@ -14,6 +14,7 @@ import torch
 
 from ttt3r_ros.errors import SourceError
 from ttt3r_ros.model.checkpoint import canonical_tensors
+from ttt3r_ros.model.image import normalised
 from ttt3r_ros.model.network_config import NetworkConfig
 from ttt3r_ros.model.view import View
 from ttt3r_ros.model.weights import load_tensors, tensor_shapes
@@ -131,7 +132,9 @@ class GoldenFolder:
     def views(self, case: GoldenCase) -> list[GoldenView]:
         """Return the views of a case in order."""
         if "in_img_u8" not in case.arrays:
-            return [GoldenView(View(image=_image(rgb)), reset=False) for rgb in self._made_images(case)]
+            return [
+                GoldenView(View(image=normalised(rgb)), reset=False) for rgb in self._made_images(case)
+            ]
         return [_recorded_view(case.arrays, index) for index in range(len(case.arrays["in_img_index"]))]
 
     def _made_images(self, case: GoldenCase) -> NDArray[np.uint8]:
@@ -163,7 +166,7 @@ def _recorded_view(arrays: Arrays, index: int) -> GoldenView:
         return int(arrays[name][index]) if name in arrays else default
 
     image_index, ray_index = entry("in_img_index", -1), entry("in_ray_index", -1)
-    image = _image(arrays["in_img_u8"][image_index]) if image_index >= 0 else None
+    image = normalised(arrays["in_img_u8"][image_index]) if image_index >= 0 else None
     rays = None
     if ray_index >= 0:
         rays = (
@@ -171,8 +174,3 @@ def _recorded_view(arrays: Arrays, index: int) -> GoldenView:
         )
     update = torch.tensor([bool(entry("in_update", 1))])
     return GoldenView(View(image, rays, update), reset=bool(entry("in_reset", 0)))
-
-
-def _image(rgb: NDArray[np.uint8]) -> torch.Tensor:
-    scaled = torch.from_numpy(rgb.astype(np.float32)) / 255.0
-    return ((scaled - 0.5) / 0.5).permute(2, 0, 1)[None].contiguous()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -72,3 +73,16 @@ def image(mark: int = 0, height: int = 2 * HEIGHT, width: int = 2 * WIDTH) -> UI
 
 def frame(mark: int = 0, stamp_ns: int = 0, **kwargs: object) -> Frame:
     return Frame(stamp_ns or (mark + 1) * 10**9, "camera_optical_frame", image(mark), **kwargs)  # type: ignore[arg-type]
+
+
+class GatedBackend(FakeBackend):
+    """Stands still in each step until its gate is opened; says when it got there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.entered = threading.Event(), threading.Event()
+
+    def step(self, rgb: UInt8Array, state: FakeState) -> tuple[Prediction, FakeState]:
+        self.entered.set()
+        assert self.gate.wait(30.0)
+        return super().step(rgb, state)

@@ -9,7 +9,7 @@ import threading
 import numpy as np
 import pytest
 import rclpy
-from fakes import FOCAL, HEIGHT, WIDTH, FakeBackend, image
+from fakes import FOCAL, HEIGHT, WIDTH, FakeBackend, GatedBackend, image
 from graph import FRAME_ID, SECOND, connected, walk
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -247,26 +247,18 @@ def test_every_parameter_has_a_description_and_cannot_be_changed_while_running(s
 
 
 def test_a_frame_from_before_a_reset_does_not_open_the_new_map(start):
-    gate, entered = threading.Event(), threading.Event()
-
-    class SlowBackend(FakeBackend):
-        def step(self, rgb, state):
-            entered.set()
-            assert gate.wait(30.0)
-            return super().step(rgb, state)
-
-    backend = SlowBackend()
+    backend = GatedBackend()
     node, bench = start(backend)
     bench.listen("pose")
     bench.listen_to_diagnostics()
     connected(bench)
     bench.publish(image(0), SECOND)
-    bench.spin_until(entered.is_set, "the first step")
+    bench.spin_until(backend.entered.is_set, "the first step")
     bench.publish(image(1), 2 * SECOND)
     bench.spin_until(lambda: bench.count("received") == 2, "the waiting frame")
     resetting = threading.Thread(target=node._restart)
     resetting.start()
-    gate.set()
+    backend.gate.set()
     resetting.join(30.0)
     bench.spin_until(lambda: bench.count("processed") + bench.count("dropped") >= 2, "both settled")
     walk(bench, 1, 3 * SECOND)
@@ -276,14 +268,7 @@ def test_a_frame_from_before_a_reset_does_not_open_the_new_map(start):
 
 
 def test_when_overloaded_the_newest_image_wins_and_the_others_are_counted(start):
-    gate = threading.Event()
-
-    class SlowBackend(FakeBackend):
-        def step(self, rgb, state):
-            assert gate.wait(30.0)
-            return super().step(rgb, state)
-
-    backend = SlowBackend()
+    backend = GatedBackend()
     _, bench = start(backend)
     bench.listen("pose")
     bench.listen_to_diagnostics()
@@ -291,7 +276,7 @@ def test_when_overloaded_the_newest_image_wins_and_the_others_are_counted(start)
     for index in range(6):
         bench.publish(image(index), (index + 1) * SECOND)
         bench.spin_until(lambda index=index: bench.count("received") == index + 1, "its arrival")
-    gate.set()
+    backend.gate.set()
     bench.spin_until(lambda: bench.count("processed") == 2, "the end")
     assert [mark for mark, _ in backend.shown] == [0, 5]
     assert bench.count("dropped") == 4

@@ -12,7 +12,7 @@ from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 
 from ttt3r_ros.errors import ImageError, SourceError, Ttt3rError
-from ttt3r_ros.geometry import rotation_from_quat_wxyz
+from ttt3r_ros.geometry import pose_matrix
 from ttt3r_ros.io import pixels
 from ttt3r_ros.types import Frame, Intrinsics
 
@@ -137,10 +137,8 @@ def _poses(reader: AnyReader) -> list[StampedPose]:
     for connection, _, raw in _messages(reader, connections):
         msg: Any = reader.deserialize(raw, connection.msgtype)
         position, q = msg.pose.position, msg.pose.orientation
-        T = np.eye(4)
-        T[:3, :3] = rotation_from_quat_wxyz(np.array([q.w, q.x, q.y, q.z]))
-        T[:3, 3] = position.x, position.y, position.z
-        poses.append((_stamp_ns(msg), T))
+        pose = np.array([position.x, position.y, position.z, q.w, q.x, q.y, q.z])
+        poses.append((_stamp_ns(msg), pose_matrix(pose)))
     return poses
 
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from ttt3r_ros.errors import SourceError
-from ttt3r_ros.geometry import rotation_from_quat_wxyz
+from ttt3r_ros.geometry import pose_matrix
 from ttt3r_ros.types import Frame, Intrinsics
 
 if TYPE_CHECKING:
@@ -183,10 +183,7 @@ def read_tum(path: Path) -> list[StampedPose]:
             continue
         words = line.split()
         try:
-            x, y, z, qx, qy, qz, qw = (float(word) for word in words[1:8])
-            poses.append(
-                (_nanoseconds(words[0]), _pose(np.array([x, y, z]), np.array([qw, qx, qy, qz])))
-            )
+            poses.append((_nanoseconds(words[0]), _pose([float(word) for word in words[1:8]])))
         except (ValueError, IndexError) as error:
             msg = f"{path}:{number}: expected 't x y z qx qy qz qw', found '{line}'"
             raise SourceError(msg) from error
@@ -200,11 +197,9 @@ def _nanoseconds(seconds: str) -> int:
     return int(whole) * 10**9 + int(fraction[:9].ljust(9, "0"))
 
 
-def _pose(position: Float64Array, quat_wxyz: Float64Array) -> Float64Array:
-    if not np.any(quat_wxyz):
+def _pose(row: list[float]) -> Float64Array:
+    x, y, z, qx, qy, qz, qw = row
+    if not any((qx, qy, qz, qw)):
         msg = "a quaternion of zeros is no rotation"
         raise ValueError(msg)
-    T = np.eye(4)
-    T[:3, :3] = rotation_from_quat_wxyz(quat_wxyz)
-    T[:3, 3] = position
-    return T
+    return pose_matrix(np.array([x, y, z, qw, qx, qy, qz]))

@@ -86,7 +86,7 @@ def check_tensors(expected: Mapping[str, tuple[int, ...]], tensors: Tensors) -> 
 
     ``expected`` maps names to shapes. A group of `OPTIONAL_GROUPS` may be wholly absent on either side.
     """
-    one_sided = [g for g in OPTIONAL_GROUPS if _has_any(g, expected) != _has_any(g, tensors)]
+    one_sided = [g for g in OPTIONAL_GROUPS if has_any(g, expected) != has_any(g, tensors)]
     skipped = tuple(prefix for group in one_sided for prefix in group)
     wanted = {name for name in expected if not name.startswith(skipped)}
     given = {name for name in tensors if not name.startswith(skipped)}
@@ -105,7 +105,8 @@ def check_tensors(expected: Mapping[str, tuple[int, ...]], tensors: Tensors) -> 
     _check_values(tensors)
 
 
-def _has_any(prefixes: tuple[str, ...], names: Mapping[str, Any]) -> bool:
+def has_any(prefixes: tuple[str, ...], names: Mapping[str, Any]) -> bool:
+    """Tell whether any of these names begins with one of the prefixes."""
     return any(name.startswith(prefixes) for name in names)
 
 
@@ -256,10 +257,10 @@ def _head_facts(tensors: Tensors) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     if _count_blocks(tensors, "dec_blocks."):
         facts["norm_im2_in_dec"] = "dec_blocks.0.norm_y.weight" in tensors
-    if _has_any(("downstream_head.",), tensors):
-        is_dpt = _has_any(("downstream_head.dpt_self.",), tensors)
+    if has_any(("downstream_head.",), tensors):
+        is_dpt = has_any(("downstream_head.dpt_self.",), tensors)
         facts["head_type"] = "dpt" if is_dpt else "linear"
-        facts["rgb_head"] = _has_any(RGB_PREFIXES, tensors)
+        facts["rgb_head"] = has_any(RGB_PREFIXES, tensors)
         if is_dpt:
             facts["dpt"] = _dpt_widths(tensors)
     return facts

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from ttt3r_ros.model.checkpoint import RAY_MAP_PREFIXES, RGB_PREFIXES, check_tensors, load_checkpoint
+from ttt3r_ros.model.checkpoint import (
+    RAY_MAP_PREFIXES,
+    RGB_PREFIXES,
+    check_tensors,
+    has_any,
+    load_checkpoint,
+)
 from ttt3r_ros.model.network import Ttt3r
 from ttt3r_ros.model.network_config import NetworkConfig
 
@@ -55,16 +61,12 @@ def load_tensors(config: NetworkConfig, tensors: Mapping[str, Tensor], rule: str
     Raises:
         CheckpointError: tensors are missing, unexpected or of the wrong shape.
     """
-    config = replace(config, rgb_head=config.rgb_head and _has(tensors, RGB_PREFIXES))
+    config = replace(config, rgb_head=config.rgb_head and has_any(RGB_PREFIXES, tensors))
     with torch.device("meta"):
-        network = Ttt3r(config, rule, ray_maps=_has(tensors, RAY_MAP_PREFIXES))
+        network = Ttt3r(config, rule, ray_maps=has_any(RAY_MAP_PREFIXES, tensors))
     check_tensors({name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}, tensors)
     network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
     return network.eval().requires_grad_(requires_grad=False)
-
-
-def _has(tensors: Mapping[str, Tensor], branch: tuple[str, ...]) -> bool:
-    return any(name.startswith(branch) for name in tensors)
 
 
 def load_network(path: Path, rule: str = "ttt3r") -> tuple[Ttt3r, str]:

@@ -66,9 +66,8 @@ class Player:
         self.account = Account()
         self.facts: dict[str, str] = {}
         self.newest_pose_ns = -1
-        self.on_pose: Callable[[int], None] = lambda _: (
-            None
-        )  # called with each stamp, on the spinning thread
+        # Called with the stamp of each pose, on the spinning thread.
+        self.on_pose: Callable[[int], None] = lambda _: None
         self._newest_sent_ns = -2
         self._news = threading.Condition()
         self._executor = SingleThreadedExecutor()
