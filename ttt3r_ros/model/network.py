@@ -96,10 +96,15 @@ class Ttt3r(nn.Module):
         self, view: View, state: RecurrentState, outputs: Outputs | None = None
     ) -> tuple[NetworkOutput, RecurrentState]:
         """Show one view; return what is seen in it and the next state. ``state`` itself never changes."""
+        return self.advance(view, self.encode(view), state, outputs)
+
+    def advance(
+        self, view: View, features: Tensor, state: RecurrentState, outputs: Outputs | None = None
+    ) -> tuple[NetworkOutput, RecurrentState]:
+        """Do the rest of a step for a view whose features (B, N, F) are known; they need no state."""
         grid = patch_grid(view.source(), self.config.patch_size)
 
-        # See the view, and recall which pose such a view had
-        features = self.encode(view)
+        # Recall which pose such a view had
         key = self.pose_retriever.key(features)
         pose_token = self.recall(state, key)
 
@@ -118,6 +123,7 @@ class Ttt3r(nn.Module):
 
     def encode(self, view: View) -> Tensor:
         """Return the features of the image, of the ray map, or their sum, (B, N, F)."""
+        patch_grid(view.source(), self.config.patch_size)  # refuses a view that cannot be used
         features = [
             self._encode_image(view.image) if view.image is not None else None,
             self._encode_ray_map(view.ray_map) if view.ray_map is not None else None,

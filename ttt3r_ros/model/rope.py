@@ -10,10 +10,13 @@ from torch import Tensor
 
 
 class RotaryTable(NamedTuple):
-    """Cosines and sines of one set of positions for one head width D; float32, (N, 2, D/4) each."""
+    """Factors of one set of positions for one head width D; float32, (N, D) each.
+
+    A half of the channels is a quarter of u and a quarter of v; u turns into u cos - v sin, v into v cos + u sin.
+    """
 
     cos: Tensor
-    sin: Tensor
+    sin: Tensor  # negative where it meets a v
 
 
 def rotary_table(positions: Tensor, head_dim: int, base: float) -> RotaryTable:
@@ -21,19 +24,18 @@ def rotary_table(positions: Tensor, head_dim: int, base: float) -> RotaryTable:
     quarter = head_dim // 4
     frequencies = base ** (-torch.arange(quarter, dtype=torch.float64) / quarter)
     angles = positions.to("cpu", torch.float64)[:, :, None] * frequencies  # (N, 2, D/4)
-    return RotaryTable(
-        angles.cos().to(positions.device, torch.float32),
-        angles.sin().to(positions.device, torch.float32),
-    )
+    cos, sin = angles.cos(), angles.sin()
+    factors = (torch.cat((cos, cos), dim=-1).flatten(1), torch.cat((-sin, sin), dim=-1).flatten(1))
+    return RotaryTable(*(factor.to(positions.device, torch.float32) for factor in factors))
 
 
 def rotate(x: Tensor, table: RotaryTable | None) -> Tensor:
     """Rotate queries or keys (B, heads, N, D); without a table they pass unchanged."""
     if table is None:
         return x
-    cos, sin = table.cos.to(x.dtype), table.sin.to(x.dtype)
-    u, v = x.unflatten(-1, (2, 2, x.shape[-1] // 4)).unbind(-2)  # (B, heads, N, 2, D/4) each
-    return torch.stack((u * cos - v * sin, v * cos + u * sin), dim=-2).flatten(-3)
+    u_row, v_row, u_column, v_column = x.chunk(4, dim=-1)
+    swapped = torch.cat((v_row, u_row, v_column, u_column), dim=-1)
+    return torch.addcmul(x * table.cos.to(x.dtype), swapped, table.sin.to(x.dtype))
 
 
 def grid_positions(rows: int, columns: int, device: torch.device | None = None) -> Tensor:

@@ -77,10 +77,12 @@ def load_network(path: Path, rule: str = "ttt3r") -> tuple[Ttt3r, str]:
     return network, checkpoint.sha256[:12]
 
 
-def seeded_network(config: NetworkConfig = SMALL, seed: int = 0, rule: str = "ttt3r") -> Ttt3r:
+def seeded_network(
+    config: NetworkConfig = SMALL, seed: int = 0, rule: str = "ttt3r", *, ray_maps: bool = True
+) -> Ttt3r:
     """Build an untrained network, the same for the same seed; its geometry means nothing."""
     with torch.device("meta"):
-        network = Ttt3r(config, rule)
+        network = Ttt3r(config, rule, ray_maps=ray_maps)
     network.to_empty(device="cpu")
     generator = torch.Generator().manual_seed(seed)
     for path, module in network.named_modules():

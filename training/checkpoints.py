@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A run on disk: everything that the next slice needs to go on as if there had been no break."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ttt3r_ros.errors import CheckpointError
+from ttt3r_ros.io.writers import complete_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+FILE, LOG = "checkpoint.pt", "log.jsonl"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands."""
+
+    step: int
+    network: dict[str, Tensor]
+    average: dict[str, Tensor]  # exponential moving average of the weights: what is shipped
+    optimiser: dict[str, Any]
+    plan: str  # repr of the plan that the run was begun with
+
+
+def save_progress(folder: Path, progress: Progress) -> None:
+    """Replace the checkpoint of a run; a break while writing leaves the old one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with complete_file(folder / FILE) as file:
+        torch.save(vars(progress), file)
+
+
+def load_progress(folder: Path, plan: str, device: str) -> Progress | None:
+    """Return the checkpoint of a run, if it has one.
+
+    Raises:
+        CheckpointError: it belongs to another plan.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return None
+    progress = Progress(**torch.load(path, map_location=device, weights_only=True))
+    if progress.plan != plan:
+        msg = f"{path} was made with another plan; take another --run, or the plan it was begun with:\n{progress.plan}"
+        raise CheckpointError(msg)
+    return progress
+
+
+def append_log(folder: Path, row: dict[str, float | str]) -> None:
+    """Add a row to the log."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOG).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def read_log(folder: Path, *, before_step: float = float("inf")) -> list[dict[str, Any]]:
+    """Return the rows up to a step; a slice that broke off has left rows behind its checkpoint."""
+    path = folder / LOG
+    if not path.is_file():
+        return []
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [row for row in rows if row["step"] <= before_step]

@@ -1,0 +1,280 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ray casting of whole batches of frames in PyTorch: linear light and exact depth at pixel centres.
+
+Frames are cast in chunks: few at a time stay in a processor's cache, many keep a GPU busy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from training.textures import SIDE, TextureBank
+
+if TYPE_CHECKING:
+    from training.scenes import Scenes
+
+_EPS = 1e-9
+ROTATED_GRID_PX = ((-0.125, -0.375), (0.375, -0.125), (0.125, 0.375), (-0.375, 0.125))
+
+
+@dataclass(frozen=True)
+class Cameras:
+    """F pinhole cameras, pixel centres at integer coordinates."""
+
+    T_world_camera: Tensor  # (F, 4, 4) optical
+    focal_px: Tensor  # (F,)
+    width: int
+    height: int
+
+    def part(self, frames: slice) -> Cameras:
+        """Return some of the cameras."""
+        return Cameras(self.T_world_camera[frames], self.focal_px[frames], self.width, self.height)
+
+    def rays(self, offset_px: tuple[float, float] = (0.0, 0.0)) -> Tensor:
+        """Return rays of unit depth (F, 3, R) in the world, row-major, ``offset_px`` from the pixel centres."""
+        device = self.focal_px.device
+        v, u = torch.meshgrid(
+            torch.arange(self.height, device=device, dtype=torch.float32),
+            torch.arange(self.width, device=device, dtype=torch.float32),
+            indexing="ij",
+        )
+        x = (u.flatten() + offset_px[0] - (self.width - 1) / 2)[None] / self.focal_px[:, None]
+        y = (v.flatten() + offset_px[1] - (self.height - 1) / 2)[None] / self.focal_px[:, None]
+        return self.T_world_camera[:, :3, :3] @ torch.stack((x, y, torch.ones_like(x)), dim=1)
+
+
+@dataclass(frozen=True)
+class Shot:
+    """What F cameras see."""
+
+    light: Tensor  # (F, H, W, 3) linear
+    depth: Tensor  # (F, H, W) metres along the optical axis
+
+
+@dataclass(frozen=True)
+class _Frames:
+    """The solids of the scene that each frame of a chunk looks at, at its own time."""
+
+    scene: Tensor  # (F,)
+    centre: Tensor  # (F, P, 3)
+    half: Tensor
+    cos: Tensor  # (F, P)
+    sin: Tensor
+    cylinder: list[bool]
+
+
+def render(
+    scenes: Scenes,
+    scene: Tensor,
+    time_s: Tensor,
+    cameras: Cameras,
+    bank: TextureBank,
+    *,
+    shadows: bool = True,
+    smooth: bool = True,
+) -> Shot:
+    """Render frames; ``scene`` (F,) and ``time_s`` (F,) say where and when each camera stands.
+
+    ``smooth`` takes the light of a pixel from four rays; depth always is that of its centre.
+    """
+    chunk = 1 if scene.device.type == "cpu" else 64
+    lights, depths = [], []
+    for start in range(0, scene.shape[0], chunk):
+        part = slice(start, start + chunk)
+        frames, few = _frames(scenes, scene[part], time_s[part]), cameras.part(part)
+        light, depth = _look(scenes, frames, few, bank, shadows=shadows, smooth=smooth)
+        lights.append(light)
+        depths.append(depth)
+    size = (cameras.height, cameras.width)
+    return Shot(torch.cat(lights).unflatten(1, size), torch.cat(depths).unflatten(1, size))
+
+
+def _look(
+    scenes: Scenes, frames: _Frames, cameras: Cameras, bank: TextureBank, *, shadows: bool, smooth: bool
+) -> tuple[Tensor, Tensor]:
+    origin = cameras.T_world_camera[:, :3, 3, None]
+    centre = cameras.rays()
+    depth, solid = _cast(frames, origin, centre, room=True)
+    pixel_rad = 1.0 / cameras.focal_px[:, None]
+    if not smooth:
+        return _radiance(
+            scenes, frames, origin, centre, (depth, solid), pixel_rad, bank, shadows=shadows
+        ), depth
+    rays = torch.cat([cameras.rays(offset) for offset in ROTATED_GRID_PX], dim=2)
+    hit = _cast(frames, origin, rays, room=True)
+    light = _radiance(scenes, frames, origin, rays, hit, pixel_rad * 0.6, bank, shadows=shadows)
+    return light.unflatten(1, (len(ROTATED_GRID_PX), -1)).mean(dim=1), depth
+
+
+def _radiance(
+    scenes: Scenes,
+    frames: _Frames,
+    origin: Tensor,
+    rays: Tensor,
+    hit: tuple[Tensor, Tensor],
+    pixel_rad: Tensor,
+    bank: TextureBank,
+    *,
+    shadows: bool,
+) -> Tensor:
+    """Return the light (F, R, 3) that comes along rays which end at ``hit``, smoothed over ``pixel_rad``."""
+    depth, solid = hit
+    points = origin + depth[:, None] * rays
+    normal, image, u, v, texel_m, tint = _surface(scenes, frames, points, solid)
+    length = _dot(rays, rays).sqrt()
+    slant = _dot(rays, normal).abs() / length
+    footprint_m = depth * length * pixel_rad / slant.clamp(min=0.06).sqrt()
+    albedo = bank.sample(image, u, v, (footprint_m / texel_m).clamp(min=1e-3).log2()) * tint
+    light = scenes.ambient[frames.scene][:, None] * (0.8 + 0.2 * normal[:, 2, :, None])
+    for index in range(scenes.light.shape[1]):
+        lamp = scenes.light[frames.scene, index][:, :, None]
+        received = _received(frames, lamp, points, normal, shadows=shadows and index == 0)
+        light = light + received[..., None] * scenes.brightness[frames.scene, index][:, None]
+    return albedo * light
+
+
+def _dot(first: Tensor, second: Tensor) -> Tensor:
+    """Return products (F, R) of vectors (F, 3, R); reductions over a middle axis are slow on processors."""
+    return first[:, 0] * second[:, 0] + first[:, 1] * second[:, 1] + first[:, 2] * second[:, 2]
+
+
+def _received(frames: _Frames, lamp: Tensor, points: Tensor, normal: Tensor, *, shadows: bool) -> Tensor:
+    """Return how much of a lamp's light (F, R) falls on each point."""
+    towards = lamp - points
+    square = _dot(towards, towards)
+    cosine = _dot(towards, normal).clamp(min=0) * square.rsqrt()
+    received = 3.0 * cosine / (1.0 + square / 4.0)
+    if shadows:
+        # From the lamp, so that a surface is not in its own shadow: what is met before the point?
+        reach, _ = _cast(frames, lamp, -towards, room=False)
+        received = received * torch.where(reach < 0.995, 0.35, 1.0)
+    return received
+
+
+def _frames(scenes: Scenes, scene: Tensor, time_s: Tensor) -> _Frames:
+    centre = scenes.centre[scene] + scenes.velocity[scene] * time_s[:, None, None]
+    yaw = scenes.yaw[scene]
+    return _Frames(scene, centre, scenes.half[scene], yaw.cos(), yaw.sin(), scenes.cylinder.tolist())
+
+
+def _cast(frames: _Frames, origin: Tensor, rays: Tensor, *, room: bool) -> tuple[Tensor, Tensor]:
+    """Return range (F, R) in multiples of the ray and the solid (F, R) that each ray meets first."""
+    if room:
+        inverse = 1.0 / torch.where(rays.abs() < _EPS, _EPS, rays)
+        far = (frames.half[:, 0, :, None] * inverse.abs()) - (
+            origin - frames.centre[:, 0, :, None]
+        ) * inverse
+        nearest = far.amin(dim=1)
+    else:
+        nearest = torch.full_like(rays[:, 0], torch.inf)
+    solid = torch.zeros(nearest.shape, dtype=torch.long, device=nearest.device)
+    for index in _in_view(frames, origin, rays):
+        entry = _entry(frames, index, origin, rays)
+        closer = entry < nearest
+        nearest = torch.where(closer, entry, nearest)
+        solid = solid.masked_fill(closer, index)
+    return nearest, solid
+
+
+def _in_view(frames: _Frames, origin: Tensor, rays: Tensor) -> list[int]:
+    """Return the solids that any ray of the chunk may meet; exact culling pays for single frames only."""
+    there = frames.half[:, :, 0] > 0
+    if rays.shape[0] == 1:
+        # The rays of a frame lie in the cone around their mean; a shadow's do not, and are not culled much.
+        unit = rays[0] * _dot(rays, rays)[0].rsqrt()
+        axis = unit.mean(dim=1)
+        axis = axis / axis.norm().clamp(min=_EPS)
+        opening = torch.acos((axis @ unit).amin().clamp(-1, 1))
+        offset = frames.centre[0] - origin[0].T
+        distance = offset.norm(dim=1).clamp(min=_EPS)
+        radius = frames.half[0].norm(dim=1)
+        angle = torch.acos((offset @ axis / distance).clamp(-1, 1))
+        margin = torch.asin((radius / distance).clamp(max=1.0))
+        there = there & ((angle < opening + margin) | (distance < radius))[None]
+    return [index for index in there.any(dim=0).nonzero()[:, 0].tolist() if index > 0]
+
+
+def _entry(frames: _Frames, index: int, origin: Tensor, rays: Tensor) -> Tensor:
+    """Return where rays enter a solid, infinity where they do not."""
+    cos, sin = frames.cos[:, index, None], frames.sin[:, index, None]
+    half = frames.half[:, index, :, None]
+    start = origin - frames.centre[:, index, :, None]
+    sx, sy, sz = (
+        cos * start[:, 0] + sin * start[:, 1],
+        cos * start[:, 1] - sin * start[:, 0],
+        start[:, 2],
+    )
+    dx, dy = cos * rays[:, 0] + sin * rays[:, 1], cos * rays[:, 1] - sin * rays[:, 0]
+    near, far = _slab(sz, rays[:, 2], half[:, 2])
+    if frames.cylinder[index]:
+        round_near, round_far = _tube(sx, sy, dx, dy, half[:, 0])
+        near, far = torch.maximum(near, round_near), torch.minimum(far, round_far)
+    else:
+        for s, d, h in ((sx, dx, half[:, 0]), (sy, dy, half[:, 1])):
+            a, b = _slab(s, d, h)
+            near, far = torch.maximum(near, a), torch.minimum(far, b)
+    return torch.where((near > 0) & (near < far), near, torch.inf)
+
+
+def _slab(start: Tensor, ray: Tensor, half: Tensor) -> tuple[Tensor, Tensor]:
+    inverse = 1.0 / torch.where(ray.abs() < _EPS, _EPS, ray)
+    middle, reach = -start * inverse, half * inverse.abs()
+    return middle - reach, middle + reach
+
+
+def _tube(sx: Tensor, sy: Tensor, dx: Tensor, dy: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
+    a = (dx * dx + dy * dy).clamp(min=1e-12)
+    b = dx * sx + dy * sy
+    discriminant = b * b - a * (sx * sx + sy * sy - radius * radius)
+    root = discriminant.clamp(min=0).sqrt()
+    return torch.where(discriminant > 0, (-b - root) / a, torch.inf), (-b + root) / a
+
+
+def _surface(
+    scenes: Scenes, frames: _Frames, points: Tensor, solid: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Return normal (F, 3, R), image, texel coordinates u, v, metres per texel (F, R), tint (F, R, 3)."""
+    scene = frames.scene
+    row = torch.arange(scene.shape[0], device=scene.device)[:, None]
+    cos, sin = frames.cos[row, solid], frames.sin[row, solid]
+    centre, half = (value[row, solid].movedim(-1, 1) for value in (frames.centre, frames.half))
+    offset = points - centre
+    local = torch.stack(
+        (cos * offset[:, 0] + sin * offset[:, 1], cos * offset[:, 1] - sin * offset[:, 0], offset[:, 2]),
+        dim=1,
+    )
+    is_room, is_tube = solid == 0, scenes.cylinder[solid]
+    share = (local / half.clamp(min=1e-6)).abs()
+    radial = (local[:, 0] ** 2 + local[:, 1] ** 2).sqrt()
+    along_x = torch.where(is_tube, radial / half[:, 0].clamp(min=1e-6), share[:, 0])
+    along_y = torch.where(is_tube, 0.0, share[:, 1])
+    # Which face: the axis along which the point lies farthest out.
+    axis = torch.where(along_y > along_x, 1, 0)
+    axis = torch.where(share[:, 2] > torch.maximum(along_x, along_y), 2, axis)
+    side = torch.gather(local, 1, axis[:, None])[:, 0] > 0
+    sign = torch.where(side ^ is_room, 1.0, -1.0)
+    on_tube = is_tube & (axis == 0)
+    one = torch.nn.functional.one_hot(axis, 3).movedim(-1, 1) * sign[:, None]
+    nx = torch.where(on_tube, local[:, 0] / radial.clamp(min=1e-6), one[:, 0].float())
+    ny = torch.where(on_tube, local[:, 1] / radial.clamp(min=1e-6), one[:, 1].float())
+    normal = torch.stack((cos * nx - sin * ny, cos * ny + sin * nx, one[:, 2].float()), dim=1)
+
+    # Across and down each face, in metres from its corner.
+    around = (torch.atan2(local[:, 1], local[:, 0]) + torch.pi) * half[:, 0]
+    across = torch.where(axis == 0, local[:, 1] + half[:, 1], local[:, 0] + half[:, 0])
+    down = torch.where(axis == 2, local[:, 1] + half[:, 1], half[:, 2] - local[:, 2])
+    width = 2 * torch.where(axis == 0, half[:, 1], half[:, 0])
+    height = 2 * torch.where(axis == 2, half[:, 1], half[:, 2])
+    across = torch.where(on_tube, around, across)
+    width = torch.where(on_tube, 2 * torch.pi * half[:, 0], width)
+    density = scenes.texels_per_m[scene][row, solid]
+    fills = density == 0
+    per_u, per_v = torch.where(fills, SIDE / width, density), torch.where(fills, SIDE / height, density)
+    face = 2 * axis + side.long()
+    image = scenes.image[scene][row, solid, face]
+    tint = scenes.tint[scene][row, solid, face]
+    return normal, image, across * per_u, down * per_v, 1.0 / torch.minimum(per_u, per_v), tint

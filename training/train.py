@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Train the weights: ``python -m training.train --plan cpu --run runs/cpu --minutes 9``; again to go on.
+
+A run is a folder. A slice stops after its minutes and leaves a checkpoint; the next one continues from it bit for bit
+on the same machine, as if there had been no break.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is loaded
+
+import torch
+import torch.distributed as dist
+from torch.multiprocessing.spawn import spawn
+
+from training.curriculum import PLANS, Plan
+from training.trainer import Trainer, train
+
+SHOWN = (
+    "camera",
+    "world",
+    "pose",
+    "motion",
+    "abs_rel",
+    "t_over_moved",
+    "rotation_deg",
+    "turned_deg",
+    "gradient",
+)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one slice; return the exit status."""
+    arguments = _arguments(argv)
+    plan, device = PLANS[arguments.plan], _device(arguments.device)
+    if plan.processes > 1:
+        spawn(_process, args=(plan, arguments, device), nprocs=plan.processes)
+    else:
+        _process(0, plan, arguments, device)
+    return 0
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--plan", choices=PLANS, default="cpu")
+    parser.add_argument(
+        "--run", type=Path, required=True, metavar="DIR", help="checkpoint and log of the run"
+    )
+    parser.add_argument("--minutes", type=float, default=9.0, help="length of this slice")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument(
+        "--compile", action="store_true", help="torch.compile the blocks (takes a minute, pays later)"
+    )
+    return parser.parse_args(argv)
+
+
+def _device(requested: str) -> str:
+    if requested != "auto":
+        return requested
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _process(rank: int, plan: Plan, arguments: argparse.Namespace, device: str) -> None:
+    torch.set_float32_matmul_precision("high")
+    if plan.processes > 1:
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // plan.processes))
+        meeting = f"file://{_rendezvous(arguments.run)}"
+        dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=plan.processes)
+    trainer = Trainer(plan, arguments.run, device, rank, compiled=arguments.compile)
+    complete = train(trainer, arguments.minutes, _report if rank == 0 else _silent)
+    if rank == 0:
+        print(
+            f"{'complete' if complete else 'stopped'} at step {trainer.now} of {plan.steps}; {arguments.run}"
+        )
+    if plan.processes > 1:
+        dist.destroy_process_group()
+
+
+def _rendezvous(run: Path) -> Path:
+    run.mkdir(parents=True, exist_ok=True)
+    return run.resolve() / f"rendezvous_{os.getppid()}"
+
+
+def _report(row: dict[str, float | str]) -> None:
+    figures = " ".join(f"{name} {row[name]:.3f}" for name in SHOWN if name in row)
+    print(f"step {row['step']} views {row['views']} {row['frames_per_s']}/s {figures}", flush=True)
+
+
+def _silent(_: dict[str, float | str]) -> None:
+    pass
+
+
+if __name__ == "__main__":
+    sys.exit(main())
