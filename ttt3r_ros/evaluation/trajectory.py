@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ttt3r_ros.types import Float64Array
 
 _MAX_TIME_DIFFERENCE_S = 0.02
+_PARTS = 8
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,9 @@ class TrajectoryError:
     se3_m: float  # after rigid alignment
     sim3_m: float  # after alignment with a scale
     scale: float  # ground truth = scale * estimate
+    scale_spread: float  # deviation of that scale, as a factor above 1, between the eighths of the walk
+    rpe_m: float  # error of the motion from one frame to the next, root mean square
+    rpe_deg: float
     pairs: int
     length_m: float  # of the ground truth
     T_truth_estimate: Float64Array  # (4, 4) the rigid alignment
@@ -63,6 +67,9 @@ def trajectory_error(
         se3_m=_position_rmse(reference, rigid),
         sim3_m=_position_rmse(reference, similar),
         scale=float(scale),
+        scale_spread=_scale_spread(reference, moving),
+        rpe_m=_step_rmse(reference, moving, metrics.PoseRelation.translation_part),
+        rpe_deg=_step_rmse(reference, moving, metrics.PoseRelation.rotation_angle_deg),
         pairs=reference.num_poses,
         length_m=float(reference.path_length),
         T_truth_estimate=_rigid(rotation, translation),
@@ -88,3 +95,19 @@ def _position_rmse(reference: PoseTrajectory3D, estimate: PoseTrajectory3D) -> f
     error = metrics.APE(metrics.PoseRelation.translation_part)
     error.process_data((reference, estimate))
     return float(error.get_statistic(metrics.StatisticsType.rmse))
+
+
+def _step_rmse(
+    reference: PoseTrajectory3D, estimate: PoseTrajectory3D, relation: metrics.PoseRelation
+) -> float:
+    error = metrics.RPE(relation, delta=1, delta_unit=metrics.Unit.frames, all_pairs=True)
+    error.process_data((reference, estimate))
+    return float(error.get_statistic(metrics.StatisticsType.rmse))
+
+
+def _scale_spread(reference: PoseTrajectory3D, estimate: PoseTrajectory3D) -> float:
+    """Return exp of the deviation of log(true / estimated distance covered) between parts of the walk."""
+    ends = np.unique(np.linspace(0, reference.num_poses - 1, _PARTS + 1).astype(int))
+    true_m, estimated_m = (np.diff(path.distances[ends]) for path in (reference, estimate))
+    moved = (true_m > 1e-6) & (estimated_m > 1e-6)
+    return float(np.exp(np.std(np.log(true_m[moved] / estimated_m[moved])))) if moved.any() else 1.0

@@ -124,6 +124,11 @@ class ProceduralRoom:
         for i in range(len(self)):
             yield Frame(self.stamp_ns(i), "camera_optical_frame", self.render(i).rgb, self.intrinsics)
 
+    def true_depth_m(self, stamp_ns: int) -> Float32Array | None:
+        """Return the exact depth (H, W) of the frame of a stamp; of every fourth one, because it is rendered anew."""
+        index = round((stamp_ns - START_NS) * self._rate_hz / 1e9)
+        return self.render(index).depth_m if index % 4 == 0 else None
+
     def clearance_m(self, i: int) -> float:
         """Return the distance of the camera of frame ``i`` from the nearest surface."""
         return float(self._scene.clearance_m(self.T_world_camera(i)[None, :3, 3])[0])

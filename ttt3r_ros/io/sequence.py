@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import logging
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import cv2
@@ -20,12 +21,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ttt3r_ros.types import Float64Array, UInt8Array
+    from ttt3r_ros.types import Float32Array, Float64Array, UInt8Array
 
 logger = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 CAMERA_FRAME = "camera_optical_frame"
+_MILLIMETRES = 1000.0
 _FIRST_STAMP_NS = 1_000_000_000  # a stamp of zero means "latest" to TF
 
 StampedPose = tuple[int, "Float64Array"]  # (stamp_ns, T_world_camera)
@@ -51,7 +53,8 @@ class ImageFolder:
     """A folder of images in the order of their names.
 
     Also takes a folder with ``rgb/`` and, beside it, ``groundtruth.txt`` (TUM format, row k for frame k, whose
-    times then are the stamps) and ``camera.json`` (fx, fy, cx, cy, width, height).
+    times then are the stamps), ``camera.json`` (fx, fy, cx, cy, width, height, depth_scale) and ``depth/`` (16 bit
+    PNG of the same name as the image, metres = value / depth_scale, 0: none; not every frame needs one).
     """
 
     def __init__(self, path: Path, rate_hz: float = 10.0) -> None:
@@ -64,7 +67,9 @@ class ImageFolder:
             msg = f"{path} holds no images ({', '.join(IMAGE_SUFFIXES)})"
             raise SourceError(msg)
         self._rate_hz = rate_hz
-        self._intrinsics = _read_intrinsics(path / "camera.json")
+        camera = _read_camera(path / "camera.json")
+        self._intrinsics = camera and _intrinsics(camera, path / "camera.json")
+        self._depth_scale = float(camera.get("depth_scale", _MILLIMETRES)) if camera else _MILLIMETRES
         self._truth = read_tum(path / "groundtruth.txt")
         if self._truth and len(self._truth) != len(self._files):
             msg = f"{path}: {len(self._files)} images, but {len(self._truth)} rows in groundtruth.txt"
@@ -95,6 +100,22 @@ class ImageFolder:
     def ground_truth(self) -> list[StampedPose]:
         """Return the poses of groundtruth.txt."""
         return self._truth
+
+    def true_depth_m(self, stamp_ns: int) -> Float32Array | None:
+        """Return the measured depth (h, w) of the frame of a stamp, 0 where there is none."""
+        index = self._index_of_stamp.get(stamp_ns)
+        path = self._root / "depth" / f"{self._files[index].stem}.png" if index is not None else None
+        if path is None or not path.is_file():
+            return None
+        raw = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        if raw is None or raw.ndim != 2:
+            msg = f"{path} is not a depth image of one channel"
+            raise SourceError(msg)
+        return np.asarray(raw, np.float32) / np.float32(self._depth_scale)
+
+    @cached_property
+    def _index_of_stamp(self) -> dict[int, int]:
+        return {self._stamp_ns(index): index for index in range(len(self))}
 
     def _stamp_ns(self, index: int) -> int:
         return self._truth[index][0] if self._truth else _stamp_at(index, self._rate_hz)
@@ -157,16 +178,29 @@ def _stamp_at(index: int, rate_hz: float) -> int:
     return _FIRST_STAMP_NS + round(index * 1e9 / rate_hz)
 
 
-def _read_intrinsics(path: Path) -> Intrinsics | None:
+def _read_camera(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
         camera = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise _camera_error(path, error) from error
+    if not isinstance(camera, dict):
+        raise _camera_error(path, camera)
+    return camera
+
+
+def _intrinsics(camera: dict[str, Any], path: Path) -> Intrinsics:
+    try:
         fx, fy, cx, cy = (float(camera[key]) for key in ("fx", "fy", "cx", "cy"))
         return Intrinsics(fx, fy, cx, cy, int(camera["width"]), int(camera["height"]))
     except (ValueError, KeyError, TypeError) as error:
-        msg = f"{path}: expected a JSON object with fx, fy, cx, cy, width and height ({error!r})"
-        raise SourceError(msg) from error
+        raise _camera_error(path, error) from error
+
+
+def _camera_error(path: Path, problem: object) -> SourceError:
+    msg = f"{path}: expected a JSON object with fx, fy, cx, cy, width and height ({problem!r})"
+    return SourceError(msg)
 
 
 def read_tum(path: Path) -> list[StampedPose]:

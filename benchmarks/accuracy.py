@@ -1,0 +1,153 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Accuracy of poses and depth against ground truth, one row per sequence.
+
+A SEQUENCE is a folder with rgb/, groundtruth.txt, camera.json and depth/ (see ttt3r_ros/io/sequence.py), or
+procedural:SEED:FRAMES (a held-out scene of the training generator; STYLE:SEED:FRAMES with handheld, driving or
+flying names the motion), or room:SEED:FRAMES (the demo's room). procedural:0-19:64 stands for twenty of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # runs from a checkout, installed or not
+
+from ttt3r_ros.config import Config  # noqa: E402
+from ttt3r_ros.errors import Ttt3rError  # noqa: E402
+from ttt3r_ros.evaluation.accuracy import measure  # noqa: E402
+from ttt3r_ros.io.room import ProceduralRoom  # noqa: E402
+from ttt3r_ros.io.sequence import ImageFolder  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ttt3r_ros.evaluation.accuracy import Accuracy, MeasuredSequence
+
+GENERATED = re.compile(r"(procedural|handheld|driving|flying|room):(\d+)(?:-(\d+))?:(\d+)")
+HEADER = (
+    f"{'sequence':<26} {'frames':>6} {'path m':>7} {'ATE m':>7} {'Sim3 m':>7} {'%path':>6} {'scale':>6} {'spread':>6} "
+    f"{'RPE mm':>7} {'RPE deg':>7} | {'AbsRel':>6} {'d1.25':>6} | {'scaled':>6} {'d1.25':>6} | {'fr/s':>5}"
+)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure every sequence, print the table and its medians; return the exit status."""
+    arguments = _arguments(argv)
+    print(HEADER)
+    rows: list[tuple[str, Accuracy]] = []
+    failed = 0
+    for text in arguments.sequences:
+        for name, sequence in _sequences(text):
+            try:
+                accuracy = _measured(sequence, arguments)
+            except Ttt3rError as error:
+                print(f"{name:<26} {error}", file=sys.stderr)
+                failed += 1
+                continue
+            rows.append((name, accuracy))
+            print(_line(name, _figures(accuracy)), flush=True)
+    if len(rows) > 1:
+        table = np.array([_figures(accuracy) for _, accuracy in rows])
+        print(_line(f"median of {len(rows)}", list(np.nanmedian(table, axis=0))))
+    if arguments.json:
+        found = [{"sequence": name, **_jsonable(accuracy)} for name, accuracy in rows]
+        arguments.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    return 1 if failed or not rows else 0
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("sequences", nargs="+", metavar="SEQUENCE")
+    parser.add_argument("--weights", default="", metavar="FILE", help="default: those of the package")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--threads", type=int, default=0, help="processor threads (0: torch's choice)")
+    parser.add_argument("--update-rule", default=Config.update_rule, help="ttt3r or cut3r")
+    parser.add_argument("--reset-interval", type=int, default=Config.reset_interval, metavar="N")
+    parser.add_argument("--frames", type=int, default=0, metavar="N", help="at most N frames of each")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
+    return parser.parse_args(argv)
+
+
+def _sequences(text: str) -> Iterator[tuple[str, MeasuredSequence]]:
+    match = GENERATED.fullmatch(text)
+    if match is None:
+        path = Path(text)
+        yield path.resolve().name, ImageFolder(path)
+        return
+    kind, first, last, frames = match[1], int(match[2]), match[3], int(match[4])
+    for seed in range(first, int(last or first) + 1):
+        yield f"{kind}:{seed}:{frames}", _generated(kind, seed, frames)
+
+
+def _generated(kind: str, seed: int, frames: int) -> MeasuredSequence:
+    if kind == "room":
+        return ProceduralRoom(seed=seed, frames=frames)
+    from training.held_out import HeldOutSequence
+
+    return HeldOutSequence(seed, frames, style="handheld" if kind == "procedural" else kind)
+
+
+def _measured(sequence: MeasuredSequence, arguments: argparse.Namespace) -> Accuracy:
+    from ttt3r_ros.model.loading import load_backend
+    from ttt3r_ros.pipeline.reconstructor import Reconstructor
+
+    config = replace(
+        Config(),
+        model_path=arguments.weights,
+        device=arguments.device,
+        threads=arguments.threads,
+        update_rule=arguments.update_rule,
+        reset_interval=arguments.reset_interval,
+    )
+    backend, _ = load_backend(config)
+    return measure(sequence, Reconstructor(backend, config), arguments.frames)
+
+
+def _figures(accuracy: Accuracy) -> list[float]:
+    error, depth = accuracy.trajectory, accuracy.depth
+    depths = [float("nan")] * 4
+    if depth is not None:
+        depths = [depth.abs_rel_metric, depth.delta_metric, depth.abs_rel_scaled, depth.delta_scaled]
+    return [
+        accuracy.frames,
+        error.length_m,
+        error.se3_m,
+        error.sim3_m,
+        100 * error.sim3_m / max(error.length_m, 1e-9),
+        error.scale,
+        error.scale_spread,
+        1000 * error.rpe_m,
+        error.rpe_deg,
+        *depths,
+        accuracy.frames_per_s,
+    ]
+
+
+def _line(name: str, figures: list[float]) -> str:
+    f = figures
+    return (
+        f"{name:<26} {f[0]:6.0f} {f[1]:7.2f} {f[2]:7.3f} {f[3]:7.3f} {f[4]:6.1f} {f[5]:6.2f} {f[6]:6.2f} "
+        f"{f[7]:7.1f} {f[8]:7.2f} | {f[9]:6.3f} {f[10]:6.3f} | {f[11]:6.3f} {f[12]:6.3f} | {f[13]:5.1f}"
+    )
+
+
+def _jsonable(accuracy: Accuracy) -> dict[str, object]:
+    found = asdict(accuracy)
+    found["trajectory"].pop("T_truth_estimate")
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())
