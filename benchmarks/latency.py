@@ -119,12 +119,15 @@ def _measure(name: str, frames: int, device: str, threads: int) -> dict[str, Any
     from ttt3r_ros.io.room import ProceduralRoom
     from ttt3r_ros.model.backend import TorchBackend, resolve_device, set_threads
     from ttt3r_ros.model.network_config import NetworkConfig
-    from ttt3r_ros.model.weights import SMALL, seeded_network
+    from ttt3r_ros.model.weights import PACKAGE_WEIGHTS, load_network, seeded_network
     from ttt3r_ros.pipeline.reconstructor import Reconstructor
 
     device = resolve_device(device)
     set_threads(threads)
-    network = seeded_network(SMALL if name == "small" else NetworkConfig.published_512_dpt())
+    if name == "small":
+        network = load_network(PACKAGE_WEIGHTS).network
+    else:
+        network = seeded_network(NetworkConfig.published_512_dpt())
     reconstructor = Reconstructor(TorchBackend(network, device), Config(reset_interval=0))
     room = ProceduralRoom(frames=frames + 2, width=SOURCE_SIZE[0], height=SOURCE_SIZE[1])
     encoded = [_jpeg(frame.rgb) for frame in room.frames()]

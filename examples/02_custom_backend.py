@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 class Oracle:
     """Answers with the room's own depth and pose; its state is (next frame, first frame of the segment)."""
 
+    reset_interval = 0
+
     def __init__(self, room: ProceduralRoom) -> None:
         self._room = room
         self._next = 0
@@ -71,7 +73,6 @@ def main(target: Path, frames: int = 120) -> None:
     _, poses = reconstructor.trajectory.poses()
     run = RunPicture(
         title=f"the procedural room, mapped from true depth and pose ({frames} frames, state reset every 25)",
-        warning="",
         cloud=cloud,
         voxel_size_m=Config().map.voxel_size,
         positions=poses[:, :3],

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
+from pathlib import Path
 
 # Before anything loads torch or rclpy: few, passive threads, and no traffic beyond this machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -22,11 +24,16 @@ def importable(*names: str) -> bool:
         return False
 
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # training/ is not installed
+
 collect_ignore: list[str] = []
 left_out: list[str] = []
 if not importable("rclpy", "sensor_msgs.msg"):
     collect_ignore.append("ros")
     left_out.append("test/ros: rclpy is not importable")
+if not importable("torch"):
+    collect_ignore.append("training")
+    left_out.append("test/training: torch is not importable")
 if not importable("launch_testing.actions", "launch_ros.actions", "rclpy"):
     collect_ignore.append("system")
     left_out.append("test/system: launch, launch_ros and launch_testing are not importable")

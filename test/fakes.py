@@ -33,6 +33,8 @@ class FakeBackend:
     An image whose first pixel is (13, 13, 13) has a non-finite answer.
     """
 
+    reset_interval = 0
+
     def __init__(self) -> None:
         self.shown: list[tuple[int, int]] = []  # (first pixel's red, images seen before)
 

@@ -36,7 +36,7 @@ def test_a_folder_of_images_becomes_a_ply(tmp_path):
         cv2.imwrite(str(tmp_path / f"{index:03d}.png"), frame.rgb[..., ::-1])
     printed = run("01_images_to_ply.py", tmp_path, tmp_path / "map.ply")
     assert printed.count("camera at") == 3
-    assert "untrained" in printed
+    assert "ttt3r_small.safetensors" in printed
     assert len(read_ply(tmp_path / "map.ply")[0]) > 1000
 
 

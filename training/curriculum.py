@@ -7,7 +7,7 @@ A plan is counted in frames, never in time, so that slices of any length add up 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 
 from training.sequences import Recipe
@@ -45,7 +45,8 @@ class Plan:
     batches_kept: int = 96
     reuse: float = 5.0  # times that a rendered frame is shown, on average
     pixel_step: int = 1  # the loss looks at every n-th pixel
-    processes: int = field(default=1, compare=False)
+    processes: int = 1
+    reset_interval: int = 16  # frames after which the weights want their state begun anew
 
     @property
     def steps(self) -> int:

@@ -39,12 +39,14 @@ def main(argv: list[str] | None = None) -> int:
     plan, average, step = _read(arguments.run)
     tensors = {name: value.half() for name, value in average.items()}
     with complete_file(arguments.target) as file:
-        save_checkpoint(file.name, tensors, plan.network)
+        save_checkpoint(file.name, tensors, plan.network, plan.reset_interval)
     data = arguments.target.read_bytes()
     if arguments.pieces:
         write_pieces(data, arguments.pieces)
     digest = hashlib.sha256(data).hexdigest()
-    print(f"{arguments.target}: step {step} of {plan.steps}, {len(data) / 2**20:.1f} MiB, sha256 {digest}")
+    print(
+        f"{arguments.target}: step {step} of {plan.steps}, {len(data) / 2**20:.1f} MiB, sha256 {digest}"
+    )
     return 0
 
 

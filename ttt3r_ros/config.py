@@ -16,10 +16,6 @@ from ttt3r_ros.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-UNTRAINED = (
-    "untrained: seeded weights, the geometry means nothing"  # said wherever no model_path is given
-)
-
 Value = bool | int | float | str
 ConfigT = TypeVar("ConfigT")
 
@@ -55,9 +51,7 @@ class MapConfig:
 class Config:
     """The mapping node."""
 
-    model_path: str = setting(
-        "", "Weights, .pth or .safetensors. Empty: a small network with seeded weights."
-    )
+    model_path: str = setting("", "Weights, .pth or .safetensors. Empty: the small ones of the package.")
     device: str = setting("auto", "auto, cpu, cuda or cuda:N. Only auto may fall back to the processor.")
     threads: int = setting(
         0, "Processor threads of the network; 0 leaves the choice to torch.", ge=0, le=256
@@ -66,7 +60,9 @@ class Config:
         0, "Long side of the network's image [px]; 0: the one of the weights.", ge=0, le=4096
     )
     update_rule: str = setting("ttt3r", "How the state learns.", choices=("ttt3r", "cut3r"))
-    reset_interval: int = setting(100, "Frames between state resets; 0 never resets.", ge=0, le=10**9)
+    reset_interval: int = setting(
+        -1, "Frames between state resets; 0: never, -1: as the weights were made for.", ge=-1, le=10**9
+    )
 
     image_transport: str = setting(
         "raw", "raw subscribes to image, compressed to image/compressed.", choices=("raw", "compressed")

@@ -135,6 +135,8 @@ StateT = TypeVar("StateT")
 class Backend(Protocol[StateT]):
     """A network with a recurrent state that is a value: `step` never changes the state it is given."""
 
+    reset_interval: int  # frames after which the state of these weights is best begun anew; 0: never
+
     def initial_state(self) -> StateT:
         """Return the state before the first image of a segment."""
         ...

@@ -62,8 +62,7 @@ def test_the_embedded_sequence_goes_all_the_way(demo, tmp_path):
     finished = demo("--frames", FRAMES)
     assert finished.returncode == 0, finished.stderr
     lines = finished.stdout.strip().splitlines()
-    assert "untrained" in lines[0]
-    assert "untrained" in lines[-1]
+    assert any(line.startswith("weights: ttt3r_small.safetensors") for line in lines)
     assert (
         f"images: {FRAMES} sent = {FRAMES} processed + 0 dropped + 0 skipped + 0 refused + 0 lost"
         in finished.stdout
@@ -75,8 +74,7 @@ def test_the_embedded_sequence_goes_all_the_way(demo, tmp_path):
     ]
     assert len(read_ply(tmp_path / "out" / "map.ply")[0]) > 1000
     picture = cv2.imread(str(tmp_path / "out" / "preview.png"))
-    red = (picture[..., 2] > 180) & (picture[..., :2] < 60).all(axis=-1)
-    assert red[-80:].mean() > 0.05  # the warning that the weights are untrained
+    assert picture.shape[1] > 1000
     assert "ready; images are expected" in (tmp_path / "out" / "node.log").read_text()
 
 

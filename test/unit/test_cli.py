@@ -51,7 +51,7 @@ def test_a_converted_checkpoint_gives_the_same_answers(published, tmp_path, caps
     assert str(target) in capsys.readouterr().out
     answers = []
     for path in (published, target):
-        network, _ = load_network(path)
+        network = load_network(path).network
         output, _ = network.step(
             View(torch.linspace(-1, 1, 3 * 48 * 64).view(1, 3, 48, 64)), network.initial_state()
         )

@@ -51,7 +51,7 @@ def test_a_value_of_the_wrong_type_is_refused_by_name(name: str, value: Any, kin
     [
         ("threads", -1),
         ("threads", 257),
-        ("reset_interval", -1),
+        ("reset_interval", -2),
         ("min_confidence", 0.99),
         ("min_confidence", float("nan")),
         ("map.voxel_size", 0.0),

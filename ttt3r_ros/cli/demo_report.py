@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ttt3r_ros.config import UNTRAINED, MapConfig
+from ttt3r_ros.config import MapConfig
 from ttt3r_ros.errors import SourceError
 from ttt3r_ros.evaluation.trajectory import trajectory_error
 from ttt3r_ros.io.sequence import read_tum
@@ -46,11 +46,6 @@ class RunResult:
     output: Path
 
     @property
-    def untrained(self) -> bool:
-        """Tell whether the node said that its weights are untrained."""
-        return self.player.facts.get("weights", "").startswith("untrained")
-
-    @property
     def rate_hz(self) -> float:
         """Return the rate at which frames were mapped."""
         return self.player.account.processed / self.played.seconds if self.played.seconds else 0.0
@@ -71,9 +66,8 @@ def report(result: RunResult) -> int:
     if result.played.problem:
         print(f"the sequence broke off: {result.played.problem}")
     print(f"trajectory: {error_text}")
+    print(f"weights: {result.player.facts.get('weights', 'unknown')}")
     print(f"results: {result.output}/preview.png, map.ply, trajectory.txt, node.log")
-    if result.untrained:
-        print(f"NOTE: {UNTRAINED}")
     complete = account.processed and sent == account.settled + lost and not result.played.problem
     return 0 if complete else 1
 
@@ -103,7 +97,6 @@ def _draw(
     depths = result.player.depths
     picture = RunPicture(
         title=f"{result.name}: {processed} of {sent} frames at {result.rate_hz:.1f} frames/s · {error_text}",
-        warning="UNTRAINED WEIGHTS: the geometry means nothing" if result.untrained else "",
         cloud=PointCloud(points, rgb),
         voxel_size_m=MapConfig().voxel_size,
         positions=np.array([T[:3, 3] for _, T in estimate]).reshape(-1, 3),

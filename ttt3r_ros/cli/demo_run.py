@@ -14,7 +14,6 @@ from rclpy.utilities import try_shutdown
 from tqdm import tqdm
 
 from ttt3r_ros.cli.demo_report import Played, RunResult, report
-from ttt3r_ros.config import UNTRAINED
 from ttt3r_ros.errors import SourceError
 from ttt3r_ros.io.bags import Bag
 from ttt3r_ros.io.room import ProceduralRoom
@@ -42,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     output: Path = arguments.output.expanduser().resolve()
     _require_writable(output)
     name, sequence = _sequence(arguments)
-    _announce(arguments, name, sequence)
+    _announce(name, sequence)
     chosen = _sample_indices(len(sequence), arguments.frames)
     rclpy.init(args=[])
     try:
@@ -85,9 +84,7 @@ def _sequence(arguments: argparse.Namespace) -> tuple[str, Sequence]:
     return f"procedural room, seed {arguments.seed}", ProceduralRoom(seed=arguments.seed)
 
 
-def _announce(arguments: argparse.Namespace, name: str, sequence: Sequence) -> None:
-    if not arguments.weights:
-        print(f"NOTE: {UNTRAINED}")
+def _announce(name: str, sequence: Sequence) -> None:
     print(f"sequence: {name}, {len(sequence) or 'unknown number of'} frames")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ttt3r_ros.errors import ImageError, NonFiniteError
 from ttt3r_ros.evaluation.depth import DepthComparison, DepthError
@@ -46,9 +46,7 @@ class Accuracy:
     depth: DepthError | None
 
 
-def measure(
-    sequence: MeasuredSequence, reconstructor: Reconstructor[object], limit: int = 0
-) -> Accuracy:
+def measure(sequence: MeasuredSequence, reconstructor: Reconstructor[Any], limit: int = 0) -> Accuracy:
     """Show a sequence (its first ``limit`` frames, 0: all) and compare poses and depth with the truth.
 
     Raises:

@@ -68,7 +68,7 @@ class ImageFolder:
             raise SourceError(msg)
         self._rate_hz = rate_hz
         camera = _read_camera(path / "camera.json")
-        self._intrinsics = camera and _intrinsics(camera, path / "camera.json")
+        self._intrinsics = _intrinsics(camera, path / "camera.json") if camera is not None else None
         self._depth_scale = float(camera.get("depth_scale", _MILLIMETRES)) if camera else _MILLIMETRES
         self._truth = read_tum(path / "groundtruth.txt")
         if self._truth and len(self._truth) != len(self._files):

@@ -30,10 +30,13 @@ _SQUARE_SIZE = (224, 224)  # the published network of this size was trained on s
 class TorchBackend:
     """Runs one stream of images. All calls must come from one thread."""
 
-    def __init__(self, network: Ttt3r, device: str = "cpu", long_edge: int = 0) -> None:
+    def __init__(
+        self, network: Ttt3r, device: str = "cpu", long_edge: int = 0, reset_interval: int = 0
+    ) -> None:
         self._device = torch.device(device)
         self._network = network.eval().to(self._device)
         self.size = input_size(network, long_edge)
+        self.reset_interval = reset_interval
 
     @property
     def device(self) -> str:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import safetensors
 import safetensors.torch
@@ -33,13 +33,15 @@ RAY_MAP_PREFIXES = (
 )
 OPTIONAL_GROUPS = (RGB_PREFIXES, RAY_MAP_PREFIXES)
 METADATA_KEY = "ttt3r_config"
+RESET_KEY = "ttt3r_reset_interval"
+PUBLISHED_RESET_INTERVAL = 100  # of the long experiments of arXiv 2509.26645
 
 _ALIAS = re.compile(r"(downstream_head\..+\.scratch\.)layer_rn\.([0-3])\.weight")
 _UNUSED = re.compile(
     r"mask_token|masked_(img|ray_map)_token|enc_pos_embed|dec_pos_embed|prediction_head\..*|.*\.refinenet4\.resConfUnit1\..*"
 )
 _WEIGHT_TYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
-_MAX_LISTED = 20
+_MAX_LISTED, _MAX_ECHO = 20, 80
 _HASH_CHUNK_BYTES = 1024 * 1024
 _HEAD_COUNTS = ("enc_num_heads", "dec_num_heads", "state_dec_num_heads")
 _HEAD_WIDTH = 64  # of every attention head of the published encoder and image decoder
@@ -53,6 +55,7 @@ class Checkpoint:
     tensors: dict[str, torch.Tensor]
     sha256: str  # of the file
     name: str
+    reset_interval: int = PUBLISHED_RESET_INTERVAL  # frames, 0: never
 
 
 def load_checkpoint(path: Path | str) -> Checkpoint:
@@ -62,19 +65,24 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     """
     path = Path(path)
     is_safetensors = path.suffix == ".safetensors"
-    raw, stated = _read_safetensors(path) if is_safetensors else _read_pickle(path)
+    content = _read_safetensors(path) if is_safetensors else _read_pickle(path)
     try:
-        tensors = canonical_tensors(raw)
-        config = _configuration(tensors, stated)
+        tensors = canonical_tensors(content.tensors)
+        config = _configuration(tensors, content.config)
     except CheckpointError as error:
         msg = f"{path}: {error}"
         raise CheckpointError(msg) from error
-    return Checkpoint(config, tensors, _sha256(path), path.stem)
+    return Checkpoint(config, tensors, _sha256(path), path.stem, content.reset_interval)
 
 
-def save_checkpoint(path: Path | str, tensors: Tensors, config: NetworkConfig) -> None:
+def save_checkpoint(
+    path: Path | str,
+    tensors: Tensors,
+    config: NetworkConfig,
+    reset_interval: int = PUBLISHED_RESET_INTERVAL,
+) -> None:
     """Write safetensors under any name; a file of that name may be replaced. Raises `OSError`."""
-    metadata = {METADATA_KEY: config.to_json(), "format": "pt"}
+    metadata = {METADATA_KEY: config.to_json(), RESET_KEY: str(reset_interval), "format": "pt"}
     try:
         safetensors.torch.save_file(_separate(tensors), path, metadata=metadata)
     except safetensors.SafetensorError as error:
@@ -125,26 +133,44 @@ def _check_values(tensors: Tensors) -> None:
             _fail(f"tensor {name} holds NaN or infinite values; expected finite weights")
 
 
-def _read_pickle(path: Path) -> tuple[dict[str, torch.Tensor], NetworkConfig | None]:
+class _Content(NamedTuple):
+    """What a file says."""
+
+    tensors: dict[str, torch.Tensor]
+    config: NetworkConfig | None
+    reset_interval: int = PUBLISHED_RESET_INTERVAL
+
+
+def _read_pickle(path: Path) -> _Content:
     container = read_container(path)
     if container.model_string is None:
-        return container.tensors, None
+        return _Content(container.tensors, None)
     try:
-        return container.tensors, NetworkConfig.from_model_string(container.model_string)
+        return _Content(container.tensors, NetworkConfig.from_model_string(container.model_string))
     except (CheckpointError, ConfigError) as error:
         msg = f"{path}: {error}"
         raise CheckpointError(msg) from error
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], NetworkConfig | None]:
+def _read_safetensors(path: Path) -> _Content:
     try:
         with safetensors.safe_open(path, framework="pt") as stream:
-            text = (stream.metadata() or {}).get(METADATA_KEY)
+            metadata = stream.metadata() or {}
             tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-        return tensors, None if text is None else NetworkConfig.from_json(text)
+        text = metadata.get(METADATA_KEY)
+        config = None if text is None else NetworkConfig.from_json(text)
+        return _Content(tensors, config, _reset_interval(metadata))
     except (OSError, safetensors.SafetensorError, ConfigError) as error:
         msg = f"{path}: not a usable safetensors file: {error}"
         raise CheckpointError(msg) from error
+
+
+def _reset_interval(metadata: Mapping[str, str]) -> int:
+    text = metadata.get(RESET_KEY, str(PUBLISHED_RESET_INTERVAL))
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        msg = f"{RESET_KEY} in the metadata is {text[:_MAX_ECHO]!r}; expected a number of frames"
+        raise ConfigError(msg)
+    return int(text)
 
 
 def canonical_tensors(raw: Tensors) -> dict[str, torch.Tensor]:

@@ -7,10 +7,9 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ttt3r_ros.config import UNTRAINED
 from ttt3r_ros.errors import ConfigError
 from ttt3r_ros.model.backend import TorchBackend, memory_bytes, resolve_device, set_threads
-from ttt3r_ros.model.weights import load_network, seeded_network
+from ttt3r_ros.model.weights import PACKAGE_WEIGHTS, load_network
 
 if TYPE_CHECKING:
     from ttt3r_ros.config import Config
@@ -33,16 +32,12 @@ def load_backend(config: Config) -> tuple[TorchBackend, dict[str, str]]:
         raise ConfigError(msg)
     device = resolve_device(config.device)
     set_threads(config.threads)
-    if config.model_path:
-        path = Path(config.model_path).expanduser()
-        network, digest = load_network(path, config.update_rule)
-        weights = f"{path.name} (sha256 {digest})"
-    else:
-        network, weights = seeded_network(rule=config.update_rule), UNTRAINED
-        logger.warning("no model_path given; %s", UNTRAINED)
-    backend = TorchBackend(network, device, config.image_size)
+    path = Path(config.model_path).expanduser() if config.model_path else PACKAGE_WEIGHTS
+    loaded = load_network(path, config.update_rule)
+    backend = TorchBackend(loaded.network, device, config.image_size, loaded.reset_interval)
     logger.info("network ready on %s, images of %s", backend.device, backend.size)
-    return backend, {"weights": weights, "device": backend.device, "precision": "float32"}
+    facts = {"weights": loaded.description, "device": backend.device, "precision": "float32"}
+    return backend, facts
 
 
 def device_memory_facts(device: str) -> dict[str, str]:

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,30 +19,16 @@ from ttt3r_ros.model.checkpoint import (
     load_checkpoint,
 )
 from ttt3r_ros.model.network import Ttt3r
-from ttt3r_ros.model.network_config import NetworkConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
+
+    from ttt3r_ros.model.network_config import NetworkConfig
 
 logger = logging.getLogger(__name__)
 
-# 19 million parameters, a third of them in the pose memory: keeps up with a camera on two processor cores.
-SMALL = NetworkConfig(
-    enc_embed_dim=256,
-    enc_depth=6,
-    enc_num_heads=4,
-    dec_embed_dim=160,
-    dec_depth=4,
-    dec_num_heads=4,
-    state_dec_num_heads=4,
-    state_size=96,
-    local_mem_size=32,
-    ray_enc_depth=1,
-    head_type="linear",
-    rgb_head=False,
-    img_size=(224, 160),
-)
+# What a newcomer, a test and the demo run; made by `training/`, described in the model card beside it.
+PACKAGE_WEIGHTS = Path(__file__).resolve().parents[1] / "weights" / "ttt3r_small.safetensors"
 
 # Convolutions seeded at full size add up to hundreds before the exponential of the DPT head.
 _DPT_LAST_LAYER = ".head.4"
@@ -69,16 +56,26 @@ def load_tensors(config: NetworkConfig, tensors: Mapping[str, Tensor], rule: str
     return network.eval().requires_grad_(requires_grad=False)
 
 
-def load_network(path: Path, rule: str = "ttt3r") -> tuple[Ttt3r, str]:
-    """Build the network of a checkpoint file; also return the first digits of the file's SHA-256."""
+@dataclass(frozen=True)
+class LoadedNetwork:
+    """A network and what its file says about it."""
+
+    network: Ttt3r
+    description: str  # file name and the first digits of its SHA-256
+    reset_interval: int  # frames after which its state is best begun anew, 0: never
+
+
+def load_network(path: Path, rule: str = "ttt3r") -> LoadedNetwork:
+    """Build the network of a checkpoint file."""
     checkpoint = load_checkpoint(path)
     network = load_tensors(checkpoint.config, checkpoint.tensors, rule)
-    logger.info("weights %s (sha256 %s)", checkpoint.name, checkpoint.sha256[:12])
-    return network, checkpoint.sha256[:12]
+    description = f"{path.name} (sha256 {checkpoint.sha256[:12]})"
+    logger.info("weights %s", description)
+    return LoadedNetwork(network, description, checkpoint.reset_interval)
 
 
 def seeded_network(
-    config: NetworkConfig = SMALL, seed: int = 0, rule: str = "ttt3r", *, ray_maps: bool = True
+    config: NetworkConfig, seed: int = 0, rule: str = "ttt3r", *, ray_maps: bool = True
 ) -> Ttt3r:
     """Build an untrained network, the same for the same seed; its geometry means nothing."""
     with torch.device("meta"):

@@ -28,7 +28,10 @@ class Reconstructor(Generic[StateT]):
 
     def __init__(self, backend: Backend[StateT], config: Config) -> None:
         self._config = config
-        self._session = StreamingSession(backend, config.reset_interval)
+        as_made = config.reset_interval < 0
+        self._session = StreamingSession(
+            backend, backend.reset_interval if as_made else config.reset_interval
+        )
         self._focal = FocalEstimator()
         self.trajectory = Trajectory()
         self.map = VoxelMap(config.map.voxel_size, config.map.max_voxels)

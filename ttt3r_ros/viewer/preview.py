@@ -40,7 +40,6 @@ class RunPicture:
     """What the picture shows; positions in the z-up map frame."""
 
     title: str
-    warning: str  # shown in red if not empty
     cloud: PointCloud
     voxel_size_m: float
     positions: Float64Array  # (N, 3) estimated
@@ -57,8 +56,7 @@ def write_preview(path: Path, run: RunPicture) -> None:
     with mpl.rc_context(
         {"text.color": _INK, "axes.labelcolor": _INK, "xtick.color": _INK, "ytick.color": _INK}
     ):
-        bottom = 0.06 if run.warning else 0.0
-        layout = ConstrainedLayoutEngine(rect=(0.0, bottom, 1.0, 1.0 - bottom))
+        layout = ConstrainedLayoutEngine()
         figure = Figure(figsize=(15, 7.6), dpi=90, facecolor=_PAPER, layout=layout)
         figure.suptitle(run.title, fontsize=13)
         rows = max(1, len(run.samples))
@@ -67,11 +65,6 @@ def write_preview(path: Path, run: RunPicture) -> None:
         for row, sample in enumerate(run.samples):
             _draw_image(figure.add_subplot(grid[row, 1]), sample)
             _draw_depth(figure.add_subplot(grid[row, 2]), sample)
-        if run.warning:
-            figure.text(
-                0.5, 0.012, run.warning, ha="center", color="white", fontsize=14, weight="bold",
-                bbox={"facecolor": "#c0201f", "edgecolor": "none", "pad": 5},
-            )  # fmt: skip
         with complete_file(path) as file:
             figure.savefig(file, format="png", facecolor=_PAPER)
 
