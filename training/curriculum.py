@@ -45,6 +45,9 @@ class Plan:
     batches_kept: int = 96
     reuse: float = 5.0  # times that a rendered frame is shown, on average
     pixel_step: int = 1  # the loss looks at every n-th pixel
+    crops: tuple[
+        tuple[int, int], ...
+    ] = ()  # (height, width) of which each step draws one; none: as rendered
     processes: int = 1
     reset_interval: int = 16  # frames after which the weights want their state begun anew
 
@@ -98,7 +101,7 @@ PLANS = {
             styles=(("handheld", 0.84), ("driving", 0.08), ("flying", 0.08)),
         ),
         stages=(
-            Stage(0.45, 2), Stage(0.7, 4, "ttt3r", 0.05), Stage(1.0, 8, "ttt3r", 0.03),
+            Stage(1200 / 6875, 2), Stage(0.6, 4, "ttt3r", 0.05, span=0.6), Stage(1.0, 8, "ttt3r", 0.03),
         ),
         frames=440_000, frames_per_step=64, learning_rate=1.5e-3, reuse=6.0, processes=2,
     ),
@@ -110,7 +113,7 @@ PLANS = {
             Stage(0.07, 1), Stage(0.3, 2), Stage(0.55, 4), Stage(0.8, 8, "cut3r", 0.03), Stage(1.0, 16, "ttt3r", 0.03),
         ),
         frames=8_000_000, frames_per_step=1024, learning_rate=1e-3, ema=0.999,
-        per_material=64, clips_per_batch=64, first_batches=8, batches_kept=64, pixel_step=2,
+        crops=((160, 224), (160, 224), (128, 224), (160, 160), (160, 112)), per_material=64, clips_per_batch=64, first_batches=8, batches_kept=64, pixel_step=2,
     ),
     # Seconds, for the tests.
     "tiny": Plan(

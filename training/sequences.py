@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -39,6 +39,12 @@ class Clips:
             self.T_world_camera[row, frame],
             self.focal_px[clip],
         )
+
+    def cropped(self, height: int, width: int) -> Clips:
+        """Cut the middle out of every frame."""
+        top, left = (self.rgb.shape[-2] - height) // 2, (self.rgb.shape[-1] - width) // 2
+        rows, columns = slice(top, top + height), slice(left, left + width)
+        return replace(self, rgb=self.rgb[..., rows, columns], depth=self.depth[..., rows, columns])
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,10 @@ class Trainer:
         stage = plan.stage(now)
         rng = torch.Generator().manual_seed((plan.seed * 1_000_003 + now) * 64 + self.rank)
         batch = plan.frames_per_step // plan.processes // stage.views
-        views = draw_views(self.store.at(now), rng, batch, stage.views, stage.reset_share, stage.span)
+        clips = self.store.at(now)
+        if plan.crops:
+            clips = clips.cropped(*plan.crops[int(torch.randint(len(plan.crops), (1,), generator=rng))])
+        views = draw_views(clips, rng, batch, stage.views, stage.reset_share, stage.span)
         row, column = torch.randint(plan.pixel_step, (2,), generator=rng).tolist()
 
         self.network.rule = update_rule(stage.rule)
