@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Accuracy of poses and depth against ground truth, one row per sequence.
 
-A SEQUENCE is a folder with rgb/, groundtruth.txt, camera.json and depth/ (see ttt3r_ros/io/sequence.py), or
+A SEQUENCE is a folder with rgb/, groundtruth.txt, camera.json and depth/ (see ttt3r_ros/io/sequence.py), a bag, or
 procedural:SEED:FRAMES (a held-out scene of the training generator; STYLE:SEED:FRAMES with handheld, driving or
 flying names the motion), or room:SEED:FRAMES (the demo's room). procedural:0-19:64 stands for twenty of them.
 """
@@ -25,6 +25,7 @@ sys.path.insert(0, str(ROOT))  # runs from a checkout, installed or not
 from ttt3r_ros.config import Config  # noqa: E402
 from ttt3r_ros.errors import Ttt3rError  # noqa: E402
 from ttt3r_ros.evaluation.accuracy import measure  # noqa: E402
+from ttt3r_ros.io.bags import Bag  # noqa: E402
 from ttt3r_ros.io.room import ProceduralRoom  # noqa: E402
 from ttt3r_ros.io.sequence import ImageFolder  # noqa: E402
 
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ttt3r_ros.evaluation.accuracy import Accuracy, MeasuredSequence
+    from ttt3r_ros.io.sequence import Sequence
 
+BAG_SUFFIXES = (".mcap", ".db3", ".bag")
 GENERATED = re.compile(r"(procedural|handheld|driving|flying|room):(\d+)(?:-(\d+))?:(\d+)")
 HEADER = (
     f"{'sequence':<26} {'frames':>6} {'path m':>7} {'ATE m':>7} {'Sim3 m':>7} {'%path':>6} {'scale':>6} {'spread':>6} "
@@ -80,15 +83,20 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _sequences(text: str) -> Iterator[tuple[str, MeasuredSequence]]:
+def _sequences(text: str) -> Iterator[tuple[str, Sequence]]:
     match = GENERATED.fullmatch(text)
     if match is None:
         path = Path(text)
-        yield path.resolve().name, ImageFolder(path)
+        yield path.resolve().name, _recorded(path)
         return
     kind, first, last, frames = match[1], int(match[2]), match[3], int(match[4])
     for seed in range(first, int(last or first) + 1):
         yield f"{kind}:{seed}:{frames}", _generated(kind, seed, frames)
+
+
+def _recorded(path: Path) -> Sequence:
+    is_bag = (path / "metadata.yaml").is_file() or path.suffix in BAG_SUFFIXES
+    return Bag(path) if is_bag else ImageFolder(path)
 
 
 def _generated(kind: str, seed: int, frames: int) -> MeasuredSequence:
@@ -99,7 +107,7 @@ def _generated(kind: str, seed: int, frames: int) -> MeasuredSequence:
     return HeldOutSequence(seed, frames, style="handheld" if kind == "procedural" else kind)
 
 
-def _measured(sequence: MeasuredSequence, arguments: argparse.Namespace) -> Accuracy:
+def _measured(sequence: Sequence, arguments: argparse.Namespace) -> Accuracy:
     from ttt3r_ros.model.loading import load_backend
     from ttt3r_ros.pipeline.reconstructor import Reconstructor
 

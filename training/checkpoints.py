@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ttt3r_ros.errors import CheckpointError
+from ttt3r_ros.errors import CheckpointError, SourceError
 from ttt3r_ros.io.writers import complete_file
 
 if TYPE_CHECKING:
@@ -61,10 +61,10 @@ def append_log(folder: Path, row: dict[str, float | str]) -> None:
         file.write(json.dumps(row) + "\n")
 
 
-def read_log(folder: Path, *, before_step: float = float("inf")) -> list[dict[str, Any]]:
-    """Return the rows up to a step; a slice that broke off has left rows behind its checkpoint."""
-    path = folder / LOG
+def read_log(folder: Path, name: str = LOG) -> list[dict[str, Any]]:
+    """Return the rows in the order they were written; after a break some steps may stand there twice."""
+    path = folder / name
     if not path.is_file():
-        return []
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return [row for row in rows if row["step"] <= before_step]
+        msg = f"{path} does not exist; expected the log of a run"
+        raise SourceError(msg)
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

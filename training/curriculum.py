@@ -24,6 +24,7 @@ class Stage:
     views: int
     rule: str = "cut3r"
     reset_share: float = 0.0
+    rate: float = 1.0  # factor of the learning rate
     span: float = 1.0  # share of a clip that a subsequence may cover: small motions first
 
 
@@ -65,7 +66,7 @@ class Plan:
         """Return a linear rise, then half a cosine down to 2 % of the peak."""
         rise = min(1.0, (step + 1) * self.frames_per_step / WARM_UP_FRAMES)
         fall = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.steps)))
-        return self.learning_rate * rise * fall
+        return self.learning_rate * self.stage(step).rate * rise * fall
 
     def batches_at(self, step: int) -> range:
         """Return which batches of clips are at hand at a step: new ones come, the oldest go."""
@@ -101,7 +102,9 @@ PLANS = {
             styles=(("handheld", 0.84), ("driving", 0.08), ("flying", 0.08)),
         ),
         stages=(
-            Stage(1200 / 6875, 2), Stage(0.6, 4, "ttt3r", 0.05, span=0.6), Stage(1.0, 8, "ttt3r", 0.03),
+            Stage(1200 / 6875, 2),
+            Stage(0.6, 4, "ttt3r", 0.05, rate=0.4, span=0.6),
+            Stage(1.0, 8, "ttt3r", 0.03, rate=0.4),
         ),
         frames=440_000, frames_per_step=64, learning_rate=1.5e-3, reuse=6.0, processes=2,
     ),
@@ -113,7 +116,8 @@ PLANS = {
             Stage(0.07, 1), Stage(0.3, 2), Stage(0.55, 4), Stage(0.8, 8, "cut3r", 0.03), Stage(1.0, 16, "ttt3r", 0.03),
         ),
         frames=8_000_000, frames_per_step=1024, learning_rate=1e-3, ema=0.999,
-        crops=((160, 224), (160, 224), (128, 224), (160, 160), (160, 112)), per_material=64, clips_per_batch=64, first_batches=8, batches_kept=64, pixel_step=2,
+        crops=((160, 224), (160, 224), (128, 224), (160, 160), (160, 112)),
+        per_material=64, clips_per_batch=64, first_batches=8, batches_kept=64, pixel_step=2,
     ),
     # Seconds, for the tests.
     "tiny": Plan(

@@ -41,6 +41,9 @@ class HeldOutSequence:
         self._depth = clips.depth[0].float().numpy()
         self._poses = clips.T_world_camera[0].double().numpy()
 
+    def __len__(self) -> int:
+        return len(self._rgb)
+
     def frames(self) -> Iterator[Frame]:
         """Yield the frames in order; without their intrinsics, as from a camera nobody has calibrated."""
         for index, rgb in enumerate(self._rgb):

@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from training.camera_paths import Style, uniform
-from training.textures import SIDE, TextureBank
+
+if TYPE_CHECKING:
+    from training.textures import TextureBank
 
 CLEARANCE_M = 0.35
 
@@ -162,7 +165,7 @@ def _clear(centre: Tensor, half: Tensor, yaw: Tensor, path_m: Tensor) -> Tensor:
 def _paint(rng: torch.Generator, count: int, bank: TextureBank) -> tuple[Tensor, Tensor, Tensor]:
     walls = [_choose(rng, ("wall",), (count, 4), bank), _choose(rng, ("floor",), (count, 1), bank)]
     room = torch.cat((*walls, _choose(rng, ("ceiling", "wall"), (count, 1), bank)), dim=1)
-    room = room[:, [0, 1, 2, 3, 4, 5]][:, None]
+    room = room[:, None]
     solids = [_choose(rng, kind.materials, (count, kind.count), bank) for kind in FURNITURE]
     image = torch.cat((room, torch.cat(solids, dim=1)[..., None].expand(-1, -1, FACES)), dim=1)
     value = 0.3 * torch.randn((count, SOLIDS, FACES, 1), generator=rng)
@@ -183,6 +186,3 @@ def _choose(
     kind = torch.randint(len(materials), shape, generator=rng)
     within = torch.randint(2**31, shape, generator=rng) % bank.groups[materials[0]][1]
     return firsts[kind] + within
-
-
-__all__ = ["CLEARANCE_M", "FACES", "FURNITURE", "SIDE", "SOLIDS", "Furniture", "Scenes", "draw_scenes"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -39,7 +40,10 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _arguments(argv)
     plan, device = PLANS[arguments.plan], _device(arguments.device)
     if plan.processes > 1:
-        spawn(_process, args=(plan, arguments, device), nprocs=plan.processes)
+        signal.signal(
+            signal.SIGTERM, lambda *_: sys.exit(143)
+        )  # the others must not outlive this process
+        spawn(_process, args=(plan, arguments, device), nprocs=plan.processes, daemon=True)
     else:
         _process(0, plan, arguments, device)
     return 0

@@ -109,3 +109,27 @@ def test_comparing_changes_neither_trajectory() -> None:
     trajectory_error(reference, estimate)
     np.testing.assert_array_equal([T for _, T in estimate], [T for _, T in moved(truth())])
     np.testing.assert_array_equal([T for _, T in reference], [T for _, T in truth()])
+
+
+def test_the_spread_of_the_scale_tells_a_scale_that_changes_on_the_way_from_a_wrong_one() -> None:
+    walk = truth(count=81)
+    assert trajectory_error(walk, moved(walk, 2.0)).scale_spread == pytest.approx(1.0)
+    positions = np.array([T[:3, 3] for _, T in walk])
+    steps = np.diff(positions, axis=0) * np.where(np.arange(80) < 40, 1.0, 4.0)[:, None]
+    changing = [(stamp_ns, T.copy()) for stamp_ns, T in walk]
+    for (_, T), position in zip(
+        changing, np.vstack((np.zeros(3), np.cumsum(steps, axis=0))), strict=True
+    ):
+        T[:3, 3] = position
+    assert trajectory_error(walk, changing).scale_spread == pytest.approx(2.0), "half at 1, half at 1/4"
+
+
+def test_the_error_of_a_step_is_that_of_the_motion_and_not_of_the_place() -> None:
+    walk = truth()
+    drifting = [(stamp_ns, T.copy()) for stamp_ns, T in walk]
+    for k, (_, T) in enumerate(drifting):
+        T[:3, 3] += k * np.array([0.0, 0.0, 0.01])
+    error = trajectory_error(walk, drifting)
+    assert error.rpe_m == pytest.approx(0.01, rel=1e-6)
+    assert error.rpe_deg == pytest.approx(0.0, abs=1e-4)
+    assert error.se3_m > 0.02

@@ -11,24 +11,15 @@ from ttt3r_ros.errors import ImageError, NonFiniteError
 from ttt3r_ros.evaluation.depth import DepthComparison, DepthError
 from ttt3r_ros.evaluation.trajectory import TrajectoryError, trajectory_error
 from ttt3r_ros.geometry import pose_matrix
+from ttt3r_ros.io.sequence import Sequence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ttt3r_ros.pipeline.reconstructor import Reconstructor
-    from ttt3r_ros.types import Float32Array, Float64Array, Frame
+    from ttt3r_ros.types import Float32Array
 
 
-class MeasuredSequence(Protocol):
+class MeasuredSequence(Sequence, Protocol):
     """Frames with true poses and, for some of them, true depth."""
-
-    def frames(self) -> Iterator[Frame]:
-        """Read the frames in order."""
-        ...
-
-    def ground_truth(self) -> list[tuple[int, Float64Array]]:
-        """Return stamped optical camera poses T_world_camera."""
-        ...
 
     def true_depth_m(self, stamp_ns: int) -> Float32Array | None:
         """Return the depth (h, w) along the optical axis of a frame, 0 or NaN where unknown."""
@@ -46,13 +37,16 @@ class Accuracy:
     depth: DepthError | None
 
 
-def measure(sequence: MeasuredSequence, reconstructor: Reconstructor[Any], limit: int = 0) -> Accuracy:
+def measure(
+    sequence: MeasuredSequence | Sequence, reconstructor: Reconstructor[Any], limit: int = 0
+) -> Accuracy:
     """Show a sequence (its first ``limit`` frames, 0: all) and compare poses and depth with the truth.
 
     Raises:
         SourceError: fewer than three poses can be compared.
     """
     depth = DepthComparison()
+    true_depth_m = getattr(sequence, "true_depth_m", _nowhere)
     frames = refused = 0
     seconds = 0.0
     for frame in sequence.frames():
@@ -67,7 +61,7 @@ def measure(sequence: MeasuredSequence, reconstructor: Reconstructor[Any], limit
         finally:
             seconds += time.perf_counter() - started
         frames += 1
-        true_m = sequence.true_depth_m(frame.stamp_ns)
+        true_m = true_depth_m(frame.stamp_ns)
         if true_m is not None:
             depth.add(update.prediction, true_m)
     stamps_ns, poses = reconstructor.trajectory.poses()
@@ -81,3 +75,7 @@ def measure(sequence: MeasuredSequence, reconstructor: Reconstructor[Any], limit
         ),
         depth=depth.error(),
     )
+
+
+def _nowhere(_stamp_ns: int) -> None:
+    """Videos and bags come without depth to compare with."""

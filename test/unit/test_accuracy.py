@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The accuracy command: a backend that knows the truth has no error, and every kind of sequence is taken."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pytest
+from fakes import FakeBackend
+
+from ttt3r_ros.config import Config
+from ttt3r_ros.evaluation.accuracy import measure
+from ttt3r_ros.geometry import quat_xyzw_from_rotation
+from ttt3r_ros.io.room import ProceduralRoom
+from ttt3r_ros.io.sequence import ImageFolder
+from ttt3r_ros.pipeline.reconstructor import Reconstructor
+
+pytest.importorskip("evo")
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+import accuracy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ttt3r_ros.types import Frame
+
+
+class Walk:
+    """What `FakeBackend` believes in: a metre forward per image, a wall two metres ahead, after two steps to turn."""
+
+    def __init__(self, frames: int = 6) -> None:
+        self._room = ProceduralRoom(frames=frames, width=16, height=12)
+
+    def frames(self) -> Iterator[Frame]:
+        return self._room.frames()
+
+    def ground_truth(self) -> list[tuple[int, np.ndarray]]:
+        poses = []
+        for k in range(len(self._room)):
+            T = np.eye(4)
+            T[2, 3] = k
+            T[0, 3] = 1e-3 * k * k  # a straight line has no unique alignment
+            poses.append((self._room.stamp_ns(k), T))
+        return poses
+
+    def true_depth_m(self, _stamp_ns: int) -> np.ndarray:
+        return np.full((12, 16), 2.0, np.float32)
+
+
+def test_a_backend_that_is_right_has_no_error() -> None:
+    found = measure(Walk(), Reconstructor(FakeBackend(), Config()))
+    assert (found.frames, found.refused) == (6, 0)
+    assert found.trajectory.se3_m < 0.01
+    assert found.trajectory.scale == pytest.approx(1.0, abs=1e-3)
+    assert found.depth is not None
+    assert found.depth.abs_rel_metric == pytest.approx(0.0, abs=1e-6)
+    assert found.frames_per_s > 1
+
+
+def test_at_most_so_many_frames_are_shown() -> None:
+    assert measure(Walk(), Reconstructor(FakeBackend(), Config()), limit=4).frames == 4
+
+
+def written(folder: Path, frames: int = 8) -> Path:
+    """Write the demo's room in the layout of recorded sequences."""
+    room = ProceduralRoom(frames=frames, width=96, height=72)
+    for name in ("rgb", "depth"):
+        (folder / name).mkdir(parents=True)
+    rows = []
+    for index in range(frames):
+        rendered, T = room.render(index), room.T_world_camera(index)
+        cv2.imwrite(str(folder / "rgb" / f"{index:06d}.png"), rendered.rgb[..., ::-1])
+        if index % 2 == 0:
+            cv2.imwrite(
+                str(folder / "depth" / f"{index:06d}.png"), (rendered.depth_m * 500).astype(np.uint16)
+            )
+        rows.append(" ".join(map(str, (0.1 * index, *T[:3, 3], *quat_xyzw_from_rotation(T[:3, :3])))))
+    (folder / "groundtruth.txt").write_text("\n".join(rows))
+    lens = room.intrinsics
+    camera = {"fx": lens.fx, "fy": lens.fy, "cx": lens.cx, "cy": lens.cy, "width": 96, "height": 72}
+    (folder / "camera.json").write_text(json.dumps(camera | {"depth_scale": 500.0}))
+    return folder
+
+
+def test_a_folder_knows_its_measured_depth(tmp_path: Path) -> None:
+    folder = ImageFolder(written(tmp_path / "walk"))
+    stamps = [stamp for stamp, _ in folder.ground_truth()]
+    depth = folder.true_depth_m(stamps[2])
+    assert depth is not None
+    assert depth == pytest.approx(
+        ProceduralRoom(frames=8, width=96, height=72).render(2).depth_m, abs=2e-3
+    )
+    assert folder.true_depth_m(stamps[1]) is None
+    assert folder.true_depth_m(7) is None
+
+
+def test_the_command_prints_a_row_per_sequence_and_their_medians(tmp_path: Path, capsys) -> None:
+    walk = written(tmp_path / "walk")
+    status = accuracy.main(
+        [str(walk), "room:1:8", "procedural:1-2:8", "--json", str(tmp_path / "rows.json")]
+    )
+    printed = capsys.readouterr().out.splitlines()
+    assert status == 0
+    assert [line.split()[0] for line in printed] == [
+        "sequence", "walk", "room:1:8", "procedural:1:8", "procedural:2:8", "median",
+    ]  # fmt: skip
+    rows = json.loads((tmp_path / "rows.json").read_text())
+    assert [row["frames"] for row in rows] == [8] * 4
+    assert all(0 < row["depth"]["abs_rel_metric"] < 1 for row in rows)
+
+
+def test_a_sequence_that_cannot_be_measured_is_named_and_fails_the_command(
+    tmp_path: Path, capsys
+) -> None:
+    (tmp_path / "empty").mkdir()
+    assert accuracy.main([str(tmp_path / "empty")]) == 1
+    assert "holds no images" in capsys.readouterr().err

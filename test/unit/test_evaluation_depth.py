@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Depth figures: what is compared with what, and what each figure forgives."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fakes import prediction
+
+from ttt3r_ros.evaluation.depth import DepthComparison, common_scale, depth_at
+from ttt3r_ros.types import ImageGeometry, Prediction
+
+WHOLE = ImageGeometry(64, 48, 16, 12, 0, 0, 16, 12)
+
+
+def seen(depth_m: np.ndarray, geometry: ImageGeometry = WHOLE) -> Prediction:
+    points = np.zeros((*depth_m.shape, 3), np.float32)
+    points[..., 2] = depth_m
+    plain = prediction()
+    return Prediction(
+        points, np.ones(depth_m.shape, np.float32), plain.T_segment_camera, plain.rgb, geometry
+    )
+
+
+def compared(predicted_m: float, true_m: np.ndarray) -> DepthComparison:
+    comparison = DepthComparison()
+    comparison.add(seen(np.full((12, 16), predicted_m, np.float32)), true_m)
+    return comparison
+
+
+def test_a_wrong_scale_costs_the_metric_figures_and_not_the_scaled_ones() -> None:
+    error = compared(3.0, np.full((48, 64), 2.0, np.float32)).error()
+    assert error is not None
+    assert error.abs_rel_metric == pytest.approx(0.5)
+    assert error.delta_metric == 0.0
+    assert error.abs_rel_scaled == pytest.approx(0.0, abs=1e-6)
+    assert error.delta_scaled == 1.0
+    assert error.scale == pytest.approx(2 / 3)
+
+
+def test_pixels_without_depth_are_left_out_and_a_frame_of_them_has_no_figure() -> None:
+    true_m = np.full((48, 64), 2.0, np.float32)
+    true_m[:, ::2] = 0.0
+    true_m[:8] = np.nan
+    assert compared(2.0, true_m).error().abs_rel_metric == pytest.approx(0.0)
+    assert compared(2.0, np.zeros((48, 64), np.float32)).error() is None
+    assert DepthComparison().error() is None
+
+
+def test_few_wild_pixels_do_not_move_the_common_scale() -> None:
+    rng = np.random.default_rng(0)
+    true = rng.uniform(1, 5, 2000)
+    predicted = true / 1.7
+    predicted[:200] *= 20
+    assert common_scale(true, predicted) == pytest.approx(1.7, rel=1e-3)
+
+
+def test_depth_is_found_where_the_source_pixel_went_and_nowhere_else() -> None:
+    """A ramp along x, half the size and cut by 4 pixels on the left: source pixel u lies at (u + 0.5) / 2 - 4.5."""
+    geometry = ImageGeometry(32, 16, 16, 8, 4, 0, 8, 8)
+    ramp = np.tile(np.arange(8, dtype=np.float32), (8, 1))
+    found = depth_at(ramp, geometry, (16, 32))
+    assert np.isnan(found[:, :8]).all()
+    assert np.isnan(found[:, 24:]).all()
+    u = np.arange(9, 23)
+    assert found[5, u] == pytest.approx((u + 0.5) / 2 - 4.5)
+
+
+def test_measured_depth_may_have_another_size_than_the_image() -> None:
+    small = depth_at(np.full((12, 16), 2.0, np.float32), WHOLE, (24, 32))
+    assert small.shape == (24, 32)
+    assert (small == 2.0).all()

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Draw the log of a run: ``python -m training.plots RUN_OR_LOG OUT.png [--thin N --log OUT.jsonl]``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from training.checkpoints import LOG, read_log
+from ttt3r_ros.io.writers import complete_file
+
+PANELS = (
+    ("depth AbsRel", (("abs_rel", ""),)),
+    ("rotation error / turn", (("rotation_deg", "turned_deg"),)),
+    ("translation error / distance moved", (("t_over_moved", ""),)),
+    ("losses", (("camera", ""), ("world", ""), ("pose", ""), ("motion", ""))),
+)
+WINDOW = 15  # rows
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Draw one log; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("source", type=Path, help="folder of the run, or its log")
+    parser.add_argument("target", type=Path, help="picture to write, .png")
+    parser.add_argument("--thin", type=int, default=1, metavar="N", help="mean of every N rows")
+    parser.add_argument("--log", type=Path, metavar="FILE", help="also write the thinned log")
+    arguments = parser.parse_args(argv)
+    folder = arguments.source if arguments.source.is_dir() else arguments.source.parent
+    name = LOG if arguments.source.is_dir() else arguments.source.name
+    rows = thinned(read_log(folder, name=name), arguments.thin)
+    draw(rows, arguments.target)
+    if arguments.log:
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        arguments.log.write_text(text, encoding="utf-8")
+    return 0
+
+
+def thinned(rows: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+    """Average successive rows of the same number of views; of rows for the same step the last one counts."""
+    unique = [row for _, row in sorted({row["step"]: row for row in rows}.items())]
+    groups: list[list[dict[str, Any]]] = []
+    for row in unique:
+        if not groups or len(groups[-1]) == count or groups[-1][0]["views"] != row["views"]:
+            groups.append([])
+        groups[-1].append(row)
+    return [_mean(group) for group in groups]
+
+
+def _mean(group: list[dict[str, Any]]) -> dict[str, Any]:
+    averaged = {name: round(float(np.mean([row[name] for row in group])), 5) for name in group[0]}
+    return averaged | {name: group[-1][name] for name in ("step", "frames", "views")}
+
+
+def draw(rows: list[dict[str, Any]], target: Path) -> None:
+    """Draw the figures over the frames shown; dashed lines mark where the number of views changes."""
+    figure = Figure(figsize=(12, 7), dpi=90, layout="constrained")
+    frames = np.array([row["frames"] for row in rows]) / 1000.0
+    changes = [frames[k] for k in range(1, len(rows)) if rows[k]["views"] != rows[k - 1]["views"]]
+    for axes, (title, curves) in zip(figure.subplots(2, 2).flat, PANELS, strict=True):
+        for name, over in curves:
+            values = np.array([row[name] / (row[over] if over else 1.0) for row in rows])
+            (line,) = axes.plot(frames, values, alpha=0.25, lw=0.8)
+            axes.plot(
+                *_smoothed(frames, values),
+                color=line.get_color(),
+                label=name if len(curves) > 1 else None,
+            )
+        for frame in changes:
+            axes.axvline(frame, color="0.5", ls="--", lw=0.8)
+        axes.set(title=title, xlabel="thousand frames shown")
+        axes.grid(alpha=0.3)
+        if len(curves) > 1:
+            axes.legend()
+    with complete_file(target) as file:
+        figure.savefig(file, format="png")
+
+
+def _smoothed(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    width = min(WINDOW, len(y))
+    kernel = np.full(width, 1.0 / width)
+    return np.convolve(x, kernel, mode="valid"), np.convolve(y, kernel, mode="valid")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
