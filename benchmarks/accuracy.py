@@ -14,6 +14,7 @@ import json
 import re
 import sys
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,14 +24,14 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # runs from a checkout, installed or not
 
 from ttt3r_ros.config import Config  # noqa: E402
-from ttt3r_ros.errors import Ttt3rError  # noqa: E402
+from ttt3r_ros.errors import ConfigError, Ttt3rError  # noqa: E402
 from ttt3r_ros.evaluation.accuracy import measure  # noqa: E402
 from ttt3r_ros.io.bags import Bag  # noqa: E402
 from ttt3r_ros.io.room import ProceduralRoom  # noqa: E402
 from ttt3r_ros.io.sequence import ImageFolder  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ttt3r_ros.evaluation.accuracy import Accuracy, MeasuredSequence
     from ttt3r_ros.io.sequence import Sequence
@@ -46,19 +47,23 @@ HEADER = (
 def main(argv: list[str] | None = None) -> int:
     """Measure every sequence, print the table and its medians; return the exit status."""
     arguments = _arguments(argv)
+    try:
+        sequences = [one for text in arguments.sequences for one in _sequences(text)]
+    except ConfigError as error:
+        print(f"accuracy: {error}", file=sys.stderr)
+        return 2
     print(HEADER)
     rows: list[tuple[str, Accuracy]] = []
     failed = 0
-    for text in arguments.sequences:
-        for name, sequence in _sequences(text):
-            try:
-                accuracy = _measured(sequence, arguments)
-            except Ttt3rError as error:
-                print(f"{name:<26} {error}", file=sys.stderr)
-                failed += 1
-                continue
-            rows.append((name, accuracy))
-            print(_line(name, _figures(accuracy)), flush=True)
+    for name, opened in sequences:
+        try:
+            accuracy = _measured(opened(), arguments)
+        except Ttt3rError as error:
+            print(f"{name:<26} {error}", file=sys.stderr)
+            failed += 1
+            continue
+        rows.append((name, accuracy))
+        print(_line(name, _figures(accuracy)), flush=True)
     if len(rows) > 1:
         table = np.array([_figures(accuracy) for _, accuracy in rows])
         print(_line(f"median of {len(rows)}", list(np.nanmedian(table, axis=0))))
@@ -83,15 +88,20 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _sequences(text: str) -> Iterator[tuple[str, Sequence]]:
+def _sequences(text: str) -> Iterator[tuple[str, Callable[[], Sequence]]]:
+    """Return name and opener of each sequence that an argument stands for."""
     match = GENERATED.fullmatch(text)
     if match is None:
         path = Path(text)
-        yield path.resolve().name, _recorded(path)
+        yield path.resolve().name, partial(_recorded, path)
         return
-    kind, first, last, frames = match[1], int(match[2]), match[3], int(match[4])
-    for seed in range(first, int(last or first) + 1):
-        yield f"{kind}:{seed}:{frames}", _generated(kind, seed, frames)
+    kind, first, frames = match[1], int(match[2]), int(match[4])
+    last = int(match[3] or first)
+    if last < first or frames < 3:
+        msg = f"'{text}' stands for no sequence; expected KIND:FIRST-LAST:FRAMES with at least 3 frames"
+        raise ConfigError(msg)
+    for seed in range(first, last + 1):
+        yield f"{kind}:{seed}:{frames}", partial(_generated, kind, seed, frames)
 
 
 def _recorded(path: Path) -> Sequence:

@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "ttt3r_ros"
 MODULES = sorted(PACKAGE.rglob("*.py"))
+TRAINING = sorted((ROOT / "training").rglob("*.py"))
 
 
 def imported_by(statement: str) -> set[str]:
@@ -68,7 +69,7 @@ def imports(file: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("file", MODULES, ids=lambda f: str(f.relative_to(PACKAGE)))
+@pytest.mark.parametrize("file", [*MODULES, *TRAINING], ids=lambda f: str(f.relative_to(ROOT)))
 def test_files_stay_readable(file):
     text = file.read_text(encoding="utf-8")
     assert text.startswith("# SPDX-License-Identifier: Apache-2.0\n")

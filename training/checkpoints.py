@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -47,11 +48,25 @@ def load_progress(folder: Path, plan: str, device: str) -> Progress | None:
     path = folder / FILE
     if not path.is_file():
         return None
-    progress = Progress(**torch.load(path, map_location=device, weights_only=True))
+    progress = read_progress(folder, device)
     if progress.plan != plan:
         msg = f"{path} was made with another plan; take another --run, or the plan it was begun with:\n{progress.plan}"
         raise CheckpointError(msg)
     return progress
+
+
+def read_progress(folder: Path, device: str = "cpu") -> Progress:
+    """Return the checkpoint of a run.
+
+    Raises:
+        CheckpointError: there is none, or it cannot be read.
+    """
+    path = folder / FILE
+    try:
+        return Progress(**torch.load(path, map_location=device, weights_only=True))
+    except (OSError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError) as error:
+        msg = f"{path} is not the checkpoint of a training run: {error}"
+        raise CheckpointError(msg) from error
 
 
 def append_log(folder: Path, row: dict[str, float | str]) -> None:
@@ -61,10 +76,18 @@ def append_log(folder: Path, row: dict[str, float | str]) -> None:
         file.write(json.dumps(row) + "\n")
 
 
-def read_log(folder: Path, name: str = LOG) -> list[dict[str, Any]]:
-    """Return the rows in the order they were written; after a break some steps may stand there twice."""
-    path = folder / name
-    if not path.is_file():
-        msg = f"{path} does not exist; expected the log of a run"
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a log in the order they were written; after a break some steps may stand there twice.
+
+    Raises:
+        SourceError: there is no such log, or no row in it.
+    """
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        msg = f"{path} is not the log of a training run: {error}"
+        raise SourceError(msg) from error
+    if not rows:
+        msg = f"{path} is empty; expected the log of a training run"
         raise SourceError(msg)
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return rows

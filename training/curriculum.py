@@ -78,6 +78,19 @@ class Plan:
         if any(a.until >= b.until for a, b in pairwise(self.stages)) or self.stages[-1].until != 1.0:
             msg = "the stages of a plan must end in order, the last one at 1.0"
             raise ValueError(msg)
+        share = self.processes
+        for stage in self.stages:
+            if stage.views > self.recipe.frames:
+                msg = f"a stage has {stage.views} views; expected at most the {self.recipe.frames} frames of a clip"
+                raise ValueError(msg)
+            if self.frames_per_step % (share * stage.views):
+                msg = f"frames_per_step is {self.frames_per_step}; expected a multiple of {share} x {stage.views} views"
+                raise ValueError(msg)
+        patch, whole = self.network.patch_size, (self.recipe.height, self.recipe.width)
+        for crop in (*self.crops, whole):
+            if any(c % patch or c > w or (w - c) % 2 for c, w in zip(crop, whole, strict=True)):
+                msg = f"crop {crop} does not fit; expected multiples of {patch} up to {whole}"
+                raise ValueError(msg)
 
 
 def network(
@@ -117,7 +130,7 @@ PLANS = {
         ),
         frames=8_000_000, frames_per_step=1024, learning_rate=1e-3, ema=0.999,
         crops=((160, 224), (160, 224), (128, 224), (160, 160), (160, 112)),
-        per_material=64, clips_per_batch=64, first_batches=8, batches_kept=64, pixel_step=2,
+        per_material=64, clips_per_batch=64, first_batches=8, batches_kept=16, reuse=20.0, pixel_step=2,
     ),
     # Seconds, for the tests.
     "tiny": Plan(

@@ -8,23 +8,15 @@ give back no larger files; ``cat DIR/*`` puts them together again.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import torch
-
-from training.checkpoints import FILE
+from training.checkpoints import read_progress
 from training.curriculum import PLANS
-from ttt3r_ros.errors import CheckpointError
+from ttt3r_ros.errors import CheckpointError, OutputError, Ttt3rError
 from ttt3r_ros.io.writers import complete_file
 from ttt3r_ros.model.checkpoint import save_checkpoint
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from training.curriculum import Plan
+from ttt3r_ros.model.weights import load_network
 
 PIECE_BYTES = 16 * 2**20
 
@@ -36,36 +28,38 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("target", type=Path, help="file to write, .safetensors")
     parser.add_argument("--pieces", type=Path, metavar="DIR", help="also write pieces there")
     arguments = parser.parse_args(argv)
-    plan, average, step = _read(arguments.run)
-    tensors = {name: value.half() for name, value in average.items()}
-    with complete_file(arguments.target) as file:
-        save_checkpoint(file.name, tensors, plan.network, plan.reset_interval)
-    data = arguments.target.read_bytes()
-    if arguments.pieces:
-        write_pieces(data, arguments.pieces)
-    digest = hashlib.sha256(data).hexdigest()
-    print(
-        f"{arguments.target}: step {step} of {plan.steps}, {len(data) / 2**20:.1f} MiB, sha256 {digest}"
-    )
+    try:
+        _export(arguments.run, arguments.target, arguments.pieces)
+    except Ttt3rError as error:
+        print(f"export: {error}", file=sys.stderr)
+        return 1
     return 0
 
 
-def _read(run: Path) -> tuple[Plan, dict[str, Tensor], int]:
-    path = run / FILE
-    if not path.is_file():
-        msg = f"{path} does not exist; is {run} the folder of a run?"
-        raise CheckpointError(msg)
-    progress = torch.load(path, map_location="cpu", weights_only=True)
-    plans = [plan for plan in PLANS.values() if repr(plan) == progress["plan"]]
+def _export(run: Path, target: Path, pieces: Path | None) -> None:
+    if target.suffix != ".safetensors":
+        msg = f"cannot write {target}: expected a name that ends with .safetensors"
+        raise OutputError(msg)
+    progress = read_progress(run)
+    plans = [plan for plan in PLANS.values() if repr(plan) == progress.plan]
     if not plans:
-        msg = f"{path} was made with a plan that is no longer in training/curriculum.py"
+        msg = f"{run} was made with a plan that is no longer in training/curriculum.py"
         raise CheckpointError(msg)
-    return plans[0], progress["average"], progress["step"]
+    tensors = {name: value.half() for name, value in progress.average.items()}
+    with complete_file(target) as file:
+        save_checkpoint(file.name, tensors, plans[0].network, plans[0].reset_interval)
+    loaded = load_network(target)
+    if pieces is not None:
+        write_pieces(target.read_bytes(), pieces)
+    size = target.stat().st_size / 2**20
+    print(f"{loaded.description}: step {progress.step} of {plans[0].steps}, {size:.1f} MiB")
 
 
 def write_pieces(data: bytes, folder: Path) -> list[Path]:
-    """Cut a file into numbered pieces of at most 16 MiB."""
+    """Cut a file into numbered pieces of at most 16 MiB; older ones in the folder go."""
     folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("piece_*"):
+        old.unlink()
     starts = range(0, len(data), PIECE_BYTES)
     paths = [folder / f"piece_{index:03d}" for index in range(len(starts))]
     for path, start in zip(paths, starts, strict=True):

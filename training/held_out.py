@@ -54,8 +54,9 @@ class HeldOutSequence:
         return [(_stamp_ns(index), pose) for index, pose in enumerate(self._poses)]
 
     def true_depth_m(self, stamp_ns: int) -> Float32Array | None:
-        """Return the exact depth (H, W) of the frame of a stamp."""
-        return self._depth[round((stamp_ns - _FIRST_STAMP_NS) * RATE_HZ / 1e9)]
+        """Return the depth (H, W) of the frame of a stamp, to 0.05 %."""
+        index = round((stamp_ns - _FIRST_STAMP_NS) * RATE_HZ / 1e9)
+        return self._depth[index] if 0 <= index < len(self) else None
 
 
 def _stamp_ns(index: int) -> int:

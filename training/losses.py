@@ -32,7 +32,7 @@ class Answers:
     pose: Tensor  # (B, V, 7) x, y, z, then w, x, y, z
 
 
-def total_loss(answers: Answers, truth: Truth, resets: Tensor) -> tuple[Tensor, dict[str, float]]:
+def total_loss(answers: Answers, truth: Truth, resets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the loss, and its parts (with plain errors) for the log."""
     scale = mean_distance(truth)
     parts = {
@@ -43,8 +43,7 @@ def total_loss(answers: Answers, truth: Truth, resets: Tensor) -> tuple[Tensor, 
     if answers.world is not None:
         parts["world"] = confident_distance(answers.world, truth.points_world, scale)
     loss = torch.stack([WEIGHTS[name] * part for name, part in parts.items()]).sum()
-    log = {name: float(part.detach()) for name, part in parts.items()}
-    return loss, log | plain_errors(answers, truth, resets)
+    return loss, parts | plain_errors(answers, truth, resets)
 
 
 def mean_distance(truth: Truth) -> Tensor:
@@ -88,28 +87,26 @@ def _steps(T: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def plain_errors(answers: Answers, truth: Truth, resets: Tensor) -> dict[str, float]:
+def plain_errors(answers: Answers, truth: Truth, resets: Tensor) -> dict[str, Tensor]:
     """Return figures people can read: depth AbsRel, translation over distance moved, rotation in degrees."""
     depth, true_depth = answers.camera.points[..., 2], truth.points_camera[..., 2]
     moving = ~resets
     true_t = truth.T_first_camera[..., :3, 3]
     error = (answers.pose[..., :3] - true_t).norm(dim=-1)
-    dots = (answers.pose[..., 3:] * quat_wxyz(truth.T_first_camera[..., :3, :3])).sum(dim=-1).abs()
-    angle = 2 * torch.acos(dots.clamp(max=1.0)).rad2deg()
+    R_error = pose_matrices(answers.pose)[..., :3, :3].mT @ truth.T_first_camera[..., :3, :3]
+    angle = _angle_deg(R_error)
     count = moving.sum().clamp(min=1)
     return {
-        "abs_rel": float(((depth - true_depth).abs() / true_depth).mean()),
-        "t_over_moved": float(
-            (error * moving).sum() / (true_t.norm(dim=-1) * moving).sum().clamp(min=1e-6)
-        ),
-        "rotation_deg": float((angle * moving).sum() / count),
-        "turned_deg": float((_turned_deg(truth.T_first_camera) * moving).sum() / count),
+        "abs_rel": ((depth - true_depth).abs() / true_depth).mean(),
+        "t_over_moved": (error * moving).sum() / (true_t.norm(dim=-1) * moving).sum().clamp(min=1e-6),
+        "rotation_deg": (angle * moving).sum() / count,
+        "turned_deg": (_angle_deg(truth.T_first_camera[..., :3, :3]) * moving).sum() / count,
     }
 
 
-def _turned_deg(T: Tensor) -> Tensor:
-    cosine = (T[..., :3, :3].diagonal(dim1=-2, dim2=-1).sum(dim=-1) - 1) / 2
-    return torch.acos(cosine.clamp(-1, 1)).rad2deg()
+def _angle_deg(R: Tensor) -> Tensor:
+    quat = quat_wxyz(R)
+    return 2 * torch.atan2(quat[..., 1:].norm(dim=-1), quat[..., 0]).rad2deg()
 
 
 def pose_matrices(pose: Tensor) -> Tensor:

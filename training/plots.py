@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from training.checkpoints import LOG, read_log
+from ttt3r_ros.errors import Ttt3rError
 from ttt3r_ros.io.writers import complete_file
 
 PANELS = (
@@ -32,10 +34,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--thin", type=int, default=1, metavar="N", help="mean of every N rows")
     parser.add_argument("--log", type=Path, metavar="FILE", help="also write the thinned log")
     arguments = parser.parse_args(argv)
-    folder = arguments.source if arguments.source.is_dir() else arguments.source.parent
-    name = LOG if arguments.source.is_dir() else arguments.source.name
-    rows = thinned(read_log(folder, name=name), arguments.thin)
-    draw(rows, arguments.target)
+    log = arguments.source / LOG if arguments.source.is_dir() else arguments.source
+    try:
+        rows = thinned(read_log(log), max(1, arguments.thin))
+        draw(rows, arguments.target)
+    except Ttt3rError as error:
+        print(f"plots: {error}", file=sys.stderr)
+        return 1
     if arguments.log:
         text = "".join(json.dumps(row) + "\n" for row in rows)
         arguments.log.write_text(text, encoding="utf-8")
@@ -65,7 +70,7 @@ def draw(rows: list[dict[str, Any]], target: Path) -> None:
     changes = [frames[k] for k in range(1, len(rows)) if rows[k]["views"] != rows[k - 1]["views"]]
     for axes, (title, curves) in zip(figure.subplots(2, 2).flat, PANELS, strict=True):
         for name, over in curves:
-            values = np.array([row[name] / (row[over] if over else 1.0) for row in rows])
+            values = np.array([_value(row, name, over) for row in rows])
             (line,) = axes.plot(frames, values, alpha=0.25, lw=0.8)
             axes.plot(
                 *_smoothed(frames, values),
@@ -82,8 +87,16 @@ def draw(rows: list[dict[str, Any]], target: Path) -> None:
         figure.savefig(file, format="png")
 
 
+def _value(row: dict[str, Any], name: str, over: str) -> float:
+    moves = row["views"] > 1  # a single view neither moves nor turns
+    if over:
+        return float(row[name] / row[over]) if moves else math.nan
+    return float(row[name]) if moves or name != "t_over_moved" else math.nan
+
+
 def _smoothed(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    width = min(WINDOW, len(y))
+    x, y = x[np.isfinite(y)], y[np.isfinite(y)]
+    width = max(1, min(WINDOW, len(y)))
     kernel = np.full(width, 1.0 / width)
     return np.convolve(x, kernel, mode="valid"), np.convolve(y, kernel, mode="valid")
 

@@ -277,4 +277,4 @@ def _surface(
     face = 2 * axis + side.long()
     image = scenes.image[scene][row, solid, face]
     tint = scenes.tint[scene][row, solid, face]
-    return normal, image, across * per_u, down * per_v, 1.0 / torch.minimum(per_u, per_v), tint
+    return normal, image, across * per_u - 0.5, down * per_v - 0.5, (per_u * per_v).rsqrt(), tint

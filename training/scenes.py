@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -70,9 +70,14 @@ class Scenes:
 
 
 def draw_scenes(
-    rng: torch.Generator, style: Style, path_m: Tensor, bank: TextureBank, moving_share: float = 0.25
+    rng: torch.Generator,
+    style: Style,
+    path_m: Tensor,
+    time_s: Tensor,
+    bank: TextureBank,
+    moving_share: float = 0.25,
 ) -> Scenes:
-    """Draw one scene around each path (B, T, 3); nothing stands nearer to it than `CLEARANCE_M`."""
+    """Draw one scene around each path (B, T, 3) walked at times (B, T); nothing comes nearer than `CLEARANCE_M`."""
     count = path_m.shape[0]
     size = torch.stack([uniform(rng, (count,), *bounds) for bounds in style.room], dim=1)
     reach = (path_m[..., :2].abs().amax(dim=1) + 2 * CLEARANCE_M) * 2
@@ -82,7 +87,7 @@ def draw_scenes(
     centre[:, 0, 2] = size[:, 2] / 2
     parts = [_Part(centre, size[:, None] / 2, torch.zeros(count, 1), torch.zeros(count, 1, 3))]
     spread = (size[:, 0] * size[:, 1] / 30.0).clamp(min=1.0).sqrt()
-    parts += [_furnish(rng, kind, size, spread, path_m, moving_share) for kind in FURNITURE]
+    parts += [_furnish(rng, kind, size, spread, (path_m, time_s), moving_share) for kind in FURNITURE]
     image, tint, texels_per_m = _paint(rng, count, bank)
     light = (2 * torch.rand((count, 2, 3), generator=rng) - 1) * 0.4 * size[:, None]
     light[..., 2] = size[:, None, 2] * uniform(rng, (count, 2), 0.6, 0.97)
@@ -113,7 +118,12 @@ class _Part:
 
 
 def _furnish(
-    rng: torch.Generator, kind: Furniture, size: Tensor, spread: Tensor, path_m: Tensor, moving: float
+    rng: torch.Generator,
+    kind: Furniture,
+    size: Tensor,
+    spread: Tensor,
+    walk: tuple[Tensor, Tensor],
+    moving: float,
 ) -> _Part:
     shape = (size.shape[0], kind.count)
     half = torch.stack([uniform(rng, shape, *bounds) for bounds in kind.half], dim=-1)
@@ -142,14 +152,16 @@ def _furnish(
     if kind.moves:
         velocity[..., :2] = uniform(rng, (*shape, 2), -0.6, 0.6)
         there &= (torch.rand((shape[0], 1), generator=rng) < moving).expand(shape)
-    there &= _clear(centre, half, yaw, path_m)
-    return _Part(centre, half * there[..., None], yaw, velocity)
+    part = _Part(centre, half, yaw, velocity)
+    there &= _clear(part, *walk)
+    return replace(part, half=half * there[..., None])
 
 
-def _clear(centre: Tensor, half: Tensor, yaw: Tensor, path_m: Tensor) -> Tensor:
-    """Tell which solids (B, K) leave the path (B, T, 3) alone."""
-    offset = path_m[:, :, None] - centre[:, None]
-    cos, sin = yaw.cos()[:, None], yaw.sin()[:, None]
+def _clear(part: _Part, path_m: Tensor, time_s: Tensor) -> Tensor:
+    """Tell which solids (B, K) leave the path (B, T, 3) alone at all times (B, T)."""
+    centre = part.centre[:, None] + part.velocity[:, None] * time_s[:, :, None, None]
+    offset = path_m[:, :, None] - centre
+    cos, sin = part.yaw.cos()[:, None], part.yaw.sin()[:, None]
     local = torch.stack(
         (
             cos * offset[..., 0] + sin * offset[..., 1],
@@ -158,7 +170,7 @@ def _clear(centre: Tensor, half: Tensor, yaw: Tensor, path_m: Tensor) -> Tensor:
         ),
         dim=-1,
     )
-    gap = (local.abs() - half[:, None]).clamp(min=0).norm(dim=-1)
+    gap = (local.abs() - part.half[:, None]).clamp(min=0).norm(dim=-1)
     return gap.amin(dim=1) > CLEARANCE_M
 
 

@@ -74,7 +74,8 @@ def make_clips(
     interval_s = uniform(rng, (count, 1), *recipe.interval_s)
     time_s = uniform(rng, (count, 1), 0.0, 4.0) + interval_s * torch.arange(recipe.frames)
     poses = paths.poses(time_s)
-    scenes = draw_scenes(rng, style, poses[..., :3, 3], bank, recipe.moving_share)
+    scene_s = time_s - time_s.mean(dim=1, keepdim=True)
+    scenes = draw_scenes(rng, style, poses[..., :3, 3], scene_s, bank, recipe.moving_share)
     fov = uniform(rng, (count,), *recipe.fov_deg).deg2rad()
     focal = max(recipe.width, recipe.height) / 2 / (fov / 2).tan()
 
@@ -85,11 +86,10 @@ def make_clips(
         recipe.width,
         recipe.height,
     )
-    start_s = (time_s - time_s.mean(dim=1, keepdim=True)).flatten()
     shot = render(
         scenes.to(device),
         scene.to(device),
-        start_s.to(device),
+        scene_s.flatten().to(device),
         cameras,
         bank,
         shadows=recipe.shadows,
@@ -126,7 +126,9 @@ def develop(rng: torch.Generator, light: Tensor) -> Tensor:
     image = torch.lerp(image, soft, per_clip(0.0, 0.8))
     grey = (torch.rand((count, 1, 1, 1, 1), generator=rng) < 0.1).to(device)
     image = torch.where(grey, image.mean(dim=2, keepdim=True), image)
-    noise = torch.randn(image.shape, generator=rng).to(device) * per_clip(0.0, 0.02)
+    strength = per_clip(0.0, 0.02)
+    noise_rng = torch.Generator(device).manual_seed(int(torch.randint(2**31, (1,), generator=rng)))
+    noise = torch.randn(image.shape, generator=noise_rng, device=device) * strength
     return ((image + noise) * 255).round().clamp(0, 255).to(torch.uint8)
 
 

@@ -23,6 +23,7 @@ class TextureBank:
     """Images of linear albedo, in groups of materials."""
 
     texels: Tensor  # (images * TEXELS, 3) float32
+    starts: Tensor  # (LEVELS,) of one image's levels
     groups: dict[str, tuple[int, int]]  # material: its first image, and how many it has
 
     @classmethod
@@ -36,7 +37,7 @@ class TextureBank:
             for _ in range(per_material):
                 image = torch.from_numpy(np.clip(make(kind, rng, (SIDE, SIDE)), 0.01, 1.6)).float()
                 images.append(_pyramid(image))
-        return cls(torch.cat(images).to(device), groups)
+        return cls(torch.cat(images).to(device), torch.tensor(STARTS, device=device), groups)
 
     def sample(self, image: Tensor, u: Tensor, v: Tensor, lod: Tensor) -> Tensor:
         """Return colours (..., 3), trilinear, repeating; ``u``, ``v`` are level-0 texels with integer centres."""
@@ -52,7 +53,7 @@ class TextureBank:
         x0, y0 = x.floor(), y.floor()
         left, top, whole = x0.long(), y0.long(), level.long()
         side = torch.full_like(whole, SIDE) >> whole
-        base = image * TEXELS + torch.tensor(STARTS, device=image.device)[whole]
+        base = image * TEXELS + self.starts[whole]
         upper, lower = base + (top & (side - 1)) * side, base + ((top + 1) & (side - 1)) * side
         left, right = left & (side - 1), (left + 1) & (side - 1)
         fx, fy = (x - x0)[..., None], (y - y0)[..., None]

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train the weights: ``python -m training.train --plan cpu --run runs/cpu --minutes 9``; again to go on.
 
-A run is a folder. A slice stops after its minutes and leaves a checkpoint; the next one continues from it bit for bit
-on the same machine, as if there had been no break.
+A run is a folder. A slice stops after its minutes and leaves a checkpoint; the next one continues from it, on a
+processor and with the same options bit for bit as if there had been no break. What had been rendered is rendered
+again first, which takes some minutes late in a run. A slice that is ended from outside loses what came after its last
+checkpoint, two minutes at most.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import argparse
 import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is loaded
@@ -21,6 +24,8 @@ from torch.multiprocessing.spawn import spawn
 
 from training.curriculum import PLANS, Plan
 from training.trainer import Trainer, train
+from ttt3r_ros.errors import Ttt3rError
+from ttt3r_ros.model.backend import resolve_device
 
 SHOWN = (
     "camera",
@@ -38,15 +43,25 @@ SHOWN = (
 def main(argv: list[str] | None = None) -> int:
     """Run one slice; return the exit status."""
     arguments = _arguments(argv)
-    plan, device = PLANS[arguments.plan], _device(arguments.device)
+    try:
+        _run(arguments)
+    except Ttt3rError as error:
+        print(f"train: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    plan, device = PLANS[arguments.plan], resolve_device(arguments.device)
     if plan.processes > 1:
         signal.signal(
             signal.SIGTERM, lambda *_: sys.exit(143)
         )  # the others must not outlive this process
-        spawn(_process, args=(plan, arguments, device), nprocs=plan.processes, daemon=True)
+        with tempfile.TemporaryDirectory() as folder:
+            together = (plan, arguments, device, f"file://{folder}/rendezvous")
+            spawn(_process, args=together, nprocs=plan.processes, daemon=True)
     else:
         _process(0, plan, arguments, device)
-    return 0
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -63,17 +78,11 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _device(requested: str) -> str:
-    if requested != "auto":
-        return requested
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _process(rank: int, plan: Plan, arguments: argparse.Namespace, device: str) -> None:
-    torch.set_float32_matmul_precision("high")
+def _process(
+    rank: int, plan: Plan, arguments: argparse.Namespace, device: str, meeting: str = ""
+) -> None:
     if plan.processes > 1:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // plan.processes))
-        meeting = f"file://{_rendezvous(arguments.run)}"
         dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=plan.processes)
     trainer = Trainer(plan, arguments.run, device, rank, compiled=arguments.compile)
     complete = train(trainer, arguments.minutes, _report if rank == 0 else _silent)
@@ -83,11 +92,6 @@ def _process(rank: int, plan: Plan, arguments: argparse.Namespace, device: str) 
         )
     if plan.processes > 1:
         dist.destroy_process_group()
-
-
-def _rendezvous(run: Path) -> Path:
-    run.mkdir(parents=True, exist_ok=True)
-    return run.resolve() / f"rendezvous_{os.getppid()}"
 
 
 def _report(row: dict[str, float | str]) -> None:

@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
@@ -42,7 +41,9 @@ class Trainer:
         self.plan, self.run, self.device, self.rank = plan, run, device, rank
         bank = TextureBank.make(plan.seed, plan.per_material, device)
         self.store = ClipStore(plan, bank, rank, device)
-        self.network = initial_network(plan.network, plan.seed, typical_patches(plan, bank)).to(device)
+        self.network = initial_network(plan.network, plan.seed, typical_patches(plan, bank, device)).to(
+            device
+        )
         self.average = {name: value.clone() for name, value in self.network.state_dict().items()}
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(),
@@ -53,7 +54,8 @@ class Trainer:
         )
         self.now = 0
         self._resume()
-        self._sums: dict[str, float] = defaultdict(float)
+        self._sums: dict[str, Tensor] = {}
+        self._summed = 0
         if compiled:
             compile_blocks(self.network)
 
@@ -90,12 +92,17 @@ class Trainer:
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), CLIP_NORM)
         for group in self.optimiser.param_groups:
             group["lr"] = plan.learning_rate_at(now)
-        if torch.isfinite(norm):
+        usable = bool(torch.isfinite(norm))
+        if usable:
             self.optimiser.step()
             self._update_average()
+            self._note(parts | {"gradient": norm})
         self.now += 1
-        for name, value in (parts | {"gradient": float(norm)}).items():
-            self._sums[name] += value
+
+    def _note(self, parts: dict[str, Tensor]) -> None:
+        self._summed += 1
+        for name, value in parts.items():
+            self._sums[name] = self._sums.get(name, torch.zeros_like(value)) + value.detach()
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -121,9 +128,10 @@ class Trainer:
             "views": self.plan.stage(self.now - 1).views,
             "learning_rate": self.plan.learning_rate_at(self.now - 1),
             "frames_per_s": round(frames_per_s, 1),
+            "steps_used": self._summed,  # those whose gradient was finite
         }
-        row |= {name: round(value / LOG_EVERY, 5) for name, value in self._sums.items()}
-        self._sums.clear()
+        row |= {name: round(float(value) / self._summed, 5) for name, value in self._sums.items()}
+        self._sums, self._summed = {}, 0
         if self.rank == 0:
             append_log(self.run, row)
         return row
@@ -136,13 +144,15 @@ def train(trainer: Trainer, minutes: float, report: Callable[[dict[str, float | 
     """
     plan = trainer.plan
     deadline = time.monotonic() + 60 * minutes
+    trainer.store.at(trainer.now)  # renders what a break has lost; no part of the rate
     saved = logged = time.monotonic()
+    first = trainer.now
     while trainer.now < plan.steps:
         trainer.step()
         if trainer.now % LOG_EVERY == 0:
             now = time.monotonic()
-            report(trainer.log(LOG_EVERY * plan.frames_per_step / (now - logged)))
-            logged = now
+            report(trainer.log((trainer.now - first) * plan.frames_per_step / (now - logged)))
+            logged, first = now, trainer.now
             if now - saved > 120:
                 trainer.save()
                 saved = now
@@ -175,17 +185,17 @@ def average_gradients(network: Ttt3r, processes: int) -> None:
         start += gradient.numel()
 
 
-def typical_patches(plan: Plan, bank: TextureBank) -> Tensor:
+def typical_patches(plan: Plan, bank: TextureBank, device: str = "cpu") -> Tensor:
     """Return image patches (K, 3 * patch * patch) in [-1, 1] of a few clips."""
     side = plan.network.patch_size
-    clips = [make_clips((plan.seed, 10**6, index), 2, plan.recipe, bank).rgb for index in range(8)]
-    images = torch.cat(clips).flatten(0, 1)[::3].float() / 127.5 - 1.0
+    seeds = [(plan.seed, 10**6, index) for index in range(8)]
+    clips = [make_clips(seed, 2, plan.recipe, bank, device).rgb for seed in seeds]
+    images = torch.cat(clips).cpu().flatten(0, 1)[::3].float() / 127.5 - 1.0
     return nn.functional.unfold(images, side, stride=side).movedim(1, 2).flatten(0, 1)
 
 
 def compile_blocks(network: Ttt3r) -> None:
-    """Compile the blocks; each is small, so they compile once and fuse what lies between matrix products."""
-    for module in (*network.enc_blocks, *network.dec_blocks, *network.dec_blocks_state):
-        module.compile(dynamic=False)
-    for module in network.downstream_head.final_transform:
-        module.compile(dynamic=False)
+    """Compile the blocks, once for each shape they meet; what lies between matrix products is fused."""
+    blocks: Any = network.downstream_head.final_transform
+    for module in (*network.enc_blocks, *network.dec_blocks, *network.dec_blocks_state, *blocks):
+        module.compile(dynamic=False, recompile_limit=64, isolate_recompiles=True)

@@ -46,7 +46,7 @@ def draw_views(
     count, frames = clips.rgb.shape[:2]
     clip = torch.randint(count, (batch,), generator=rng)
     longest = max(1, round(span * (frames - 1)) // max(1, views - 1))
-    stride = 1 + (torch.rand(batch, generator=rng) * longest).long().clamp(max=longest - 1)
+    stride = 1 + (torch.rand(batch, generator=rng) * longest).long()
     first = (torch.rand(batch, generator=rng) * (frames - stride * (views - 1))).long()
     frame = first[:, None] + stride[:, None] * torch.arange(views)
     backwards = torch.rand(batch, generator=rng) < 0.5

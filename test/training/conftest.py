@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small clips, made once."""
+"""Small clips, made once; one thread, because small matrices gain nothing from more."""
 
 from __future__ import annotations
 
-import pytest
+from typing import TYPE_CHECKING
 
-from training.sequences import Clips, Recipe, make_clips
+import pytest
+import torch
+from small_recipe import RECIPE
+
+from training.sequences import Clips, make_clips
 from training.textures import TextureBank
 
-RECIPE = Recipe(
-    width=80, height=56, frames=4, styles=(("handheld", 1.0),), moving_share=0.0, smooth=False
-)
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +24,11 @@ def bank() -> TextureBank:
 @pytest.fixture(scope="session")
 def clips(bank: TextureBank) -> Clips:
     return make_clips((3, 1), 16, RECIPE, bank)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import RECIPE
+from small_recipe import RECIPE
 from torch import Tensor
 
 from training.camera_paths import STYLES, Paths
@@ -41,7 +41,8 @@ def test_depth_seen_from_another_frame_lies_on_the_same_surfaces_to_a_fiftieth_o
     style = STYLES["handheld"]
     paths = Paths.draw(rng, 6, style)
     poses = paths.poses(torch.tensor([[0.0, 0.3]]).expand(6, 2))
-    scenes = draw_scenes(rng, style, poses[..., :3, 3], bank, moving_share=0.0)
+    times = torch.zeros(6, 2)
+    scenes = draw_scenes(rng, style, poses[..., :3, 3], times, bank, moving_share=0.0)
     focal = torch.full((12,), 70.0)
     scene = torch.arange(6).repeat_interleave(2)
     cameras = Cameras(poses.flatten(0, 1), focal, 80, 56)
@@ -87,7 +88,7 @@ def test_every_style_renders_finite_depth_in_front_of_the_camera(bank, style):
     assert (spread > 4).all(), "every frame shows something"
 
 
-def test_a_clip_is_a_function_of_its_seed(bank, clips):
+def test_a_clip_is_a_function_of_its_seed(bank):
     again, other = (make_clips(seed, 2, RECIPE, bank) for seed in ((3, 9), (3, 10)))
     once = make_clips((3, 9), 2, RECIPE, bank)
     assert torch.equal(once.rgb, again.rgb)
@@ -99,7 +100,8 @@ def test_solids_that_move_change_the_depth_and_others_do_not(bank):
     rng = torch.Generator().manual_seed(1)
     style = STYLES["handheld"]
     poses = Paths.draw(rng, 8, style).poses(torch.zeros(8, 1))
-    scenes = draw_scenes(rng, style, poses[..., :3, 3], bank, moving_share=1.0)
+    times = torch.zeros(8, 1)
+    scenes = draw_scenes(rng, style, poses[..., :3, 3], times, bank, moving_share=1.0)
     still = replace(scenes, velocity=torch.zeros_like(scenes.velocity))
     cameras = Cameras(poses[:, 0], torch.full((8,), 60.0), 80, 56)
 
@@ -144,3 +146,26 @@ def test_clips_can_be_picked_from(clips):
 
 def test_a_bank_is_painted_alike_for_the_same_seed(bank):
     assert torch.equal(TextureBank.make(seed=5, per_material=2).texels, bank.texels)
+
+
+def test_moving_solids_keep_clear_of_the_camera_at_all_times(bank):
+    """At half the clearance, because the path is looked at frame by frame."""
+    times = torch.linspace(-2.0, 2.0, 9).expand(24, 9)
+    rng = torch.Generator().manual_seed(6)
+    style = STYLES["handheld"]
+    poses = Paths.draw(rng, 24, style).poses(times)
+    scenes = draw_scenes(rng, style, poses[..., :3, 3], times, bank, moving_share=1.0)
+    moving = (scenes.velocity.norm(dim=-1) > 0) & (scenes.half[..., 0] > 0)
+    assert moving.any(dim=1).sum() > 3
+    for index in range(9):
+        centre = scenes.centre + scenes.velocity * times[0, index]
+        offset = poses[:, index, None, :3, 3] - centre
+        inside = (offset.norm(dim=-1) < CLEARANCE_M / 2) & moving
+        assert not inside.any()
+
+
+def test_a_crop_keeps_the_optical_axis_in_the_middle(clips):
+    cut = clips.cropped(40, 64)
+    assert cut.rgb.shape[-2:] == cut.depth.shape[-2:] == (40, 64)
+    whole, part = (unprojected(c.depth.float(), c.focal_px) for c in (clips, cut))
+    torch.testing.assert_close(part, whole[:, :, 8:48, 8:72])

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import pytest
-from fakes import FakeBackend
+from fakes import FakeBackend, FakeState
 
 from ttt3r_ros.config import Config
 from ttt3r_ros.evaluation.accuracy import measure
@@ -19,6 +20,7 @@ from ttt3r_ros.geometry import quat_xyzw_from_rotation
 from ttt3r_ros.io.room import ProceduralRoom
 from ttt3r_ros.io.sequence import ImageFolder
 from ttt3r_ros.pipeline.reconstructor import Reconstructor
+from ttt3r_ros.types import Frame
 
 pytest.importorskip("evo")
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
@@ -27,43 +29,65 @@ import accuracy
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ttt3r_ros.types import Frame
+    from ttt3r_ros.types import Prediction
+
+
+def on_a_curve(k: int) -> np.ndarray:
+    """Return the k-th pose of a walk that spans all three directions; one along a line has no unique alignment."""
+    T = np.eye(4)
+    T[:3, 3] = 0.1 * k * k, 0.02 * k**3, k
+    return T
+
+
+class Walker(FakeBackend):
+    """Knows where it is; sees a wall two metres ahead."""
+
+    def step(self, rgb: np.ndarray, state: FakeState) -> tuple[Prediction, FakeState]:
+        seen, state = super().step(rgb, state)
+        return replace(seen, T_segment_camera=on_a_curve(state.seen - 1)), state
 
 
 class Walk:
-    """What `FakeBackend` believes in: a metre forward per image, a wall two metres ahead, after two steps to turn."""
+    """What `Walker` believes in."""
 
-    def __init__(self, frames: int = 6) -> None:
-        self._room = ProceduralRoom(frames=frames, width=16, height=12)
+    def __len__(self) -> int:
+        return 6
 
     def frames(self) -> Iterator[Frame]:
-        return self._room.frames()
+        for k in range(len(self)):
+            rgb = np.random.default_rng(k).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+            yield Frame((k + 1) * 10**8, "camera", rgb)
 
     def ground_truth(self) -> list[tuple[int, np.ndarray]]:
-        poses = []
-        for k in range(len(self._room)):
-            T = np.eye(4)
-            T[2, 3] = k
-            T[0, 3] = 1e-3 * k * k  # a straight line has no unique alignment
-            poses.append((self._room.stamp_ns(k), T))
-        return poses
+        return [((k + 1) * 10**8, on_a_curve(k)) for k in range(len(self))]
 
     def true_depth_m(self, _stamp_ns: int) -> np.ndarray:
         return np.full((12, 16), 2.0, np.float32)
 
 
 def test_a_backend_that_is_right_has_no_error() -> None:
-    found = measure(Walk(), Reconstructor(FakeBackend(), Config()))
+    found = measure(Walk(), Reconstructor(Walker(), Config()))
     assert (found.frames, found.refused) == (6, 0)
-    assert found.trajectory.se3_m < 0.01
-    assert found.trajectory.scale == pytest.approx(1.0, abs=1e-3)
+    assert found.trajectory.se3_m == pytest.approx(0.0, abs=1e-6)
+    assert found.trajectory.scale == pytest.approx(1.0)
     assert found.depth is not None
     assert found.depth.abs_rel_metric == pytest.approx(0.0, abs=1e-6)
     assert found.frames_per_s > 1
 
 
+def test_an_image_that_cannot_be_used_is_counted_and_the_rest_compared() -> None:
+    class Covered(Walk):
+        def frames(self) -> Iterator[Frame]:
+            for k, frame in enumerate(super().frames()):
+                yield replace(frame, rgb=np.zeros_like(frame.rgb)) if k == 5 else frame
+
+    found = measure(Covered(), Reconstructor(Walker(), Config()))
+    assert (found.frames, found.refused) == (5, 1)
+    assert found.trajectory.pairs == 5
+
+
 def test_at_most_so_many_frames_are_shown() -> None:
-    assert measure(Walk(), Reconstructor(FakeBackend(), Config()), limit=4).frames == 4
+    assert measure(Walk(), Reconstructor(Walker(), Config()), limit=4).frames == 4
 
 
 def written(folder: Path, frames: int = 8) -> Path:
@@ -102,15 +126,15 @@ def test_a_folder_knows_its_measured_depth(tmp_path: Path) -> None:
 def test_the_command_prints_a_row_per_sequence_and_their_medians(tmp_path: Path, capsys) -> None:
     walk = written(tmp_path / "walk")
     status = accuracy.main(
-        [str(walk), "room:1:8", "procedural:1-2:8", "--json", str(tmp_path / "rows.json")]
+        [str(walk), "room:1:4", "procedural:1-2:4", "--json", str(tmp_path / "rows.json")]
     )
     printed = capsys.readouterr().out.splitlines()
     assert status == 0
     assert [line.split()[0] for line in printed] == [
-        "sequence", "walk", "room:1:8", "procedural:1:8", "procedural:2:8", "median",
+        "sequence", "walk", "room:1:4", "procedural:1:4", "procedural:2:4", "median",
     ]  # fmt: skip
     rows = json.loads((tmp_path / "rows.json").read_text())
-    assert [row["frames"] for row in rows] == [8] * 4
+    assert [row["frames"] for row in rows] == [8, 4, 4, 4]
     assert all(0 < row["depth"]["abs_rel_metric"] < 1 for row in rows)
 
 
@@ -120,3 +144,9 @@ def test_a_sequence_that_cannot_be_measured_is_named_and_fails_the_command(
     (tmp_path / "empty").mkdir()
     assert accuracy.main([str(tmp_path / "empty")]) == 1
     assert "holds no images" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["procedural:5-2:8", "room:1:2"])
+def test_a_name_that_stands_for_nothing_is_refused(text: str, capsys) -> None:
+    assert accuracy.main([text]) == 2
+    assert f"'{text}' stands for no sequence" in capsys.readouterr().err

@@ -62,7 +62,7 @@ def _convert(arguments: argparse.Namespace) -> int:
         msg = f"{arguments.source}: {error}"
         raise CheckpointError(msg) from error
     with complete_file(target) as file:
-        save_checkpoint(file.name, checkpoint.tensors, checkpoint.config)
+        save_checkpoint(file.name, checkpoint.tensors, checkpoint.config, checkpoint.reset_interval)
     written = load_checkpoint(target)
     print(f"{target}: {len(written.tensors)} tensors, sha256 {written.sha256}")
     return 0

@@ -5,25 +5,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ttt3r_ros.errors import ImageError, NonFiniteError
 from ttt3r_ros.evaluation.depth import DepthComparison, DepthError
 from ttt3r_ros.evaluation.trajectory import TrajectoryError, trajectory_error
 from ttt3r_ros.geometry import pose_matrix
-from ttt3r_ros.io.sequence import Sequence
 
 if TYPE_CHECKING:
+    from ttt3r_ros.io.sequence import Sequence
     from ttt3r_ros.pipeline.reconstructor import Reconstructor
-    from ttt3r_ros.types import Float32Array
-
-
-class MeasuredSequence(Sequence, Protocol):
-    """Frames with true poses and, for some of them, true depth."""
-
-    def true_depth_m(self, stamp_ns: int) -> Float32Array | None:
-        """Return the depth (h, w) along the optical axis of a frame, 0 or NaN where unknown."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -37,10 +28,10 @@ class Accuracy:
     depth: DepthError | None
 
 
-def measure(
-    sequence: MeasuredSequence | Sequence, reconstructor: Reconstructor[Any], limit: int = 0
-) -> Accuracy:
+def measure(sequence: Sequence, reconstructor: Reconstructor[Any], limit: int = 0) -> Accuracy:
     """Show a sequence (its first ``limit`` frames, 0: all) and compare poses and depth with the truth.
+
+    Depth is compared where the sequence has ``true_depth_m(stamp_ns) -> (h, w) metres or None``.
 
     Raises:
         SourceError: fewer than three poses can be compared.

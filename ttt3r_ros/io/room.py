@@ -127,7 +127,7 @@ class ProceduralRoom:
     def true_depth_m(self, stamp_ns: int) -> Float32Array | None:
         """Return the exact depth (H, W) of the frame of a stamp; of every fourth one, because it is rendered anew."""
         index = round((stamp_ns - START_NS) * self._rate_hz / 1e9)
-        return self.render(index).depth_m if index % 4 == 0 else None
+        return self.render(index).depth_m if 0 <= index < self._frames and index % 4 == 0 else None
 
     def clearance_m(self, i: int) -> float:
         """Return the distance of the camera of frame ``i`` from the nearest surface."""

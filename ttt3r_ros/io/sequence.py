@@ -69,7 +69,7 @@ class ImageFolder:
         self._rate_hz = rate_hz
         camera = _read_camera(path / "camera.json")
         self._intrinsics = _intrinsics(camera, path / "camera.json") if camera is not None else None
-        self._depth_scale = float(camera.get("depth_scale", _MILLIMETRES)) if camera else _MILLIMETRES
+        self._depth_scale = _depth_scale(camera or {}, path / "camera.json")
         self._truth = read_tum(path / "groundtruth.txt")
         if self._truth and len(self._truth) != len(self._files):
             msg = f"{path}: {len(self._files)} images, but {len(self._truth)} rows in groundtruth.txt"
@@ -108,8 +108,8 @@ class ImageFolder:
         if path is None or not path.is_file():
             return None
         raw = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-        if raw is None or raw.ndim != 2:
-            msg = f"{path} is not a depth image of one channel"
+        if raw is None or raw.ndim != 2 or raw.dtype != np.uint16:
+            msg = f"{path} is not a depth image of one channel of 16 bits"
             raise SourceError(msg)
         return np.asarray(raw, np.float32) / np.float32(self._depth_scale)
 
@@ -186,7 +186,7 @@ def _read_camera(path: Path) -> dict[str, Any] | None:
     except ValueError as error:
         raise _camera_error(path, error) from error
     if not isinstance(camera, dict):
-        raise _camera_error(path, camera)
+        raise _camera_error(path, TypeError(f"{camera!r} is no object"))
     return camera
 
 
@@ -196,6 +196,14 @@ def _intrinsics(camera: dict[str, Any], path: Path) -> Intrinsics:
         return Intrinsics(fx, fy, cx, cy, int(camera["width"]), int(camera["height"]))
     except (ValueError, KeyError, TypeError) as error:
         raise _camera_error(path, error) from error
+
+
+def _depth_scale(camera: dict[str, Any], path: Path) -> float:
+    value = camera.get("depth_scale", _MILLIMETRES)
+    if not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+        msg = f"{path}: depth_scale is {value!r}; expected units per metre, above 0"
+        raise SourceError(msg)
+    return float(value)
 
 
 def _camera_error(path: Path, problem: object) -> SourceError:

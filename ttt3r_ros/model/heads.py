@@ -60,7 +60,13 @@ class Heads(nn.Module, ABC):
         if outputs.rgb and not self.config.rgb_head:
             msg = "colours were asked for, but these weights have no rgb head"
             raise ConfigError(msg)
-        layers = tuple(layer.float() for layer in layers)  # exp in the heads needs the range of float32
+        # The exponentials need the range and the digits of float32.
+        with torch.autocast(layers[-1].device.type, enabled=False):
+            return self._read(tuple(layer.float() for layer in layers), grid, rotary, outputs)
+
+    def _read(
+        self, layers: tuple[Tensor, ...], grid: tuple[int, int], rotary: RotaryTable, outputs: Outputs
+    ) -> HeadOutput:
         pose_token, tokens = layers[-1][:, :1], layers[-1][:, 1:]
         inputs = (*layers[:-1], tokens)
         return HeadOutput(
