@@ -33,7 +33,7 @@ from ttt3r_ros.io.sequence import ImageFolder  # noqa: E402
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ttt3r_ros.evaluation.accuracy import Accuracy, MeasuredSequence
+    from ttt3r_ros.evaluation.accuracy import Accuracy
     from ttt3r_ros.io.sequence import Sequence
 
 BAG_SUFFIXES = (".mcap", ".db3", ".bag")
@@ -109,7 +109,7 @@ def _recorded(path: Path) -> Sequence:
     return Bag(path) if is_bag else ImageFolder(path)
 
 
-def _generated(kind: str, seed: int, frames: int) -> MeasuredSequence:
+def _generated(kind: str, seed: int, frames: int) -> Sequence:
     if kind == "room":
         return ProceduralRoom(seed=seed, frames=frames)
     from training.held_out import HeldOutSequence

@@ -50,7 +50,7 @@ class Plan:
         tuple[int, int], ...
     ] = ()  # (height, width) of which each step draws one; none: as rendered
     processes: int = 1
-    reset_interval: int = 16  # frames after which the weights want their state begun anew
+    reset_interval: int = 8  # frames after which the weights want their state begun anew
 
     @property
     def steps(self) -> int:

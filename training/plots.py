@@ -23,7 +23,7 @@ PANELS = (
     ("translation error / distance moved", (("t_over_moved", ""),)),
     ("losses", (("camera", ""), ("world", ""), ("pose", ""), ("motion", ""))),
 )
-WINDOW = 15  # rows
+WINDOW = 5  # rows
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -69,17 +69,17 @@ def draw(rows: list[dict[str, Any]], target: Path) -> None:
     frames = np.array([row["frames"] for row in rows]) / 1000.0
     changes = [frames[k] for k in range(1, len(rows)) if rows[k]["views"] != rows[k - 1]["views"]]
     for axes, (title, curves) in zip(figure.subplots(2, 2).flat, PANELS, strict=True):
+        extent: list[float] = []
         for name, over in curves:
             values = np.array([_value(row, name, over) for row in rows])
             (line,) = axes.plot(frames, values, alpha=0.25, lw=0.8)
-            axes.plot(
-                *_smoothed(frames, values),
-                color=line.get_color(),
-                label=name if len(curves) > 1 else None,
-            )
+            smooth = _smoothed(values)
+            axes.plot(frames, smooth, color=line.get_color(), label=name if len(curves) > 1 else None)
+            extent += [float(np.nanmin(smooth)), float(np.nanmax(smooth))]
         for frame in changes:
             axes.axvline(frame, color="0.5", ls="--", lw=0.8)
         axes.set(title=title, xlabel="thousand frames shown")
+        axes.set_ylim(0.9 * min(extent), 1.1 * max(extent))
         axes.grid(alpha=0.3)
         if len(curves) > 1:
             axes.legend()
@@ -94,11 +94,11 @@ def _value(row: dict[str, Any], name: str, over: str) -> float:
     return float(row[name]) if moves or name != "t_over_moved" else math.nan
 
 
-def _smoothed(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    x, y = x[np.isfinite(y)], y[np.isfinite(y)]
-    width = max(1, min(WINDOW, len(y)))
-    kernel = np.full(width, 1.0 / width)
-    return np.convolve(x, kernel, mode="valid"), np.convolve(y, kernel, mode="valid")
+def _smoothed(y: np.ndarray) -> np.ndarray:
+    """Return running medians, over fewer rows at the ends; one wild step must not draw a hill."""
+    reach = WINDOW // 2
+    spans = (y[max(0, k - reach) : k + reach + 1] for k in range(len(y)))
+    return np.array([np.median(span) for span in spans])
 
 
 if __name__ == "__main__":

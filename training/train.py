@@ -71,6 +71,12 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         "--run", type=Path, required=True, metavar="DIR", help="checkpoint and log of the run"
     )
     parser.add_argument("--minutes", type=float, default=9.0, help="length of this slice")
+    parser.add_argument(
+        "--start",
+        type=Path,
+        metavar="FILE",
+        help="begin a new run with these weights of the same architecture",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument(
         "--compile", action="store_true", help="torch.compile the blocks (takes a minute, pays later)"
@@ -84,7 +90,9 @@ def _process(
     if plan.processes > 1:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // plan.processes))
         dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=plan.processes)
-    trainer = Trainer(plan, arguments.run, device, rank, compiled=arguments.compile)
+    trainer = Trainer(
+        plan, arguments.run, device, rank, compiled=arguments.compile, start=arguments.start
+    )
     complete = train(trainer, arguments.minutes, _report if rank == 0 else _silent)
     if rank == 0:
         print(

@@ -18,6 +18,8 @@ from training.rollout import thinned, unroll
 from training.sequences import make_clips
 from training.textures import TextureBank
 from training.views import draw_views
+from ttt3r_ros.errors import CheckpointError
+from ttt3r_ros.model.checkpoint import check_tensors, load_checkpoint
 from ttt3r_ros.model.update_rules import update_rule
 
 if TYPE_CHECKING:
@@ -36,7 +38,14 @@ class Trainer:
     """Owns the network, its average and the optimiser; `step` is the whole algorithm."""
 
     def __init__(
-        self, plan: Plan, run: Path, device: str, rank: int = 0, *, compiled: bool = False
+        self,
+        plan: Plan,
+        run: Path,
+        device: str,
+        rank: int = 0,
+        *,
+        compiled: bool = False,
+        start: Path | None = None,
     ) -> None:
         self.plan, self.run, self.device, self.rank = plan, run, device, rank
         bank = TextureBank.make(plan.seed, plan.per_material, device)
@@ -44,6 +53,8 @@ class Trainer:
         self.network = initial_network(plan.network, plan.seed, typical_patches(plan, bank, device)).to(
             device
         )
+        if start is not None:
+            self._take_over(start)
         self.average = {name: value.clone() for name, value in self.network.state_dict().items()}
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(),
@@ -58,6 +69,17 @@ class Trainer:
         self._summed = 0
         if compiled:
             compile_blocks(self.network)
+
+    def _take_over(self, start: Path) -> None:
+        checkpoint = load_checkpoint(start)
+        if checkpoint.config != self.plan.network:
+            msg = f"{start} has another architecture than the plan: {checkpoint.config}"
+            raise CheckpointError(msg)
+        check_tensors(
+            {name: tuple(value.shape) for name, value in self.network.state_dict().items()},
+            checkpoint.tensors,
+        )
+        self.network.load_state_dict(checkpoint.tensors)
 
     def _resume(self) -> None:
         progress = load_progress(self.run, repr(self.plan), self.device)

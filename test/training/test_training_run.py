@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -72,6 +73,17 @@ def test_slices_add_up_to_a_file_that_the_package_loads(tmp_path, capsys):
     assert loaded.network.config == TINY.network
     assert loaded.reset_interval == TINY.reset_interval
 
+    goes_on = Trainer(TINY, tmp_path / "other", "cpu", start=target)
+    given = load_network(target).network.state_dict()
+    assert all(torch.equal(value, goes_on.average[name]) for name, value in given.items())
+    with pytest.raises(CheckpointError, match="another architecture"):
+        Trainer(
+            replace(TINY, network=PLANS["cpu"].network, recipe=PLANS["cpu"].recipe),
+            tmp_path / "n",
+            "cpu",
+            start=target,
+        )
+
 
 def test_a_checkpoint_of_another_plan_is_refused(tmp_path):
     Trainer(TINY, tmp_path, "cpu").save()
@@ -101,9 +113,16 @@ def test_a_plan_that_cannot_run_is_refused(change, message):
 
 def test_two_processes_train_as_one_on_both_their_views(tmp_path):
     """The mean of two halves' gradients moves both to the same weights; only the first one writes."""
-    command = [sys.executable, "-c", TWO_PROCESSES, str(tmp_path)]
+    script = tmp_path / "two.py"  # a file, because the processes that are spawned import it
+    script.write_text(TWO_PROCESSES)
+    command = [sys.executable, str(script), str(tmp_path)]
     finished = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=240, cwd=ROOT
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert finished.returncode == 0, finished.stderr[-2000:]
     progress = read_progress(tmp_path / "run")
