@@ -72,14 +72,19 @@ def draw(rows: list[dict[str, Any]], target: Path) -> None:
         extent: list[float] = []
         for name, over in curves:
             values = np.array([_value(row, name, over) for row in rows])
+            there = np.isfinite(values)
+            if not there.any():
+                continue
+            smooth = _smoothed(values[there])
             (line,) = axes.plot(frames, values, alpha=0.25, lw=0.8)
-            smooth = _smoothed(values)
-            axes.plot(frames, smooth, color=line.get_color(), label=name if len(curves) > 1 else None)
-            extent += [float(np.nanmin(smooth)), float(np.nanmax(smooth))]
+            label = name if len(curves) > 1 else None
+            axes.plot(frames[there], smooth, color=line.get_color(), label=label)
+            extent += [float(smooth.min()), float(smooth.max())]
         for frame in changes:
             axes.axvline(frame, color="0.5", ls="--", lw=0.8)
         axes.set(title=title, xlabel="thousand frames shown")
-        axes.set_ylim(0.9 * min(extent), 1.1 * max(extent))
+        if extent:
+            axes.set_ylim(0.9 * min(extent) - 1e-6, 1.1 * max(extent) + 1e-6)
         axes.grid(alpha=0.3)
         if len(curves) > 1:
             axes.legend()

@@ -254,7 +254,9 @@ def test_unrolling_is_streaming(clips):
 
 def test_before_any_training_attention_already_tells_how_the_camera_turned(clips, bank):
     plan = replace(
-        PLANS["cpu"], recipe=replace(PLANS["cpu"].recipe, frames=4, smooth=False, shadows=False)
+        PLANS["cpu"],
+        stages=(Stage(1.0, 2),),
+        recipe=replace(PLANS["cpu"].recipe, frames=4, smooth=False, shadows=False),
     )
     network = initial_network(plan.network, 0, typical_patches(plan, bank))
     views = draw_views(clips, torch.Generator().manual_seed(1), 192, 2, span=0.4)
