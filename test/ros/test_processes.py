@@ -80,12 +80,12 @@ def test_images_become_poses_depth_and_a_map_in_another_process(context, domain_
     bench.close()
     assert process.returncode == 0, (tmp_path / "log").read_text()
     depth = depth_from_image(bench.got["depth"][-1])
-    assert depth.shape == (160, 224)
+    assert depth.shape == (56, 80)
     assert np.isfinite(depth).mean() > 0.9
     assert [stamp for stamp, _ in read_tum(tmp_path / "trajectory.txt")] == [
         room.stamp_ns(i) for i in range(5)
     ]
-    assert (tmp_path / "map.ply").stat().st_size > 10_000
+    assert (tmp_path / "map.ply").stat().st_size > 1_000
 
 
 def test_large_best_effort_images_all_arrive_with_the_shipped_profile(domain_id, tmp_path):

@@ -104,7 +104,7 @@ def test_three_images_become_poses_transforms_and_depth_and_the_node_ends_well(o
     assert [compat.stamp_to_ns(pose.header.stamp) for pose in poses] == stamps
     assert [compat.stamp_to_ns(message.transforms[0].header.stamp) for message in transforms] == stamps
     assert {pose.header.frame_id for pose in poses} == {"map"}
-    assert depth_from_image(depths[-1]).shape == (160, 224)
+    assert depth_from_image(depths[-1]).shape == (56, 80)
 
 
 def test_file_and_typed_arguments_reach_a_node_in_a_namespace(observer, tmp_path):
