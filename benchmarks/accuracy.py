@@ -29,6 +29,8 @@ from ttt3r_ros.evaluation.accuracy import measure  # noqa: E402
 from ttt3r_ros.io.bags import Bag  # noqa: E402
 from ttt3r_ros.io.room import ProceduralRoom  # noqa: E402
 from ttt3r_ros.io.sequence import ImageFolder  # noqa: E402
+from ttt3r_ros.model.loading import load_backend  # noqa: E402
+from ttt3r_ros.pipeline.reconstructor import Reconstructor  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,7 +51,9 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _arguments(argv)
     try:
         sequences = [one for text in arguments.sequences for one in _sequences(text)]
-    except ConfigError as error:
+        config = _config(arguments)
+        backend, _ = load_backend(config)
+    except Ttt3rError as error:
         print(f"accuracy: {error}", file=sys.stderr)
         return 2
     print(HEADER)
@@ -57,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
     failed = 0
     for name, opened in sequences:
         try:
-            accuracy = _measured(opened(), arguments)
+            accuracy = measure(opened(), Reconstructor(backend, config), arguments.frames)
         except Ttt3rError as error:
             print(f"{name:<26} {error}", file=sys.stderr)
             failed += 1
@@ -117,11 +121,8 @@ def _generated(kind: str, seed: int, frames: int) -> Sequence:
     return HeldOutSequence(seed, frames, style="handheld" if kind == "procedural" else kind)
 
 
-def _measured(sequence: Sequence, arguments: argparse.Namespace) -> Accuracy:
-    from ttt3r_ros.model.loading import load_backend
-    from ttt3r_ros.pipeline.reconstructor import Reconstructor
-
-    config = replace(
+def _config(arguments: argparse.Namespace) -> Config:
+    return replace(
         Config(),
         model_path=arguments.weights,
         device=arguments.device,
@@ -129,8 +130,6 @@ def _measured(sequence: Sequence, arguments: argparse.Namespace) -> Accuracy:
         update_rule=arguments.update_rule,
         reset_interval=arguments.reset_interval,
     )
-    backend, _ = load_backend(config)
-    return measure(sequence, Reconstructor(backend, config), arguments.frames)
 
 
 def _figures(accuracy: Accuracy) -> list[float]:

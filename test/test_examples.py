@@ -37,7 +37,7 @@ def test_a_folder_of_images_becomes_a_ply(tmp_path):
     printed = run("01_images_to_ply.py", tmp_path, tmp_path / "map.ply")
     assert printed.count("camera at") == 3
     assert "ttt3r_small.safetensors" in printed
-    assert len(read_ply(tmp_path / "map.ply")[0]) > 50  # of 3 x 4480 pixels, in voxels of 5 cm
+    assert len(read_ply(tmp_path / "map.ply")[0]) > 125  # of 3 x 4480 pixels, in voxels of 5 cm
 
 
 def test_perfect_predictions_make_a_map_that_lies_on_the_surfaces_of_the_room(tmp_path):
