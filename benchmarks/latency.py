@@ -238,18 +238,30 @@ def _publisher() -> Callable[[Update], None] | None:
 
     from ttt3r_ros.config import Config
     from ttt3r_ros.ros.middleware import use_large_image_profile
-    from ttt3r_ros.ros.publishers import FramePublishers
+    from ttt3r_ros.ros.publishers import BodyOutputs, CameraOutputs
+    from ttt3r_ros.ros.robot import Robot
+    from ttt3r_ros.ros.throttled_warnings import ThrottledWarnings
 
     use_large_image_profile()
     rclpy.init(args=[], domain_id=101)
     node = rclpy.create_node("latency")
-    publishers = FramePublishers(node, Config())
+    config = Config()
+    robot = Robot(node, config, ThrottledWarnings(node.get_logger()))
+    outputs = (
+        BodyOutputs(node, config, robot, "", config.map_frame),
+        CameraOutputs(node, config, robot, ""),
+    )
     for kind, topic in (
         (Image, "depth/image"), (CameraInfo, "depth/camera_info"), (Image, "confidence/image"),
         (PointCloud2, "points"), (PoseStamped, "pose"), (Odometry, "odom"), (PathMsg, "path"),
     ):  # fmt: skip
         node.create_subscription(kind, f"/latency/{topic}", lambda _: None, 1)
-    return publishers.publish
+
+    def publish(update: Update) -> None:
+        for output in outputs:
+            output.publish(update)
+
+    return publish
 
 
 def _jpeg(rgb: np.ndarray) -> np.ndarray:

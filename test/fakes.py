@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ttt3r_ros.errors import NonFiniteError
+from ttt3r_ros.errors import NonFiniteError, SourceError
 from ttt3r_ros.types import Frame, ImageGeometry, Prediction
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from ttt3r_ros.types import UInt8Array
 
 HEIGHT, WIDTH = 12, 16
@@ -34,6 +36,7 @@ class FakeBackend:
     """
 
     reset_interval = 0
+    weights_id = "fake"
 
     def __init__(self) -> None:
         self.shown: list[tuple[int, int]] = []  # (first pixel's red, images seen before)
@@ -49,6 +52,26 @@ class FakeBackend:
         T_segment_camera = np.eye(4)
         T_segment_camera[2, 3] = float(state.seen)
         return prediction(T_segment_camera), FakeState(state.seen + 1)
+
+    def step_many(
+        self, images: Sequence[UInt8Array], states: Sequence[FakeState]
+    ) -> list[tuple[Prediction, FakeState] | NonFiniteError]:
+        answers: list[tuple[Prediction, FakeState] | NonFiniteError] = []
+        for rgb, state in zip(images, states, strict=True):
+            try:
+                answers.append(self.step(rgb, state))
+            except NonFiniteError as error:
+                answers.append(error)
+        return answers
+
+    def state_arrays(self, state: FakeState) -> dict[str, np.ndarray[Any, Any]]:
+        return {"seen": np.array([state.seen])}
+
+    def state_from_arrays(self, arrays: Mapping[str, np.ndarray[Any, Any]]) -> FakeState:
+        if set(arrays) != {"seen"}:
+            msg = f"state has {', '.join(arrays)}; expected seen"
+            raise SourceError(msg)
+        return FakeState(int(arrays["seen"][0]))
 
 
 def prediction(T_segment_camera: np.ndarray | None = None, focal: float = FOCAL) -> Prediction:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 import ttt3r_ros
-from ttt3r_ros.config import Config, parameters_yaml, settings
+from ttt3r_ros.config import parameters_yaml, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -40,12 +40,16 @@ def test_the_shipped_parameter_file_is_the_defaults():
             if isinstance(value, dict)
             else {name: value}
         )
-    assert flat == {entry.name: entry.default for entry in settings()}
+    assert {entry.name: entry.checked(flat[entry.name]) for entry in settings()} == {
+        entry.name: entry.default for entry in settings()
+    }
+    assert len(flat) == len(list(settings()))
 
 
-@pytest.mark.parametrize("entry", list(settings(Config)), ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", list(settings()), ids=lambda entry: entry.name)
 def test_the_readme_lists_every_parameter_with_its_default(entry):
-    default = str(entry.default).lower() if entry.kind is bool else str(entry.default)
+    default = str(entry.default).lower() if entry.kind is bool else str(entry.default or "")
+    default = str(entry.default) if entry.kind in (int, float) else default
     row = f"| `{entry.name}` | " + (f"`{default}`" if default else "") + " |"
     assert row in README
 

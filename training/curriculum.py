@@ -121,6 +121,16 @@ PLANS = {
         ),
         frames=440_000, frames_per_step=64, learning_rate=1.5e-3, reuse=6.0, processes=2,
     ),
+    # Another evening: goes on from the weights that "cpu" made (--start), with longer sequences from the first step.
+    "cpu_longer": Plan(
+        network=network(128, 4, 4, patch=8, size=(56, 80), state=90),
+        recipe=Recipe(
+            width=80, height=56, frames=16,
+            styles=(("handheld", 0.84), ("driving", 0.08), ("flying", 0.08)),
+        ),
+        stages=(Stage(0.5, 8, "ttt3r", 0.03), Stage(1.0, 12, "ttt3r", 0.03)),
+        frames=300_000, frames_per_step=96, learning_rate=5e-4, seed=1, reuse=6.0, processes=2,
+    ),
     # Half an hour of one data-centre GPU, in slices of nine minutes.
     "gpu": Plan(
         network=network(192, 8, 6, patch=16, size=(160, 224), state=169),

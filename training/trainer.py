@@ -57,10 +57,9 @@ class Trainer:
             self._take_over(start)
         self.average = {name: value.clone() for name, value in self.network.state_dict().items()}
         self.optimiser = torch.optim.AdamW(
-            self.network.parameters(),
+            _decaying(self.network),
             lr=plan.learning_rate,
             betas=BETAS,
-            weight_decay=WEIGHT_DECAY,
             fused=True,
         )
         self.now = 0
@@ -205,6 +204,14 @@ def average_gradients(network: Ttt3r, processes: int) -> None:
     for gradient in gradients:
         gradient.copy_(flat[start : start + gradient.numel()].view_as(gradient))
         start += gradient.numel()
+
+
+def _decaying(network: Ttt3r) -> list[dict[str, object]]:
+    """Return parameter groups: matrices decay; gains, biases and single tokens have no reason to be small."""
+    parameters = list(network.parameters())
+    matrices = [parameter for parameter in parameters if parameter.ndim >= 2 and parameter.shape[0] > 1]
+    others = [parameter for parameter in parameters if parameter.ndim < 2 or parameter.shape[0] == 1]
+    return [{"params": matrices, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
 
 
 def typical_patches(plan: Plan, bank: TextureBank, device: str = "cpu") -> Tensor:

@@ -7,29 +7,68 @@ or are tested equal to them. A nested class gives its settings a prefix: ``map.v
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from ttt3r_ros.errors import ConfigError
+from ttt3r_ros.settings import Setting, overridden, setting, settings_of, yaml_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-Value = bool | int | float | str
-ConfigT = TypeVar("ConfigT")
+__all__ = ["Config", "Setting", "from_mapping", "parameters_yaml", "settings"]
 
 
-def setting(
-    default: Value,
-    help: str,  # noqa: A002
-    *,
-    ge: float | None = None,
-    le: float | None = None,
-    choices: tuple[str, ...] = (),
-) -> Any:
-    """Declare one setting; ``ge`` and ``le`` bound numbers, ``choices`` words."""
-    return field(default=default, metadata={"help": help, "ge": ge, "le": le, "choices": choices})
+@dataclass(frozen=True)
+class DepthConfig:
+    """Depth images."""
+
+    encoding: str = setting(
+        "32FC1", "32FC1: metres, NaN invalid; 16UC1: millimetres, 0 invalid.", choices=("32FC1", "16UC1")
+    )
+    size: str = setting(
+        "network",
+        "Resolution: the network's, or input: resized to the image's.",
+        choices=("network", "input"),
+    )
+
+
+@dataclass(frozen=True)
+class ScaleConfig:
+    """Where metres come from."""
+
+    source: str = setting(
+        "none",
+        "What corrects the network's own metres.",
+        choices=("none", "fixed", "odometry", "camera_height", "depth"),
+    )
+    fixed: float = setting(
+        1.0, "Factor on the network's lengths for source fixed.", ge=0.001, le=1000.0, live=True
+    )
+    camera_height: float = setting(
+        0.0, "Height of the camera over the floor [m]; 0: from base_frame to camera.", ge=0.0, le=100.0
+    )
+    smoothing: float = setting(
+        0.05,
+        "Weight of one new measurement of the scale, on a logarithmic scale.",
+        ge=0.001,
+        le=1.0,
+        live=True,
+    )
+    min_motion: float = setting(
+        0.1, "Odometry must have moved this far for a measurement [m].", ge=0.001, le=100.0, live=True
+    )
+
+
+@dataclass(frozen=True)
+class OdometryConfig:
+    """Covariance of pose and twist: see docs/frames.md."""
+
+    translation_error: float = setting(
+        0.08, "Standard deviation of a step's length, as a share of it.", ge=0.0, le=10.0, live=True
+    )
+    rotation_error: float = setting(
+        0.05, "Standard deviation of a step's turn, as a share of it.", ge=0.0, le=10.0, live=True
+    )
 
 
 @dataclass(frozen=True)
@@ -38,13 +77,45 @@ class MapConfig:
 
     voxel_size: float = setting(0.05, "Edge of a voxel [m].", ge=0.001, le=10.0)
     min_confidence: float = setting(
-        1.5, "Points below this confidence (1 to infinity) are not fused.", ge=1.0, le=1e6
+        1.5, "Points below this confidence (1 to infinity) are not fused.", ge=1.0, le=1e6, live=True
     )
-    max_range: float = setting(10.0, "Points farther from the camera are not fused [m].", ge=0.1, le=1e5)
+    max_range: float = setting(
+        10.0, "Points farther from the camera are not fused [m].", ge=0.1, le=1e5, live=True
+    )
     max_voxels: int = setting(
         500_000, "Upper bound of the map; the voxels unseen for longest go.", ge=1000, le=50_000_000
     )
+    max_radius: float = setting(
+        0.0, "Voxels farther from the camera are forgotten [m]; 0: none.", ge=0.0, le=1e6, live=True
+    )
+    max_age: float = setting(
+        0.0, "Voxels unseen for longer are forgotten [s]; 0: none.", ge=0.0, le=1e9, live=True
+    )
+    clear_seen_through: bool = setting(
+        default=True,
+        help="Wear down voxels that the camera sees through: ghosts of what has moved.",
+        live=True,
+    )
     publish_period: float = setting(1.0, "Seconds between two map clouds [s].", ge=0.05, le=3600.0)
+
+
+@dataclass(frozen=True)
+class GridConfig:
+    """Occupancy grid for navigation."""
+
+    resolution: float = setting(0.05, "Edge of a cell [m].", ge=0.01, le=10.0)
+    min_height: float = setting(
+        0.1, "What is lower over the floor is no obstacle [m].", ge=-100.0, le=100.0, live=True
+    )
+    max_height: float = setting(
+        1.5, "What is higher over the floor is no obstacle [m].", ge=-100.0, le=100.0, live=True
+    )
+    max_range: float = setting(
+        5.0, "Points farther from the camera do not mark or clear [m].", ge=0.1, le=1e4, live=True
+    )
+    max_size: float = setting(
+        100.0, "Longest side of the grid [m]; it moves on with the camera.", ge=1.0, le=2000.0
+    )
 
 
 @dataclass(frozen=True)
@@ -63,7 +134,18 @@ class Config:
     reset_interval: int = setting(
         -1, "Frames between state resets; 0: never, -1: as the weights were made for.", ge=-1, le=10**9
     )
+    autostart: bool = setting(
+        default=True, help="Configure and activate by itself; false: a lifecycle manager does."
+    )
 
+    cameras: tuple[str, ...] = setting(
+        (),
+        "Names of several cameras; each prefixes its topics (front/image). Empty: one camera, no prefix.",
+    )
+    rig: bool = setting(
+        default=False,
+        help="The cameras are one rigid rig: one shared state; their baselines give metres.",
+    )
     image_transport: str = setting(
         "raw", "raw subscribes to image, compressed to image/compressed.", choices=("raw", "compressed")
     )
@@ -72,78 +154,75 @@ class Config:
         "Quality of service of the image subscription.",
         choices=("sensor_data", "reliable", "system_default"),
     )
+    queue_policy: str = setting(
+        "newest",
+        "newest drops what it cannot keep up with; every maps all images and makes the sender wait.",
+        choices=("newest", "every"),
+    )
+    on_time_jump: str = setting(
+        "reset",
+        "When time goes back: reset everything (map and trajectory are saved first), or keep_map.",
+        choices=("reset", "keep_map"),
+    )
+    rectify: bool = setting(
+        default=True,
+        help="Undistort images whose camera_info has a distortion (plumb_bob, rational, equidistant).",
+    )
 
-    map_frame: str = setting("map", "Fixed frame, z up; starts at the first camera pose.")
-    camera_frame: str = setting("", "Optical frame of the camera. Empty: header.frame_id of the image.")
-    publish_tf: bool = setting(default=True, help="Publish map -> camera on /tf.")
+    tf_mode: str = setting(
+        "camera",
+        "map_odom: others publish odom -> base; odom_base: we do; camera: handheld; none.",
+        choices=("map_odom", "odom_base", "camera", "none"),
+    )
+    publish_tf: bool = setting(default=True, help="Publish transforms on /tf.")
+    invert_odom_tf: bool = setting(
+        default=False, help="Publish our transforms child -> parent, to hang below an existing tree."
+    )
+    map_frame: str = setting("map", "Fixed frame, z up.")
+    odom_frame: str = setting("odom", "Continuous frame of tf_mode map_odom and odom_base.")
+    base_frame: str = setting("base_link", "Body of the robot.")
+    camera_frame: str = setting("", "Frame of the camera. Empty: header.frame_id of the image.")
+    camera_frame_convention: str = setting(
+        "optical",
+        "Axes of the camera's frame: optical (z forward) or body (x forward, such as usb_cam's default_cam).",
+        choices=("optical", "body"),
+    )
+    transform_tolerance: float = setting(
+        0.1, "How far map -> odom is dated ahead [s].", ge=0.0, le=10.0, live=True
+    )
+    tf_publish_rate: float = setting(
+        30.0, "Transforms are sent again at this rate [Hz].", ge=20.0, le=1000.0
+    )
+    wait_for_transform: float = setting(
+        0.2, "How long to wait for the transforms of an image [s].", ge=0.0, le=10.0, live=True
+    )
+    level: str = setting(
+        "auto",
+        "What makes the map level: the mount (TF), an imu, the fitted floor, or the first camera itself.",
+        choices=("auto", "extrinsics", "imu", "floor", "camera"),
+    )
 
     min_confidence: float = setting(
-        1.0, "Depth and points below this confidence are NaN or left out.", ge=1.0, le=1e6
+        1.0, "Depth and points below this confidence are NaN or left out.", ge=1.0, le=1e6, live=True
     )
     path_max_poses: int = setting(1000, "Poses kept in the path; the oldest go.", ge=1, le=10**6)
     diagnostics_period: float = setting(
         1.0, "Seconds between two diagnostics messages [s].", ge=0.1, le=3600.0
     )
-    output_directory: str = setting("~/.ros/ttt3r_ros", "Where save_map and save_trajectory write.")
+    output_directory: str = setting(
+        "~/.ros/ttt3r_ros", "Where maps, trajectories and states are written."
+    )
 
+    depth: DepthConfig = field(default_factory=DepthConfig)
+    scale: ScaleConfig = field(default_factory=ScaleConfig)
+    odometry: OdometryConfig = field(default_factory=OdometryConfig)
     map: MapConfig = field(default_factory=MapConfig)
+    grid: GridConfig = field(default_factory=GridConfig)
 
 
-@dataclass(frozen=True)
-class Setting:
-    """One entry of a configuration, flattened."""
-
-    name: str  # dotted
-    default: Value
-    help: str
-    ge: float | None
-    le: float | None
-    choices: tuple[str, ...]
-
-    @property
-    def kind(self) -> type[Value]:
-        """Return bool, int, float or str."""
-        return type(self.default)
-
-    def checked(self, value: object) -> Value:
-        """Return ``value`` in this setting's type.
-
-        Raises:
-            ConfigError: it has another type, is out of range or not among the choices.
-        """
-        if self.kind is float and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
-        if self.choices and isinstance(value, str):
-            value = value.lower()  # names of QoS profiles are often written in capitals
-        if type(value) is not self.kind:
-            msg = f"{self.name} is {value!r}; expected {self.kind.__name__}"
-            raise ConfigError(msg)
-        assert isinstance(value, bool | int | float | str)
-        self._check_range(value)
-        return value
-
-    def _check_range(self, value: Value) -> None:
-        if self.choices and value not in self.choices:
-            msg = f"{self.name} is {value!r}; expected one of {', '.join(self.choices)}"
-            raise ConfigError(msg)
-        if isinstance(value, (str, bool)):
-            return
-        low = float("-inf") if self.ge is None else self.ge
-        high = float("inf") if self.le is None else self.le
-        if not (low <= value <= high and math.isfinite(value)):
-            msg = f"{self.name} is {value}; expected {low} to {high}"
-            raise ConfigError(msg)
-
-
-def settings(config_class: type[Any] = Config, prefix: str = "") -> Iterator[Setting]:
-    """List the settings of a configuration class in the order of their declaration."""
-    types = get_type_hints(config_class)
-    for entry in fields(config_class):
-        if is_dataclass(types[entry.name]):
-            yield from settings(types[entry.name], f"{prefix}{entry.name}.")
-        else:
-            default: Any = entry.default
-            yield Setting(name=prefix + entry.name, default=default, **entry.metadata)
+def settings() -> Iterator[Setting]:
+    """List the settings in the order of their declaration."""
+    return settings_of(Config)
 
 
 def from_mapping(values: Mapping[str, object], base: Config | None = None) -> Config:
@@ -152,43 +231,9 @@ def from_mapping(values: Mapping[str, object], base: Config | None = None) -> Co
     Raises:
         ConfigError: a name is unknown or a value does not fit.
     """
-    known = {entry.name: entry for entry in settings()}
-    unknown = [name for name in values if name not in known]
-    if unknown:
-        msg = f"unknown setting {', '.join(sorted(unknown))}; known: {', '.join(known)}"
-        raise ConfigError(msg)
-    config = base or Config()
-    for name, value in values.items():
-        config = _replaced(config, name.split("."), known[name].checked(value))
-    return config
-
-
-def _replaced(config: ConfigT, path: list[str], value: Value) -> ConfigT:
-    head, *rest = path
-    inner: Any = _replaced(getattr(config, head), rest, value) if rest else value
-    return replace(config, **{head: inner})  # type: ignore[type-var]
+    return overridden(base or Config(), values)
 
 
 def parameters_yaml() -> str:
     """Return the parameter file of the node with every setting at its default."""
-    lines = [
-        "# Every parameter of mapping_node at its default. Written by `ttt3r_ros params`.",
-        "/**:",
-        "  ros__parameters:",
-    ]
-    group = ""
-    for entry in settings():
-        *path, name = entry.name.split(".")
-        indent = "    " + "  " * len(path)
-        if path and path[-1] != group:
-            group = path[-1]
-            lines.append(f"    {group}:")
-        choices = f" One of: {', '.join(entry.choices)}." if entry.choices else ""
-        lines += [f"{indent}# {entry.help}{choices}", f"{indent}{name}: {_yaml_text(entry.default)}"]
-    return "\n".join(lines) + "\n"
-
-
-def _yaml_text(value: Value) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f'"{value}"' if isinstance(value, str) else str(value)
+    return yaml_of(Config)

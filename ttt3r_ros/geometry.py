@@ -98,6 +98,26 @@ def rotation_vector(rotation: Float64Array) -> Float64Array:
     return np.array([x * scale, y * scale, z * scale])
 
 
+def rotation_from_vector(vector: Float64Array) -> Float64Array:
+    """Return the rotation (3, 3) about an axis by an angle [rad], given as their product (3,)."""
+    angle = float(np.linalg.norm(vector))
+    x, y, z = vector
+    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    sine = np.sinc(angle / np.pi)  # sin(a) / a
+    cosine = 0.5 * np.sinc(angle / (2.0 * np.pi)) ** 2  # (1 - cos(a)) / a^2
+    rotation: Float64Array = np.eye(3) + sine * cross + cosine * cross @ cross
+    return rotation
+
+
+def interpolated(T_begin: Float64Array, T_end: Float64Array, share: float) -> Float64Array:
+    """Return the rigid motion (4, 4) between two, at a share of the way: straight on, turning evenly."""
+    T: Float64Array = np.eye(4)
+    turn = rotation_vector(T_begin[:3, :3].T @ T_end[:3, :3])
+    T[:3, :3] = T_begin[:3, :3] @ rotation_from_vector(share * turn)
+    T[:3, 3] = (1.0 - share) * T_begin[:3, 3] + share * T_end[:3, 3]
+    return T
+
+
 def ray_map(T_first_camera: Float64Array, K: Float64Array, height: int, width: int) -> Float32Array:
     """Return origin and direction per pixel (height, width, 6) of a camera seen from the first camera.
 

@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from ttt3r_ros.errors import NonFiniteError
 
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
@@ -119,7 +121,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Update:
-    """The result of showing one frame to the reconstructor."""
+    """The result of showing one frame to the reconstructor; lengths are metres, the scale applied."""
 
     frame: Frame
     prediction: Prediction
@@ -127,6 +129,20 @@ class Update:
     intrinsics: Intrinsics  # of the network's image; given or estimated
     segment: int  # counts state resets
     timings_s: Mapping[str, float]
+    # The same place by way of odom; without a known mount the body (base) is the camera itself.
+    T_map_odom: Float64Array  # (4, 4)
+    T_odom_base: Float64Array  # (4, 4) never jumps
+    T_base_camera: Float64Array  # (4, 4)
+    T_step: Float64Array  # (4, 4) motion of the body since the frame before, in its own frame
+    scale: float  # metres per unit of the network
+    pose_covariance: Float64Array  # (6, 6) of the body in odom: x y z, then rotations about them
+    twist_covariance: Float64Array  # (6, 6)
+    T_theirs_base: Float64Array | None = None  # (4, 4) the body in somebody else's odometry
+
+    @property
+    def T_map_base(self) -> Float64Array:
+        """Return the body in the map (4, 4)."""
+        return self.T_map_odom @ self.T_odom_base
 
 
 StateT = TypeVar("StateT")
@@ -137,12 +153,31 @@ class Backend(Protocol[StateT]):
 
     reset_interval: int  # frames after which the state of these weights is best begun anew; 0: never
 
+    @property
+    def weights_id(self) -> str:
+        """Return what tells these weights from others; never empty."""
+        ...
+
     def initial_state(self) -> StateT:
         """Return the state before the first image of a segment."""
         ...
 
     def step(self, rgb: UInt8Array, state: StateT) -> tuple[Prediction, StateT]:
         """Show one image (H, W, 3); raise `NonFiniteError` rather than return a poisoned state."""
+        ...
+
+    def step_many(
+        self, images: Sequence[UInt8Array], states: Sequence[StateT]
+    ) -> list[tuple[Prediction, StateT] | NonFiniteError]:
+        """Show each of several states its image at once; an error in the place of one leaves the others alone."""
+        ...
+
+    def state_arrays(self, state: StateT) -> dict[str, NDArray[Any]]:
+        """Return all of a state as arrays."""
+        ...
+
+    def state_from_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> StateT:
+        """Return the state that `state_arrays` gave; raise `SourceError` if it is not one of such a network."""
         ...
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from fakes import image
-from geometry_msgs.msg import PoseStamped
+from geometry_msgs.msg import PoseStamped, TransformStamped
 from nav_msgs.msg import Odometry
 from nav_msgs.msg import Path as PathMessage
 from rclpy.executors import SingleThreadedExecutor
@@ -18,11 +18,13 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
 
-from ttt3r_ros.ros import compat
+from ttt3r_ros.ros import compat, messages
 from ttt3r_ros.ros.qos import LATCHED, STREAM
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import numpy as np
 
     from ttt3r_ros.types import UInt8Array
 
@@ -44,6 +46,7 @@ class Bench:
     """Publishes images and keeps what comes back; `spin_until` drives every node given."""
 
     def __init__(self, context: rclpy.context.Context, *others: rclpy.node.Node) -> None:
+        self.nodes = others
         self.node = rclpy.create_node("bench", context=context)
         self.executor = SingleThreadedExecutor(context=context)
         for node in (self.node, *others):
@@ -51,6 +54,8 @@ class Bench:
         self.images = self.node.create_publisher(Image, "image", STREAM)
         self.compressed = self.node.create_publisher(CompressedImage, "image/compressed", STREAM)
         self.infos = self.node.create_publisher(CameraInfo, "camera_info", STREAM)
+        self.tf = self.node.create_publisher(TFMessage, "/tf", 100)
+        self.static_tf = self.node.create_publisher(TFMessage, "/tf_static", LATCHED)
         self.got: dict[str, list[Any]] = defaultdict(list)
 
     def listen(self, *names: str) -> None:
@@ -106,11 +111,30 @@ class Bench:
         )
 
     def call(self, service: str) -> Trigger.Response:
-        client = self.node.create_client(Trigger, f"/mapping_node/{service}")
+        return self.ask(Trigger, service, Trigger.Request())
+
+    def ask(self, kind: type[Any], service: str, request: Any) -> Any:
+        client = self.node.create_client(kind, f"/mapping_node/{service}")
         self.spin_until(client.service_is_ready, f"service {service}")
-        future = client.call_async(Trigger.Request())
+        future = client.call_async(request)
         self.spin_until(future.done, f"answer of {service}")
+        self.node.destroy_client(client)
         return future.result()
+
+    def listen_on(self, name: str, kind: type[Any], topic: str, qos: Any = 50) -> None:
+        self.node.create_subscription(kind, topic, self.got[name].append, qos)
+
+    def send_transform(
+        self, parent: str, child: str, T: np.ndarray, stamp_ns: int = 0, *, static: bool = False
+    ) -> None:
+        """Publish a transform as another node would."""
+        publisher = self.static_tf if static else self.tf
+        stamped = messages.transform_stamped(T, messages.header(stamp_ns, parent), child)
+        publisher.publish(TFMessage(transforms=[stamped]))
+
+    def transforms(self) -> list[TransformStamped]:
+        """Return every transform heard on /tf, in order."""
+        return [stamped for message in self.got["tf"] for stamped in message.transforms]
 
     def summary(self) -> dict[str, int]:
         return {name: len(messages) for name, messages in self.got.items()} | {

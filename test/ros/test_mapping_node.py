@@ -90,25 +90,22 @@ def test_a_given_calibration_is_scaled_to_the_depth_image(start):
     bench.listen("pose", "depth_info")
     connected(bench)
     bench.spin_until(bench.infos.get_subscription_count, "a subscriber to the calibration")
-    info = CameraInfo(
-        width=2 * WIDTH, height=2 * HEIGHT, distortion_model="plumb_bob", d=[0.1, 0.0, 0.0, 0.0, 0.0]
-    )
+    info = CameraInfo(width=2 * WIDTH, height=2 * HEIGHT, distortion_model="plumb_bob", d=[0.0] * 5)
     info.k = [60.0, 0.0, 15.5, 0.0, 62.0, 11.5, 0.0, 0.0, 1.0]
     bench.infos.publish(info)
-    bench.spin_until(lambda: node._intake._intrinsics is not None, "the calibration")
+    bench.spin_until(lambda: node.mapping.intakes[0]._intrinsics is not None, "the calibration")
     walk(bench, 1)
     bench.spin_until(lambda: bench.got["depth_info"], "camera info")
     k = bench.got["depth_info"][-1].k
     # Half the size; the centre of the first pixel moves from 0 to -0.25.
     assert list(k) == pytest.approx([30.0, 0.0, 7.5, 0.0, 31.0, 5.5, 0.0, 0.0, 1.0])
-    assert list(bench.got["depth_info"][-1].d) == [0.1, 0.0, 0.0, 0.0, 0.0]
 
 
 def test_nothing_is_computed_for_a_topic_without_subscriber(start, monkeypatch):
     from ttt3r_ros.ros import messages
 
     made: list[str] = []
-    for name in ("depth_image", "confidence_image", "frame_cloud", "odometry", "camera_info"):
+    for name in ("depth_image", "confidence_image", "frame_cloud", "odometry", "depth_camera_info"):
         original = getattr(messages, name)
         monkeypatch.setattr(messages, name, lambda *a, n=name, f=original: (made.append(n), f(*a))[1])
     _, bench = start()
@@ -151,7 +148,10 @@ def test_reset_begins_a_new_map_at_the_origin(start):
     walk(bench, 3)
     response = bench.call("reset")
     assert response.success
-    assert (len(node.reconstructor.map), len(node.reconstructor.trajectory)) == (0, 0)
+    assert (
+        len(node.mapping.bodies[0].reconstructor.map),
+        len(node.mapping.bodies[0].reconstructor.trajectory),
+    ) == (0, 0)
     walk(bench, 1, 10 * SECOND)
     assert bench.got["pose"][-1].pose.position.x == pytest.approx(0.0)
     bench.spin_until(lambda: len(bench.got["path"]) == 4, "the paths")
@@ -185,3 +185,44 @@ def test_an_unwritable_folder_is_an_answer_not_an_end(start, tmp_path):
     assert not response.success
     assert str(file) in response.message
     walk(bench, 1, 5 * SECOND)
+
+
+@pytest.mark.parametrize("rectify", [True, False])
+def test_a_distorted_image_is_rectified_before_it_is_mapped_unless_that_is_switched_off(start, rectify):
+    node, bench = start(rectify=rectify)
+    bench.listen("pose", "depth_info")
+    connected(bench)
+    bench.spin_until(bench.infos.get_subscription_count, "a subscriber to the calibration")
+    info = CameraInfo(width=2 * WIDTH, height=2 * HEIGHT, distortion_model="plumb_bob")
+    info.d, info.k = [-0.2, 0.0, 0.0, 0.0, 0.0], [30.0, 0.0, 15.5, 0.0, 30.0, 11.5, 0.0, 0.0, 1.0]
+    bench.infos.publish(info)
+    bench.spin_until(lambda: node.mapping.intakes[0]._intrinsics is not None, "the calibration")
+    walk(bench, 1)
+    bench.spin_until(lambda: bench.got["depth_info"], "camera info")
+    assert any(bench.got["depth_info"][-1].d) is not rectify
+
+
+def test_depth_can_have_the_size_of_the_image_and_be_in_millimetres(start):
+    _, bench = start(**{"depth.encoding": "16UC1", "depth.size": "input"})
+    bench.listen("pose", "depth", "depth_info")
+    connected(bench)
+    walk(bench, 1)
+    bench.spin_until(lambda: bench.got["depth"] and bench.got["depth_info"], "depth")
+    depth, info = bench.got["depth"][-1], bench.got["depth_info"][-1]
+    assert (depth.encoding, depth.width, depth.height) == ("16UC1", 2 * WIDTH, 2 * HEIGHT)
+    assert (info.width, info.height) == (2 * WIDTH, 2 * HEIGHT)
+    assert info.k[0] == pytest.approx(2 * FOCAL)
+    values = np.frombuffer(depth.data, np.uint16)
+    assert np.median(values) == 1000 * DEPTH_M
+
+
+def test_odometry_tells_how_unsure_it_is_and_gets_less_sure_along_the_way(start):
+    _, bench = start()
+    bench.listen("pose", "odom")
+    connected(bench)
+    walk(bench, 6)
+    bench.spin_until(lambda: len(bench.got["odom"]) == 6, "odometry")
+    variances = [message.pose.covariance[0] for message in bench.got["odom"]]
+    assert variances == sorted(variances)
+    assert 0 < variances[0] < variances[-1] < 10.0
+    assert 0 < bench.got["odom"][-1].twist.covariance[0] < 1e3

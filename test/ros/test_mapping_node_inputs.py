@@ -113,7 +113,7 @@ def test_a_recording_that_begins_again_begins_a_new_map_and_keeps_the_old_one(st
         bench.spin_until(lambda index=index: bench.count("refused") == index + 1, "the refusal")
     walk(bench, 1, 2 * SECOND)
     assert bench.got["pose"][-1].pose.position.x == pytest.approx(0.0)
-    assert len(node.reconstructor.trajectory) == 1
+    assert len(node.mapping.bodies[0].reconstructor.trajectory) == 1
     stamp = 100 * SECOND + 2 * SECOND // 10
     assert len(read_tum(tmp_path / f"trajectory_until_{stamp}.txt")) == 3
     assert len(read_ply(tmp_path / f"map_until_{stamp}.ply")[0]) > 0
@@ -129,7 +129,7 @@ def test_one_stray_stamp_loses_nothing(start):
     bench.spin_until(lambda: bench.count("refused") == 1, "the refusal")
     walk(bench, 1, 2 * SECOND)
     assert bench.got["pose"][-1].pose.position.x == pytest.approx(2.0)
-    assert len(node.reconstructor.trajectory) == 3
+    assert len(node.mapping.bodies[0].reconstructor.trajectory) == 3
 
 
 def test_an_emptied_map_is_published_too(start):
@@ -159,7 +159,7 @@ def test_a_calibration_of_nan_is_none(start):
     info = CameraInfo(width=2 * WIDTH, height=2 * HEIGHT)
     info.k = [float("nan"), 0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0]
     bench.infos.publish(info)
-    bench.spin_until(lambda: node._intake._complaints, "the complaint")
+    bench.spin_until(lambda: node.mapping.intakes[0]._complaints, "the complaint")
     walk(bench, 1)
     bench.spin_until(lambda: bench.got["depth_info"], "camera info")
     assert bench.got["depth_info"][-1].k[0] == pytest.approx(FOCAL)
@@ -221,7 +221,7 @@ def test_a_backend_that_fails_ends_the_node_with_its_reason(start, context):
     with pytest.raises((rclpy.executors.ExternalShutdownException, rclpy._rclpy_pybind11.RCLError)):
         bench.spin_until(lambda: False if context.ok() else bench.executor.spin_once(0.1), "the end")
     assert ended()
-    assert str(node.worker.failure) == "out of memory"
+    assert str(node.failure) == "out of memory"
 
 
 def test_a_bad_parameter_is_refused_by_name_and_range(start):
@@ -256,7 +256,7 @@ def test_a_frame_from_before_a_reset_does_not_open_the_new_map(start):
     bench.spin_until(backend.entered.is_set, "the first step")
     bench.publish(image(1), 2 * SECOND)
     bench.spin_until(lambda: bench.count("received") == 2, "the waiting frame")
-    resetting = threading.Thread(target=node._restart)
+    resetting = threading.Thread(target=node.mapping.restart)
     resetting.start()
     backend.gate.set()
     resetting.join(30.0)
@@ -264,7 +264,7 @@ def test_a_frame_from_before_a_reset_does_not_open_the_new_map(start):
     walk(bench, 1, 3 * SECOND)
     # The waiting frame met either the old state, before the reset, or nobody.
     assert backend.shown in ([(0, 0), (0, 0)], [(0, 0), (1, 1), (0, 0)])
-    assert len(node.reconstructor.trajectory) == 1
+    assert len(node.mapping.bodies[0].reconstructor.trajectory) == 1
 
 
 def test_when_overloaded_the_newest_image_wins_and_the_others_are_counted(start):

@@ -114,7 +114,10 @@ def test_every_setting_is_used_outside_its_declaration() -> None:
         owner = rf"config\.{group[0]}" if group else "config"
         uses = [rf"\b{owner}\.{last}\b"]
         if group:  # a local name for the group, as in `config = self._config.map`
-            uses.append(rf"(?s)\bconfig\b[^\n=]* = [\w.]*{owner}\b(?!\.).*\bconfig\.{last}\b")
+            uses.append(rf"(?s)\b\w*config\b[^\n=]* = [\w.]*{owner}\b(?!\.).*\b_?\w*config\.{last}\b")
+            uses.append(
+                rf"(?s)\b{group[0].capitalize()}Config\b.*\b_?config\.{last}\b"
+            )  # passed on as a whole
         if not any(re.search(use, text) for use in uses for text in texts):
             unused.append(name)
     assert not unused
@@ -131,6 +134,7 @@ def flattened(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def test_the_parameter_file_parses_to_exactly_the_defaults() -> None:
     values = flattened(yaml.safe_load(parameters_yaml())["/**"]["ros__parameters"])
+    values = {name: SETTINGS[name].checked(value) for name, value in values.items()}
     defaults = {entry.name: entry.default for entry in settings()}
     assert values == defaults
     assert {name: type(value) for name, value in values.items()} == {

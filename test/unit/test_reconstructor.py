@@ -57,10 +57,10 @@ def test_the_wall_stands_two_metres_before_each_pose() -> None:
 def test_an_image_of_one_colour_is_refused_by_its_value_and_changes_nothing(value: int) -> None:
     mapping = reconstructor()
     mapping.step(frame(20))
-    before = (mapping._session.state, len(mapping.map), len(mapping.trajectory))
+    before = (mapping.session.state, len(mapping.map), len(mapping.trajectory))
     with pytest.raises(ImageError, match=rf"image 7 is of one colour \(values {value} to {value}\)"):
         mapping.step(flat(value))
-    assert (mapping._session.state, len(mapping.map), len(mapping.trajectory)) == before
+    assert (mapping.session.state, len(mapping.map), len(mapping.trajectory)) == before
     np.testing.assert_allclose(mapping.step(frame(21)).T_map_camera[:3, 3], [1, 0, 0], atol=1e-12)
 
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttt3r_ros.pipeline.voxel_map import VoxelMap, _scattered
+from ttt3r_ros.pipeline.voxel_map import VoxelMap
+from ttt3r_ros.pipeline.voxel_table import scattered
 
 if TYPE_CHECKING:
     from random import Random
@@ -192,10 +193,10 @@ def test_walls_and_floors_do_not_cluster_in_the_table_so_that_a_look_up_stays_ch
 ) -> None:
     voxel_map = VoxelMap(SIZE_M, 20_000)
     put(voxel_map, plane(normal_axis))
-    slots = np.flatnonzero(voxel_map._keys >= 0)
+    slots = np.flatnonzero(voxel_map._table.keys >= 0)
     assert len(slots) == 140 * 140
-    mask = voxel_map._capacity - 1
-    probes = (slots - (_scattered(voxel_map._keys[slots]) & mask)) & mask
+    mask = voxel_map._table.capacity - 1
+    probes = (slots - (scattered(voxel_map._table.keys[slots]) & mask)) & mask
     assert probes.mean() < 0.6
     assert probes.max() < 50
 
@@ -204,11 +205,11 @@ def test_a_full_map_is_probed_no_deeper_after_many_evictions_than_before() -> No
     voxel_map = VoxelMap(SIZE_M, 2000)
     for first in range(0, 60_000, 300):
         put(voxel_map, row(first, 400))
-    slots = np.flatnonzero(voxel_map._keys >= 0)
+    slots = np.flatnonzero(voxel_map._table.keys >= 0)
     assert 1000 < len(slots) <= 2000
-    mask = voxel_map._capacity - 1
-    assert ((slots - (_scattered(voxel_map._keys[slots]) & mask)) & mask).mean() < 0.6
-    assert voxel_map._capacity == 4096
+    mask = voxel_map._table.capacity - 1
+    assert ((slots - (scattered(voxel_map._table.keys[slots]) & mask)) & mask).mean() < 0.6
+    assert voxel_map._table.capacity == 4096
 
 
 def test_a_cleared_map_is_as_good_as_new() -> None:

@@ -7,7 +7,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
-from ttt3r_ros.pipeline.worker import LatestSlot, Worker
+from ttt3r_ros.pipeline.worker import Inbox, Worker
 
 if TYPE_CHECKING:
     import pytest
@@ -27,41 +27,56 @@ class Gate:
         self.go = threading.Semaphore(0)
         self.done: list[int] = []
 
-    def __call__(self, item: int) -> None:
+    def __call__(self, items: list[int]) -> None:
         self.begun.release()
         assert self.go.acquire(timeout=PATIENCE_S)
-        self.done.append(item)
+        self.done.extend(items)
 
 
-def test_a_slot_hands_out_only_the_newest_item_and_gives_back_the_older_ones() -> None:
-    slot: LatestSlot[int] = LatestSlot()
-    assert [slot.put(item) for item in (1, 2, 3)] == [None, 1, 2]
-    assert slot.take() == 3
-    assert slot.put(4) is None
-    assert slot.take() == 4
+def test_an_inbox_hands_out_only_the_newest_item_and_gives_back_the_older_ones() -> None:
+    inbox: Inbox[int] = Inbox()
+    assert [inbox.put(item) for item in (1, 2, 3)] == [None, 1, 2]
+    assert inbox.take() == [3]
+    assert inbox.put(4) is None
+    assert inbox.take() == [4]
 
 
-def test_a_closed_slot_has_nothing_to_take_and_returns_what_nobody_will_take() -> None:
-    slot: LatestSlot[int] = LatestSlot()
-    slot.put(1)
-    assert slot.close() == 1
-    assert slot.take() is None
-    assert slot.close() is None
-    assert slot.put(2) == 2
-    assert slot.put(3) == 3
-    assert slot.take() is None
+def test_the_newest_items_of_several_senders_are_taken_together() -> None:
+    inbox: Inbox[int] = Inbox()
+    dropped = [inbox.put(item, sender) for item, sender in ((1, "a"), (2, "b"), (3, "a"))]
+    assert dropped == [None, None, 1]
+    assert inbox.take() == [2, 3]
+
+
+def test_with_a_capacity_nothing_is_dropped_and_everything_comes_in_order() -> None:
+    inbox: Inbox[int] = Inbox(capacity=3)
+    for item, sender in ((1, "a"), (2, "b"), (3, "b"), (4, "a")):
+        assert inbox.put(item, sender) is None
+    assert not inbox.has_room()
+    assert [inbox.take(), inbox.take()] == [[1, 2], [3, 4]]
+    assert inbox.has_room()
+
+
+def test_a_closed_inbox_has_nothing_to_take_and_returns_what_nobody_will_take() -> None:
+    inbox: Inbox[int] = Inbox()
+    inbox.put(1)
+    assert inbox.close() == [1]
+    assert inbox.take() == []
+    assert inbox.close() == []
+    assert inbox.put(2) == 2
+    assert inbox.take() == []
 
 
 def test_closing_wakes_everyone_who_waits() -> None:
-    slot: LatestSlot[int] = LatestSlot()
-    taken: list[int | None] = []
-    takers = [threading.Thread(target=lambda: taken.append(slot.take())) for _ in range(3)]
+    inbox: Inbox[int] = Inbox()
+    taken: list[list[int]] = []
+    takers = [threading.Thread(target=lambda: taken.append(inbox.take())) for _ in range(3)]
     for taker in takers:
         taker.start()
-    slot.close()
+    inbox.close()
     for taker in takers:
         taker.join(PATIENCE_S)
-    assert taken == [None] * 3
+    assert taken == [[]] * 3
 
 
 def test_while_one_item_is_processed_only_the_newest_waits() -> None:
@@ -73,7 +88,7 @@ def test_while_one_item_is_processed_only_the_newest_waits() -> None:
     assert [worker.submit(item) for item in (2, 3, 4)] == [None, 2, 3]
     gate.go.release(2)
     assert gate.begun.acquire(timeout=PATIENCE_S)
-    assert worker.stop(PATIENCE_S) is None
+    assert worker.stop(PATIENCE_S) == []
     assert gate.done == [1, 4]
 
 
@@ -84,13 +99,13 @@ def test_stopping_finishes_the_running_item_and_returns_the_waiting_one() -> Non
     worker.submit(1)
     assert gate.begun.acquire(timeout=PATIENCE_S)
     worker.submit(2)
-    dropped: list[int | None] = []
+    dropped: list[list[int]] = []
     stopper = threading.Thread(target=lambda: dropped.append(worker.stop(PATIENCE_S)))
     stopper.start()
     assert not gate.done
     gate.go.release()
     stopper.join(PATIENCE_S)
-    assert (gate.done, dropped) == ([1], [2])
+    assert (gate.done, dropped) == ([1], [[2]])
     assert worker.submit(3) == 3, "it is too late"
 
 
@@ -114,9 +129,9 @@ def test_a_failure_ends_the_thread_and_is_reported_once() -> None:
     failed = threading.Event()
     seen: list[int] = []
 
-    def process(item: int) -> None:
-        seen.append(item)
-        msg = f"item {item}"
+    def process(items: list[int]) -> None:
+        seen.extend(items)
+        msg = f"item {items[0]}"
         raise ZeroDivisionError(msg)
 
     def on_failure(error: BaseException) -> None:
@@ -130,7 +145,7 @@ def test_a_failure_ends_the_thread_and_is_reported_once() -> None:
     worker._thread.join(PATIENCE_S)
     assert not worker._thread.is_alive()
     worker.submit(2)
-    assert worker.stop(PATIENCE_S) == 2
+    assert worker.stop(PATIENCE_S) == [2]
     assert reported == [worker.failure]
     assert str(worker.failure) == "item 1"
     assert seen == [1]
@@ -139,7 +154,7 @@ def test_a_failure_ends_the_thread_and_is_reported_once() -> None:
 def test_a_worker_may_stop_itself() -> None:
     stopped = threading.Event()
 
-    def process(item: int) -> None:
+    def process(items: list[int]) -> None:
         worker.stop(PATIENCE_S)
         stopped.set()
 
@@ -152,9 +167,9 @@ def test_a_worker_may_stop_itself() -> None:
 
 
 def test_a_worker_that_never_started_can_be_stopped() -> None:
-    worker: Worker[int] = Worker(lambda item: None, no_failure)
+    worker: Worker[int] = Worker(lambda items: None, no_failure)
     worker.submit(1)
-    assert worker.stop() == 1
+    assert worker.stop() == [1]
 
 
 def test_under_stress_every_item_is_processed_or_given_back_and_the_last_is_never_forgotten() -> None:
@@ -162,23 +177,23 @@ def test_under_stress_every_item_is_processed_or_given_back_and_the_last_is_neve
     processed: list[int] = []
     last = threading.Event()
 
-    def process(item: int) -> None:
-        processed.append(item)
-        if item == count - 1:
+    def process(items: list[int]) -> None:
+        processed.extend(items)
+        if items[-1] == count - 1:
             last.set()
 
     worker = Worker(process, no_failure)
     worker.start()
     dropped = [item for k in range(count) if (item := worker.submit(k)) is not None]
     assert last.wait(PATIENCE_S), "a wake-up was lost"
-    assert worker.stop(PATIENCE_S) is None
+    assert worker.stop(PATIENCE_S) == []
     assert processed == sorted(processed), "in order"
     assert sorted(processed + dropped) == list(range(count))
 
 
 def test_a_worker_that_waits_is_woken_by_each_item() -> None:
     done = threading.Semaphore(0)
-    worker: Worker[int] = Worker(lambda item: done.release(), no_failure)
+    worker: Worker[int] = Worker(lambda items: done.release(), no_failure)
     worker.start()
     for k in range(2000):
         assert worker.submit(k) is None

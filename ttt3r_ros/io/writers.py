@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from ttt3r_ros.pipeline.occupancy import Grid
     from ttt3r_ros.pipeline.voxel_map import PointCloud
     from ttt3r_ros.types import Float64Array
 
@@ -51,6 +52,47 @@ def read_ply(path: Path) -> tuple[np.ndarray, np.ndarray]:
     end = content.index(b"end_header\n") + len(b"end_header\n")
     vertices = np.frombuffer(content, _PLY_VERTEX, offset=end)
     return vertices["xyz"].copy(), vertices["rgb"].copy()
+
+
+def write_pcd(path: Path, cloud: PointCloud) -> None:
+    """Write coloured points as binary PCD 0.7, the colour packed into a float as PCL reads it.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    count = len(cloud.points)
+    packed = np.zeros((count, 4), "<f4")
+    packed[:, :3] = cloud.points
+    packed.view(np.uint8).reshape(count, 16)[:, 12:15] = cloud.rgb[:, ::-1]
+    lines = [
+        "# .PCD v0.7 - Point Cloud Data file format",
+        "VERSION 0.7", "FIELDS x y z rgb", "SIZE 4 4 4 4", "TYPE F F F F", "COUNT 1 1 1 1",
+        f"WIDTH {count}", "HEIGHT 1", "VIEWPOINT 0 0 0 1 0 0 0", f"POINTS {count}", "DATA binary",
+    ]  # fmt: skip
+    with complete_file(path) as file:
+        file.write(("\n".join(lines) + "\n").encode("ascii"))
+        file.write(packed.tobytes())
+
+
+def write_occupancy(path: Path, grid: Grid) -> None:
+    """Write a grid as PGM and, beside it, YAML, as Nav2's map_saver does in trinary mode.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    shades = np.full(grid.values.shape, 205, np.uint8)
+    shades[grid.values == 0], shades[grid.values == 100] = 254, 0
+    height, width = grid.values.shape
+    with complete_file(path) as file:
+        file.write(f"P5\n{width} {height}\n255\n".encode("ascii"))
+        file.write(shades[::-1].tobytes())  # an image begins at the top, where y is highest
+    lines = [
+        f"image: {path.name}", "mode: trinary", f"resolution: {grid.resolution}",
+        f"origin: [{grid.origin_x}, {grid.origin_y}, 0.0]",
+        "negate: 0", "occupied_thresh: 0.65", "free_thresh: 0.25",
+    ]  # fmt: skip
+    with complete_file(path.with_suffix(".yaml")) as file:
+        file.write(("\n".join(lines) + "\n").encode("utf-8"))
 
 
 def write_tum(path: Path, stamps_ns: list[int], poses: Float64Array) -> None:

@@ -5,94 +5,209 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
 import numpy as np
 
 from ttt3r_ros.errors import ImageError
-from ttt3r_ros.geometry import T_BODY_OPTICAL, transform
 from ttt3r_ros.pipeline.focal import FocalEstimator
+from ttt3r_ros.pipeline.ground import Ground
+from ttt3r_ros.pipeline.metres import Metres
+from ttt3r_ros.pipeline.placement import Placed, Placement
+from ttt3r_ros.pipeline.scene_map import SceneMap
 from ttt3r_ros.pipeline.session import Sighting, StreamingSession
+from ttt3r_ros.pipeline.snapshot import restore_into, snapshot_of
+from ttt3r_ros.pipeline.surroundings import NOTHING, Surroundings
 from ttt3r_ros.pipeline.trajectory import Trajectory
-from ttt3r_ros.pipeline.voxel_map import VoxelMap
+from ttt3r_ros.pipeline.uncertainty import Uncertainty
 from ttt3r_ros.types import Backend, Frame, Intrinsics, StateT, Update
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from ttt3r_ros.config import Config
+    from ttt3r_ros.pipeline.voxel_map import VoxelMap
+    from ttt3r_ros.types import Float64Array
 
 _MIN_CONTRAST = 2  # grey levels between the darkest and the brightest value of a usable image
+_SETTLING = 3  # frames of a new segment whose steps are less sure
 
 
 class Reconstructor(Generic[StateT]):
     """Turns frames into poses, a trajectory and a map. One thread steps it; any thread may read the results."""
 
     def __init__(self, backend: Backend[StateT], config: Config) -> None:
-        self._config = config
         as_made = config.reset_interval < 0
-        self._session = StreamingSession(
+        self.session = StreamingSession(
             backend, backend.reset_interval if as_made else config.reset_interval
         )
-        self._focal = FocalEstimator()
+        self.placement = Placement()
+        self.metres = Metres(config.scale, by_baseline=config.rig)
         self.trajectory = Trajectory()
-        self.map = VoxelMap(config.map.voxel_size, config.map.max_voxels)
+        self.scene = SceneMap(config)
+        self._ground = Ground(config.level, stands=config.tf_mode in ("map_odom", "odom_base"))
+        self._focals: dict[str, FocalEstimator] = {}  # by the camera's frame
+        self._uncertainty = Uncertainty(
+            config.odometry.translation_error, config.odometry.rotation_error
+        )
+        self._previous_ns: int | None = None
 
-    def step(self, frame: Frame) -> Update:
-        """Show one frame.
+    def configure(self, config: Config) -> None:
+        """Follow a live change of settings."""
+        self.metres.configure(config.scale)
+        self.scene.configure(config)
+        self._uncertainty.translation_error = config.odometry.translation_error
+        self._uncertainty.rotation_error = config.odometry.rotation_error
+
+    @property
+    def map(self) -> VoxelMap:
+        """Return the voxel map."""
+        return self.scene.voxels
+
+    @property
+    def segment(self) -> int:
+        """Return how many state resets there were."""
+        return self.session.segment
+
+    def step(self, frame: Frame, surroundings: Surroundings = NOTHING) -> Update:
+        """Show one frame and place it.
 
         Raises:
             ImageError: the image carries nothing to see.
             NonFiniteError: the network's answer was not finite; nothing has changed.
         """
+        return self.place(frame, self.see(frame), surroundings)
+
+    def see(self, frame: Frame) -> Sighting:
+        """Show one frame to the network, the slow part; raises as `step`."""
         require_contrast(frame)
-
-        # Show the frame to the network; poses stay continuous across state resets
         started = time.perf_counter()
-        sighting = self._session.step(frame.rgb)
-        stepped = time.perf_counter()
+        sighting = self.session.step(frame.rgb)
+        return timed(sighting, started)
 
-        # Remember where we were
-        T_map_camera = T_BODY_OPTICAL @ sighting.T_world_camera
-        self.trajectory.append(frame.stamp_ns, T_map_camera)
+    def place(self, frame: Frame, sighting: Sighting, surroundings: Surroundings = NOTHING) -> Update:
+        """Turn what the network saw into a pose and points in metres, and fuse them into the map."""
+        started = time.perf_counter()
+
+        # How large, and which way is up
+        floor = self._ground.find(sighting, surroundings, wanted=self.metres.needs_floor)
+        self.metres.look(sighting, surroundings, floor)
+        scale = self.metres.factor
+
+        # Where: continuous in odom, corrected in map
+        placed = self.placement.advance(
+            sighting.T_world_camera,
+            scale,
+            surroundings.T_base_camera,
+            self._ground.up_at_start(surroundings, floor),
+        )
+        if (T_level := self._ground.correction(placed.T_map_camera, floor, scale)) is not None:
+            placed = self._relevel(placed, T_level)
+        self._note_uncertainty(frame, sighting, placed)
+        self.metres.move(surroundings.T_odom_base, placed.T_odom_base, sighting.segment)
+        self.metres.cross_seam(sighting.seam_ratio)
+
+        # Remember, and fuse what we are sure of
+        update = self._update(frame, sighting, surroundings, placed, scale)
+        self.trajectory.append(frame.stamp_ns, update.T_map_camera)
+        self.scene.fuse(update, self._ground.floor_z)
+        spent = time.perf_counter() - started
+        return replace(update, timings_s={**update.timings_s, "map": spent})
+
+    def restart(self, *, forget_odom: bool = False) -> None:
+        """Forget state, trajectory and map; odom goes on unless it, too, is to be forgotten."""
+        self.session.restart()
+        self._focals.clear()
+        self._ground.restart()
+        self.metres.restart()
+        self._uncertainty.restart()
+        self._previous_ns = None
+        if forget_odom:
+            self.placement.forget()
+        else:
+            self.placement.reopen()
+        self.trajectory.clear()
+        self.scene.clear()
+
+    def reopen(self) -> None:
+        """Begin the state anew at the start of the map, which is kept: a recording that is played again."""
+        self.session.restart()
+        self._previous_ns = None
+        self.placement.reopen()
+
+    def snapshot(self) -> dict[str, NDArray[Any]]:
+        """Return all that a later session needs in order to go on, as arrays."""
+        return snapshot_of(self)
+
+    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Go on from a snapshot; the next image follows the last one before it.
+
+        Raises:
+            SourceError: it is damaged, or of another network or map; nothing has changed.
+        """
+        restore_into(self, arrays)
+        self._previous_ns = None
+
+    def _relevel(self, placed: Placed, T_level: Float64Array) -> Placed:
+        self.placement.correct(T_level)
+        self.trajectory.move(T_level)
+        self.scene.move(T_level)
+        return replace(placed, T_map_odom=self.placement.T_map_odom)
+
+    def _note_uncertainty(self, frame: Frame, sighting: Sighting, placed: Placed) -> None:
+        if self._previous_ns is not None:
+            seconds = max(1e-3, (frame.stamp_ns - self._previous_ns) * 1e-9)
+            settling = sighting.segment > 0 and self.session.frames_in_segment <= _SETTLING
+            confidence = float(np.mean(sighting.prediction.confidence))
+            self._uncertainty.add(
+                placed.T_step,
+                seconds,
+                confidence,
+                after_reset=settling,
+                T_odom_base=placed.T_odom_base,
+            )
+        self._previous_ns = frame.stamp_ns
+
+    def _update(
+        self,
+        frame: Frame,
+        sighting: Sighting,
+        surroundings: Surroundings,
+        placed: Placed,
+        scale: float,
+    ) -> Update:
         intrinsics = self._intrinsics(frame, sighting)
-
-        # Fuse what we are sure of
-        update = Update(
+        prediction = sighting.prediction
+        if scale != 1.0:
+            prediction = replace(prediction, points_camera=prediction.points_camera * np.float32(scale))
+        return Update(
             frame=frame,
-            prediction=sighting.prediction,
-            T_map_camera=T_map_camera,
+            prediction=prediction,
+            T_map_camera=placed.T_map_camera,
             intrinsics=intrinsics,
             segment=sighting.segment,
-            timings_s={**sighting.prediction.timings_s, "step": stepped - started},
+            timings_s=prediction.timings_s,
+            T_map_odom=placed.T_map_odom,
+            T_odom_base=placed.T_odom_base,
+            T_base_camera=placed.T_base_camera,
+            T_step=placed.T_step,
+            scale=scale,
+            pose_covariance=self._uncertainty.pose,
+            twist_covariance=self._uncertainty.twist,
+            T_theirs_base=surroundings.T_odom_base,
         )
-        self._fuse(update)
-        fused = time.perf_counter()
-        return replace(update, timings_s={**update.timings_s, "map": fused - stepped})
-
-    @property
-    def segment(self) -> int:
-        """Return how many state resets there were."""
-        return self._session.segment
-
-    def restart(self) -> None:
-        """Forget state, trajectory and map."""
-        self._session.restart()
-        self._focal.restart()
-        self.trajectory.clear()
-        self.map.clear()
 
     def _intrinsics(self, frame: Frame, sighting: Sighting) -> Intrinsics:
         if frame.intrinsics is not None:
             return sighting.prediction.geometry.to_network(frame.intrinsics)
-        return self._focal.update(sighting.prediction)
+        focal = self._focals.setdefault(frame.camera_frame, FocalEstimator())
+        return focal.update(sighting.prediction)
 
-    def _fuse(self, update: Update) -> None:
-        config, prediction = self._config.map, update.prediction
-        points, confidence = prediction.points_camera, prediction.confidence
-        depth = points[..., 2]
-        chosen = (confidence >= config.min_confidence) & (depth > 0) & (depth <= config.max_range)
-        if chosen.any():
-            points_map = transform(update.T_map_camera, points[chosen])
-            self.map.integrate(points_map, prediction.rgb[chosen], confidence[chosen])
+
+def timed(sighting: Sighting, started: float) -> Sighting:
+    """Return a sighting whose prediction knows how long the whole step took [perf_counter s]."""
+    timings_s = {**sighting.prediction.timings_s, "step": time.perf_counter() - started}
+    return replace(sighting, prediction=replace(sighting.prediction, timings_s=timings_s))
 
 
 def require_contrast(frame: Frame) -> None:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ttt3r_ros.geometry import quat_xyzw_from_rotation
+from ttt3r_ros.geometry import pose_matrix, quat_xyzw_from_rotation
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ttt3r_ros.types import Float64Array
 
 
@@ -34,6 +36,20 @@ class Trajectory:
         """Forget all poses."""
         with self._lock:
             del self._stamps_ns[:], self._poses[:]
+
+    def move(self, T_map_map: Float64Array) -> None:
+        """Move all poses by a rigid motion (4, 4)."""
+        stamps_ns, poses = self.poses()
+        self.clear()
+        for stamp_ns, pose in zip(stamps_ns, poses, strict=True):
+            wxyz = pose[[6, 3, 4, 5]]
+            self.append(stamp_ns, T_map_map @ pose_matrix(np.concatenate((pose[:3], wxyz))))
+
+    def restore(self, stamps_ns: Sequence[int], poses: Float64Array) -> None:
+        """Replace all poses by stamps [ns] and poses (N, 7) as `poses` returns them."""
+        with self._lock:
+            self._stamps_ns = array("q", stamps_ns)
+            self._poses = array("d", poses.ravel())
 
     def __len__(self) -> int:
         return len(self._stamps_ns)

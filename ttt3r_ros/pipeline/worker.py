@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one thread that owns the network, and the slot through which it gets the newest frame."""
+"""The one thread that owns the network, and the inbox through which it gets frames."""
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -14,52 +15,78 @@ ItemT = TypeVar("ItemT")
 logger = logging.getLogger(__name__)
 
 
-class LatestSlot(Generic[ItemT]):
-    """Holds at most one item; a newer one replaces it, so that latency stays bounded under load."""
+class Inbox(Generic[ItemT]):
+    """Items of several senders on their way to one taker.
 
-    def __init__(self) -> None:
+    ``capacity`` 0: of each sender only the newest waits, so that latency stays bounded under load. Otherwise all wait
+    in order, and a sender is to ask for room first.
+    """
+
+    def __init__(self, capacity: int = 0) -> None:
         self._condition = threading.Condition()
-        self._item: ItemT | None = None
+        self._capacity = capacity
+        self._items: deque[tuple[str, ItemT]] = deque()
         self._closed = False
 
-    def put(self, item: ItemT) -> ItemT | None:
+    def put(self, item: ItemT, sender: str = "") -> ItemT | None:
         """Leave an item; return the one that nobody took in time or, once closed, will take."""
         with self._condition:
             if self._closed:
                 return item
-            dropped, self._item = self._item, item
+            dropped = None if self._capacity else self._removed(sender)
+            self._items.append((sender, item))
             self._condition.notify()
             return dropped
 
-    def take(self) -> ItemT | None:
-        """Wait for an item; None once the slot is closed."""
-        with self._condition:
-            self._condition.wait_for(lambda: self._item is not None or self._closed)
-            item, self._item = self._item, None
-            return None if self._closed else item
+    def has_room(self) -> bool:
+        """Tell whether an item may be put without another being lost or the queue growing too long."""
+        return not self._capacity or len(self._items) < self._capacity
 
-    def close(self) -> ItemT | None:
-        """Wake the taker for the last time; return the item that nobody will take."""
+    def take(self) -> list[ItemT]:
+        """Wait for items; return the oldest and those behind it that came from other senders, [] once closed."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._items or self._closed)
+            taken: dict[str, ItemT] = {}
+            while not self._closed and self._items and self._items[0][0] not in taken:
+                sender, item = self._items.popleft()
+                taken[sender] = item
+            return list(taken.values())
+
+    def close(self) -> list[ItemT]:
+        """Wake the taker for the last time; return the items that nobody will take."""
         with self._condition:
             self._closed = True
-            dropped, self._item = self._item, None
+            left = [item for _, item in self._items]
+            self._items.clear()
             self._condition.notify_all()
-            return dropped
+            return left
+
+    def _removed(self, sender: str) -> ItemT | None:
+        for entry in self._items:
+            if entry[0] == sender:
+                self._items.remove(entry)
+                return entry[1]
+        return None
 
 
 class Worker(Generic[ItemT]):
-    """Runs ``process`` on the newest item in a thread of its own.
+    """Runs ``process`` on the items of an inbox in a thread of its own.
 
     An exception in ``process`` ends the thread, stays in ``failure`` and is reported through ``on_failure``:
     a dead thread behind a live node would be the worst failure a robot can have.
     """
 
     def __init__(
-        self, process: Callable[[ItemT], None], on_failure: Callable[[BaseException], None]
+        self,
+        process: Callable[[list[ItemT]], None],
+        on_failure: Callable[[BaseException], None],
+        capacity: int = 0,
+        on_room: Callable[[], None] = lambda: None,
     ) -> None:
-        self._slot: LatestSlot[ItemT] = LatestSlot()
+        self._inbox: Inbox[ItemT] = Inbox(capacity)
         self._process = process
         self._on_failure = on_failure
+        self._on_room = on_room
         self._thread = threading.Thread(target=self._run, name="ttt3r_worker", daemon=True)
         self.failure: BaseException | None = None
 
@@ -67,24 +94,29 @@ class Worker(Generic[ItemT]):
         """Start the thread."""
         self._thread.start()
 
-    def submit(self, item: ItemT) -> ItemT | None:
+    def submit(self, item: ItemT, sender: str = "") -> ItemT | None:
         """Hand over an item; return the one it displaced, if any."""
-        return self._slot.put(item)
+        return self._inbox.put(item, sender)
 
-    def stop(self, timeout_s: float = 10.0) -> ItemT | None:
-        """Let the running item finish, then end the thread; return the item that was still waiting, if any."""
-        dropped = self._slot.close()
+    def has_room(self) -> bool:
+        """Tell whether an item may be handed over; with capacity 0 always."""
+        return self._inbox.has_room()
+
+    def stop(self, timeout_s: float = 10.0) -> list[ItemT]:
+        """Let the running items finish, then end the thread; return those that were still waiting."""
+        left = self._inbox.close()
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
             self._thread.join(timeout_s)
             if self._thread.is_alive():
                 logger.warning("the worker did not finish its frame within %.0f s", timeout_s)
-        return dropped
+        return left
 
     def _run(self) -> None:
-        while (item := self._slot.take()) is not None:
+        while items := self._inbox.take():
+            self._on_room()
             try:
-                self._process(item)
-            except Exception as error:  # noqa: PERF203 - whatever it was, the main thread must know
+                self._process(items)
+            except Exception as error:  # whatever it was, the main thread must know
                 self.failure = error
                 self._on_failure(error)
                 return

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 from builtin_interfaces.msg import Time
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from ttt3r_ros.errors import ConfigError, ImageError
 from ttt3r_ros.io import pixels
+from ttt3r_ros.ros.tf_messages import tf_publisher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -207,6 +208,11 @@ def float_image(values: Float32Array, stamp: Time, frame_id: str) -> Image:
     return _image(values.astype("<f4", copy=False), "32FC1", stamp, frame_id)
 
 
+def millimetre_image(values: NDArray[np.uint16], stamp: Time, frame_id: str) -> Image:
+    """Return (H, W) millimetres as a 16UC1 image."""
+    return _image(values.astype("<u2", copy=False), "16UC1", stamp, frame_id)
+
+
 def rgb_to_compressed(rgb: UInt8Array, stamp: Time, frame_id: str, quality: int = 90) -> CompressedImage:
     """Return (H, W, 3) RGB as JPEG; ``quality`` is 0 to 100."""
     bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
@@ -286,28 +292,6 @@ def matrix_from_quaternion_xyzw(quat_xyzw: Sequence[float]) -> Float64Array:
     return np.asarray(Rotation.from_quat(unit).as_matrix(), dtype=np.float64)
 
 
-def _tf_publisher(
-    node: Node, topic: str, depth: int, durability: DurabilityPolicy
-) -> Callable[..., None]:
-    """Return a function that publishes transforms on the topic; raise `ConfigError` without tf2_msgs."""
-    try:
-        from tf2_msgs.msg import TFMessage  # noqa: PLC0415
-    except ImportError as error:
-        msg = (
-            f"cannot publish {topic}: tf2_msgs is not importable ({error}); run 'pip install "
-            "./packaging/tf2_msgs' or, on a ROS distribution, 'apt install ros-$ROS_DISTRO-tf2-ros-py'"
-        )
-        raise ConfigError(msg) from error
-    qos = QoSProfile(
-        history=HistoryPolicy.KEEP_LAST,
-        depth=depth,
-        reliability=ReliabilityPolicy.RELIABLE,
-        durability=durability,
-    )
-    publisher = node.create_publisher(TFMessage, topic, qos)
-    return lambda transforms: publisher.publish(TFMessage(transforms=transforms))
-
-
 class TransformBroadcaster:
     """Publishes moving transforms on /tf: reliable, volatile, depth 100."""
 
@@ -315,7 +299,7 @@ class TransformBroadcaster:
         if _tf2_ros_broadcaster is not None:
             self._publish = _tf2_ros_broadcaster(node).sendTransform
         else:
-            self._publish = _tf_publisher(node, "/tf", 100, DurabilityPolicy.VOLATILE)
+            self._publish = tf_publisher(node, "/tf", 100, DurabilityPolicy.VOLATILE)
 
     def send(self, transforms: list[TransformStamped]) -> None:
         """Publish the transforms in one message."""
@@ -330,7 +314,7 @@ class StaticTransformBroadcaster:
     """
 
     def __init__(self, node: Node) -> None:
-        self._publish = _tf_publisher(node, "/tf_static", 1, DurabilityPolicy.TRANSIENT_LOCAL)
+        self._publish = tf_publisher(node, "/tf_static", 1, DurabilityPolicy.TRANSIENT_LOCAL)
         self._latest: dict[str, TransformStamped] = {}
 
     def send(self, transforms: list[TransformStamped]) -> None:

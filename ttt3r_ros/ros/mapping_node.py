@@ -1,210 +1,151 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ROS 2 node: images in; TF, pose, odometry, depth, clouds and a map out."""
+"""The ROS 2 node: its life (managed, or by itself), its parameters, its end."""
 
 from __future__ import annotations
 
 import signal
 import sys
-import threading
-import time
 import traceback
-from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.executors import ExternalShutdownException
-from rclpy.node import Node
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.utilities import ok, try_shutdown
-from std_srvs.srv import Trigger
 
-from ttt3r_ros.errors import ImageError, NonFiniteError, OutputError, Ttt3rError
-from ttt3r_ros.model.loading import device_memory_facts, load_backend
-from ttt3r_ros.pipeline.reconstructor import Reconstructor
-from ttt3r_ros.pipeline.worker import Worker
+from ttt3r_ros.errors import ConfigError, Ttt3rError
+from ttt3r_ros.model.loading import load_backend
 from ttt3r_ros.ros import compat, log_bridge, parameters
-from ttt3r_ros.ros.diagnostics import diagnostic_array
-from ttt3r_ros.ros.image_intake import ImageIntake
+from ttt3r_ros.ros.control import Control
+from ttt3r_ros.ros.entity_ledger import EntityLedger
+from ttt3r_ros.ros.mapping import Mapping
 from ttt3r_ros.ros.middleware import use_large_image_profile
-from ttt3r_ros.ros.publishers import FramePublishers, MapPublisher
-from ttt3r_ros.ros.result_files import ResultFiles
-from ttt3r_ros.ros.statistics import Statistics
-from ttt3r_ros.ros.throttled_warnings import ThrottledWarnings
+from ttt3r_ros.ros.transition_guard import guard_transitions
+from ttt3r_ros.ros.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from rclpy.parameter import Parameter
 
-    from ttt3r_ros.types import AnyBackend, Frame
+    from ttt3r_ros.types import AnyBackend
 
-_PATIENCE_S = 5.0  # without images, before the log says what is missing
-
-
-@dataclass(frozen=True)
-class _Job:
-    """A frame on its way to the worker."""
-
-    frame: Frame
-    received_s: float  # perf_counter when its message was taken
-    decode_s: float
-    era: int
+_SUCCESS, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
-class MappingNode(Node):  # type: ignore[misc]
-    """Converts and publishes; everything else happens in a `Reconstructor` on the worker thread."""
+class MappingNode(LifecycleNode):  # type: ignore[misc]
+    """Unconfigured it holds parameters alone, inactive the network and all outputs, active it takes images."""
 
     def __init__(self, backend: AnyBackend | None = None, **node_options: Any) -> None:
         super().__init__("mapping_node", **node_options)
         self._log_handler = log_bridge.attach(self.get_logger())
-        self.config = config = parameters.declare(self)
-        self.get_logger().info(compat.describe_providers())
-        backend, self._facts = (backend, {}) if backend is not None else load_backend(config)
-
-        self.statistics = Statistics()
-        self.reconstructor = Reconstructor(backend, config)
-        self._files = ResultFiles(config.output_directory, self.reconstructor)
-        self._warnings = ThrottledWarnings(self.get_logger())
-        self._stepping = threading.Lock()  # held while a frame is processed or everything is forgotten
-        self._era = 0  # counts resets
+        self._given_backend = backend
         self._closing = False
-        self._newest_stamp_ns = 0
-        self._outputs = FramePublishers(self, config)
-        self._map_output = MapPublisher(self, config.map_frame, self.reconstructor.map)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self.worker: Worker[_Job] = Worker(self._process, self._on_failure)
-        self._create_services()
-        self.create_timer(config.map.publish_period, self._publish_map)
-        self.create_timer(config.diagnostics_period, self._publish_diagnostics)
-        self._watch = self.create_timer(_PATIENCE_S, self._watch_over)
+        self._mapping: Mapping | None = None
+        self.start_error: Ttt3rError | None = None
+        self.failure: BaseException | None = None
+        guard_transitions(self)
+        self.config = parameters.declare(self)
+        self.add_on_set_parameters_callback(self._on_parameters)
+        self.get_logger().info(compat.describe_providers())
+        if self.config.autostart:
+            self._start_by_itself()
 
-        # Subscribe last: everything an image needs is ready.
-        self.worker.start()
-        self._intake = ImageIntake(
-            self, config, self.statistics, self._warnings, self._on_frame, self._on_time_jump
-        )
-        self.get_logger().info(f"ready; images are expected on {self._intake.subscription.topic_name}")
+    @property
+    def mapping(self) -> Mapping:
+        """Return what exists while the node is configured."""
+        assert self._mapping is not None
+        return self._mapping
 
-    # --- images -------------------------------------------------------------------------------------
+    def _start_by_itself(self) -> None:
+        for trigger in (self.trigger_configure, self.trigger_activate):
+            trigger()
+            if self.start_error is not None:
+                error, self.start_error = self.start_error, None
+                self.destroy_node()
+                raise error
 
-    def _on_frame(self, frame: Frame, received_s: float) -> None:
-        job = _Job(frame, received_s, time.perf_counter() - received_s, self._era)
-        if self.worker.submit(job) is not None:
-            self.statistics.count("dropped")
+    # --- life ---------------------------------------------------------------------------------------
 
-    def _process(self, job: _Job) -> None:
-        """Run one frame; on the worker thread."""
-        with self._stepping:
-            if job.era != self._era:  # it came before the reset and must not open the new map
-                self.statistics.count("dropped")
-                return
-            try:
-                update = self.reconstructor.step(job.frame)
-            except (ImageError, NonFiniteError) as error:
-                self.statistics.count("skipped")
-                self._warnings.warn(f"frame skipped: {error}")
-                return
-            if self._closing:  # the publishers may be gone by now
-                return
-            stepped = time.perf_counter()
-            self._outputs.publish(update)
-            self._newest_stamp_ns = job.frame.stamp_ns
-        finished = time.perf_counter()
-        own = {
-            "decode": job.decode_s,
-            "publish": finished - stepped,
-            "latency": finished - job.received_s,
-        }
-        self.statistics.finish({**update.timings_s, **own})
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the network and create all outputs and services."""
+        try:
+            backend, facts = (
+                (self._given_backend, {})
+                if self._given_backend is not None
+                else load_backend(self.config)
+            )
+            self._entities = EntityLedger(self)
+            self._mapping = Mapping(self, self.config, backend, facts, self._on_failure)
+            Control(self, self._mapping)
+            Watch(self, self._mapping)
+        except Ttt3rError as error:
+            return self._refuse("configure", error)
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe to the images."""
+        self.mapping.start()
+        topics = ", ".join(intake.subscription.topic_name for intake in self.mapping.intakes)
+        self.get_logger().info(f"ready; images are expected on {topics}")
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Take no more images; state and map stay."""
+        self.mapping.stop()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Give up network, state and map."""
+        self._give_up()
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Give up everything, whatever the state."""
+        self._give_up()
+        return super().on_shutdown(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Go back to unconfigured, from where it can be tried again."""
+        self._give_up()
+        return super().on_error(state)
+
+    def _give_up(self) -> None:
+        if self._mapping is not None:
+            self._mapping.stop()
+            self._entities.destroy_new()
+            self._mapping = None
+
+    def _refuse(self, transition: str, error: Ttt3rError) -> TransitionCallbackReturn:
+        self.start_error = error
+        if not self.config.autostart:  # otherwise the one readable line is printed by main
+            self.get_logger().error(f"cannot {transition}: {error}")
+        return _FAILURE
 
     def _on_failure(self, error: BaseException) -> None:
+        self.failure = error
         if not self._closing:
             trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
             self.get_logger().fatal(f"mapping stopped: {type(error).__name__}: {error}\n{trace}")
             self.context.try_shutdown()
 
-    def _restart(self) -> None:
-        with self._stepping:
-            self._era += 1
-            self.reconstructor.restart()
-            self._outputs.restart()
+    # --- parameters ---------------------------------------------------------------------------------
 
-    def _on_time_jump(self) -> None:
-        if len(self.reconstructor.trajectory):
-            suffix = f"_until_{self._newest_stamp_ns}"
-            for save in (self._files.save_trajectory, self._files.save_map):
-                self._saved(Trigger.Response(), partial(save, suffix))
-        self._restart()
-
-    # --- timers -------------------------------------------------------------------------------------
-
-    def _publish_map(self) -> None:
-        if self._newest_stamp_ns:
-            self._map_output.publish(self._newest_stamp_ns)
-
-    def _publish_diagnostics(self) -> None:
-        facts = {
-            "segment": str(self.reconstructor.segment),
-            "map_voxels": str(len(self.reconstructor.map)),
-            "trajectory_poses": str(len(self.reconstructor.trajectory)),
-            **self._facts,
-            **device_memory_facts(self._facts.get("device", "cpu")),
-        }
-        stamp = self.get_clock().now().to_msg()
-        name = self.get_fully_qualified_name().lstrip("/")
-        camera = self.config.camera_frame or self._intake.camera_frame
-        self._diagnostics.publish(diagnostic_array(stamp, name, camera, self.statistics, facts))
-
-    def _watch_over(self) -> None:
-        self._warn_of_twins()
-        if self.statistics.counts.received:
-            self._watch.cancel()
-            return
-        topic = self._intake.subscription.topic_name
-        publishers = self.count_publishers(topic)
-        reason = "nobody publishes there; remap `image`"
-        if publishers:
-            reason = f"{publishers} publisher(s), but nothing arrives; try image_qos:=reliable, or is it paused?"
-        self.get_logger().warning(f"waiting for images on {topic}: {reason}")
-
-    def _warn_of_twins(self) -> None:
-        own = (self.get_name(), self.get_namespace())
-        count = self.get_node_names_and_namespaces().count(own)
-        if count > 1:
-            self.get_logger().warning(
-                f"{count} nodes are named {self.get_fully_qualified_name()}: they publish the same topics and"
-                " TF; give one of them another name or namespace"
-            )
-
-    # --- services -----------------------------------------------------------------------------------
-
-    def _create_services(self) -> None:
-        self.create_service(Trigger, "~/reset", self._on_reset)
-        self.create_service(Trigger, "~/save_map", lambda _, r: self._saved(r, self._files.save_map))
-        self.create_service(
-            Trigger, "~/save_trajectory", lambda _, r: self._saved(r, self._files.save_trajectory)
-        )
-
-    def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        self._restart()
-        response.success, response.message = True, "state, trajectory and map begin anew"
-        return response
-
-    def _saved(self, response: Trigger.Response, save: Callable[[], str]) -> Trigger.Response:
+    def _on_parameters(self, changed: list[Parameter]) -> SetParametersResult:
         try:
-            response.message = save()
-        except OutputError as error:
-            response.success, response.message = False, str(error)
-            self.get_logger().error(response.message)
-            return response
-        response.success = True
-        self.get_logger().info(response.message)
-        return response
+            config = parameters.changed(self.config, changed)
+        except ConfigError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        if config != self.config:
+            self.config = config
+            if self._mapping is not None:
+                self._mapping.configure(config)
+        return SetParametersResult(successful=True)
 
     def destroy_node(self) -> None:
         """Finish the running frame, then go."""
         self._closing = True
-        if self.worker.stop() is not None:
-            self.statistics.count("dropped")
+        if self._mapping is not None:
+            self._mapping.stop()
         log_bridge.detach(self._log_handler)
         super().destroy_node()
 
@@ -231,7 +172,7 @@ def main(args: list[str] | None = None) -> int:
         if node is not None:
             node.destroy_node()
         try_shutdown()
-    return 1 if node is not None and node.worker.failure is not None else 0
+    return 1 if node is not None and node.failure is not None else 0
 
 
 if __name__ == "__main__":

@@ -3,20 +3,36 @@
 
 from __future__ import annotations
 
+import array
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion, TransformStamped, Twist, Vector3
-from nav_msgs.msg import Odometry
+from geometry_msgs.msg import (
+    Point,
+    Pose,
+    PoseStamped,
+    Quaternion,
+    Transform,
+    TransformStamped,
+    Twist,
+    Vector3,
+)
+from nav_msgs.msg import OccupancyGrid, Odometry
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
-from ttt3r_ros.geometry import inverse, rotation_vector
+from ttt3r_ros.errors import ImageError
+from ttt3r_ros.geometry import rotation_vector
+from ttt3r_ros.io.depth_images import depth_mm, resized_depth
 from ttt3r_ros.ros import compat
 from ttt3r_ros.types import Intrinsics
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ttt3r_ros.config import DepthConfig
+    from ttt3r_ros.pipeline.occupancy import Grid
     from ttt3r_ros.types import Float32Array, Float64Array, Update
 
 
@@ -67,19 +83,53 @@ def depth_of(update: Update, min_confidence: float) -> Float32Array:
     return np.where(valid, depth, np.float32(np.nan))
 
 
-def depth_image(update: Update, min_confidence: float, of: Header) -> Image:
-    """Return the depth image, 32FC1 in metres (REP-118)."""
-    return compat.float_image(depth_of(update, min_confidence), of.stamp, of.frame_id)
+def depth_image(update: Update, min_confidence: float, config: DepthConfig, of: Header) -> Image:
+    """Return the depth image (REP-118): 32FC1 in metres or 16UC1 in millimetres, at either resolution."""
+    depth = depth_of(update, min_confidence)
+    if config.size == "input":
+        depth = resized_depth(depth, update.prediction.geometry)
+    if config.encoding == "16UC1":
+        return compat.millimetre_image(depth_mm(depth), of.stamp, of.frame_id)
+    return compat.float_image(depth, of.stamp, of.frame_id)
+
+
+def depth_camera_info(update: Update, config: DepthConfig, of: Header) -> CameraInfo:
+    """Describe the camera of that depth image."""
+    if config.size == "network":
+        return camera_info(update.intrinsics, of)
+    return camera_info(update.prediction.geometry.to_source(update.intrinsics), of)
 
 
 def confidence_image(update: Update, of: Header) -> Image:
-    """Return the confidence image, 32FC1, 1 to infinity."""
+    """Return the confidence image, 32FC1, 1 to infinity, at the network's resolution."""
     return compat.float_image(update.prediction.confidence, of.stamp, of.frame_id)
 
 
 def depth_from_image(msg: Image) -> Float32Array:
-    """Return the values (H, W) of a 32FC1 image as this package publishes it."""
-    return np.frombuffer(msg.data, np.float32).reshape(msg.height, msg.width).copy()
+    """Return depth (H, W) [m], NaN unknown, of a 32FC1 image in metres or a 16UC1 image in millimetres.
+
+    Raises:
+        ImageError: it is another encoding, or its data do not fit its size.
+    """
+    kinds: dict[str, np.dtype[Any]] = {
+        "32FC1": np.dtype("f4"),
+        "16UC1": np.dtype("u2"),
+        "mono16": np.dtype("u2"),
+    }
+    if msg.encoding not in kinds:
+        text = f"encoding '{msg.encoding}' of a depth image; expected 32FC1 or 16UC1"
+        raise ImageError(text)
+    kind = kinds[msg.encoding].newbyteorder(">" if msg.is_bigendian else "<")
+    row, data = msg.width * kind.itemsize, np.frombuffer(msg.data, np.uint8)
+    if not msg.width or msg.step < row or len(data) < msg.step * msg.height:
+        text = f"depth image {msg.width}x{msg.height} with step {msg.step} has {len(data)} bytes"
+        raise ImageError(text)
+    rows = data[: msg.step * msg.height].reshape(msg.height, msg.step)[:, :row]
+    values: NDArray[Any] = np.ascontiguousarray(rows).view(kind)
+    if kind.kind == "f":
+        return values.astype(np.float32)
+    metres: Float32Array = values.astype(np.float32) * np.float32(1e-3)
+    return np.where(values == 0, np.float32(np.nan), metres)
 
 
 def frame_cloud(update: Update, min_confidence: float, of: Header) -> PointCloud2:
@@ -99,6 +149,23 @@ def pose(T: Float64Array) -> Pose:
     )
 
 
+def matrix_of_transform(transform: Transform) -> Float64Array:
+    """Return the rigid motion (4, 4) of a transform; raise ValueError on a quaternion of zeros."""
+    return _matrix(transform.translation, transform.rotation)
+
+
+def matrix_of_pose(placed: Pose) -> Float64Array:
+    """Return the rigid motion (4, 4) of a pose; raise ValueError on a quaternion of zeros."""
+    return _matrix(placed.position, placed.orientation)
+
+
+def _matrix(position: Point | Vector3, turn: Quaternion) -> Float64Array:
+    T: Float64Array = np.eye(4)
+    T[:3, :3] = compat.matrix_from_quaternion_xyzw((turn.x, turn.y, turn.z, turn.w))
+    T[:3, 3] = position.x, position.y, position.z
+    return T
+
+
 def pose_stamped(T: Float64Array, of: Header) -> PoseStamped:
     """Return a stamped pose in the header's frame."""
     return PoseStamped(header=of, pose=pose(T))
@@ -114,28 +181,34 @@ def transform_stamped(T: Float64Array, of: Header, child_frame: str) -> Transfor
     return message
 
 
-_UNKNOWN = 1e3  # variance [m2, rad2] that no filter will take for knowledge; zero would mean perfect
-_UNKNOWN_COVARIANCE = [_UNKNOWN if row == column else 0.0 for row in range(6) for column in range(6)]
-
-
-def odometry(T: Float64Array, twist: Twist, of: Header, child_frame: str) -> Odometry:
-    """Return odometry: pose in the header's frame, twist in the child's."""
+def odometry(update: Update, seconds: float, T: Float64Array, of: Header, child_frame: str) -> Odometry:
+    """Return odometry: the pose T (4, 4) in the header's frame, the mean velocity of the last step in the child's."""
     message = Odometry(header=of, child_frame_id=child_frame)
     message.pose.pose = pose(T)
-    message.twist.twist = twist
-    message.pose.covariance = _UNKNOWN_COVARIANCE
-    message.twist.covariance = _UNKNOWN_COVARIANCE
+    message.pose.covariance = update.pose_covariance.ravel().tolist()
+    message.twist.twist = twist_of(update.T_step, seconds)
+    message.twist.covariance = update.twist_covariance.ravel().tolist()
     return message
 
 
-def twist_between(T_before: Float64Array, T_after: Float64Array, seconds: float) -> Twist:
-    """Return the mean velocity between two poses, in the frame of the moving camera; zero for no time."""
+def twist_of(T_step: Float64Array, seconds: float) -> Twist:
+    """Return the mean velocity of a motion (4, 4), in the frame of what moves; zero for no time."""
     if seconds <= 0.0:
         return Twist()
-    motion = inverse(T_before) @ T_after
-    linear = motion[:3, 3] / seconds
-    angular = rotation_vector(motion[:3, :3]) / seconds
+    linear = T_step[:3, 3] / seconds
+    angular = rotation_vector(T_step[:3, :3]) / seconds
     return Twist(
         linear=Vector3(x=float(linear[0]), y=float(linear[1]), z=float(linear[2])),
         angular=Vector3(x=float(angular[0]), y=float(angular[1]), z=float(angular[2])),
     )
+
+
+def occupancy_grid(grid: Grid, of: Header) -> OccupancyGrid:
+    """Return a grid of -1 unknown, 0 free, 100 occupied in the header's frame."""
+    message = OccupancyGrid(header=of)
+    message.info.map_load_time = of.stamp
+    message.info.resolution = grid.resolution
+    message.info.height, message.info.width = grid.values.shape
+    message.info.origin.position.x, message.info.origin.position.y = grid.origin_x, grid.origin_y
+    message.data = array.array("b", grid.values.tobytes())
+    return message

@@ -13,13 +13,14 @@ from ttt3r_ros.errors import ConfigError
 
 if TYPE_CHECKING:
     from rclpy.node import Node
+    from rclpy.parameter import Parameter
 
 _LARGEST_INTEGER = 2**63 - 1
 _LARGEST_FLOAT = 1.7e308
 
 
 def declare(node: Node) -> Config:
-    """Declare every setting as a read-only parameter of the node; return the values it was started with.
+    """Declare every setting as a parameter of the node, read-only unless live; return the values it was started with.
 
     Raises:
         ConfigError: a value was given that does not fit; the message names parameter, value and range.
@@ -27,9 +28,29 @@ def declare(node: Node) -> Config:
     return from_mapping({entry.name: _declared(node, entry) for entry in settings()})
 
 
+def changed(config: Config, parameters: list[Parameter]) -> Config:
+    """Return a configuration with live parameters changed; parameters of others, such as use_sim_time, pass.
+
+    Raises:
+        ConfigError: a value does not fit, or that parameter cannot change while the node runs.
+    """
+    known = {entry.name: entry for entry in settings()}
+    own = [parameter for parameter in parameters if parameter.name in known]
+    for parameter in own:
+        if not known[parameter.name].live:
+            msg = f"{parameter.name} is fixed while the node runs; set it at the start"
+            raise ConfigError(msg)
+    config = from_mapping({parameter.name: parameter.value for parameter in own}, config)
+    low, high = config.grid.min_height, config.grid.max_height
+    if low >= high:
+        msg = f"grid.min_height is {low}; expected less than grid.max_height, {high}"
+        raise ConfigError(msg)
+    return config
+
+
 def descriptor(entry: Setting) -> ParameterDescriptor:
     """Describe one setting: meaning, range, choices."""
-    described = ParameterDescriptor(description=entry.help, read_only=True)
+    described = ParameterDescriptor(description=entry.help, read_only=not entry.live)
     if entry.choices:
         described.additional_constraints = "one of: " + ", ".join(entry.choices)
     if entry.kind is int and (entry.ge, entry.le) != (None, None):
@@ -45,7 +66,8 @@ def descriptor(entry: Setting) -> ParameterDescriptor:
 
 def _declared(node: Node, entry: Setting) -> object:
     try:
-        return node.declare_parameter(entry.name, entry.default, descriptor(entry)).value
+        default = list(entry.default) or [""] if isinstance(entry.default, tuple) else entry.default
+        return node.declare_parameter(entry.name, default, descriptor(entry)).value
     except (InvalidParameterTypeException, InvalidParameterValueException) as error:
         msg = f"parameter {entry.name}: {error}"
         raise ConfigError(msg) from error

@@ -6,12 +6,12 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from geometry_msgs.msg import PoseStamped, Twist
-from nav_msgs.msg import Odometry, Path
+from geometry_msgs.msg import PoseStamped
+from nav_msgs.msg import OccupancyGrid, Odometry, Path
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from ttt3r_ros.ros import compat, messages
-from ttt3r_ros.ros.qos import LATCHED, STREAM
+from ttt3r_ros.ros.qos import LATCHED, STREAM, overridable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,91 +20,122 @@ if TYPE_CHECKING:
     from rclpy.publisher import Publisher
 
     from ttt3r_ros.config import Config
-    from ttt3r_ros.pipeline.voxel_map import VoxelMap
-    from ttt3r_ros.types import Float64Array, Update
+    from ttt3r_ros.pipeline.scene_map import SceneMap
+    from ttt3r_ros.ros.robot import Robot
+    from ttt3r_ros.types import Update
 
-FALLBACK_CAMERA_FRAME = "camera_optical_frame"  # for drivers that leave header.frame_id empty
+
+def prefixed(topic: str, camera: str) -> str:
+    """Return a topic of one of several cameras: ``~/points`` becomes ``~/front/points``."""
+    if not camera:
+        return topic
+    return f"~/{camera}/{topic[2:]}" if topic.startswith("~/") else f"{camera}/{topic}"
 
 
-class FramePublishers:
-    """Publishes what one frame brought; called by the worker thread only."""
+class CameraOutputs:
+    """What a camera sees, in its optical frame; called by the worker thread only."""
 
-    def __init__(self, node: Node, config: Config) -> None:
+    def __init__(self, node: Node, config: Config, robot: Robot, camera: str) -> None:
+        self.config = config
+        self._robot = robot
+        self._depth = _publisher(node, Image, "~/depth/image", camera)
+        self._depth_info = _publisher(node, CameraInfo, "~/depth/camera_info", camera)
+        self._confidence = _publisher(node, Image, "~/confidence/image", camera)
+        self._points = _publisher(node, PointCloud2, "~/points", camera)
+
+    def publish(self, update: Update) -> None:
+        """Publish everything that has a subscriber, all with the stamp of the image."""
+        sure, depth = self.config.min_confidence, self.config.depth
+        frame = self._robot.optical_frame(update.frame.camera_frame)
+        of = messages.header(update.frame.stamp_ns, frame)
+        _if_wanted(self._depth, lambda: messages.depth_image(update, sure, depth, of))
+        _if_wanted(self._depth_info, lambda: messages.depth_camera_info(update, depth, of))
+        _if_wanted(self._confidence, lambda: messages.confidence_image(update, of))
+        _if_wanted(self._points, lambda: messages.frame_cloud(update, sure, of))
+
+
+class BodyOutputs:
+    """Where the body is, in the map or in odom; called by the worker thread only."""
+
+    def __init__(self, node: Node, config: Config, robot: Robot, camera: str, map_frame: str) -> None:
         self._config = config
-        self._depth = node.create_publisher(Image, "~/depth/image", STREAM)
-        self._depth_info = node.create_publisher(CameraInfo, "~/depth/camera_info", STREAM)
-        self._confidence = node.create_publisher(Image, "~/confidence/image", STREAM)
-        self._points = node.create_publisher(PointCloud2, "~/points", STREAM)
-        self._pose = node.create_publisher(PoseStamped, "~/pose", STREAM)
-        self._odom = node.create_publisher(Odometry, "~/odom", STREAM)
-        self._path = node.create_publisher(Path, "~/path", STREAM)
-        self._broadcaster = compat.TransformBroadcaster(node) if config.publish_tf else None
+        self._robot = robot
+        self._map_frame = map_frame
+        self._pose = _publisher(node, PoseStamped, "~/pose", camera)
+        self._odom = _publisher(node, Odometry, "~/odom", camera)
+        self._path = _publisher(node, Path, "~/path", camera)
         self._poses: deque[PoseStamped] = deque(maxlen=config.path_max_poses)
-        self._previous: tuple[int, Float64Array] | None = None
+        self._previous_ns: int | None = None
 
     def restart(self) -> None:
         """Forget the path."""
         self._poses.clear()
-        self._previous = None
+        self._previous_ns = None
 
     def publish(self, update: Update) -> None:
         """Publish everything that has a subscriber, all with the stamp of the image."""
-        self._publish_motion(update)
-        self._publish_geometry(update)
-
-    def _publish_motion(self, update: Update) -> None:
-        frame, T = update.frame, update.T_map_camera
-        camera_frame = self.camera_frame(update)
-        of = messages.header(frame.stamp_ns, self._config.map_frame)
-        stamped = messages.pose_stamped(T, of)
+        stamp_ns = update.frame.stamp_ns
+        of = messages.header(stamp_ns, self._map_frame)
+        stamped = messages.pose_stamped(update.T_map_base, of)
         self._poses.append(stamped)
-        if self._broadcaster is not None:
-            self._broadcaster.send([messages.transform_stamped(T, of, camera_frame)])
         _if_wanted(self._pose, lambda: stamped)
-        _if_wanted(self._odom, lambda: messages.odometry(T, self._twist(update), of, camera_frame))
+        _if_wanted(self._odom, lambda: self._odometry(update))
         _if_wanted(self._path, lambda: Path(header=of, poses=list(self._poses)))
-        self._previous = (frame.stamp_ns, T)
+        self._previous_ns = stamp_ns
 
-    def _publish_geometry(self, update: Update) -> None:
-        sure = self._config.min_confidence
-        of = messages.header(update.frame.stamp_ns, self.camera_frame(update))
-        _if_wanted(self._depth, lambda: messages.depth_image(update, sure, of))
-        _if_wanted(self._depth_info, lambda: messages.camera_info(update.intrinsics, of))
-        _if_wanted(self._confidence, lambda: messages.confidence_image(update, of))
-        _if_wanted(self._points, lambda: messages.frame_cloud(update, sure, of))
-
-    def camera_frame(self, update: Update) -> str:
-        """Return the name of the camera's optical frame."""
-        return self._config.camera_frame or update.frame.camera_frame or FALLBACK_CAMERA_FRAME
-
-    def _twist(self, update: Update) -> Twist:
-        if self._previous is None:
-            return Twist()
-        stamp_ns, T_map_previous = self._previous
-        seconds = (update.frame.stamp_ns - stamp_ns) * 1e-9
-        return messages.twist_between(T_map_previous, update.T_map_camera, seconds)
+    def _odometry(self, update: Update) -> Odometry:
+        stamp_ns = update.frame.stamp_ns
+        seconds = 0.0 if self._previous_ns is None else (stamp_ns - self._previous_ns) * 1e-9
+        in_odom = self._config.tf_mode == "odom_base"
+        frame, T = (
+            (self._config.odom_frame, update.T_odom_base)
+            if in_odom
+            else (self._map_frame, update.T_map_base)
+        )
+        body = self._robot.body_frame(update.frame.camera_frame)
+        return messages.odometry(update, seconds, T, messages.header(stamp_ns, frame), body)
 
 
-class MapPublisher:
-    """Publishes the map, when it has changed and somebody listens; called by a timer."""
+class MapOutputs:
+    """Publishes map and grid, when they have changed and somebody listens; called by a timer."""
 
-    def __init__(self, node: Node, map_frame: str, voxel_map: VoxelMap) -> None:
-        self._publisher = node.create_publisher(PointCloud2, "~/map_cloud", LATCHED)
+    def __init__(self, node: Node, scene: SceneMap, camera: str, map_frame: str) -> None:
+        self._cloud = _publisher(node, PointCloud2, "~/map_cloud", camera, latched=True)
+        self._grid = _publisher(node, OccupancyGrid, "~/map", camera, latched=True)
         self._map_frame = map_frame
-        self._map = voxel_map
-        self._published_version = -1
+        self._scene = scene
+        self._published = {"cloud": -1, "grid": -1}
 
     def publish(self, stamp_ns: int) -> None:
-        """Publish the map as of the newest frame fused, unless that was done before."""
-        version = self._map.version
-        if version == self._published_version or not self._publisher.get_subscription_count():
-            return
-        cloud = self._map.point_cloud()
-        stamp = compat.ns_to_stamp(stamp_ns)
-        self._publisher.publish(
-            compat.cloud_from_arrays(cloud.points, cloud.rgb, stamp, self._map_frame)
+        """Publish both as of the newest frame fused, unless that was done before."""
+        of = messages.header(stamp_ns, self._map_frame)
+        if self._due("cloud", self._cloud, self._scene.voxels.version):
+            cloud = self._scene.voxels.point_cloud()
+            self._cloud.publish(compat.cloud_from_arrays(cloud.points, cloud.rgb, of.stamp, of.frame_id))
+        grid = (
+            self._scene.grid.snapshot()
+            if self._due("grid", self._grid, self._scene.grid.version)
+            else None
         )
-        self._published_version = version
+        if grid is not None:
+            self._grid.publish(messages.occupancy_grid(grid, of))
+
+    def _due(self, what: str, publisher: Publisher, version: int) -> bool:
+        if version == self._published[what] or not publisher.get_subscription_count():
+            return False
+        self._published[what] = version
+        return True
+
+
+def _publisher(
+    node: Node, kind: type[Any], topic: str, camera: str, *, latched: bool = False
+) -> Publisher:
+    return node.create_publisher(
+        kind,
+        prefixed(topic, camera),
+        LATCHED if latched else STREAM,
+        qos_overriding_options=overridable(),
+    )
 
 
 def _if_wanted(publisher: Publisher, make: Callable[[], Any]) -> None:

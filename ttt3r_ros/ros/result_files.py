@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the node leaves map and trajectory."""
+"""Where the node leaves map, trajectory and state."""
 
 from __future__ import annotations
 
@@ -7,41 +7,76 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ttt3r_ros.errors import ConfigError
-from ttt3r_ros.io.writers import write_ply, write_tum
+from ttt3r_ros.io.state_file import read_state, write_state
+from ttt3r_ros.io.writers import write_occupancy, write_pcd, write_ply, write_tum
 
 if TYPE_CHECKING:
     from ttt3r_ros.pipeline.reconstructor import Reconstructor
 
 
 class ResultFiles:
-    """Writes the results of a reconstructor into one folder."""
+    """Writes the results of a reconstructor into one folder; of several cameras each has its own names."""
 
-    def __init__(self, directory: str, reconstructor: Reconstructor[Any]) -> None:
+    def __init__(self, directory: str, reconstructor: Reconstructor[Any], camera: str = "") -> None:
         try:
             self._directory = Path(directory).expanduser()
         except RuntimeError as error:
             msg = f"output_directory is '{directory}', and there is no such home; name a folder"
             raise ConfigError(msg) from error
         self._reconstructor = reconstructor
+        self._camera = f"_{camera}" if camera else ""
 
     def save_map(self, suffix: str = "") -> str:
-        """Write map.ply; return what was written where, in words.
+        """Write the map as PLY and PCD, the grid as PGM and YAML; return what was written where, in words.
 
         Raises:
             OutputError: folder or file cannot be written.
         """
         cloud = self._reconstructor.map.point_cloud()
-        path = self._directory / f"map{suffix}.ply"
+        path = self._path("map", suffix, ".ply")
         write_ply(path, cloud)
-        return f"{len(cloud.points)} points written to {path}"
+        write_pcd(path.with_suffix(".pcd"), cloud)
+        said = f"{len(cloud.points)} points written to {path} and .pcd"
+        grid = self._reconstructor.scene.grid.snapshot()
+        if grid is not None:
+            write_occupancy(path.with_suffix(".pgm"), grid)
+            said += ", the grid to .pgm and .yaml"
+        return said
 
     def save_trajectory(self, suffix: str = "") -> str:
-        """Write trajectory.txt; return what was written where, in words.
+        """Write the trajectory of the camera; return what was written where, in words.
 
         Raises:
             OutputError: folder or file cannot be written.
         """
         stamps_ns, poses = self._reconstructor.trajectory.poses()
-        path = self._directory / f"trajectory{suffix}.txt"
+        path = self._path("trajectory", suffix, ".txt")
         write_tum(path, stamps_ns, poses)
         return f"{len(poses)} poses written to {path}"
+
+    def save_state(self) -> str:
+        """Write everything a later session needs in order to go on; return what was written where, in words.
+
+        Raises:
+            OutputError: folder or file cannot be written, or there is nothing to go on from.
+        """
+        path = self._path("state", "", ".npz")
+        write_state(path, self._reconstructor.snapshot())
+        poses = len(self._reconstructor.trajectory)
+        return f"state after {poses} poses, with map and trajectory, written to {path}"
+
+    def load_state(self) -> str:
+        """Go on from a saved session; return what was read, in words.
+
+        Raises:
+            SourceError: there is no such file, or it is damaged or of another network or map.
+        """
+        path = self._path("state", "", ".npz")
+        self._reconstructor.restore(read_state(path))
+        return (
+            f"{path} read: {len(self._reconstructor.trajectory)} poses, {len(self._reconstructor.map)} voxels;"
+            " the next image goes on from the last one"
+        )
+
+    def _path(self, name: str, suffix: str, ending: str) -> Path:
+        return self._directory / f"{name}{self._camera}{suffix}{ending}"

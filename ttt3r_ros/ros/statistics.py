@@ -21,6 +21,7 @@ class Counts:
     dropped: int = 0  # displaced by a newer one
     skipped: int = 0  # shown to nobody: one colour, or the network's answer was not finite
     processed: int = 0
+    lost: int = 0  # by the middleware, before they were received
 
 
 @dataclass

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What people ask of a running node: services and live parameters."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fakes import image
+from graph import SECOND, connected, walk
+from rcl_interfaces.msg import Parameter as ParameterMessage
+from rcl_interfaces.msg import ParameterType, ParameterValue
+from rcl_interfaces.srv import DescribeParameters, SetParameters
+
+from ttt3r_ros.config import settings
+from ttt3r_ros.io.sequence import read_tum
+
+pytestmark = pytest.mark.ros
+
+
+def set_live(bench, name, value):
+    kinds = {
+        bool: (ParameterType.PARAMETER_BOOL, "bool_value"),
+        float: (ParameterType.PARAMETER_DOUBLE, "double_value"),
+        str: (ParameterType.PARAMETER_STRING, "string_value"),
+    }
+    kind, attribute = kinds[type(value)]
+    request = SetParameters.Request(
+        parameters=[ParameterMessage(name=name, value=ParameterValue(type=kind, **{attribute: value}))]
+    )
+    (result,) = bench.ask(SetParameters, "set_parameters", request).results
+    return result
+
+
+def test_while_paused_images_are_dropped_and_afterwards_mapping_goes_on(start):
+    _, bench = start()
+    bench.listen("pose")
+    bench.listen_to_diagnostics()
+    connected(bench)
+    walk(bench, 2)
+    assert bench.call("pause").success
+    bench.publish(image(5), 5 * SECOND)
+    bench.spin_until(lambda: bench.count("dropped") == 1, "the drop")
+    assert bench.diagnostics()["paused"] == "true"
+    assert bench.call("resume").success
+    walk(bench, 1, 6 * SECOND)
+    assert bench.got["pose"][-1].pose.position.x == pytest.approx(2.0)
+
+
+def test_clearing_the_map_keeps_state_and_trajectory(start):
+    node, bench = start()
+    bench.listen("pose")
+    connected(bench)
+    walk(bench, 3)
+    reconstructor = node.mapping.bodies[0].reconstructor
+    assert bench.call("clear_map").success
+    assert (len(reconstructor.map), len(reconstructor.trajectory)) == (0, 3)
+    walk(bench, 1, 9 * SECOND)
+    assert bench.got["pose"][-1].pose.position.x == pytest.approx(3.0)
+
+
+def test_saving_the_map_leaves_ply_pcd_pgm_and_yaml(start, tmp_path):
+    _, bench = start(**{"grid.min_height": -1.0})
+    bench.listen("pose")
+    connected(bench)
+    walk(bench, 2)
+    response = bench.call("save_map")
+    assert response.success
+    assert {path.name for path in tmp_path.iterdir()} >= {"map.ply", "map.pcd"}
+    assert str(tmp_path) in response.message
+
+
+def test_a_session_goes_on_after_a_restart_of_the_node(start, tmp_path):
+    first, bench = start()
+    bench.listen("pose")
+    connected(bench)
+    walk(bench, 3)
+    voxels = first.mapping.bodies[0].reconstructor.map.point_cloud().points
+    assert bench.call("save_state").success
+    assert (tmp_path / "state.npz").is_file()
+    bench.close()
+    first.destroy_node()
+
+    second, bench = start()
+    bench.listen("pose")
+    connected(bench)
+    response = bench.call("load_state")
+    assert response.success, response.message
+    reconstructor = second.mapping.bodies[0].reconstructor
+    np.testing.assert_array_equal(
+        np.sort(reconstructor.map.point_cloud().points, axis=0), np.sort(voxels, axis=0)
+    )
+    walk(bench, 1, 9 * SECOND)
+    assert bench.got["pose"][-1].pose.position.x == pytest.approx(3.0)
+    assert bench.call("save_trajectory").success
+    assert len(read_tum(tmp_path / "trajectory.txt")) == 4
+
+
+def test_a_state_that_is_absent_or_damaged_is_refused_and_mapping_goes_on(start, tmp_path):
+    _, bench = start()
+    bench.listen("pose")
+    connected(bench)
+    walk(bench, 2)
+    absent = bench.call("load_state")
+    assert not absent.success
+    assert "state.npz" in absent.message
+    (tmp_path / "state.npz").write_bytes(b"PK no archive")
+    damaged = bench.call("load_state")
+    assert not damaged.success
+    assert "damaged" in damaged.message
+    bench.call("save_state")
+    whole = (tmp_path / "state.npz").read_bytes()
+    (tmp_path / "state.npz").write_bytes(whole[: len(whole) // 2])
+    assert not bench.call("load_state").success
+    walk(bench, 1, 9 * SECOND)
+    assert bench.got["pose"][-1].pose.position.x == pytest.approx(2.0)
+
+
+def test_nothing_can_be_saved_before_the_first_image(start):
+    _, bench = start()
+    response = bench.call("save_state")
+    assert not response.success
+    assert "before the first image" in response.message
+
+
+def test_a_live_parameter_acts_on_the_next_image(start):
+    _, bench = start()
+    bench.listen("pose", "depth")
+    connected(bench)
+    bench.spin_until(
+        lambda: bench.node.count_subscribers("/mapping_node/depth/image"), "our subscription"
+    )
+    walk(bench, 1)
+    bench.spin_until(lambda: bench.got["depth"], "depth")
+    assert set_live(bench, "min_confidence", 5.0).successful
+    walk(bench, 1, 9 * SECOND)
+    bench.spin_until(lambda: len(bench.got["depth"]) == 2, "depth")
+    seen = [np.isfinite(np.frombuffer(message.data, np.float32)).any() for message in bench.got["depth"]]
+    assert seen == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("min_confidence", 0.0, "1"),
+        ("map.max_range", float("nan"), "map.max_range"),
+        ("tf_mode", "none", "read-only|fixed while"),
+        ("grid.min_height", 9.0, "grid.max_height"),
+    ],
+)
+def test_a_refused_value_says_why(start, name, value, why):
+    node, bench = start()
+    before = node.config
+    result = set_live(bench, name, value)
+    assert not result.successful
+    assert any(word in result.reason for word in why.split("|")), result.reason
+    assert node.config == before
+
+
+def test_descriptors_tell_meaning_range_and_whether_it_may_change(start):
+    _, bench = start()
+    entries = list(settings())
+    request = DescribeParameters.Request(names=[entry.name for entry in entries])
+    described = bench.ask(DescribeParameters, "describe_parameters", request).descriptors
+    for entry, descriptor in zip(entries, described, strict=True):
+        assert descriptor.description == entry.help
+        assert descriptor.read_only is not entry.live, entry.name
+        if entry.kind is float and entry.ge is not None:
+            assert descriptor.floating_point_range[0].from_value == entry.ge

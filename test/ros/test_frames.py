@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tree on /tf in every mode: one parent each, no jumps in odom -> base, mounts and gravity honoured."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from fakes import FakeBackend, image
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from graph import FRAME_ID, SECOND, connected, walk
+from sensor_msgs.msg import Imu
+from tf2_msgs.msg import TFMessage
+
+from ttt3r_ros.geometry import T_BODY_OPTICAL, inverse, rotation_from_vector
+from ttt3r_ros.ros import compat, messages
+from ttt3r_ros.ros.qos import LATCHED
+
+pytestmark = pytest.mark.ros
+
+
+def motion(turn=(0.0, 0.0, 0.0), move=(0.0, 0.0, 0.0)) -> np.ndarray:
+    T = np.eye(4)
+    T[:3, :3], T[:3, 3] = rotation_from_vector(np.array(turn, float)), move
+    return T
+
+
+# Half a metre above and 0.2 m ahead of the base, looking ahead and 20 degrees down.
+MOUNT = motion(move=(0.2, 0.0, 0.5)) @ motion(turn=(0.0, np.radians(20.0), 0.0)) @ T_BODY_OPTICAL
+
+
+class TurningBackend(FakeBackend):
+    """Walks as its parent does and turns a little with each image."""
+
+    reset_interval = 3
+
+    def step(self, rgb, state):
+        prediction, after = super().step(rgb, state)
+        prediction.T_segment_camera[:3, :3] = rotation_from_vector(
+            np.array([0.0, 0.1 * state.seen, 0.0])
+        )
+        return prediction, after
+
+
+def robot(start, backend=None, **parameters):
+    """Start the node as part of a robot whose mount is on /tf_static."""
+    node, bench = start(backend, **parameters)
+    bench.listen_to_all()
+    connected(bench)
+    bench.static_tf.publish(
+        messages_of(
+            ("base_link", "mast", motion(move=(0.2, 0.0, 0.5))),
+            ("mast", FRAME_ID, inverse(motion(move=(0.2, 0.0, 0.5))) @ MOUNT),
+        )
+    )
+    bench.spin_until(lambda: node.mapping.robot.transforms.root_of(FRAME_ID) == "base_link", "the mount")
+    return node, bench
+
+
+def messages_of(*links):
+    return TFMessage(
+        transforms=[
+            messages.transform_stamped(T, messages.header(0, parent), child)
+            for parent, child, T in links
+        ]
+    )
+
+
+def matrix(stamped) -> np.ndarray:
+    return messages.matrix_of_transform(stamped.transform)
+
+
+def links(bench, parent, child):
+    return [s for s in bench.transforms() if (s.header.frame_id, s.child_frame_id) == (parent, child)]
+
+
+def parents(bench) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for stamped in bench.transforms():
+        found.setdefault(stamped.child_frame_id, set()).add(stamped.header.frame_id)
+    return found
+
+
+def test_without_odometry_odom_to_base_is_continuous_across_ten_state_resets_and_ten_services(start):
+    _, bench = robot(start, TurningBackend(), tf_mode="odom_base")
+    for part in range(3):
+        walk(bench, 11, (1 + 2 * part) * SECOND)
+    for index in range(10):
+        assert bench.call("reset").success
+        walk(bench, 2, (10 + index) * SECOND)
+    bench.spin_until(lambda: len(links(bench, "odom", "base_link")) == 53, "all of odom -> base")
+    path = [matrix(stamped) for stamped in links(bench, "odom", "base_link")]
+    steps = [inverse(a) @ b for a, b in pairwise(path)]
+    # The camera moves one metre per image, plus its lever arm's share; a reset does not move it.
+    assert max(np.linalg.norm(step[:3, 3]) for step in steps) < 1.1
+    assert parents(bench) == {"base_link": {"odom"}, "odom": {"map"}}
+
+
+def test_the_corrections_of_a_reset_are_in_map_to_odom(start):
+    _, bench = robot(start, tf_mode="odom_base")
+    walk(bench, 3)
+    bench.call("reset")
+    walk(bench, 1, 10 * SECOND)
+    bench.spin_until(lambda: len(links(bench, "odom", "base_link")) == 4, "odom -> base")
+    T_odom_base = matrix(links(bench, "odom", "base_link")[-1])
+    bench.spin_until(
+        lambda: np.allclose(matrix(links(bench, "map", "odom")[-1]) @ T_odom_base, np.eye(4), atol=1e-6),
+        "the base at the map's origin",
+    )
+
+
+def test_the_base_starts_level_at_the_origin_under_a_camera_that_looks_down(start):
+    _, bench = robot(start, tf_mode="odom_base")
+    walk(bench, 2)
+    bench.spin_until(lambda: len(links(bench, "odom", "base_link")) == 2, "odom -> base")
+    first, second = (matrix(stamped) for stamped in links(bench, "odom", "base_link"))
+    np.testing.assert_allclose(first, np.eye(4), atol=1e-6)
+    # One metre along an optical axis that points 20 degrees down.
+    ahead, down = np.cos(np.radians(20.0)), -np.sin(np.radians(20.0))
+    np.testing.assert_allclose(second[:3, 3], [ahead, 0.0, down], atol=1e-6)
+    assert bench.got["odom"][-1].header.frame_id == "odom"
+    assert bench.got["odom"][-1].child_frame_id == "base_link"
+
+
+def test_with_somebody_elses_odometry_only_map_to_odom_is_published(start):
+    _, bench = robot(start, tf_mode="map_odom")
+    T_theirs = [motion(move=(5.0 + 0.9 * index, 1.0, 0.0)) for index in range(3)]
+    for index, T in enumerate(T_theirs):
+        bench.send_transform("odom", "base_link", T, SECOND + index * SECOND // 10)
+    buffer = bench.nodes[0].mapping.robot.transforms
+    bench.spin_until(lambda: buffer.parents_of("base_link"), "their odometry")
+    walk(bench, 3)
+    bench.spin_until(lambda: links(bench, "map", "odom"), "map -> odom")
+    assert parents_of_ours(bench) == {("map", "odom")}
+    # Where we say the base is, by way of their odometry.
+    pose = messages.matrix_of_pose(bench.got["pose"][-1].pose)
+    bench.spin_until(
+        lambda: np.allclose(matrix(links(bench, "map", "odom")[-1]) @ T_theirs[-1], pose, atol=1e-6),
+        "agreement",
+    )
+
+
+def parents_of_ours(bench):
+    return {
+        (s.header.frame_id, s.child_frame_id)
+        for s in bench.transforms()
+        if s.child_frame_id != "base_link" or s.header.frame_id != "odom"
+    }
+
+
+def test_a_camera_with_a_tree_of_its_own_gets_its_root_placed(start):
+    node, bench = start()
+    bench.listen_to_all()
+    connected(bench)
+    T_link_optical = motion(move=(0.0, 0.015, 0.0)) @ T_BODY_OPTICAL
+    bench.send_transform("camera_link", FRAME_ID, T_link_optical, static=True)
+    bench.spin_until(
+        lambda: node.mapping.robot.transforms.root_of(FRAME_ID) == "camera_link", "the tree"
+    )
+    walk(bench, 3)
+    bench.spin_until(lambda: len(links(bench, "map", "camera_link")) == 3, "the transforms")
+    assert parents(bench) == {"camera_link": {"map"}}
+    np.testing.assert_allclose(
+        matrix(links(bench, "map", "camera_link")[-1])[:3, 3], [2.0, 0.0, 0.0], atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("parameters", [{"tf_mode": "none"}, {"publish_tf": False}])
+def test_tf_mode_none_publishes_no_transform_and_publish_tf_false_neither(start, parameters):
+    _, bench = start(**parameters)
+    bench.listen_to_all()
+    connected(bench)
+    walk(bench, 2)
+    bench.spin_until(lambda: bench.count("processed") == 2, "the end")
+    assert not bench.got["tf"]
+
+
+def test_inverted_transforms_hang_below_an_existing_tree(start):
+    _, bench = robot(start, tf_mode="odom_base", invert_odom_tf=True)
+    walk(bench, 3)
+    bench.spin_until(lambda: len(links(bench, "base_link", "odom")) == 3, "the transforms")
+    bench.spin_until(lambda: links(bench, "odom", "map"), "the map below odom")
+    assert parents(bench) == {"odom": {"base_link"}, "map": {"odom"}}
+
+
+def test_map_to_odom_is_sent_at_twenty_hertz_or_more_and_dated_ahead(start):
+    _, bench = robot(start, tf_mode="odom_base", transform_tolerance=0.5)
+    walk(bench, 1)
+    bench.spin_until(lambda: len(links(bench, "map", "odom")) > 25, "one second of map -> odom", 20.0)
+    stamps = [compat.stamp_to_ns(s.header.stamp) for s in links(bench, "map", "odom")]
+    assert stamps == sorted(stamps)
+    assert (stamps[-1] - stamps[0]) / (len(stamps) - 1) < SECOND / 20
+    assert stamps[0] >= SECOND + SECOND // 2  # the image's stamp and the tolerance
+    # What moves is dated by its image and sent once.
+    assert [compat.stamp_to_ns(s.header.stamp) for s in links(bench, "odom", "base_link")] == [SECOND]
+
+
+def test_a_robot_whose_mount_is_unknown_waits_and_says_for_what(start, capfd):
+    node, bench = start(tf_mode="odom_base", wait_for_transform=0.0)
+    bench.listen_to_all()
+    connected(bench)
+    bench.publish(image(0), SECOND)
+    bench.spin_until(lambda: bench.count("skipped") == 1, "the skip")
+    assert "waiting for the transform base_link -> camera_optical_frame" in capfd.readouterr().err
+    bench.send_transform("base_link", FRAME_ID, MOUNT, static=True)
+    bench.spin_until(lambda: node.mapping.robot.transforms.root_of(FRAME_ID) == "base_link", "the mount")
+    walk(bench, 1, 2 * SECOND)
+
+
+def test_a_driver_whose_frame_is_not_optical_gets_an_optical_frame(start):
+    _, bench = start(camera_frame_convention="body")
+    bench.listen_to_all()
+    bench.listen_on("static", TFMessage, "/tf_static", LATCHED)
+    connected(bench)
+    for index in range(2):
+        bench.publish(image(index), SECOND + index * SECOND // 10, frame_id="default_cam")
+        bench.spin_until(lambda index=index: len(bench.got["pose"]) == index + 1, "a pose")
+    bench.spin_until(lambda: bench.got["static"] and bench.got["depth"], "the axes")
+    (axes,) = bench.got["static"][-1].transforms
+    assert (axes.header.frame_id, axes.child_frame_id) == ("default_cam", "default_cam_optical_frame")
+    np.testing.assert_allclose(matrix(axes), T_BODY_OPTICAL, atol=1e-9)
+    assert bench.got["depth"][-1].header.frame_id == "default_cam_optical_frame"
+    bench.spin_until(lambda: len(links(bench, "map", "default_cam")) == 2, "the camera")
+    np.testing.assert_allclose(
+        matrix(links(bench, "map", "default_cam")[-1]), motion(move=(1.0, 0.0, 0.0)), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("with_orientation", [False, True])
+def test_an_imu_levels_the_map_of_a_tilted_camera(start, with_orientation):
+    node, bench = start(level="imu")
+    bench.listen_to_all()
+    connected(bench)
+    imus = bench.node.create_publisher(Imu, "imu", 10)
+    bench.send_transform(FRAME_ID, "imu_link", inverse(T_BODY_OPTICAL), static=True)
+    # A camera that is held 30 degrees nose down: its imu feels gravity tilted as much.
+    R_level_imu = rotation_from_vector(np.array([0.0, np.radians(30.0), 0.0]))
+    up = R_level_imu.T @ [0.0, 0.0, 1.0]
+    imu = Imu()
+    imu.header.frame_id = "imu_link"
+    imu.header.stamp = compat.ns_to_stamp(SECOND)
+    force = up * 9.81
+    imu.linear_acceleration.x, imu.linear_acceleration.y, imu.linear_acceleration.z = force.tolist()
+    if with_orientation:
+        turned = np.eye(4)
+        turned[:3, :3] = R_level_imu
+        imu.orientation = messages.pose(turned).orientation
+    else:
+        imu.orientation_covariance[0] = -1.0
+    bench.spin_until(imus.get_subscription_count, "a subscriber to the imu")
+    imus.publish(imu)
+    bench.spin_until(lambda: node.mapping.robot._gravity.up() is not None, "gravity")
+    bench.spin_until(lambda: node.mapping.robot.transforms.parents_of("imu_link"), "the imu's mount")
+    walk(bench, 2)
+    # One metre along an optical axis that points 30 degrees down.
+    T_last = messages.matrix_of_pose(bench.got["pose"][-1].pose)
+    T_first = messages.matrix_of_pose(bench.got["pose"][0].pose)
+    moved = T_last[:3, 3] - T_first[:3, 3]
+    np.testing.assert_allclose(moved, [np.cos(np.radians(30)), 0.0, -0.5], atol=1e-6)
+
+
+def test_a_pose_given_by_hand_moves_the_map(start):
+    _, bench = robot(start, tf_mode="odom_base")
+    walk(bench, 2)
+    given = PoseWithCovarianceStamped()
+    given.header.frame_id = "map"
+    given.pose.pose = messages.pose(motion(turn=(0.0, 0.0, 1.0), move=(7.0, 8.0, 0.0)))
+    poses = bench.node.create_publisher(PoseWithCovarianceStamped, "initialpose", 1)
+    bench.spin_until(poses.get_subscription_count, "a subscriber to the pose")
+    bench.spin_until(lambda: len(links(bench, "odom", "base_link")) == 2, "odom -> base")
+    before = matrix(links(bench, "odom", "base_link")[-1])
+    poses.publish(given)
+
+    def arrived() -> bool:
+        T_map_base = matrix(links(bench, "map", "odom")[-1]) @ before
+        return bool(np.allclose(T_map_base, messages.matrix_of_pose(given.pose.pose), atol=1e-6))
+
+    bench.spin_until(arrived, "the new map -> odom")
+    walk(bench, 1, 5 * SECOND)
+    moved = np.linalg.norm(matrix(links(bench, "odom", "base_link")[-1])[:3, 3] - before[:3, 3])
+    assert moved < 1.2
+
+
+def test_a_second_parent_on_tf_is_reported(start, capfd):
+    _, bench = robot(start, tf_mode="odom_base")
+    walk(bench, 1)
+    bench.send_transform("somebody_elses_odom", "base_link", np.eye(4), SECOND)
+    buffer = bench.nodes[0].mapping.robot.transforms
+    bench.spin_until(lambda: "somebody_elses_odom" in buffer.parents_of("base_link"), "the other parent")
+    seen: list[str] = []
+
+    def reported() -> bool:
+        walk(bench, 1, 2 * SECOND + len(seen) * SECOND // 100)
+        seen.append(capfd.readouterr().err)
+        return "two parents on /tf" in "".join(seen)
+
+    bench.spin_until(reported, "the report")

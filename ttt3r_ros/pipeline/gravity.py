@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which way is up, from an IMU, and a map that is level by it."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ttt3r_ros.geometry import rotation_from_quat_wxyz
+
+if TYPE_CHECKING:
+    from ttt3r_ros.types import Float64Array
+
+_WINDOW_NS = 1_000_000_000
+_GRAVITY = 9.81  # m/s2
+_QUIET_FORCE = 0.5  # m/s2 from gravity; more is motion
+_QUIET_TURN = 0.3  # rad/s; more is motion
+_QUIET_SHARE = 0.5  # of the window; a moving body passes through quiet moments by chance, too
+_LOOKS_ALONG = (
+    0.02  # sine of the angle between optical axis and vertical below which there is no heading
+)
+
+
+@dataclass(frozen=True)
+class _Sample:
+    stamp_ns: int
+    specific_force: Float64Array  # (3,) m/s2
+    is_quiet: bool
+    up: Float64Array | None  # (3,) unit; what the IMU itself says
+
+
+class GravityEstimator:
+    """Remembers the last second of an IMU; any thread may add and ask."""
+
+    def __init__(self) -> None:
+        self._samples: deque[_Sample] = deque()
+        self._lock = threading.Lock()
+
+    def add(
+        self,
+        stamp_ns: int,
+        specific_force: Float64Array,
+        angular_velocity: Float64Array | None = None,
+        quat_xyzw: Float64Array | None = None,
+    ) -> None:
+        """Take one message: (3,) m/s2, (3,) rad/s, orientation of the IMU in a z-up frame (4,).
+
+        At rest the specific force points up (REP-145). What the IMU does not measure is None; values that are not
+        finite count as such.
+        """
+        force = np.asarray(specific_force, dtype=np.float64)
+        finite_force = bool(np.isfinite(force).all())
+        sample = _Sample(
+            stamp_ns, force, finite_force and _is_quiet(force, angular_velocity), _up_of(quat_xyzw)
+        )
+        if not finite_force and sample.up is None:
+            return
+        with self._lock:
+            if self._samples and stamp_ns < self._samples[-1].stamp_ns:
+                self._samples.clear()  # time went back
+            self._samples.append(sample)
+            while self._samples[0].stamp_ns < stamp_ns - _WINDOW_NS:
+                self._samples.popleft()
+
+    def up(self) -> Float64Array | None:
+        """Return the direction against gravity (3,) in the IMU's frame; None if it is not known."""
+        with self._lock:
+            samples = list(self._samples)
+        if not samples:
+            return None
+        if samples[-1].up is not None:
+            return samples[-1].up
+        quiet = [sample.specific_force for sample in samples if sample.is_quiet]
+        if len(quiet) <= _QUIET_SHARE * len(samples):
+            return None
+        mean = np.mean(quiet, axis=0)
+        length = float(np.linalg.norm(mean))
+        return mean / length if length > 0.5 * _GRAVITY else None
+
+
+def levelled(up_camera: Float64Array) -> Float64Array:
+    """Return T_map_camera (4, 4), a rotation from the optical camera to a map whose z is ``up_camera`` (3,).
+
+    The camera looks along x as far as that goes. Looking straight up or down it has no heading, and the upper edge of
+    the image then points along x.
+    """
+    z = np.asarray(up_camera, dtype=np.float64) / np.linalg.norm(up_camera)
+    x = np.array([0.0, 0.0, 1.0]) - z[2] * z
+    if np.linalg.norm(x) < _LOOKS_ALONG:
+        x = np.array([0.0, -1.0, 0.0]) + z[1] * z
+    x /= np.linalg.norm(x)
+    T: Float64Array = np.eye(4)
+    T[:3, :3] = x, np.cross(z, x), z
+    return T
+
+
+def _is_quiet(force: Float64Array, angular_velocity: Float64Array | None) -> bool:
+    if abs(float(np.linalg.norm(force)) - _GRAVITY) > _QUIET_FORCE:
+        return False
+    if angular_velocity is None or not np.isfinite(angular_velocity).all():
+        return True
+    return float(np.linalg.norm(angular_velocity)) < _QUIET_TURN
+
+
+def _up_of(quat_xyzw: Float64Array | None) -> Float64Array | None:
+    """Return the world's z in the IMU's frame (3,) of an orientation; None if it is none."""
+    if quat_xyzw is None:
+        return None
+    quat = np.asarray(quat_xyzw, dtype=np.float64)
+    if not np.isfinite(quat).all() or not quat.any():
+        return None
+    up: Float64Array = rotation_from_quat_wxyz(quat[[3, 0, 1, 2]])[2]
+    return up

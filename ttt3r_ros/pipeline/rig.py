@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Several cameras in one rigid body that share one state: their frames interleave, their baselines give metres."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ttt3r_ros.geometry import inverse
+from ttt3r_ros.pipeline.placement import Placed
+from ttt3r_ros.pipeline.reconstructor import Reconstructor
+from ttt3r_ros.pipeline.surroundings import NOTHING, Surroundings
+from ttt3r_ros.types import Frame, StateT, Update
+
+if TYPE_CHECKING:
+    from ttt3r_ros.config import Config
+    from ttt3r_ros.pipeline.session import Sighting
+    from ttt3r_ros.types import Backend, Float64Array
+
+_TOGETHER_NS = 20_000_000  # frames closer in time than this count as taken at once
+_SHORTEST_M = 0.02  # a baseline shorter than this says nothing about the scale
+
+
+class Rig(Reconstructor[StateT]):
+    """Moves with its first camera; the others are where their mounts say, and measure the scale."""
+
+    def __init__(self, backend: Backend[StateT], config: Config) -> None:
+        super().__init__(backend, config)
+        self._leader: str | None = None  # camera_frame of the first camera
+        self._led: tuple[Update, Float64Array] | None = (
+            None  # its newest frame, and T_world_camera there
+        )
+
+    def place(self, frame: Frame, sighting: Sighting, surroundings: Surroundings = NOTHING) -> Update:
+        """Place a frame of any camera of the rig; see `Reconstructor.place`."""
+        if self._leader in (None, frame.camera_frame):
+            self._leader = frame.camera_frame
+            update = super().place(frame, sighting, surroundings)
+            self._led = update, sighting.T_world_camera
+            return update
+        assert self._led is not None
+        self._measure(frame, sighting, surroundings)
+        update = self._update(
+            frame,
+            sighting,
+            surroundings,
+            self._beside(frame, sighting, surroundings),
+            self.metres.factor,
+        )
+        self.metres.cross_seam(sighting.seam_ratio)
+        self.scene.fuse(update, self._ground.floor_z)
+        return update
+
+    def restart(self, *, forget_odom: bool = False) -> None:
+        """Forget state, trajectory and map; the next frame's camera leads."""
+        super().restart(forget_odom=forget_odom)
+        self._leader, self._led = None, None
+
+    def leads(self, frame: Frame) -> bool:
+        """Tell whether a frame is of the camera with which the body moves."""
+        return frame.camera_frame == self._leader
+
+    def _beside(self, frame: Frame, sighting: Sighting, surroundings: Surroundings) -> Placed:
+        assert self._led is not None
+        led, T_world_leader = self._led
+        T_base_camera = surroundings.T_base_camera
+        if T_base_camera is not None and self._together(frame):
+            T_odom_base = led.T_odom_base
+        else:  # the body has moved since: by how much, the network says
+            T_leader_camera = inverse(T_world_leader) @ sighting.T_world_camera
+            T_leader_camera[:3, 3] *= self.metres.factor
+            T_base_camera = np.eye(4) if T_base_camera is None else T_base_camera
+            T_odom_base = led.T_odom_base @ led.T_base_camera @ T_leader_camera @ inverse(T_base_camera)
+        return Placed(led.T_map_odom, T_odom_base, T_base_camera, np.eye(4))
+
+    def _measure(self, frame: Frame, sighting: Sighting, surroundings: Surroundings) -> None:
+        assert self._led is not None
+        led, T_world_leader = self._led
+        if surroundings.T_base_camera is None or not self._together(frame):
+            return
+        known = np.linalg.norm(surroundings.T_base_camera[:3, 3] - led.T_base_camera[:3, 3])
+        seen = np.linalg.norm((inverse(T_world_leader) @ sighting.T_world_camera)[:3, 3])
+        if known >= _SHORTEST_M and seen > 0.0:
+            self.metres.see_baseline(float(known / seen))
+
+    def _together(self, frame: Frame) -> bool:
+        assert self._led is not None
+        return abs(frame.stamp_ns - self._led[0].frame.stamp_ns) < _TOGETHER_NS

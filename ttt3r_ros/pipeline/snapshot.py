@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A reconstructor as arrays and back: recurrent state, segment poses, map, grid, trajectory, place and scale."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ttt3r_ros.errors import OutputError, SourceError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ttt3r_ros.pipeline.reconstructor import Reconstructor
+
+Arrays = dict[str, "NDArray[Any]"]
+
+
+def snapshot_of(reconstructor: Reconstructor[Any]) -> Arrays:
+    """Return everything as named arrays.
+
+    Raises:
+        OutputError: there was no image yet, so that there is nothing to go on from.
+    """
+    T_map_base = reconstructor.placement.T_map_base
+    if T_map_base is None:
+        msg = "there is no state to save before the first image"
+        raise OutputError(msg)
+    stamps_ns, poses = reconstructor.trajectory.poses()
+    return {
+        "weights": np.array(reconstructor.session.weights_id),
+        "T_map_base": T_map_base,
+        "T_base_camera": reconstructor.placement.T_base_camera,
+        "scale": np.array(reconstructor.metres.factor),
+        "stamps_ns": np.array(stamps_ns, np.int64),
+        "poses": poses,
+        **_parts_of(reconstructor),
+    }
+
+
+def restore_into(reconstructor: Reconstructor[Any], arrays: Arrays) -> None:
+    """Take over a snapshot.
+
+    Raises:
+        SourceError: it is damaged, or of another network or map; nothing has changed.
+    """
+    before = _parts_of(reconstructor)
+    try:
+        weights, scale = str(arrays["weights"]), float(arrays["scale"])
+        T_map_base, T_base_camera = (
+            _finite(arrays[name], (4, 4)) for name in ("T_map_base", "T_base_camera")
+        )
+        poses, stamps_ns = _finite(arrays["poses"], (-1, 7)), arrays["stamps_ns"].tolist()
+        _require_weights(weights, reconstructor.session.weights_id)
+        T_world_camera = _restore_parts(reconstructor, arrays)
+    except (KeyError, ValueError, TypeError) as error:
+        _restore_parts(reconstructor, before)
+        msg = f"the saved state is incomplete or damaged: {error}"
+        raise SourceError(msg) from error
+    except SourceError:
+        _restore_parts(reconstructor, before)
+        raise
+    reconstructor.trajectory.restore(stamps_ns, poses)
+    reconstructor.placement.restore(T_map_base, T_base_camera, T_world_camera)
+    reconstructor.metres.restore(scale)
+
+
+def _require_weights(found: str, own: str) -> None:
+    if found != own:
+        msg = f"the saved state is of other weights ({found}) than these ({own})"
+        raise SourceError(msg)
+
+
+def _parts_of(reconstructor: Reconstructor[Any]) -> Arrays:
+    return {
+        **_named("session", reconstructor.session.snapshot()),
+        **_named("voxels", reconstructor.scene.voxels.arrays()),
+        **_named("grid", reconstructor.scene.grid.arrays()),
+    }
+
+
+def _restore_parts(reconstructor: Reconstructor[Any], arrays: Arrays) -> NDArray[np.float64]:
+    T_world_camera = reconstructor.session.restore(_part("session", arrays))
+    reconstructor.scene.voxels.restore(_part("voxels", arrays))
+    reconstructor.scene.grid.restore(_part("grid", arrays))
+    return T_world_camera
+
+
+def _named(group: str, arrays: Arrays) -> Arrays:
+    return {f"{group}.{name}": value for name, value in arrays.items()}
+
+
+def _part(group: str, arrays: Arrays) -> Arrays:
+    prefix = f"{group}."
+    return {name[len(prefix) :]: value for name, value in arrays.items() if name.startswith(prefix)}
+
+
+def _finite(values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.float64]:
+    fits = values.ndim == len(shape) and all(
+        want in (-1, have) for want, have in zip(shape, values.shape, strict=True)
+    )
+    if not fits or not np.isfinite(values).all():
+        msg = f"an array of shape {values.shape} is not finite or not of shape {shape}"
+        raise ValueError(msg)
+    return np.asarray(values, np.float64)

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Voxels by their place on the grid, in an open-addressed hash table of fixed size."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from ttt3r_ros.types import BoolArray, Float32Array
+
+EMPTY = np.int64(-1)
+_BITS = 21  # per axis: two million voxels, 100 km at 5 cm
+_HALF = 1 << (_BITS - 1)
+_SLICES = 8
+
+
+def keys_of(points: Float32Array, voxel_size: float) -> tuple[NDArray[np.int64], BoolArray]:
+    """Return the keys of the points (N, 3) that are on the grid, and which ones these are (N,)."""
+    at = np.floor(points / np.float32(voxel_size))
+    inside = ((at >= -_HALF) & (at < _HALF)).all(axis=1)
+    cells = at[inside].astype(np.int64) + _HALF
+    return (cells[:, 0] << (2 * _BITS)) | (cells[:, 1] << _BITS) | cells[:, 2], inside
+
+
+class VoxelTable:
+    """Columns of values, one row for each key; ``slots`` are the numbers of rows.
+
+    Not for several threads at once, and never to hold more than ``max_voxels``.
+    """
+
+    def __init__(self, max_voxels: int) -> None:
+        self.capacity = 1 << (2 * max_voxels - 1).bit_length()  # at most half full: short probes
+        self.count = 0
+        self.keys = np.full(self.capacity, EMPTY, np.int64)
+        self.weight = np.zeros(self.capacity, np.float32)
+        self.mean = np.zeros((self.capacity, 6), np.float32)  # x, y, z, r, g, b
+        self.seen = np.zeros(self.capacity, np.int64)  # by a clock that counts frames
+        self.stamp_ns = np.zeros(self.capacity, np.int64)
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Return every column but the keys."""
+        return {"weight": self.weight, "mean": self.mean, "seen": self.seen, "stamp_ns": self.stamp_ns}
+
+    def used(self) -> NDArray[np.intp]:
+        """Return the slots of all voxels."""
+        return np.flatnonzero(self.keys != EMPTY)
+
+    def used_in_slice(self, turn: int) -> NDArray[np.intp]:
+        """Return the slots of an eighth of the voxels; eight turns in a row see all of them."""
+        turn %= _SLICES
+        start, end = (edge * self.capacity // _SLICES for edge in (turn, turn + 1))
+        return start + np.flatnonzero(self.keys[start:end] != EMPTY)
+
+    def rows(self, slots: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
+        """Return a copy of the rows in these slots."""
+        return {name: column[slots] for name, column in self.columns().items()}
+
+    def put(self, keys: NDArray[np.int64], rows: Mapping[str, NDArray[Any]]) -> None:
+        """Add rows under new, distinct keys."""
+        self._write(self.claim(keys), rows)
+
+    def put_at(
+        self, slots: NDArray[np.intp], keys: NDArray[np.int64], rows: Mapping[str, NDArray[Any]]
+    ) -> bool:
+        """Fill an empty table slot by slot; tell whether every key is where a look-up finds it."""
+        self.keys[slots] = keys
+        self.count = len(keys)
+        self._write(slots, rows)
+        return np.array_equal(self.find(keys), slots)
+
+    def _write(self, slots: NDArray[np.intp], rows: Mapping[str, NDArray[Any]]) -> None:
+        for name, column in self.columns().items():
+            column[slots] = rows[name]
+
+    def find(self, keys: NDArray[np.int64]) -> NDArray[np.intp]:
+        """Return the slots of those keys that are in the table."""
+        slots = self._home(keys)
+        found = np.zeros(len(keys), np.bool_)
+        pending = np.arange(len(keys))
+        while pending.size:
+            there = self.keys[slots[pending]]
+            hit = there == keys[pending]
+            found[pending[hit]] = True
+            pending = pending[~hit & (there != EMPTY)]
+            slots[pending] = self._next(slots[pending])
+        return slots[found]
+
+    def claim(self, keys: NDArray[np.int64]) -> NDArray[np.intp]:
+        """Find or take a slot for each of these distinct keys; the weight in a new one is zero."""
+        slots = self._home(keys)
+        pending = np.arange(len(keys))
+        while pending.size:
+            at, wanted = slots[pending], keys[pending]
+            found = self.keys[at] == wanted
+            free = self.keys[at] == EMPTY
+            self.keys[at[free]] = wanted[free]  # of several takers of one slot the last wins
+            won = free & (self.keys[at] == wanted)
+            self.count += int(np.count_nonzero(won))
+            self.weight[at[won]] = 0.0
+            pending = pending[~(found | won)]
+            slots[pending] = self._next(slots[pending])
+        return slots
+
+    def remove(self, slots: NDArray[np.intp]) -> None:
+        """Empty these slots, and move up the voxels that only lie where they do because of them."""
+        self._empty(slots)
+        followers = [slots[:0]]
+        at = slots
+        while at.size:
+            at = self._next(at)
+            at = at[self.keys[at] != EMPTY]
+            followers.append(at)
+        late = np.concatenate(followers)
+        late = late[self._home(self.keys[late]) != late]
+        keys, rows = self.keys[late], self.rows(late)
+        self._empty(late)
+        self.put(keys, rows)
+
+    def _empty(self, slots: NDArray[np.intp]) -> None:
+        self.keys[slots] = EMPTY
+        self.count -= len(slots)
+
+    def _home(self, keys: NDArray[np.int64]) -> NDArray[np.intp]:
+        return scattered(keys) & (self.capacity - 1)
+
+    def _next(self, slots: NDArray[np.intp]) -> NDArray[np.intp]:
+        return (slots + 1) & (self.capacity - 1)
+
+
+def scattered(keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Let every bit of a key decide the low bits (MurmurHash3's finaliser); walls and floors must not cluster."""
+    mixed = keys.astype(np.uint64)
+    for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
+        mixed ^= mixed >> np.uint64(33)
+        mixed *= np.uint64(factor)
+    mixed ^= mixed >> np.uint64(33)
+    return mixed.astype(np.int64)

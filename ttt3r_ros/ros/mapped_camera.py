@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One camera on its way through the node: what it is called, who reconstructs it, where its results go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ttt3r_ros.pipeline.reconstructor import Reconstructor
+from ttt3r_ros.pipeline.rig import Rig
+from ttt3r_ros.ros.publishers import BodyOutputs, CameraOutputs, MapOutputs
+from ttt3r_ros.ros.result_files import ResultFiles
+from ttt3r_ros.ros.robot import ROBOT_MODES
+from ttt3r_ros.ros.transform_output import TransformOutput
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+    from ttt3r_ros.config import Config
+    from ttt3r_ros.ros.robot import Robot
+    from ttt3r_ros.ros.throttled_warnings import ThrottledWarnings
+    from ttt3r_ros.types import AnyBackend, Frame, Update
+
+
+class Body:
+    """What moves and maps: a camera of its own, or the rig that several share."""
+
+    def __init__(
+        self,
+        node: Node,
+        config: Config,
+        backend: AnyBackend,
+        robot: Robot,
+        warnings: ThrottledWarnings,
+        camera: str,
+        *,
+        sends_tf: bool,
+    ) -> None:
+        self.name = camera
+        self.map_frame = map_frame_of(config, camera)
+        self.reconstructor: Reconstructor[Any] = (Rig if config.rig else Reconstructor)(backend, config)
+        self.files = ResultFiles(config.output_directory, self.reconstructor, camera)
+        self.outputs = BodyOutputs(node, config, robot, camera, self.map_frame)
+        self.maps = MapOutputs(node, self.reconstructor.scene, camera, self.map_frame)
+        self.transforms = (
+            TransformOutput(node, config, robot, warnings, self.map_frame) if sends_tf else None
+        )
+        self.newest_stamp_ns = 0
+
+    def configure(self, config: Config) -> None:
+        """Follow a live change of settings."""
+        self.reconstructor.configure(config)
+        if self.transforms is not None:
+            self.transforms.config = config
+
+    def restart(self, *, time_went_back: bool) -> None:
+        """Forget everything; odom goes on, unless nothing that came before is true any more."""
+        self.reconstructor.restart(forget_odom=time_went_back)
+        self.outputs.restart()
+        if time_went_back and self.transforms is not None:
+            self.transforms.restart()
+
+    def publish(self, update: Update) -> None:
+        """Publish where the body is after a frame of the camera that it moves with."""
+        if isinstance(self.reconstructor, Rig) and not self.reconstructor.leads(update.frame):
+            return
+        if self.transforms is not None:
+            self.transforms.send(update)
+        self.outputs.publish(update)
+
+    def publish_map(self) -> None:
+        """Publish map and grid as of the newest frame."""
+        if self.newest_stamp_ns:
+            self.maps.publish(self.newest_stamp_ns)
+
+
+@dataclass(frozen=True)
+class MappedCamera:
+    """A camera and the body that it belongs to."""
+
+    name: str
+    body: Body
+    outputs: CameraOutputs
+
+    def publish(self, update: Update) -> None:
+        """Publish what a frame brought."""
+        self.body.publish(update)
+        self.outputs.publish(update)
+        self.body.newest_stamp_ns = update.frame.stamp_ns
+
+
+@dataclass(frozen=True)
+class Job:
+    """A frame on its way to the worker."""
+
+    camera: MappedCamera
+    frame: Frame
+    received_s: float  # perf_counter when its message was taken
+    decode_s: float
+    era: int
+
+
+def mapped_cameras(
+    node: Node,
+    config: Config,
+    backend: AnyBackend,
+    robot: Robot,
+    warnings: ThrottledWarnings,
+) -> list[MappedCamera]:
+    """Return the cameras that the configuration names, each with a body of its own, or all on one rig."""
+
+    def body(camera: str, *, sends_tf: bool) -> Body:
+        return Body(node, config, backend, robot, warnings, camera, sends_tf=sends_tf)
+
+    names = config.cameras or ("",)
+    if config.rig or len(names) == 1:
+        shared = body("" if config.rig else names[0], sends_tf=True)
+        bodies = [shared] * len(names)
+    else:
+        # One robot is moved by one camera; cameras that are held by hand move each by itself.
+        alone = config.tf_mode not in ROBOT_MODES
+        bodies = [body(name, sends_tf=alone or name == names[0]) for name in names]
+    return [
+        MappedCamera(name, owner, CameraOutputs(node, config, robot, name))
+        for name, owner in zip(names, bodies, strict=True)
+    ]
+
+
+def map_frame_of(config: Config, camera: str) -> str:
+    """Return the map frame of a body: one for the robot, one for each camera that moves by itself."""
+    alone = config.tf_mode not in ROBOT_MODES and not config.rig
+    return f"{camera}/{config.map_frame}" if camera and alone else config.map_frame
