@@ -130,6 +130,7 @@ PLANS = {
         ),
         stages=(Stage(0.5, 8, "ttt3r", 0.03), Stage(1.0, 12, "ttt3r", 0.03)),
         frames=300_000, frames_per_step=96, learning_rate=5e-4, seed=1, reuse=6.0, processes=2,
+        reset_interval=12,
     ),
     # Half an hour of one data-centre GPU, in slices of nine minutes.
     "gpu": Plan(

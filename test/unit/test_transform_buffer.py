@@ -96,7 +96,7 @@ def test_the_root_of_a_tree_is_found_below_a_frame_of_our_own() -> None:
     buffer = robot()
     assert buffer.root_of("camera") == "odom"
     buffer.add("map", "odom", motion(), SECOND)
-    assert buffer.root_of("camera", below="map") == "odom"
+    assert buffer.root_of("camera", below={"map"}) == "odom"
     assert buffer.root_of("nobody") == "nobody"
 
 

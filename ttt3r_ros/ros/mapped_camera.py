@@ -38,6 +38,7 @@ class Body:
     ) -> None:
         self.name = camera
         self.map_frame = map_frame_of(config, camera)
+        robot.map_frames.add(self.map_frame)
         self.reconstructor: Reconstructor[Any] = (Rig if config.rig else Reconstructor)(backend, config)
         self.files = ResultFiles(config.output_directory, self.reconstructor, camera)
         self.outputs = BodyOutputs(node, config, robot, camera, self.map_frame)

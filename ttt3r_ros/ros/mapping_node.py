@@ -44,7 +44,11 @@ class MappingNode(LifecycleNode):  # type: ignore[misc]
         self.start_error: Ttt3rError | None = None
         self.failure: BaseException | None = None
         guard_transitions(self)
-        self.config = parameters.declare(self)
+        try:
+            self.config = parameters.declare(self)
+        except ConfigError:
+            self.destroy_node()
+            raise
         self.add_on_set_parameters_callback(self._on_parameters)
         self.get_logger().info(compat.describe_providers())
         if self.config.autostart:

@@ -43,6 +43,7 @@ class Robot:
         self._imu_frame = ""
         self._odometry = TransformBuffer()
         self._depths: deque[tuple[int, Float32Array]] = deque(maxlen=_DEPTHS)
+        self.map_frames: set[str] = {config.map_frame}  # ours: a camera's tree ends below them
         self._waited_for: set[str] = set()  # cameras whose tree was given time to appear
         if config.level in ("auto", "imu"):
             node.create_subscription(Imu, "imu", self._take_imu, qos_profile_sensor_data)
@@ -76,8 +77,7 @@ class Robot:
         frame = self.camera_frame(header_frame)
         if self.config.tf_mode == "none":
             return self.optical_frame(header_frame)
-        root = self.transforms.root_of(frame, below=self.config.map_frame)
-        return root if root != self.config.map_frame else frame
+        return self.transforms.root_of(frame, below=self.map_frames)
 
     @property
     def _is_optical(self) -> bool:

@@ -19,6 +19,8 @@ from ttt3r_ros.errors import Ttt3rError
 from ttt3r_ros.geometry import interpolated, inverse
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from ttt3r_ros.types import Float64Array
 
 KEEP_NS = 10 * 10**9
@@ -113,12 +115,12 @@ class TransformBuffer:
                         raise
                     self._news.wait(left)
 
-    def root_of(self, frame: str, below: str = "") -> str:
-        """Return the topmost ancestor of a frame, but none from ``below`` upwards; itself if it has no parent."""
+    def root_of(self, frame: str, below: Collection[str] = ()) -> str:
+        """Return the topmost ancestor of a frame below any of these; itself if it has no parent."""
         with self._news:
             for ancestor in self._line(frame):
                 link = self._links.get(ancestor)
-                if link is None or link.parent == below:
+                if link is None or link.parent in below:
                     return ancestor
         return frame
 
