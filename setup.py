@@ -33,6 +33,12 @@ TEST = [
     "types-PyYAML",
 ]
 
+
+def installed(paths):
+    """Return files relative to this folder, as setuptools wants them."""
+    return sorted(str(path.relative_to(ROOT)) for path in paths if path.is_file())
+
+
 setup(
     name=PACKAGE,
     version=VERSION,
@@ -46,8 +52,10 @@ setup(
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),
-        (f"share/{PACKAGE}/launch", ["launch/mapping.launch.py"]),
-        (f"share/{PACKAGE}/config", ["config/ttt3r.yaml", "config/ttt3r.rviz"]),
+        (f"share/{PACKAGE}/launch", installed(ROOT.glob("launch/*.launch.py"))),
+        (f"share/{PACKAGE}/config", installed(ROOT.glob("config/*.*"))),
+        (f"share/{PACKAGE}/config/robots", installed(ROOT.glob("config/robots/*.yaml"))),
+        (f"share/{PACKAGE}/config/offboard", installed(ROOT.glob("config/offboard/*.json5"))),
     ],
     python_requires=">=3.10",
     install_requires=[

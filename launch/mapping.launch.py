@@ -32,15 +32,21 @@ from ttt3r_ros.config import Setting, settings
 FORWARDED = (
     "model_path",
     "device",
+    "autostart",
     "image_transport",
     "image_qos",
-    "map_frame",
-    "camera_frame",
+    "queue_policy",
+    "tf_mode",
     "publish_tf",
+    "map_frame",
+    "odom_frame",
+    "base_frame",
+    "camera_frame",
+    "camera_frame_convention",
     "reset_interval",
     "output_directory",
 )
-RVIZ_TOPICS = ("map_cloud", "points", "path", "depth/image")
+RVIZ_TOPICS = ("map_cloud", "map", "points", "path", "odom", "depth/image")
 FAST_DDS_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 
 
@@ -76,6 +82,11 @@ def arguments(share: Path) -> list[DeclareLaunchArgument]:
         "params_file": (str(share / "config" / "ttt3r.yaml"), "YAML file with parameters."),
         "use_sim_time": ("", "Follow /clock; on by itself with a bag. Left out: as in params_file."),
         "bag": ("", "Bag to play as soon as the node is ready; empty plays none."),
+        "save_at_end": (
+            "false",
+            "With a bag: save map and trajectory when it has ended, then shut down.",
+        ),
+        "grid_topic": ("", "Where the occupancy grid goes; empty: ~/map. Nav2 expects /map."),
         "rviz": ("false", "Open RViz with the package's configuration."),
         "log_level": ("info", "debug, info, warn, error or fatal."),
     }
@@ -121,6 +132,7 @@ def mapping_node(context: LaunchContext) -> Node:
             ("image", image_topic),
             ("image/compressed", [image_topic, "/compressed"]),
             ("camera_info", LaunchConfiguration("camera_info_topic")),
+            *grid_remapping(context),
         ],
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
         on_exit=on_exit,
@@ -147,13 +159,34 @@ def parameter(text: str, kind: type) -> ParameterValue:
     return ParameterValue(TextSubstitution(text=text), value_type=kind)
 
 
-def bag_player(_: LaunchContext, node: Node) -> list[Action]:
+def grid_remapping(context: LaunchContext) -> list[tuple[str, str]]:
+    topic = argument(context, "grid_topic")
+    return [("~/map", topic)] if topic else []
+
+
+def bag_player(context: LaunchContext, node: Node) -> list[Action]:
     # The node answers once its weights are loaded and it takes images; before, the first seconds would be lost.
-    reset = f"{node.node_name}/reset"
-    wait = ExecuteProcess(cmd=["ros2", "service", "call", reset, "std_srvs/srv/Trigger"])
+    wait = service_call(node, "reset")
     play = ["ros2", "bag", "play", "--clock", "100", LaunchConfiguration("bag")]
     player = ExecuteProcess(cmd=play, output="screen")
-    return [RegisterEventHandler(OnProcessExit(target_action=wait, on_exit=[player])), wait]
+    steps = [wait, player]
+    if argument(context, "save_at_end").lower() == "true":
+        steps += [service_call(node, "save_map"), service_call(node, "save_trajectory")]
+        steps += [Shutdown(reason="the bag has ended and its results are saved")]
+    return one_after_the_other(steps)
+
+
+def service_call(node: Node, service: str) -> ExecuteProcess:
+    name = f"{node.node_name}/{service}"
+    return ExecuteProcess(cmd=["ros2", "service", "call", name, "std_srvs/srv/Trigger"], output="screen")
+
+
+def one_after_the_other(steps: list[Action]) -> list[Action]:
+    handlers = [
+        RegisterEventHandler(OnProcessExit(target_action=before, on_exit=[after]))
+        for before, after in zip(steps, steps[1:])  # noqa: B905, RUF007 - Humble has Python 3.10
+    ]
+    return [*handlers, steps[0]]
 
 
 def rviz(context: LaunchContext, share: Path) -> list[Action]:

@@ -178,7 +178,9 @@ class Config:
     invert_odom_tf: bool = setting(
         default=False, help="Publish our transforms child -> parent, to hang below an existing tree."
     )
-    map_frame: str = setting("map", "Fixed frame, z up.")
+    map_frame: str = setting(
+        "map", "Fixed frame, z up. The same as odom_frame: somebody else owns the map."
+    )
     odom_frame: str = setting("odom", "Continuous frame of tf_mode map_odom and odom_base.")
     base_frame: str = setting("base_link", "Body of the robot.")
     camera_frame: str = setting("", "Frame of the camera. Empty: header.frame_id of the image.")

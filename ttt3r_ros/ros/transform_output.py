@@ -86,6 +86,8 @@ class TransformOutput:
         self._send_again()
 
     def _fix(self, T_map_odom: Float64Array, stamp_ns: int) -> None:
+        if self._map_frame == self.config.odom_frame:  # somebody else owns the map
+            return
         with self._lock:
             self._fixed = T_map_odom, stamp_ns, self._clock.now().nanoseconds
         self._send_again()

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Installs ttt3r_ros into a ROS 2 image: a virtual environment on the system's interpreter (PEP 668), then colcon.
+# Arguments go to pip for torch; KEEP_TORCH=1 uses the one that the image brings (Jetson).
+set -euo pipefail
+: "${ROS_DISTRO:?is this a ROS image?}" "${WORKSPACE:=/ros2_ws}" "${VENV:=/opt/ttt3r}"
+
+apt-get update -qq
+apt-get install -y -qq --no-install-recommends python3-venv python3-pip python3-colcon-common-extensions python3-rosdep
+python3 -m venv --system-site-packages "$VENV"
+touch "$VENV/COLCON_IGNORE"
+# shellcheck disable=SC1091
+. "$VENV/bin/activate"
+[ "${KEEP_TORCH:-0}" = 1 ] || pip install --no-cache-dir torch==2.13.0 "$@"
+pip install --no-cache-dir safetensors
+set +u
+# shellcheck disable=SC1090
+. "/opt/ros/$ROS_DISTRO/setup.bash"
+set -u
+[ -e /etc/ros/rosdep/sources.list.d/20-default.list ] || rosdep init
+rosdep update --rosdistro "$ROS_DISTRO"
+cd "$WORKSPACE"
+rosdep install --from-paths src --ignore-src -y
+python -m colcon build --event-handlers console_direct+
+rm -rf /var/lib/apt/lists/*

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Map with the colour camera of an Intel RealSense: ``ros2 launch ttt3r_ros realsense.launch.py``.
+
+Needs ``ros-$ROS_DISTRO-realsense2-camera``. Handheld: the map moves the camera's own tree (camera_link).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import PathJoinSubstitution
+from launch_ros.substitutions import FindPackageShare
+
+# Defaults that differ from those of mapping.launch.py, whose arguments all apply here as well.
+DEFAULTS = {
+    "image_topic": ("/camera/camera/color/image_raw", "Image topic."),
+    "camera_info_topic": ("/camera/camera/color/camera_info", "Calibration."),
+}
+
+
+def generate_launch_description() -> LaunchDescription:
+    share = Path(get_package_share_directory("ttt3r_ros"))
+    mapping = PythonLaunchDescriptionSource(str(share / "launch" / "mapping.launch.py"))
+    return LaunchDescription(
+        [
+            *(
+                DeclareLaunchArgument(name, default_value=default, description=text)
+                for name, (default, text) in DEFAULTS.items()
+            ),
+            IncludeLaunchDescription(
+                PythonLaunchDescriptionSource(
+                    PathJoinSubstitution(
+                        [FindPackageShare("realsense2_camera"), "launch", "rs_launch.py"]
+                    )
+                ),
+            ),
+            IncludeLaunchDescription(mapping),
+        ]
+    )

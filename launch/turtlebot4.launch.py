@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Map with a simulated TurtleBot 4 in Gazebo: ``ros2 launch ttt3r_ros turtlebot4.launch.py``.
+
+Needs ``ros-$ROS_DISTRO-turtlebot4-gz-bringup``. Its wheels give odom -> base; the node gives map -> odom.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import PathJoinSubstitution
+from launch_ros.substitutions import FindPackageShare
+
+# Defaults that differ from those of mapping.launch.py, whose arguments all apply here as well.
+DEFAULTS = {
+    "image_topic": ("/oakd/rgb/preview/image_raw", "Image topic."),
+    "camera_info_topic": ("/oakd/rgb/preview/camera_info", "Calibration."),
+    "tf_mode": ("map_odom", "The robot has odometry."),
+    "base_frame": ("base_link", "Body of the robot."),
+    "use_sim_time": ("true", "Follow the simulation."),
+}
+
+
+def generate_launch_description() -> LaunchDescription:
+    share = Path(get_package_share_directory("ttt3r_ros"))
+    mapping = PythonLaunchDescriptionSource(str(share / "launch" / "mapping.launch.py"))
+    return LaunchDescription(
+        [
+            *(
+                DeclareLaunchArgument(name, default_value=default, description=text)
+                for name, (default, text) in DEFAULTS.items()
+            ),
+            DeclareLaunchArgument(
+                "params_file",
+                default_value=str(share / "config" / "robots" / "wheeled.yaml"),
+                description="Scale from the wheels.",
+            ),
+            IncludeLaunchDescription(
+                PythonLaunchDescriptionSource(
+                    PathJoinSubstitution(
+                        [FindPackageShare("turtlebot4_gz_bringup"), "launch", "turtlebot4_gz.launch.py"]
+                    )
+                ),
+            ),
+            IncludeLaunchDescription(mapping),
+        ]
+    )

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Map with any webcam: ``ros2 launch ttt3r_ros usb_cam.launch.py``.
+
+Needs ``ros-$ROS_DISTRO-usb-cam``. Its frame default_cam is no optical frame; the parameter says so.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+# Defaults that differ from those of mapping.launch.py, whose arguments all apply here as well.
+DEFAULTS = {
+    "image_topic": ("/image_raw", "Image topic."),
+    "camera_info_topic": ("/camera_info", "Calibration."),
+    "camera_frame_convention": ("body", "Axes of the frame that usb_cam names."),
+    "video_device": ("/dev/video0", "Device of the camera."),
+}
+
+
+def generate_launch_description() -> LaunchDescription:
+    share = Path(get_package_share_directory("ttt3r_ros"))
+    mapping = PythonLaunchDescriptionSource(str(share / "launch" / "mapping.launch.py"))
+    return LaunchDescription(
+        [
+            *(
+                DeclareLaunchArgument(name, default_value=default, description=text)
+                for name, (default, text) in DEFAULTS.items()
+            ),
+            Node(
+                package="usb_cam",
+                executable="usb_cam_node_exe",
+                parameters=[{"video_device": LaunchConfiguration("video_device")}],
+                output="screen",
+            ),
+            IncludeLaunchDescription(mapping),
+        ]
+    )
