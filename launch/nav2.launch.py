@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.substitutions import FindPackageShare
@@ -38,16 +38,23 @@ def generate_launch_description() -> LaunchDescription:
                 default_value=str(share / "config" / "robots" / "wheeled.yaml"),
                 description="Scale from the wheels.",
             ),
-            IncludeLaunchDescription(
-                PythonLaunchDescriptionSource(
-                    PathJoinSubstitution(
-                        [FindPackageShare("nav2_bringup"), "launch", "navigation_launch.py"]
-                    )
-                ),
-                launch_arguments={
-                    "params_file": str(share / "config" / "nav2.yaml"),
-                    "use_sim_time": LaunchConfiguration("nav2_sim_time"),
-                }.items(),
+            # In a scope of its own: its arguments and ours share names such as params_file and publish_tf.
+            GroupAction(
+                forwarding=False,
+                launch_configurations={"nav2_sim_time": LaunchConfiguration("nav2_sim_time")},
+                actions=[
+                    IncludeLaunchDescription(
+                        PythonLaunchDescriptionSource(
+                            PathJoinSubstitution(
+                                [FindPackageShare("nav2_bringup"), "launch", "navigation_launch.py"]
+                            )
+                        ),
+                        launch_arguments={
+                            "params_file": str(share / "config" / "nav2.yaml"),
+                            "use_sim_time": LaunchConfiguration("nav2_sim_time"),
+                        }.items(),
+                    ),
+                ],
             ),
             IncludeLaunchDescription(mapping),
         ]

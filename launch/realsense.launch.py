@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import PathJoinSubstitution
 from launch_ros.substitutions import FindPackageShare
@@ -31,12 +31,19 @@ def generate_launch_description() -> LaunchDescription:
                 DeclareLaunchArgument(name, default_value=default, description=text)
                 for name, (default, text) in DEFAULTS.items()
             ),
-            IncludeLaunchDescription(
-                PythonLaunchDescriptionSource(
-                    PathJoinSubstitution(
-                        [FindPackageShare("realsense2_camera"), "launch", "rs_launch.py"]
-                    )
-                ),
+            # In a scope of its own: its arguments and ours share names such as params_file and publish_tf.
+            GroupAction(
+                forwarding=False,
+                launch_configurations={},
+                actions=[
+                    IncludeLaunchDescription(
+                        PythonLaunchDescriptionSource(
+                            PathJoinSubstitution(
+                                [FindPackageShare("realsense2_camera"), "launch", "rs_launch.py"]
+                            )
+                        ),
+                    ),
+                ],
             ),
             IncludeLaunchDescription(mapping),
         ]

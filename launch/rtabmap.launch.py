@@ -11,13 +11,15 @@ from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.substitutions import FindPackageShare
 
 # Defaults that differ from those of mapping.launch.py, whose arguments all apply here as well.
 DEFAULTS = {
+    "image_topic": ("/camera/image_raw", "Rectified image topic."),
+    "base_frame": ("base_link", "Body of the robot."),
     "tf_mode": ("odom_base", "This node is the odometry."),
     "map_frame": ("odom", "RTAB-Map owns the map."),
 }
@@ -37,20 +39,30 @@ def generate_launch_description() -> LaunchDescription:
                 default_value=str(share / "config" / "robots" / "rtabmap.yaml"),
                 description="Depth at the size of the image.",
             ),
-            IncludeLaunchDescription(
-                PythonLaunchDescriptionSource(
-                    PathJoinSubstitution(
-                        [FindPackageShare("rtabmap_launch"), "launch", "rtabmap.launch.py"]
-                    )
-                ),
-                launch_arguments={
-                    "visual_odometry": "false",
-                    "odom_topic": "/mapping_node/odom",
-                    "rgb_topic": LaunchConfiguration("image_topic"),
-                    "depth_topic": "/mapping_node/depth/image",
-                    "camera_info_topic": "/mapping_node/depth/camera_info",
-                    "frame_id": LaunchConfiguration("base_frame"),
-                }.items(),
+            # In a scope of its own: its arguments and ours share names such as params_file and publish_tf.
+            GroupAction(
+                forwarding=False,
+                launch_configurations={
+                    "base_frame": LaunchConfiguration("base_frame"),
+                    "image_topic": LaunchConfiguration("image_topic"),
+                },
+                actions=[
+                    IncludeLaunchDescription(
+                        PythonLaunchDescriptionSource(
+                            PathJoinSubstitution(
+                                [FindPackageShare("rtabmap_launch"), "launch", "rtabmap.launch.py"]
+                            )
+                        ),
+                        launch_arguments={
+                            "visual_odometry": "false",
+                            "odom_topic": "/mapping_node/odom",
+                            "rgb_topic": LaunchConfiguration("image_topic"),
+                            "depth_topic": "/mapping_node/depth/image",
+                            "camera_info_topic": "/mapping_node/depth/camera_info",
+                            "frame_id": LaunchConfiguration("base_frame"),
+                        }.items(),
+                    ),
+                ],
             ),
             IncludeLaunchDescription(mapping),
         ]

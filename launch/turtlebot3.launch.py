@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import PathJoinSubstitution
 from launch_ros.substitutions import FindPackageShare
@@ -40,12 +40,23 @@ def generate_launch_description() -> LaunchDescription:
                 default_value=str(share / "config" / "robots" / "wheeled.yaml"),
                 description="Scale from the wheels.",
             ),
-            IncludeLaunchDescription(
-                PythonLaunchDescriptionSource(
-                    PathJoinSubstitution(
-                        [FindPackageShare("turtlebot3_gazebo"), "launch", "turtlebot3_house.launch.py"]
-                    )
-                ),
+            # In a scope of its own: its arguments and ours share names such as params_file and publish_tf.
+            GroupAction(
+                forwarding=False,
+                launch_configurations={},
+                actions=[
+                    IncludeLaunchDescription(
+                        PythonLaunchDescriptionSource(
+                            PathJoinSubstitution(
+                                [
+                                    FindPackageShare("turtlebot3_gazebo"),
+                                    "launch",
+                                    "turtlebot3_house.launch.py",
+                                ]
+                            )
+                        ),
+                    ),
+                ],
             ),
             IncludeLaunchDescription(mapping),
         ]

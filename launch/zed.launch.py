@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.substitutions import FindPackageShare
@@ -32,17 +32,24 @@ def generate_launch_description() -> LaunchDescription:
                 DeclareLaunchArgument(name, default_value=default, description=text)
                 for name, (default, text) in DEFAULTS.items()
             ),
-            IncludeLaunchDescription(
-                PythonLaunchDescriptionSource(
-                    PathJoinSubstitution(
-                        [FindPackageShare("zed_wrapper"), "launch", "zed_camera.launch.py"]
-                    )
-                ),
-                launch_arguments={
-                    "camera_model": LaunchConfiguration("camera_model"),
-                    "publish_tf": "false",
-                    "publish_map_tf": "false",
-                }.items(),
+            # In a scope of its own: its arguments and ours share names such as params_file and publish_tf.
+            GroupAction(
+                forwarding=False,
+                launch_configurations={"camera_model": LaunchConfiguration("camera_model")},
+                actions=[
+                    IncludeLaunchDescription(
+                        PythonLaunchDescriptionSource(
+                            PathJoinSubstitution(
+                                [FindPackageShare("zed_wrapper"), "launch", "zed_camera.launch.py"]
+                            )
+                        ),
+                        launch_arguments={
+                            "camera_model": LaunchConfiguration("camera_model"),
+                            "publish_tf": "false",
+                            "publish_map_tf": "false",
+                        }.items(),
+                    ),
+                ],
             ),
             IncludeLaunchDescription(mapping),
         ]

@@ -23,6 +23,8 @@ OWN_ARGUMENTS = {
     "params_file",
     "use_sim_time",
     "bag",
+    "save_at_end",
+    "grid_topic",
     "rviz",
     "log_level",
 }

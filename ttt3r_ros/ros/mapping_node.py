@@ -126,11 +126,12 @@ class MappingNode(LifecycleNode):  # type: ignore[misc]
         return _FAILURE
 
     def _on_failure(self, error: BaseException) -> None:
+        if self._closing or not self.context.ok():
+            return  # told to end in the middle of a frame: its publishers are gone, and nobody waits for it
         self.failure = error
-        if not self._closing:
-            trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-            self.get_logger().fatal(f"mapping stopped: {type(error).__name__}: {error}\n{trace}")
-            self.context.try_shutdown()
+        trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        self.get_logger().fatal(f"mapping stopped: {type(error).__name__}: {error}\n{trace}")
+        self.context.try_shutdown()
 
     # --- parameters ---------------------------------------------------------------------------------
 
