@@ -16,7 +16,7 @@ _SAMPLE = 700  # points that vote in a trial
 _NOISE = 0.03  # of the distance from the camera
 _LEAST_SHARE = 0.05  # of all points that must lie on the floor
 _LEAST_POINTS = 30
-_LOWER_IS_BETTER = 0.5  # a lower plane wins with this share of the votes of a higher one
+_STOREYS = 3  # planes that are tried from the best supported downwards
 
 
 @dataclass(frozen=True)
@@ -36,18 +36,33 @@ def fit_floor(points: Float32Array, up: Float64Array, max_tilt_deg: float = 30.0
     finite: Float64Array = points[np.isfinite(points).all(axis=1)].astype(np.float64)
     if len(finite) < _LEAST_POINTS:
         return None
+    up, least_cosine = up / np.linalg.norm(up), float(np.cos(np.radians(max_tilt_deg)))
+    least = max(_LEAST_POINTS, int(_LEAST_SHARE * len(finite)))
+    floor, rest = None, finite
+    for _ in range(_STOREYS):  # a table may have more points than the floor beneath it
+        found = _best_plane(rest, up, least_cosine, least)
+        if found is None:
+            break
+        floor = found
+        below = finite @ floor.normal + floor.height < -2 * _NOISE * np.linalg.norm(finite, axis=1)
+        rest = finite[below]
+        if len(rest) < least:
+            break
+    return floor
+
+
+def _best_plane(points: Float64Array, up: Float64Array, least_cosine: float, least: int) -> Floor | None:
     rng = np.random.default_rng(0)
-    voters = finite[rng.choice(len(finite), min(_SAMPLE, len(finite)), replace=False)]
-    normals, heights = _candidates(
-        voters, up / np.linalg.norm(up), np.cos(np.radians(max_tilt_deg)), rng
-    )
+    voters = points[rng.choice(len(points), min(_SAMPLE, len(points)), replace=False)]
+    normals, heights = _candidates(voters, up, least_cosine, rng)
     if not len(heights):
         return None
     votes = _near(voters, normals, heights).sum(axis=1)
-    supported = votes >= max(_LEAST_POINTS * len(voters) / len(finite), _LEAST_SHARE * len(voters))
-    if not supported.any():
+    best = int(votes.argmax())
+    floor = _refined(points, normals[best], float(heights[best]))
+    if floor is None or floor.inliers < least or floor.normal @ up < least_cosine:
         return None
-    return _refined(finite, *_lowest(normals[supported], heights[supported], votes[supported]))
+    return floor
 
 
 def _candidates(
@@ -69,17 +84,6 @@ def _near(points: Float64Array, normals: Float64Array, heights: Float64Array) ->
     off = np.abs(normals @ points.T + heights[:, None])
     near: BoolArray = off <= _NOISE * np.linalg.norm(points, axis=1)
     return near
-
-
-def _lowest(
-    normals: Float64Array, heights: Float64Array, votes: Float64Array
-) -> tuple[Float64Array, float]:
-    best = int(votes.argmax())
-    # A table may have more points than the floor beneath it.
-    lower = (heights > 1.15 * heights[best]) & (votes >= _LOWER_IS_BETTER * votes[best])
-    if lower.any():
-        best = int(np.flatnonzero(lower)[votes[lower].argmax()])
-    return normals[best], float(heights[best])
 
 
 def _refined(points: Float64Array, normal: Float64Array, height: float) -> Floor | None:
