@@ -35,6 +35,13 @@ def test_with_queue_policy_every_nothing_is_dropped_however_slow_the_network_is(
     assert (bench.count("dropped"), bench.count("lost")) == (0, 0)
 
 
+def test_the_qos_of_a_topic_can_be_overridden_by_a_parameter(start):
+    name = "qos_overrides./image.subscription.reliability"
+    node, _ = start(image_qos="sensor_data", **{name: "reliable"})
+    profile = node.mapping.intakes[0].subscription.qos_profile
+    assert profile.reliability == QoSReliabilityPolicy.RELIABLE
+
+
 def test_when_time_goes_back_the_map_may_be_kept(start):
     node, bench = start(on_time_jump="keep_map")
     bench.listen("pose")

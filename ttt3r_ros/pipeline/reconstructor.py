@@ -99,7 +99,7 @@ class Reconstructor(Generic[StateT]):
             sighting.T_world_camera,
             scale,
             surroundings.T_base_camera,
-            self._ground.up_at_start(surroundings, floor),
+            self._ground.up_at_start(surroundings, floor) if self.placement.opens else None,
         )
         if (T_level := self._ground.correction(placed.T_map_camera, floor, scale)) is not None:
             placed = self._relevel(placed, T_level)
