@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from fakes import image
@@ -19,16 +21,20 @@ from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
 
 from ttt3r_ros.ros import compat, messages
+from ttt3r_ros.ros.node_process import mapping_node
 from ttt3r_ros.ros.qos import LATCHED, STREAM
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import subprocess
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     import numpy as np
 
     from ttt3r_ros.types import UInt8Array
 
 SECOND = 10**9
+START_S = 90.0  # of a node in a process of its own
 LIMIT_S = 30.0  # ten times what a slow machine needs
 FRAME_ID = "camera_optical_frame"
 OUTPUTS = {
@@ -161,3 +167,12 @@ def walk(bench: Bench, count: int, first_stamp_ns: int = SECOND) -> None:
 def connected(bench: Bench) -> None:
     bench.wait_for_subscriber()
     bench.wait_for_outputs()
+
+
+@contextmanager
+def node_process(domain_id: int, log: Path, **parameters: object) -> Iterator[subprocess.Popen[bytes]]:
+    """Run mapping_node in the domain of this test run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROS_DOMAIN_ID", str(domain_id))
+        with mapping_node(parameters, log) as node:
+            yield node.process

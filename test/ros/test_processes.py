@@ -7,36 +7,20 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from graph import Bench
+from graph import START_S, Bench, node_process
 
 from ttt3r_ros.io.room import ProceduralRoom
 from ttt3r_ros.io.sequence import read_tum
 from ttt3r_ros.ros.messages import depth_from_image
 from ttt3r_ros.ros.middleware import PROFILE
-from ttt3r_ros.ros.node_process import mapping_node
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 pytestmark = pytest.mark.ros
 ROOT = Path(__file__).resolve().parents[2]
 SECOND = 10**9
-START_S = 90.0
-
-
-@contextmanager
-def node_process(domain_id: int, log: Path, **parameters: object) -> Iterator[subprocess.Popen[bytes]]:
-    """Run mapping_node in the domain of this test run."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ROS_DOMAIN_ID", str(domain_id))
-        with mapping_node(parameters, log) as node:
-            yield node.process
 
 
 def refused_start(domain_id: int, tmp_path: Path, **parameters: object) -> tuple[int, str]:

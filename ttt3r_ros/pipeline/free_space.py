@@ -40,7 +40,8 @@ def seen_through(
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # points beside the lens
         column = np.rint(np.float32(intrinsics.fx) * x / z + np.float32(intrinsics.cx))
         row = np.rint(np.float32(intrinsics.fy) * y / z + np.float32(intrinsics.cy))
+        pixel = row * width + column
     inside = (z > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    at = (np.where(inside, row, 0) * width + np.where(inside, column, 0)).astype(np.intp)
+    at = np.where(inside, pixel, 0).astype(np.intp)
     through: BoolArray = inside & (z < free.ravel()[at])  # never where it is NaN
     return through
