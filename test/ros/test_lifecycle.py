@@ -83,19 +83,20 @@ def test_weights_that_cannot_be_read_fail_the_configuration_and_leave_the_node_u
     assert state(bench) == State.PRIMARY_STATE_UNCONFIGURED
 
 
-def test_it_can_be_shut_down_from_every_state(start):
-    for transitions, shutdown in (
+@pytest.mark.parametrize(
+    ("transitions", "shutdown"),
+    [
         ((), Transition.TRANSITION_UNCONFIGURED_SHUTDOWN),
         ((Transition.TRANSITION_CONFIGURE,), Transition.TRANSITION_INACTIVE_SHUTDOWN),
         (
             (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE),
             Transition.TRANSITION_ACTIVE_SHUTDOWN,
         ),
-    ):
-        node, bench = start(autostart=False)
-        for transition in transitions:
-            assert change(bench, transition)
-        assert change(bench, shutdown)
-        assert state(bench) == State.PRIMARY_STATE_FINALIZED
-        bench.close()
-        node.destroy_node()
+    ],
+)
+def test_it_can_be_shut_down_from_every_state(start, transitions, shutdown):
+    _, bench = start(autostart=False)
+    for transition in transitions:
+        assert change(bench, transition)
+    assert change(bench, shutdown)
+    assert state(bench) == State.PRIMARY_STATE_FINALIZED
