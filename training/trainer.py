@@ -208,10 +208,11 @@ def average_gradients(network: Ttt3r, processes: int) -> None:
 
 def _decaying(network: Ttt3r) -> list[dict[str, object]]:
     """Return parameter groups: matrices decay; gains, biases and single tokens have no reason to be small."""
-    parameters = list(network.parameters())
-    matrices = [parameter for parameter in parameters if parameter.ndim >= 2 and parameter.shape[0] > 1]
-    others = [parameter for parameter in parameters if parameter.ndim < 2 or parameter.shape[0] == 1]
-    return [{"params": matrices, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
+    groups: dict[float, list[nn.Parameter]] = {WEIGHT_DECAY: [], 0.0: []}
+    for parameter in network.parameters():
+        is_matrix = parameter.ndim >= 2 and parameter.shape[0] > 1
+        groups[WEIGHT_DECAY if is_matrix else 0.0].append(parameter)
+    return [{"params": group, "weight_decay": decay} for decay, group in groups.items()]
 
 
 def typical_patches(plan: Plan, bank: TextureBank, device: str = "cpu") -> Tensor:

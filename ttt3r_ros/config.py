@@ -221,6 +221,11 @@ class Config:
     map: MapConfig = field(default_factory=MapConfig)
     grid: GridConfig = field(default_factory=GridConfig)
 
+    @property
+    def on_robot(self) -> bool:
+        """Tell whether the camera is mounted on a base that stands on the floor, not held by hand."""
+        return self.tf_mode in ("map_odom", "odom_base")
+
 
 def settings() -> Iterator[Setting]:
     """List the settings in the order of their declaration."""

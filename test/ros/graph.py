@@ -142,13 +142,18 @@ class Bench:
     def listen_on(self, name: str, kind: type[Any], topic: str, qos: Any = 50) -> None:
         self.node.create_subscription(kind, topic, self.got[name].append, qos)
 
-    def send_transform(
-        self, parent: str, child: str, T: np.ndarray, stamp_ns: int = 0, *, static: bool = False
-    ) -> None:
-        """Publish a transform as another node would."""
-        publisher = self.static_tf if static else self.tf
+    def send_transform(self, parent: str, child: str, T: np.ndarray, stamp_ns: int) -> None:
+        """Publish a transform on /tf as another node would."""
         stamped = messages.transform_stamped(T, messages.header(stamp_ns, parent), child)
-        publisher.publish(TFMessage(transforms=[stamped]))
+        self.tf.publish(TFMessage(transforms=[stamped]))
+
+    def send_static(self, *links: tuple[str, str, np.ndarray]) -> None:
+        """Publish links (parent, child, T) on /tf_static; a late subscriber gets the last call's alone."""
+        transforms = [
+            messages.transform_stamped(T, messages.header(0, parent), child)
+            for parent, child, T in links
+        ]
+        self.static_tf.publish(TFMessage(transforms=transforms))
 
     def transforms(self) -> list[TransformStamped]:
         """Return every transform heard on /tf, in order."""
@@ -174,6 +179,14 @@ def walk(bench: Bench, count: int, first_stamp_ns: int = SECOND) -> None:
             lambda stamp_ns=stamp_ns: compat.stamp_to_ns(bench.got["pose"][-1].header.stamp) == stamp_ns,
             "its pose",
         )
+
+
+def jump_back(bench: Bench) -> None:
+    """Show images of an earlier time: two that are not believed yet, and one that is."""
+    for index in range(2):
+        bench.publish(image(index), SECOND + index * SECOND // 10)
+        bench.spin_until(lambda index=index: bench.count("refused") == index + 1, "the refusal")
+    walk(bench, 1, 2 * SECOND)
 
 
 def connected(bench: Bench) -> None:

@@ -10,6 +10,7 @@ import pytest
 from fakes import FakeBackend, image
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from graph import FRAME_ID, SECOND, connected, walk
+from motions import MOUNT, motion
 from sensor_msgs.msg import Imu
 from tf2_msgs.msg import TFMessage
 
@@ -18,16 +19,6 @@ from ttt3r_ros.ros import compat, messages
 from ttt3r_ros.ros.qos import LATCHED
 
 pytestmark = pytest.mark.ros
-
-
-def motion(turn=(0.0, 0.0, 0.0), move=(0.0, 0.0, 0.0)) -> np.ndarray:
-    T = np.eye(4)
-    T[:3, :3], T[:3, 3] = rotation_from_vector(np.array(turn, float)), move
-    return T
-
-
-# Half a metre above and 0.2 m ahead of the base, looking ahead and 20 degrees down.
-MOUNT = motion(move=(0.2, 0.0, 0.5)) @ motion(turn=(0.0, np.radians(20.0), 0.0)) @ T_BODY_OPTICAL
 
 
 class TurningBackend(FakeBackend):
@@ -48,23 +39,10 @@ def robot(start, backend=None, **parameters):
     node, bench = start(backend, **parameters)
     bench.listen_to_all()
     connected(bench)
-    bench.static_tf.publish(
-        messages_of(
-            ("base_link", "mast", motion(move=(0.2, 0.0, 0.5))),
-            ("mast", FRAME_ID, inverse(motion(move=(0.2, 0.0, 0.5))) @ MOUNT),
-        )
-    )
+    mast = motion(move=(0.2, 0.0, 0.5))
+    bench.send_static(("base_link", "mast", mast), ("mast", FRAME_ID, inverse(mast) @ MOUNT))
     bench.spin_until(lambda: node.mapping.robot.transforms.root_of(FRAME_ID) == "base_link", "the mount")
     return node, bench
-
-
-def messages_of(*links):
-    return TFMessage(
-        transforms=[
-            messages.transform_stamped(T, messages.header(0, parent), child)
-            for parent, child, T in links
-        ]
-    )
 
 
 def matrix(stamped) -> np.ndarray:
@@ -154,7 +132,7 @@ def test_a_camera_with_a_tree_of_its_own_gets_its_root_placed(start):
     bench.listen_to_all()
     connected(bench)
     T_link_optical = motion(move=(0.0, 0.015, 0.0)) @ T_BODY_OPTICAL
-    bench.send_transform("camera_link", FRAME_ID, T_link_optical, static=True)
+    bench.send_static(("camera_link", FRAME_ID, T_link_optical))
     bench.spin_until(
         lambda: node.mapping.robot.transforms.root_of(FRAME_ID) == "camera_link", "the tree"
     )
@@ -203,7 +181,7 @@ def test_a_robot_whose_mount_is_unknown_waits_and_says_for_what(start, capfd):
     bench.publish(image(0), SECOND)
     bench.spin_until(lambda: bench.count("skipped") == 1, "the skip")
     assert "waiting for the transform base_link -> camera_optical_frame" in capfd.readouterr().err
-    bench.send_transform("base_link", FRAME_ID, MOUNT, static=True)
+    bench.send_static(("base_link", FRAME_ID, MOUNT))
     bench.spin_until(lambda: node.mapping.robot.transforms.root_of(FRAME_ID) == "base_link", "the mount")
     walk(bench, 1, 2 * SECOND)
 
@@ -233,7 +211,7 @@ def test_an_imu_levels_the_map_of_a_tilted_camera(start, with_orientation):
     bench.listen_to_all()
     connected(bench)
     imus = bench.node.create_publisher(Imu, "imu", 10)
-    bench.send_transform(FRAME_ID, "imu_link", inverse(T_BODY_OPTICAL), static=True)
+    bench.send_static((FRAME_ID, "imu_link", inverse(T_BODY_OPTICAL)))
     # A camera that is held 30 degrees nose down: its imu feels gravity tilted as much.
     R_level_imu = rotation_from_vector(np.array([0.0, np.radians(30.0), 0.0]))
     up = R_level_imu.T @ [0.0, 0.0, 1.0]

@@ -12,12 +12,12 @@ import pytest
 from graph import FRAME_ID, START_S, Bench, node_process
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
+from motions import MOUNT
 from sensor_msgs.msg import Image
 from tf2_msgs.msg import TFMessage
 
-from ttt3r_ros.geometry import T_BODY_OPTICAL
 from ttt3r_ros.io.room import ProceduralRoom
-from ttt3r_ros.ros import compat, messages
+from ttt3r_ros.ros import compat
 from ttt3r_ros.ros.qos import image_profile
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.ros
-MOUNT = T_BODY_OPTICAL.copy()
-MOUNT[:3, 3] = [0.2, 0.0, 0.5]
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +54,7 @@ def running(context, domain_id: int, folder: Path, **parameters: object) -> Iter
 
 def show(bench: Bench, frames: list[Any], odometry: bool = False) -> None:
     """Publish images, each after the answer to the one before, with a mount and perhaps odometry around them."""
-    mount = messages.transform_stamped(MOUNT, messages.header(0, "base_link"), FRAME_ID)
-    bench.static_tf.publish(TFMessage(transforms=[mount]))
+    bench.send_static(("base_link", FRAME_ID, MOUNT))
     for index, frame in enumerate(frames):
         count = len(bench.got["pose"])
         while len(bench.got["pose"]) == count:  # the mount may reach the node after the first image

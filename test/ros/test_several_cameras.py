@@ -13,7 +13,7 @@ from sensor_msgs.msg import Image, PointCloud2
 from tf2_msgs.msg import TFMessage
 
 from ttt3r_ros.geometry import T_BODY_OPTICAL
-from ttt3r_ros.ros import compat, messages
+from ttt3r_ros.ros import compat
 from ttt3r_ros.ros.qos import LATCHED, STREAM
 
 pytestmark = pytest.mark.ros
@@ -92,13 +92,8 @@ def test_a_rig_shares_one_state_and_measures_the_scale_by_its_baseline(start):
     cameras = Cameras(bench, (PoseStamped, "pose", "pose"), (PointCloud2, "left/points", "left_points"))
     front, left = T_BODY_OPTICAL.copy(), T_BODY_OPTICAL.copy()
     left[:3, 3] = [0.5, 0.0, 0.0]  # half a metre ahead
-    bench.static_tf.publish(
-        TFMessage(
-            transforms=[
-                messages.transform_stamped(T, messages.header(0, "base_link"), f"{name}_optical_frame")
-                for name, T in (("front", front), ("left", left))
-            ]
-        )
+    bench.send_static(
+        ("base_link", "front_optical_frame", front), ("base_link", "left_optical_frame", left)
     )
     buffer = node.mapping.robot.transforms
     bench.spin_until(lambda: buffer.root_of("left_optical_frame") == "base_link", "the mounts")

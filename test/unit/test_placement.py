@@ -7,20 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from motions import MOUNT, motion
 
 from ttt3r_ros.geometry import T_BODY_OPTICAL, inverse, rotation_from_vector
 from ttt3r_ros.pipeline.placement import Placement, level_start
 
-
-def motion(turn=(0.0, 0.0, 0.0), move=(0.0, 0.0, 0.0)) -> np.ndarray:
-    T = np.eye(4)
-    T[:3, :3], T[:3, 3] = rotation_from_vector(np.array(turn, float)), move
-    return T
-
-
 FORWARD = motion(move=(0.0, 0.0, 1.0))  # of an optical camera
-# A camera half a metre above and 0.2 m ahead of the base, pitched down by 20 degrees.
-MOUNT = motion(move=(0.2, 0.0, 0.5)) @ motion(turn=(0.0, np.radians(20), 0.0)) @ T_BODY_OPTICAL
 
 
 def walk(placement: Placement, count: int, scale: float = 1.0, **known: np.ndarray) -> list:

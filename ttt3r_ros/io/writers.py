@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 
 from ttt3r_ros.errors import OutputError
+from ttt3r_ros.io.point_records import POINT_FIELDS, packed_points
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,17 +62,14 @@ def write_pcd(path: Path, cloud: PointCloud) -> None:
         OutputError: the file cannot be written.
     """
     count = len(cloud.points)
-    packed = np.zeros((count, 4), "<f4")
-    packed[:, :3] = cloud.points
-    packed.view(np.uint8).reshape(count, 16)[:, 12:15] = cloud.rgb[:, ::-1]
     lines = [
         "# .PCD v0.7 - Point Cloud Data file format",
-        "VERSION 0.7", "FIELDS x y z rgb", "SIZE 4 4 4 4", "TYPE F F F F", "COUNT 1 1 1 1",
+        "VERSION 0.7", f"FIELDS {' '.join(POINT_FIELDS)}", "SIZE 4 4 4 4", "TYPE F F F F", "COUNT 1 1 1 1",
         f"WIDTH {count}", "HEIGHT 1", "VIEWPOINT 0 0 0 1 0 0 0", f"POINTS {count}", "DATA binary",
     ]  # fmt: skip
     with complete_file(path) as file:
         file.write(("\n".join(lines) + "\n").encode("ascii"))
-        file.write(packed.tobytes())
+        file.write(packed_points(cloud.points, cloud.rgb).tobytes())
 
 
 def write_occupancy(path: Path, grid: Grid) -> None:

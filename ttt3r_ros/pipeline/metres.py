@@ -24,7 +24,8 @@ class Metres:
     """Measures the factor before a frame is placed (depth, height) or after (odometry)."""
 
     def __init__(self, config: ScaleConfig, *, by_baseline: bool = False) -> None:
-        self._by_baseline = by_baseline
+        # What is measured never changes while a session runs; the numbers that guide it may.
+        self._source = "baseline" if by_baseline and config.source == "none" else config.source
         self._config = config
         self._estimator = ScaleEstimator(config.smoothing)
         self._odometry = OdometryScale(config.min_motion)
@@ -43,27 +44,24 @@ class Metres:
     @property
     def factor(self) -> float:
         """Return metres per unit of the network."""
-        if self._config.source == "fixed":
+        if self._source == "fixed":
             return self._config.fixed
         return self._estimator.value if self._measuring else 1.0
 
     @property
     def source(self) -> str:
         """Return where the factor comes from, in a word for people."""
-        if not self._measuring:
-            return self._config.source
-        name = "baseline" if self._config.source == "none" else self._config.source
-        return name if self._estimator.measurements else f"{name}, not measured yet"
+        unmeasured = self._measuring and not self._estimator.measurements
+        return f"{self._source}, not measured yet" if unmeasured else self._source
 
     @property
     def needs_floor(self) -> bool:
         """Tell whether every frame's floor is of use."""
-        return self._config.source == "camera_height"
+        return self._source == "camera_height"
 
     @property
     def _measuring(self) -> bool:
-        by_baseline = self._by_baseline and self._config.source == "none"
-        return by_baseline or self._config.source in ("odometry", "camera_height", "depth")
+        return self._source not in ("none", "fixed")
 
     def restore(self, factor: float) -> None:
         """Go on from a saved factor."""
@@ -73,7 +71,7 @@ class Metres:
     def look(self, sighting: Sighting, surroundings: Surroundings, floor: Floor | None) -> None:
         """Measure by depth or by the height over the floor, in the network's units before the factor."""
         prediction = sighting.prediction
-        if self._config.source == "depth" and surroundings.measured_depth is not None:
+        if self._source == "depth" and surroundings.measured_depth is not None:
             self._measure(
                 depth_ratio(
                     _resampled(surroundings.measured_depth, prediction.geometry),
@@ -81,19 +79,19 @@ class Metres:
                     prediction.confidence,
                 )
             )
-        if self._config.source == "camera_height" and floor is not None:
+        if self._source == "camera_height" and floor is not None:
             self._measure(height_ratio(self._camera_height(surroundings), floor.height))
 
     def move(self, T_theirs_base: Float64Array | None, T_ours_base: Float64Array, segment: int) -> None:
         """Measure by odometry: the body in their frame and in ours, (4, 4) each."""
-        if self._config.source == "odometry" and T_theirs_base is not None:
+        if self._source == "odometry" and T_theirs_base is not None:
             ratio = self._odometry.observe(T_theirs_base, T_ours_base, segment)
             self._measure(None if ratio is None else ratio * self.factor)
 
     def see_baseline(self, ratio: float) -> None:
         """Measure by a known distance between two cameras of a rig, over the network's."""
-        if self._by_baseline and self._config.source == "none":
-            self._estimator.measure(ratio)
+        if self._source == "baseline":
+            self._measure(ratio)
 
     def cross_seam(self, ratio: float | None) -> None:
         """Keep lengths continuous where the network's own scale jumps at a state reset."""

@@ -52,14 +52,11 @@ class Placement:
         self.T_map_odom: Float64Array = np.eye(4)
         self._T_odom_base: Float64Array | None = None
         self._T_base_camera: Float64Array = np.eye(4)
-        self._T_base_camera_before: Float64Array = np.eye(4)
         self.reopen()
 
     def reopen(self) -> None:
         """Let the next frame open a new map where the body stands; odom goes on."""
-        self._T_world_camera: Float64Array | None = (
-            None  # none: the next frame is the first of its world
-        )
+        self._T_world_camera: Float64Array | None = None  # the next frame is the first of its world
         self._count = 0
 
     @property
@@ -88,12 +85,16 @@ class Placement:
 
         Only the first frame of a map uses ``up_camera`` (3,); without it, the mount or else the camera is level.
         """
+        T_base_camera_before = self._T_base_camera
         if T_base_camera is not None:
             self._T_base_camera = T_base_camera
         if self._T_world_camera is None:
             placed = self._open(T_base_camera, up_camera)
         else:
-            placed = self._go_on(inverse(self._T_world_camera) @ T_world_camera, scale)
+            # Seen from the mounts then and now: a camera that turns on its mast does not turn the body.
+            T_step_camera = inverse(self._T_world_camera) @ T_world_camera
+            T_step_camera[:3, 3] *= scale
+            placed = self._go_on(T_base_camera_before @ T_step_camera @ inverse(self._T_base_camera))
         self._T_world_camera = T_world_camera
         self._T_odom_base = placed.T_odom_base
         return placed
@@ -104,23 +105,14 @@ class Placement:
             self._T_odom_base, self.T_map_odom = T_map_base, np.eye(4)
         else:
             self.T_map_odom = T_map_base @ inverse(self._T_odom_base)
-        return self._placed(self._T_odom_base, np.eye(4))
+        return Placed(self.T_map_odom, self._T_odom_base, self._T_base_camera, np.eye(4))
 
-    def _go_on(self, T_step_camera: Float64Array, scale: float) -> Placed:
+    def _go_on(self, T_step: Float64Array) -> Placed:
         assert self._T_odom_base is not None
-        T_step_camera = T_step_camera.copy()
-        T_step_camera[:3, 3] *= scale
-        # The mount is the one of this frame: a camera that turns on its mast does not turn the body.
-        T_odom_base = (
-            self._T_odom_base @ self._T_base_camera_before @ T_step_camera @ inverse(self._T_base_camera)
-        )
+        T_odom_base = self._T_odom_base @ T_step
         self._count += 1
         if self._count % _RENEW_EVERY == 0:
             T_odom_base = orthonormalised(T_odom_base)
-        return self._placed(T_odom_base, inverse(self._T_odom_base) @ T_odom_base)
-
-    def _placed(self, T_odom_base: Float64Array, T_step: Float64Array) -> Placed:
-        self._T_base_camera_before = self._T_base_camera
         return Placed(self.T_map_odom, T_odom_base, self._T_base_camera, T_step)
 
     def correct(self, T_map_map: Float64Array) -> None:
@@ -139,7 +131,7 @@ class Placement:
         if self._T_odom_base is None:
             self._T_odom_base = T_map_base
         self.T_map_odom = T_map_base @ inverse(self._T_odom_base)
-        self._T_base_camera = self._T_base_camera_before = T_base_camera
+        self._T_base_camera = T_base_camera
         self._T_world_camera = T_world_camera
 
 

@@ -45,7 +45,7 @@ class Reconstructor(Generic[StateT]):
         self.metres = Metres(config.scale, by_baseline=config.rig)
         self.trajectory = Trajectory()
         self.scene = SceneMap(config)
-        self._ground = Ground(config.level, stands=config.tf_mode in ("map_odom", "odom_base"))
+        self._ground = Ground(config.level, stands=config.on_robot)
         self._focals: dict[str, FocalEstimator] = {}  # by the camera's frame
         self._uncertainty = Uncertainty(
             config.odometry.translation_error, config.odometry.rotation_error

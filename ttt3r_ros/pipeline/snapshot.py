@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ttt3r_ros.errors import OutputError, SourceError
+from ttt3r_ros.pipeline.saved_arrays import saved
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,9 +50,10 @@ def restore_into(reconstructor: Reconstructor[Any], arrays: Arrays) -> None:
     try:
         weights, scale = str(arrays["weights"]), float(arrays["scale"])
         T_map_base, T_base_camera = (
-            _finite(arrays[name], (4, 4)) for name in ("T_map_base", "T_base_camera")
+            saved(arrays, name, np.float64, (4, 4)) for name in ("T_map_base", "T_base_camera")
         )
-        poses, stamps_ns = _finite(arrays["poses"], (-1, 7)), arrays["stamps_ns"].tolist()
+        stamps_ns = saved(arrays, "stamps_ns", np.int64, (None,)).tolist()
+        poses = saved(arrays, "poses", np.float64, (len(stamps_ns), 7))
         _require_weights(weights, reconstructor.session.weights_id)
         T_world_camera = _restore_parts(reconstructor, arrays)
     except (KeyError, ValueError, TypeError) as error:
@@ -94,13 +96,3 @@ def _named(group: str, arrays: Arrays) -> Arrays:
 def _part(group: str, arrays: Arrays) -> Arrays:
     prefix = f"{group}."
     return {name[len(prefix) :]: value for name, value in arrays.items() if name.startswith(prefix)}
-
-
-def _finite(values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.float64]:
-    fits = values.ndim == len(shape) and all(
-        want in (-1, have) for want, have in zip(shape, values.shape, strict=True)
-    )
-    if not fits or not np.isfinite(values).all():
-        msg = f"an array of shape {values.shape} is not finite or not of shape {shape}"
-        raise ValueError(msg)
-    return np.asarray(values, np.float64)

@@ -21,6 +21,7 @@ from std_msgs.msg import Header
 
 from ttt3r_ros.errors import ConfigError, ImageError
 from ttt3r_ros.io import pixels
+from ttt3r_ros.io.point_records import POINT_DTYPE, POINT_FIELDS, packed_points
 from ttt3r_ros.ros.tf_messages import tf_publisher
 
 if TYPE_CHECKING:
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from ttt3r_ros.types import Float32Array, Float64Array, UInt8Array
 
 _COMPAT_VARIABLE = "TTT3R_ROS_COMPAT"
-_POINT_FIELDS = ("x", "y", "z", "rgb")
-_POINT_DTYPE = np.dtype([(name, "<f4") for name in _POINT_FIELDS])
 # Smaller components of a quaternion are rounding noise, which must not decide its sign.
 _ROUNDING = 1e-9
 
@@ -59,7 +58,7 @@ def _load_create_cloud() -> Any:
     """Return create_cloud after it has packed one point correctly."""
     from sensor_msgs_py.point_cloud2 import create_cloud  # noqa: PLC0415
 
-    point = np.array([(1.0, 2.0, 3.0, 4.0)], dtype=_POINT_DTYPE)
+    point = np.array([(1.0, 2.0, 3.0, 4.0)], dtype=POINT_DTYPE)
     packed = create_cloud(Header(), _point_fields(), point)
     if packed.data.tobytes() != point.tobytes():
         msg = f"create_cloud packed {point.tobytes().hex()} as {packed.data.tobytes().hex()}"
@@ -103,7 +102,7 @@ def _choose(package: str, load: Callable[[], Any]) -> tuple[Any, str]:
 def _point_fields() -> list[PointField]:
     return [
         PointField(name=name, offset=4 * index, datatype=PointField.FLOAT32, count=1)
-        for index, name in enumerate(_POINT_FIELDS)
+        for index, name in enumerate(POINT_FIELDS)
     ]
 
 
@@ -231,7 +230,7 @@ def cloud_from_arrays(points: Float32Array, rgb: UInt8Array, stamp: Time, frame_
     if points.shape != rgb.shape or points.ndim not in {2, 3} or points.shape[-1] != 3:
         msg = f"points {points.shape} and rgb {rgb.shape}: expected both (N, 3) or both (H, W, 3)"
         raise ValueError(msg)
-    packed = _packed_points(points, rgb)
+    packed = packed_points(points, rgb)
     cloud = _flat_cloud(packed.reshape(-1), Header(stamp=stamp, frame_id=frame_id))
     cloud.height, cloud.width = packed.shape if packed.ndim == 2 else (1, packed.size)
     cloud.row_step = cloud.point_step * cloud.width
@@ -239,20 +238,12 @@ def cloud_from_arrays(points: Float32Array, rgb: UInt8Array, stamp: Time, frame_
     return cloud
 
 
-def _packed_points(points: Float32Array, rgb: UInt8Array) -> NDArray[Any]:
-    """Return records whose rgb is 0x00RRGGBB in the bits of a float, as PCL and RViz read it."""
-    values = np.zeros((*points.shape[:-1], 4), dtype="<f4")
-    values[..., :3] = points
-    values.view(np.uint8)[..., 12:15] = rgb[..., ::-1]
-    return values.view(_POINT_DTYPE)[..., 0]
-
-
 def _flat_cloud(packed: NDArray[Any], header: Header) -> PointCloud2:
     # create_cloud fails on an empty cloud, and swaps height and width of an organised one.
     if _create_cloud is not None and packed.size:
         cloud: PointCloud2 = _create_cloud(header, _point_fields(), packed)
         return cloud
-    cloud = PointCloud2(header=header, fields=_point_fields(), point_step=_POINT_DTYPE.itemsize)
+    cloud = PointCloud2(header=header, fields=_point_fields(), point_step=POINT_DTYPE.itemsize)
     cloud.data = _message_bytes(packed)
     return cloud
 

@@ -10,7 +10,6 @@ from ttt3r_ros.pipeline.reconstructor import Reconstructor
 from ttt3r_ros.pipeline.rig import Rig
 from ttt3r_ros.ros.publishers import BodyOutputs, CameraOutputs, MapOutputs
 from ttt3r_ros.ros.result_files import ResultFiles
-from ttt3r_ros.ros.robot import ROBOT_MODES
 from ttt3r_ros.ros.transform_output import TransformOutput
 
 if TYPE_CHECKING:
@@ -119,7 +118,7 @@ def mapped_cameras(
         bodies = [shared] * len(names)
     else:
         # One robot is moved by one camera; cameras that are held by hand move each by itself.
-        alone = config.tf_mode not in ROBOT_MODES
+        alone = not config.on_robot
         bodies = [body(name, sends_tf=alone or name == names[0]) for name in names]
     return [
         MappedCamera(name, owner, CameraOutputs(node, config, robot, name))
@@ -129,5 +128,5 @@ def mapped_cameras(
 
 def map_frame_of(config: Config, camera: str) -> str:
     """Return the map frame of a body: one for the robot, one for each camera that moves by itself."""
-    alone = config.tf_mode not in ROBOT_MODES and not config.rig
+    alone = not config.on_robot and not config.rig
     return f"{camera}/{config.map_frame}" if camera and alone else config.map_frame

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -95,8 +96,7 @@ class Mapping:
             intake.close()
         self.intakes = []
         if self.worker is not None:
-            for _ in self.worker.stop():
-                self.statistics.count("dropped")
+            self.statistics.count("dropped", len(self.worker.stop()))
 
     def configure(self, config: Config) -> None:
         """Follow a live change of settings."""
@@ -110,7 +110,7 @@ class Mapping:
     def restart(self, *, time_went_back: bool = False) -> None:
         """Forget states, trajectories and maps."""
         with self.stepping:
-            self._era += 1
+            self.begin_era()
             for body in self.bodies:
                 body.restart(time_went_back=time_went_back)
 
@@ -130,8 +130,8 @@ class Mapping:
         """Run frames of different cameras; on the worker thread."""
         with self.stepping:
             current = [job for job in jobs if job.era == self._era]
-            for _ in range(len(jobs) - len(current)):  # must not open the map after a reset
-                self.statistics.count("dropped")
+            # What came before a reset must not open the map after it.
+            self.statistics.count("dropped", len(jobs) - len(current))
             if len(current) > 1 and not self.config.rig:
                 self._step_together(current)
             else:
@@ -175,9 +175,8 @@ class Mapping:
         stamp_ns = job.frame.stamp_ns
         seen = time.perf_counter()
         # Odometry may be younger than the image: asked for now, it had the network's time to arrive.
-        surroundings = Surroundings(
-            T_base_camera=mount.T_base_camera,
-            up_camera=mount.up_camera,
+        surroundings = replace(
+            mount,
             T_odom_base=self.robot.odometry(stamp_ns),
             measured_depth=self.robot.measured_depth(stamp_ns),
         )
@@ -207,7 +206,7 @@ class Mapping:
         self.robot.clear()
         if self.config.on_time_jump == "keep_map":
             with self.stepping:
-                self._era += 1
+                self.begin_era()
                 for body in self.bodies:
                     body.reconstructor.reopen()
             return

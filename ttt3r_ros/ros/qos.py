@@ -85,8 +85,7 @@ def image_events(warnings: ThrottledWarnings, statistics: Statistics) -> Subscri
         )
 
     def lost(event: Any) -> None:
-        for _ in range(event.total_count_change):
-            statistics.count("lost")
+        statistics.count("lost", event.total_count_change)
 
     return SubscriptionEventCallbacks(incompatible_qos=incompatible, message_lost=lost)
 

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from ttt3r_ros.types import Float32Array, Float64Array
 
 FALLBACK_CAMERA_FRAME = "camera_optical_frame"  # for drivers that leave header.frame_id empty
-ROBOT_MODES = ("map_odom", "odom_base")
 _ODOM, _BASE = "odometry topic: odom", "odometry topic: base"  # in a buffer of their own
 _DEPTHS = 15
 _DEPTH_TOLERANCE_NS = 50_000_000
@@ -72,7 +71,7 @@ class Robot:
 
     def body_frame(self, header_frame: str) -> str:
         """Return the frame that moves in odom or map: the robot's base, or the root of the camera's own tree."""
-        if self.config.tf_mode in ROBOT_MODES:
+        if self.config.on_robot:
             return self.config.base_frame
         frame = self.camera_frame(header_frame)
         if self.config.tf_mode == "none":

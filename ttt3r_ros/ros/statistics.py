@@ -34,10 +34,10 @@ class Statistics:
     _finished: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
     _stages: deque[dict[str, float]] = field(default_factory=lambda: deque(maxlen=WINDOW))
 
-    def count(self, outcome: str) -> None:
-        """Count one more image under a field of `Counts`."""
+    def count(self, outcome: str, images: int = 1) -> None:
+        """Count one or more images under a field of `Counts`."""
         with self._lock:
-            self._counts = replace(self._counts, **{outcome: getattr(self._counts, outcome) + 1})
+            self._counts = replace(self._counts, **{outcome: getattr(self._counts, outcome) + images})
             if outcome in ("refused", "skipped"):
                 self._problems.append(time.monotonic())
 

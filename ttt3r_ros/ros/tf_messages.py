@@ -28,16 +28,20 @@ def tf_message_type(topic: str) -> Any:
     return TFMessage
 
 
-def tf_publisher(
-    node: Node, topic: str, depth: int, durability: DurabilityPolicy
-) -> Callable[..., None]:
-    """Return a function that publishes transforms on the topic."""
-    TFMessage = tf_message_type(topic)
-    qos = QoSProfile(
+def tf_qos(depth: int, durability: DurabilityPolicy) -> QoSProfile:
+    """Return the profile of a topic of transforms: reliable, the last ones kept."""
+    return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
         depth=depth,
         reliability=ReliabilityPolicy.RELIABLE,
         durability=durability,
     )
-    publisher = node.create_publisher(TFMessage, topic, qos)
+
+
+def tf_publisher(
+    node: Node, topic: str, depth: int, durability: DurabilityPolicy
+) -> Callable[..., None]:
+    """Return a function that publishes transforms on the topic."""
+    TFMessage = tf_message_type(topic)
+    publisher = node.create_publisher(TFMessage, topic, tf_qos(depth, durability))
     return lambda transforms: publisher.publish(TFMessage(transforms=transforms))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -44,7 +44,7 @@ class _Link:
         if at < len(self.stamps_ns) and self.stamps_ns[at] == stamp_ns:
             self.transforms[at] = T
             return
-        insort(self.stamps_ns, stamp_ns)
+        self.stamps_ns.insert(at, stamp_ns)
         self.transforms.insert(at, T)
         stale = bisect_left(self.stamps_ns, self.stamps_ns[-1] - KEEP_NS)
         if stale > 64:  # not one by one

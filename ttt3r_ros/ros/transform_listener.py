@@ -6,10 +6,10 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy
 
 from ttt3r_ros.ros import compat, messages
-from ttt3r_ros.ros.tf_messages import tf_message_type
+from ttt3r_ros.ros.tf_messages import tf_message_type, tf_qos
 from ttt3r_ros.ros.transform_buffer import TransformBuffer
 
 if TYPE_CHECKING:
@@ -26,14 +26,8 @@ def transform_listener(node: Node) -> TransformBuffer:
         ("/tf", DurabilityPolicy.VOLATILE),
         ("/tf_static", DurabilityPolicy.TRANSIENT_LOCAL),
     ):
-        qos = QoSProfile(
-            history=HistoryPolicy.KEEP_LAST,
-            depth=100,
-            reliability=ReliabilityPolicy.RELIABLE,
-            durability=durability,
-        )
         take = partial(_take, buffer, static=topic == "/tf_static")
-        node.create_subscription(message_type, topic, take, qos)
+        node.create_subscription(message_type, topic, take, tf_qos(100, durability))
     return buffer
 
 

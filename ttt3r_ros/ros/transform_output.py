@@ -51,7 +51,7 @@ class TransformOutput:
             compat.StaticTransformBroadcaster(node) if config.camera_frame_convention == "body" else None
         )
         self._axes_sent: set[str] = set()
-        if config.tf_mode in ("map_odom", "odom_base"):
+        if config.on_robot:
             node.create_timer(1.0 / config.tf_publish_rate, self._send_again)
 
     def restart(self) -> None:

@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rigid motions for tests."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ttt3r_ros.geometry import T_BODY_OPTICAL, rotation_from_vector
+
+
+def motion(turn=(0.0, 0.0, 0.0), move=(0.0, 0.0, 0.0)) -> np.ndarray:
+    T = np.eye(4)
+    T[:3, :3], T[:3, 3] = rotation_from_vector(np.array(turn, float)), move
+    return T
+
+
+# Half a metre above and 0.2 m ahead of the base, looking ahead and 20 degrees down.
+MOUNT = motion(move=(0.2, 0.0, 0.5)) @ motion(turn=(0.0, np.radians(20.0), 0.0)) @ T_BODY_OPTICAL
