@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -30,6 +31,11 @@ class SelfAttention(nn.Module):
         )  # (B, heads, N, D)
         attended = F.scaled_dot_product_attention(rotate(q, rotary), rotate(k, rotary), v)
         return self.proj(merge_heads(attended))
+
+    def of_one(self, x: Tensor) -> Tensor:
+        """Return the same for a single token (B, 1, C): with one key the softmax is 1, what is left is its value."""
+        value = slice(2 * x.shape[-1], None)
+        return self.proj(F.linear(x, self.qkv.weight[value], self.qkv.bias[value]))
 
 
 class CrossAttention(nn.Module):
@@ -58,6 +64,23 @@ class CrossAttention(nn.Module):
         v = split_heads(self.projv(context), self.heads)
         attended = self.proj(merge_heads(F.scaled_dot_product_attention(q, k, v)))
         return attended, mean_logit(q, k) if with_logit else None
+
+    def to_one(self, context: Tensor) -> Tensor:
+        """Return what every query takes from a context of a single key (B, 1, C): its value."""
+        return self.proj(self.projv(context))
+
+    def of_one(self, x: Tensor, context: Tensor) -> Tensor:
+        """Return the attended tokens of a single query (B, 1, C) without keys and values of the context (B, M, C).
+
+        The key projection moves over to the query, W_q x . W_k c = (W_k' W_q x) . c, where the bias of the keys
+        adds the same to every logit; the value projection follows the weighted sum, whose weights add up to 1.
+        """
+        width = x.shape[-1] // self.heads
+        q = self.projq(x).unflatten(-1, (self.heads, width)).squeeze(1)  # (B, heads, D)
+        towards = torch.einsum("bhd,hdc->bhc", q, self.projk.weight.unflatten(0, (self.heads, width)))
+        pooled = F.scaled_dot_product_attention(towards, context, context, scale=width**-0.5)  # (B, heads, C)
+        values = torch.einsum("bhc,hdc->bhd", pooled, self.projv.weight.unflatten(0, (self.heads, width)))
+        return self.proj(values.flatten(1) + self.projv.bias)[:, None]
 
 
 def mean_logit(q: Tensor, k: Tensor) -> Tensor:

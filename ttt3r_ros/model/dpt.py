@@ -90,7 +90,8 @@ class FusionUnit(nn.Module):
         """Map (B, width, h, w) to (B, width, 2h, 2w)."""
         if skip is not None:
             x = x + self.resConfUnit1(skip)
-        return self.out_conv(self.upsample(self.resConfUnit2(x)))
+        # A 1x1 convolution commutes with interpolation, whose weights add up to 1, and is cheaper before it.
+        return self.upsample(self.out_conv(self.resConfUnit2(x)))
 
 
 class ResidualConv(nn.Module):

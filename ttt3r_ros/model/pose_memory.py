@@ -14,7 +14,8 @@ DEPTH = 2
 class PoseMemory(nn.Module):
     """Reads a pose token by the look of an image, and writes one back.
 
-    A memory (B, M, 2C) has M slots, each a key and a pose token of C channels side by side.
+    A memory (B, M, 2C) has M slots, each a key and a pose token of C channels side by side. The blocks are those
+    of the decoders; that there is one query to read and one entry to write makes most of their work superfluous.
     """
 
     def __init__(self, slots: int, feature_dim: int, dim: int, heads: int, mlp_ratio: float) -> None:
@@ -33,12 +34,16 @@ class PoseMemory(nn.Module):
         """Return the pose token that the memory suggests for a key, (B, 1, C)."""
         query = torch.cat((key, self.masked_token.expand_as(key)), dim=-1)
         for block in self.read_blocks:
-            query, _ = block(query, memory)
+            query = query + block.attn.of_one(block.norm1(query))
+            query = query + block.cross_attn.of_one(block.norm2(query), block.norm_y(memory))
+            query = query + block.mlp(block.norm3(query))
         return query[..., key.shape[-1] :]
 
     def write(self, memory: Tensor, key: Tensor, pose_token: Tensor) -> Tensor:
         """Return the memory that has seen this pair of key and pose token (B, 1, C)."""
         entry = torch.cat((key, pose_token), dim=-1)
         for block in self.write_blocks:
-            memory, _ = block(memory, entry)
+            memory = memory + block.attn(block.norm1(memory))
+            memory = memory + block.cross_attn.to_one(block.norm_y(entry))
+            memory = memory + block.mlp(block.norm3(memory))
         return memory
