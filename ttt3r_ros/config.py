@@ -127,6 +127,19 @@ class Config:
     threads: int = setting(
         0, "Processor threads of the network; 0 leaves the choice to torch.", ge=0, le=256
     )
+    precision: str = setting(
+        "auto",
+        "Arithmetic of the network; state, gate and pose stay float32. auto: the fastest that keeps the accuracy.",
+        choices=("auto", "float32", "bfloat16", "float16", "int8"),
+    )
+    compile: str = setting(
+        "auto",
+        "auto: CUDA graphs on a CUDA device. inductor: compile first, a minute or two at every start.",
+        choices=("auto", "none", "graph", "inductor"),
+    )
+    pipeline_depth: int = setting(
+        1, "2: a CUDA device encodes the next waiting image beside the current one.", ge=1, le=2
+    )
     image_size: int = setting(
         0, "Long side of the network's image [px]; 0: the one of the weights.", ge=0, le=4096
     )

@@ -40,13 +40,13 @@ def backend() -> TorchBackend:
 @pytest.fixture
 def batches(monkeypatch: pytest.MonkeyPatch, backend: TorchBackend) -> list[tuple[int, ...]]:
     shapes: list[tuple[int, ...]] = []
-    step = backend._network.step
+    advance = backend._network.advance
 
-    def seen(view, state):
+    def seen(view, features, state):
         shapes.append(tuple(view.image.shape))
-        return step(view, state)
+        return advance(view, features, state)
 
-    monkeypatch.setattr(backend._network, "step", seen)
+    monkeypatch.setattr(backend._network, "advance", seen)
     return shapes
 
 
@@ -179,7 +179,7 @@ def test_nobody_to_show_anything_is_no_work(
 
 
 def test_as_many_images_as_states_are_needed(backend: TorchBackend) -> None:
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(ValueError, match="1 images for 0 states"):
         backend.step_many([noise(0)], [])
 
 

@@ -34,8 +34,8 @@ class SelfAttention(nn.Module):
 
     def of_one(self, x: Tensor) -> Tensor:
         """Return the same for a single token (B, 1, C): with one key the softmax is 1, what is left is its value."""
-        value = slice(2 * x.shape[-1], None)
-        return self.proj(F.linear(x, self.qkv.weight[value], self.qkv.bias[value]))
+        value, weight = slice(2 * x.shape[-1], None), self.qkv.weight
+        return self.proj(F.linear(x.to(weight.dtype), weight[value], self.qkv.bias[value]))
 
 
 class CrossAttention(nn.Module):
@@ -76,10 +76,15 @@ class CrossAttention(nn.Module):
         adds the same to every logit; the value projection follows the weighted sum, whose weights add up to 1.
         """
         width = x.shape[-1] // self.heads
+        context = context.to(self.projk.weight.dtype)
         q = self.projq(x).unflatten(-1, (self.heads, width)).squeeze(1)  # (B, heads, D)
         towards = torch.einsum("bhd,hdc->bhc", q, self.projk.weight.unflatten(0, (self.heads, width)))
-        pooled = F.scaled_dot_product_attention(towards, context, context, scale=width**-0.5)  # (B, heads, C)
-        values = torch.einsum("bhc,hdc->bhd", pooled, self.projv.weight.unflatten(0, (self.heads, width)))
+        pooled = F.scaled_dot_product_attention(
+            towards, context, context, scale=width**-0.5
+        )  # (B, heads, C)
+        values = torch.einsum(
+            "bhc,hdc->bhd", pooled, self.projv.weight.unflatten(0, (self.heads, width))
+        )
         return self.proj(values.flatten(1) + self.projv.bias)[:, None]
 
 

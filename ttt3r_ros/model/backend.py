@@ -6,18 +6,20 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ttt3r_ros.errors import DeviceError, NonFiniteError
 from ttt3r_ros.geometry import pose_matrix
+from ttt3r_ros.model.execution import Shown, execution
 from ttt3r_ros.model.image import InputSize, normalised, resize_and_crop
+from ttt3r_ros.model.precision import use_precision
 from ttt3r_ros.model.state import RecurrentState, joined, state_from_arrays
-from ttt3r_ros.model.view import View
 from ttt3r_ros.types import ImageGeometry, Prediction, UInt8Array
 
 if TYPE_CHECKING:
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ttt3r_ros.model.network import Ttt3r
-    from ttt3r_ros.model.view import NetworkOutput
 
 logger = logging.getLogger(__name__)
 
@@ -35,26 +36,57 @@ _ID_DIGITS = 12
 
 Answer = tuple[Prediction, RecurrentState] | NonFiniteError
 
+_ENCODED_KEPT = 8  # the newest images whose features are kept: shown again at a reset, or prepared ahead
+_USUAL_SIZE = (640, 480)  # of a camera that has not sent an image yet
+
+
+class Seen(NamedTuple):
+    """What is known of an image without the network."""
+
+    image: UInt8Array  # (h, w, 3) the network's own
+    geometry: ImageGeometry
+    timings_s: Mapping[str, float]
+
 
 @dataclass(frozen=True)
-class _Stream:
-    """One stream's part in a batch."""
+class _Encoded:
+    """An image cut to the network's size, as it is and on the device, and its features."""
 
-    rgb: UInt8Array  # (H, W, 3)
-    geometry: ImageGeometry
-    state: RecurrentState
+    image: UInt8Array  # (h, w, 3)
+    tensor: Tensor  # (1, 3, h, w)
+    features: Tensor  # (1, N, F)
+    ready: torch.cuda.Event | None  # on a CUDA device: both tensors hold their values from here on
 
 
 class TorchBackend:
-    """Runs streams of images, alone or several at once. All calls must come from one thread."""
+    """Runs streams of images, alone or several at once. All calls must come from one thread.
+
+    ``network`` is taken over: its arithmetic is changed in place. ``mode`` is one that `resolve_compile` gives.
+    ``pipeline_depth`` 2 lets a CUDA device encode an announced image beside the one before it.
+    """
 
     def __init__(
-        self, network: Ttt3r, device: str = "cpu", long_edge: int = 0, reset_interval: int = 0
+        self,
+        network: Ttt3r,
+        device: str = "cpu",
+        long_edge: int = 0,
+        reset_interval: int = 0,
+        *,
+        precision: str = "float32",
+        mode: str = "none",
+        pipeline_depth: int = 1,
     ) -> None:
-        self._device = torch.device(device)
-        self._network = network.eval().to(self._device)
+        self.weights_id = network_id(network)
         self.size = input_size(network, long_edge)
         self.reset_interval = reset_interval
+        self._device = torch.device(device)
+        self._network = use_precision(network.eval(), precision).to(self._device)
+        self._execution = execution(self._network, mode)
+        self._encoded: deque[_Encoded] = deque(maxlen=_ENCODED_KEPT)
+        self._announced: UInt8Array | None = None
+        cuda = self._device.type == "cuda"
+        self._ahead = torch.cuda.Stream(self._device) if cuda and pipeline_depth > 1 else None
+        self._fresh = self._first_state()
 
     @property
     def device(self) -> str:
@@ -62,9 +94,22 @@ class TorchBackend:
         return str(self._device)
 
     @torch.inference_mode()
+    def _first_state(self) -> RecurrentState:
+        return self._network.initial_state()
+
     def initial_state(self) -> RecurrentState:
         """Return the state before the first image of a segment."""
-        return self._network.initial_state()
+        return self._fresh
+
+    def warm_up(self) -> None:
+        """Compile and record for images of the usual shape, so that the first frame does not wait for it."""
+        grey = np.full((_USUAL_SIZE[1], _USUAL_SIZE[0], 3), 127, np.uint8)
+        self.step(grey, self.initial_state())
+        self._encoded.clear()
+
+    def announce(self, rgb: UInt8Array | None) -> None:
+        """Say which image (H, W, 3) comes after the next one that is shown; it may be encoded meanwhile."""
+        self._announced = rgb if self._ahead is not None else None
 
     def step(self, rgb: UInt8Array, state: RecurrentState) -> tuple[Prediction, RecurrentState]:
         """Show one image (H, W, 3).
@@ -87,32 +132,82 @@ class TorchBackend:
         Raises:
             ImageError: an image cannot be cut to the network's size; none was shown.
         """
-        streams = [
-            _Stream(rgb, self.size.geometry(rgb.shape[1], rgb.shape[0]), state)
-            for rgb, state in zip(images, states, strict=True)
-        ]
+        if len(images) != len(states):
+            msg = f"{len(images)} images for {len(states)} states; expected as many"
+            raise ValueError(msg)
+        geometries = [self.size.geometry(rgb.shape[1], rgb.shape[0]) for rgb in images]
         batches: dict[tuple[int, int], list[int]] = {}
-        for index, stream in enumerate(streams):
-            batches.setdefault((stream.geometry.width, stream.geometry.height), []).append(index)
+        for index, geometry in enumerate(geometries):
+            batches.setdefault((geometry.width, geometry.height), []).append(index)
         answers: dict[int, Answer] = {}
         for indices in batches.values():
-            answers.update(zip(indices, self._step_batch([streams[k] for k in indices]), strict=True))
-        return [answers[index] for index in range(len(streams))]
+            streams = [(images[k], geometries[k], states[k]) for k in indices]
+            answers.update(zip(indices, self._step_batch(*zip(*streams, strict=True)), strict=True))
+        return [answers[index] for index in range(len(images))]
 
-    def _step_batch(self, streams: Sequence[_Stream]) -> list[Answer]:
+    def _step_batch(
+        self,
+        images: tuple[UInt8Array, ...],
+        geometries: tuple[ImageGeometry, ...],
+        states: tuple[RecurrentState, ...],
+    ) -> list[Answer]:
         started = time.perf_counter()
-        cut = [resize_and_crop(stream.rgb, stream.geometry) for stream in streams]
-        view = View(image=torch.cat([normalised(image) for image in cut]).to(self._device))
+        cut = [resize_and_crop(rgb, geometry) for rgb, geometry in zip(images, geometries, strict=True)]
         prepared = time.perf_counter()
 
-        output, after = self._network.step(view, joined([stream.state for stream in streams]))
-        answers = [
-            _answer_sync(output, after, index, image, stream.geometry)
-            for index, (image, stream) in enumerate(zip(cut, streams, strict=True))
-        ]
+        encoded = self._encode(cut)
+        shown, after = self._execution.advance(
+            torch.cat([entry.tensor for entry in encoded]),
+            torch.cat([entry.features for entry in encoded]),
+            joined(states),
+        )
+        self._encode_announced()
+        on_host = fetched_sync(shown)
         finished = time.perf_counter()
+
         timings_s = {"preprocess": prepared - started, "network": finished - prepared}
-        return [_timed(answer, timings_s) for answer in answers]
+        return [
+            _answer(on_host, after, index, Seen(image, geometry, timings_s))
+            for index, (image, geometry) in enumerate(zip(cut, geometries, strict=True))
+        ]
+
+    def _encode(self, cut: Sequence[UInt8Array]) -> list[_Encoded]:
+        """Return the features of network images (h, w, 3) of one size; those that are known are not made again."""
+        found = [self._known(image) for image in cut]
+        new = [index for index, entry in enumerate(found) if entry is None]
+        if new:
+            tensors = torch.cat([self._uploaded(cut[index]) for index in new])
+            features = self._execution.encode(tensors)
+            for row, index in enumerate(new):
+                one = slice(row, row + 1)
+                found[index] = _Encoded(cut[index], tensors[one], features[one], None)
+        entries = [entry for entry in found if entry is not None]
+        for entry in entries:
+            if entry.ready is not None:
+                torch.cuda.current_stream().wait_event(entry.ready)
+        self._encoded.extend(entries[index] for index in new)
+        return entries
+
+    def _encode_announced(self) -> None:
+        if self._announced is None or self._ahead is None:
+            return
+        rgb, self._announced = self._announced, None
+        image = resize_and_crop(rgb, self.size.geometry(rgb.shape[1], rgb.shape[0]))
+        with torch.cuda.stream(self._ahead):
+            tensor = self._uploaded(image)
+            features = self._execution.encode(tensor)
+            self._encoded.append(_Encoded(image, tensor, features, self._ahead.record_event()))
+        for made_ahead in (tensor, features):
+            made_ahead.record_stream(torch.cuda.current_stream())
+
+    def _known(self, image: UInt8Array) -> _Encoded | None:
+        return next((e for e in self._encoded if np.array_equal(e.image, image)), None)
+
+    def _uploaded(self, image: UInt8Array) -> Tensor:
+        tensor = normalised(image)
+        if self._device.type != "cuda":
+            return tensor
+        return tensor.contiguous().pin_memory().to(self._device, non_blocking=True)
 
     @torch.inference_mode()
     def state_arrays(self, state: RecurrentState) -> dict[str, NDArray[Any]]:
@@ -128,14 +223,14 @@ class TorchBackend:
         """
         return state_from_arrays(arrays, self._network.initial_state())
 
-    @cached_property
-    def weights_id(self) -> str:
-        """Return the first digits of the SHA-256 of names, shapes and values of the network's tensors."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self._network.state_dict().items()):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            digest.update(tensor.cpu().flatten().numpy())
-        return digest.hexdigest()[:_ID_DIGITS]
+
+def network_id(network: Ttt3r) -> str:
+    """Return the first digits of the SHA-256 of names, shapes and values of a network's tensors."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.cpu().flatten().numpy())
+    return digest.hexdigest()[:_ID_DIGITS]
 
 
 def input_size(network: Ttt3r, long_edge: int = 0) -> InputSize:
@@ -183,35 +278,28 @@ def memory_bytes(device: str) -> int:
     return int(torch.cuda.memory_reserved(device)) if device.startswith("cuda") else 0
 
 
-def _answer_sync(
-    output: NetworkOutput, after: RecurrentState, index: int, image: UInt8Array, geometry: ImageGeometry
-) -> Answer:
-    prediction = _fetched_sync(output, index, image, geometry)
-    next_state = after.member(index)
-    if not _is_finite(prediction) or not next_state.is_finite_sync():
+def fetched_sync(shown: Shown) -> Shown:
+    """Return the same on the host, by one transfer; waits for the device."""
+    if shown.points.device.type != "cuda":
+        return shown
+    parts = [tensor.flatten(1).float() for tensor in shown]
+    flat = torch.cat(parts, dim=1)
+    host = torch.empty(flat.shape, dtype=flat.dtype, pin_memory=True)
+    host.copy_(flat, non_blocking=True)
+    torch.cuda.current_stream().synchronize()
+    split = host.split([part.shape[1] for part in parts], dim=1)
+    return Shown(*(part.reshape(tensor.shape) for part, tensor in zip(split, shown, strict=True)))
+
+
+def _answer(shown: Shown, after: RecurrentState, index: int, seen: Seen) -> Answer:
+    if not shown.finite[index]:
         return NonFiniteError("the network's answer contains NaN or infinity; the frame was not used")
-    return prediction, next_state
-
-
-def _timed(answer: Answer, timings_s: Mapping[str, float]) -> Answer:
-    if isinstance(answer, NonFiniteError):
-        return answer
-    prediction, next_state = answer
-    return replace(prediction, timings_s=timings_s), next_state
-
-
-def _fetched_sync(
-    output: NetworkOutput, index: int, image: UInt8Array, geometry: ImageGeometry
-) -> Prediction:
-    pose = output.pose[index].double().cpu().numpy()
-    points = output.camera.points[index].float().cpu().numpy()
-    confidence = output.camera.confidence[index].float().cpu().numpy()
-    return Prediction(points, confidence, pose_matrix(pose), image, geometry)
-
-
-def _is_finite(prediction: Prediction) -> bool:
-    return bool(
-        np.isfinite(prediction.points_camera).all()
-        and np.isfinite(prediction.confidence).all()
-        and np.isfinite(prediction.T_segment_camera).all()
+    prediction = Prediction(
+        shown.points[index].numpy(),
+        shown.confidence[index].numpy(),
+        pose_matrix(shown.pose[index].double().numpy()),
+        seen.image,
+        seen.geometry,
+        seen.timings_s,
     )
+    return prediction, after.member(index)

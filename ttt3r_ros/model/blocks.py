@@ -80,6 +80,18 @@ class DecoderBlock(nn.Module):
         x = x + attended
         return x + self.mlp(self.norm3(x)), logit
 
+    def for_one(self, x: Tensor, context: Tensor) -> Tensor:
+        """Return the next of a single token (B, 1, C), by a shorter way than `forward`."""
+        x = x + self.attn.of_one(self.norm1(x))
+        x = x + self.cross_attn.of_one(self.norm2(x), self.norm_y(context))
+        return x + self.mlp(self.norm3(x))
+
+    def to_one(self, x: Tensor, context: Tensor) -> Tensor:
+        """Return the next tokens (B, N, C) given a context of a single token (B, 1, C), by a shorter way."""
+        x = x + self.attn(self.norm1(x))
+        x = x + self.cross_attn.to_one(self.norm_y(context))
+        return x + self.mlp(self.norm3(x))
+
 
 class ModulatedNorm(nn.Module):
     """LayerNorm whose shift and scale come from a condition."""

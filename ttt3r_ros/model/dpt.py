@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -37,6 +38,7 @@ class DptHead(nn.Module):
             nn.ReLU(),
             nn.Conv2d(widths.last_dim, channels, 1),
         )
+        self._dtype = torch.float32
 
     def forward(self, layers: tuple[Tensor, ...], grid: tuple[int, int]) -> Tensor:
         """Map four layers (B, N, C_i) to (B, channels, H, W).
@@ -45,10 +47,17 @@ class DptHead(nn.Module):
         """
         count = grid[0] * grid[1]
         maps = [
-            process(layer[:, -count:].transpose(1, 2).unflatten(2, grid))
+            process(layer[:, -count:].to(self._dtype).transpose(1, 2).unflatten(2, grid))
             for process, layer in zip(self.act_postprocess, layers, strict=True)
         ]
-        return self.head(self.scratch(maps))
+        hidden = self.head[:-1](self.scratch(maps))
+        return self.head[-1](hidden.float())
+
+    def use_half(self, dtype: torch.dtype) -> None:
+        """Compute in a type of half the width, channels last, up to the layer before the exponentials."""
+        self._dtype = dtype
+        for part in (self.act_postprocess, self.scratch, self.head[:-1]):
+            part.to(dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 class Fusion(nn.Module):

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ttt3r_ros.errors import ConfigError
 from ttt3r_ros.model.blocks import Mlp, ModulatedBlock
 from ttt3r_ros.model.dpt import DptHead
+from ttt3r_ros.model.linear import HalfLinear
 from ttt3r_ros.model.view import PointMap
 
 if TYPE_CHECKING:
@@ -93,6 +94,10 @@ class Heads(nn.Module, ABC):
         )
 
     @abstractmethod
+    def use_half(self, dtype: torch.dtype) -> None:
+        """Compute the dense heads in a type of half the width; the pose head stays in float32."""
+
+    @abstractmethod
     def camera_map(self, inputs: tuple[Tensor, ...], grid: tuple[int, int]) -> Tensor:
         """Return the raw camera-frame map (B, 4, H, W)."""
 
@@ -114,6 +119,11 @@ class DptHeads(Heads):
         self.dpt_cross = DptHead(config, channels=4)
         if config.rgb_head:
             self.dpt_rgb = DptHead(config, channels=3)
+
+    def use_half(self, dtype: torch.dtype) -> None:
+        """Compute the convolutions in a type of half the width."""
+        for head in (self.dpt_self, self.dpt_cross, *([self.dpt_rgb] if self.config.rgb_head else [])):
+            head.use_half(dtype)
 
     def camera_map(self, inputs: tuple[Tensor, ...], grid: tuple[int, int]) -> Tensor:
         """Return the raw camera-frame map (B, 4, H, W)."""
@@ -139,6 +149,11 @@ class LinearHeads(Heads):
         self.cross_proj = Mlp(dim, hidden, 4 * pixels)
         if config.rgb_head:
             self.rgb_proj = Mlp(dim, hidden, 3 * pixels)
+
+    def use_half(self, dtype: torch.dtype) -> None:
+        """Compute the first of the two layers in a type of half the width."""
+        for proj in (self.proj, self.cross_proj, *([self.rgb_proj] if self.config.rgb_head else [])):
+            proj.fc1 = HalfLinear(proj.fc1, dtype, torch.float32)
 
     def _dense(self, proj: Mlp, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
         patches = (

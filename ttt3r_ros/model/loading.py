@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from ttt3r_ros.errors import ConfigError
 from ttt3r_ros.model.backend import TorchBackend, memory_bytes, resolve_device, set_threads
+from ttt3r_ros.model.execution import resolve_compile
+from ttt3r_ros.model.precision import resolve_precision
 from ttt3r_ros.model.weights import PACKAGE_WEIGHTS, load_network
 
 if TYPE_CHECKING:
@@ -34,9 +36,30 @@ def load_backend(config: Config) -> tuple[TorchBackend, dict[str, str]]:
     set_threads(config.threads)
     path = Path(config.model_path).expanduser() if config.model_path else PACKAGE_WEIGHTS
     loaded = load_network(path, config.update_rule)
-    backend = TorchBackend(loaded.network, device, config.image_size, loaded.reset_interval)
-    logger.info("network ready on %s, images of %s", backend.device, backend.size)
-    facts = {"weights": loaded.description, "device": backend.device, "precision": "float32"}
+    precision = resolve_precision(config.precision, device, loaded.network.config)
+    mode = resolve_compile(config.compile, device)
+    if config.pipeline_depth > 1 and not device.startswith("cuda"):
+        logger.warning(
+            "pipeline_depth 2 needs a CUDA device, not %s; images are encoded in turn", device
+        )
+    backend = TorchBackend(
+        loaded.network,
+        device,
+        config.image_size,
+        loaded.reset_interval,
+        precision=precision,
+        mode=mode,
+        pipeline_depth=config.pipeline_depth,
+    )
+    if mode != "none":
+        backend.warm_up()
+    logger.info("network ready on %s, %s, images of %s", backend.device, precision, backend.size)
+    facts = {
+        "weights": loaded.description,
+        "device": backend.device,
+        "precision": precision,
+        "compiled": mode,
+    }
     return backend, facts
 
 

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
     from ttt3r_ros.model.network_config import NetworkConfig
 
 RAY_MAP_RATIO = 4.0  # fixed in the published network, whatever the image encoder has
+
+
+def one_after_the_other(first: Callable[[], Any], second: Callable[[], Any]) -> tuple[Any, Any]:
+    """Return both results; what may run at the same time, does not."""
+    return first(), second()
 
 
 class Decoded(NamedTuple):
@@ -73,6 +79,7 @@ class Ttt3r(nn.Module):
 
         self.downstream_head = DptHeads(config) if config.head_type == "dpt" else LinearHeads(config)
         self._tables: dict[tuple[object, ...], RotaryTable] = {}
+        self.side_by_side: Callable[..., tuple[Any, Any]] = one_after_the_other
 
     def _decoder(self, heads: int) -> nn.ModuleList:
         config = self.config
@@ -168,9 +175,10 @@ class Ttt3r(nn.Module):
         )
         layers, logits = [image], []
         for image_block, state_block in zip(self.dec_blocks, self.dec_blocks_state, strict=True):
-            next_image, _ = image_block(image, tokens, *of_image)
-            tokens, logit = state_block(tokens, image, of_state[1], of_state[0], with_logit=True)
-            image = next_image
+            (image, _), (tokens, logit) = self.side_by_side(
+                partial(image_block, image, tokens, *of_image),
+                partial(state_block, tokens, image, of_state[1], of_state[0], with_logit=True),
+            )
             layers.append(image)
             logits.append(logit)
         layers[-1] = self.dec_norm(image)

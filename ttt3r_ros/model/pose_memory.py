@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -23,8 +25,8 @@ class PoseMemory(nn.Module):
         self.mem = nn.Parameter(torch.zeros(1, slots, 2 * dim))
         self.masked_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.proj_q = nn.Linear(feature_dim, dim)
-        self.read_blocks = nn.ModuleList(DecoderBlock(2 * dim, heads, mlp_ratio) for _ in range(DEPTH))
-        self.write_blocks = nn.ModuleList(DecoderBlock(2 * dim, heads, mlp_ratio) for _ in range(DEPTH))
+        self.read_blocks = _blocks(2 * dim, heads, mlp_ratio)
+        self.write_blocks = _blocks(2 * dim, heads, mlp_ratio)
 
     def key(self, features: Tensor) -> Tensor:
         """Return the key of an image with encoder features (B, N, F): (B, 1, C)."""
@@ -34,16 +36,16 @@ class PoseMemory(nn.Module):
         """Return the pose token that the memory suggests for a key, (B, 1, C)."""
         query = torch.cat((key, self.masked_token.expand_as(key)), dim=-1)
         for block in self.read_blocks:
-            query = query + block.attn.of_one(block.norm1(query))
-            query = query + block.cross_attn.of_one(block.norm2(query), block.norm_y(memory))
-            query = query + block.mlp(block.norm3(query))
+            query = cast("DecoderBlock", block).for_one(query, memory)
         return query[..., key.shape[-1] :]
 
     def write(self, memory: Tensor, key: Tensor, pose_token: Tensor) -> Tensor:
         """Return the memory that has seen this pair of key and pose token (B, 1, C)."""
         entry = torch.cat((key, pose_token), dim=-1)
         for block in self.write_blocks:
-            memory = memory + block.attn(block.norm1(memory))
-            memory = memory + block.cross_attn.to_one(block.norm_y(entry))
-            memory = memory + block.mlp(block.norm3(memory))
+            memory = cast("DecoderBlock", block).to_one(memory, entry)
         return memory
+
+
+def _blocks(dim: int, heads: int, mlp_ratio: float) -> nn.ModuleList:
+    return nn.ModuleList(DecoderBlock(dim, heads, mlp_ratio) for _ in range(DEPTH))

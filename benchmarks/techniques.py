@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each technique that makes the network faster, with what it costs in accuracy: one row for each, in one process.
+
+The first row is the published form: float32, attention maps, all heads. Every row adds one technique to the row above
+it, or, where its name begins with "or", stands in for that row. All see the same images with the same weights;
+deviations are relative to the first row, after the last image, so that what adds up in the state shows.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # runs from a checkout, installed or not
+
+from as_published import SHORTCUTS, without  # noqa: E402
+
+from ttt3r_ros.io.room import ProceduralRoom  # noqa: E402
+from ttt3r_ros.model.backend import input_size  # noqa: E402
+from ttt3r_ros.model.execution import execution  # noqa: E402
+from ttt3r_ros.model.image import normalised, resize_and_crop  # noqa: E402
+from ttt3r_ros.model.network_config import NetworkConfig  # noqa: E402
+from ttt3r_ros.model.precision import use_precision  # noqa: E402
+from ttt3r_ros.model.view import Outputs, View, patch_grid  # noqa: E402
+from ttt3r_ros.model.weights import PACKAGE_WEIGHTS, load_network, seeded_network  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from torch import Tensor
+
+    from ttt3r_ros.model.network import Ttt3r
+    from ttt3r_ros.model.state import RecurrentState
+
+RESULTS = ROOT / "benchmarks" / "results.csv"
+STAGES = ("encoder", "memory", "decoders", "heads", "update")
+
+
+@dataclass(frozen=True)
+class Technique:
+    """One row."""
+
+    name: str
+    shortcuts: tuple[str, ...] = SHORTCUTS
+    all_heads: bool = False
+    precision: str = "float32"
+    matmul: str = "highest"
+    mode: str = "none"
+    reference: str = "float32"
+
+
+def techniques(device: str) -> list[Technique]:
+    """Return the rows for a device, from the published form to the fastest."""
+    ladder = [
+        Technique(
+            "as published" if not k else f"+ {SHORTCUTS[k - 1]}", shortcuts=SHORTCUTS[:k], all_heads=True
+        )
+        for k in range(len(SHORTCUTS) + 1)
+    ]
+    rows = [*ladder, Technique("+ one head")]
+    if device == "cpu":
+        rows += [
+            Technique("or oneDNN float32", matmul="medium"),
+            Technique("or inductor", mode="inductor"),
+        ]
+    else:
+        rows += [Technique("or TF32", matmul="high")]
+    rows += [Technique(f"+ {kind}", precision=kind) for kind in ("bfloat16", "float16")]
+    if device == "cpu":
+        return [*rows, Technique("or int8", precision="int8")]
+    return [
+        *rows,
+        Technique("+ CUDA graphs (bfloat16)", precision="bfloat16", mode="graph"),
+        Technique("+ inductor (bfloat16)", precision="bfloat16", mode="inductor, graph"),
+    ]
+
+
+@dataclass
+class Row:
+    """A technique at work and what it showed."""
+
+    technique: Technique
+    network: Ttt3r
+    state: RecurrentState
+    step: Callable[[Tensor, RecurrentState], tuple[Tensor, Tensor, RecurrentState]]
+    frame_s: list[float] = field(default_factory=list)
+    stage_s: dict[str, list[float]] = field(default_factory=dict)
+    peak_mib: float = 0.0  # weights and what a step needs beside them
+    pose: Tensor | None = None
+    points: Tensor | None = None
+
+    def p(self, percent: float) -> float:
+        """Return a percentile of the time of a frame [ms]."""
+        return float(np.percentile(self.frame_s, percent)) * 1e3
+
+
+def compare(name: str, device: str, frames: int, only: Sequence[str] = ()) -> list[Row]:
+    """Measure all rows, or those whose names hold one of ``only``, and the published form.
+
+    The rows take turns at each frame, so that what else the machine does falls on all of them alike.
+    """
+    chosen = [
+        technique
+        for technique in techniques(device)
+        if not only or technique.name == "as published" or any(word in technique.name for word in only)
+    ]
+    networks: dict[tuple[str, str], Ttt3r] = {}
+    rows = [_row(technique, name, device, networks) for technique in chosen]
+    for index, image in enumerate(_images(rows[0].network, frames + 1)):
+        for row in rows:
+            _show(row, image.to(device), device, warm=index > 0)
+    return rows
+
+
+@torch.inference_mode()
+def _show(row: Row, image: Tensor, device: str, *, warm: bool) -> None:
+    torch.set_float32_matmul_precision(row.technique.matmul)
+    before = _reset_peak(device)
+    with without(set(SHORTCUTS) - set(row.technique.shortcuts)):
+        started = _now(device)
+        row.pose, row.points, row.state = row.step(image, row.state)
+        spent = _now(device) - started
+    torch.set_float32_matmul_precision("highest")
+    if warm:
+        row.frame_s.append(spent)
+        row.peak_mib = max(row.peak_mib, _weights_mib(row.network) + _peak_mib(device) - before)
+    else:
+        row.stage_s.clear()
+
+
+def _row(technique: Technique, name: str, device: str, networks: dict[tuple[str, str], Ttt3r]) -> Row:
+    key = (technique.precision, technique.mode)
+    if key not in networks:
+        if name == "small":
+            network = load_network(PACKAGE_WEIGHTS).network
+        else:
+            network = seeded_network(NetworkConfig.published_512_dpt())
+        networks[key] = use_precision(network, technique.precision).to(device)
+    network = networks[key]
+    with torch.inference_mode():
+        state = network.initial_state()
+    row = Row(technique, network, state, step=_halves(technique, network))
+    if technique.mode == "none":
+        row.step = _parts(row, device)
+    return row
+
+
+def _halves(technique: Technique, network: Ttt3r) -> Any:
+    run = execution(network, technique.mode)
+
+    def step(image: Tensor, state: RecurrentState) -> tuple[Tensor, Tensor, RecurrentState]:
+        shown, after = run.advance(image, run.encode(image), state)
+        return shown.pose, shown.points, after
+
+    return step
+
+
+def _parts(row: Row, device: str) -> Any:
+    """Return a step as written, each part of it timed."""
+    network, everything = row.network, row.technique.all_heads
+    outputs = Outputs(world=everything, rgb=everything and network.config.rgb_head)
+
+    def timed(stage: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        started = _now(device)
+        result = function(*arguments)
+        row.stage_s.setdefault(stage, []).append(_now(device) - started)
+        return result
+
+    def step(image: Tensor, state: RecurrentState) -> tuple[Tensor, Tensor, RecurrentState]:
+        view = View(image=image)
+        grid = patch_grid(image, network.config.patch_size)
+        features = timed("encoder", network.encode, view)
+        key = network.pose_retriever.key(features)
+        pose_token = timed("memory read", network.recall, state, key)
+        decoded = timed("decoders", network.decode, features, pose_token, state, grid)
+        token = decoded.layers[-1][:, :1]
+        memory = timed("memory write", network.pose_retriever.write, state.memory, key, token)
+        heads = timed("heads", network.read_heads, features, decoded, grid, outputs)
+        after = timed("update", network.learn, view, state, decoded, memory)
+        return heads.pose, heads.camera.points, after
+
+    return step
+
+
+def deviations(row: Row, first: Row) -> tuple[float, float, float]:
+    """Return the relative deviations of pose, depth and state from the first row."""
+    pairs = ((row.pose, first.pose), (row.points, first.points), (row.state.tokens, first.state.tokens))
+    pose, depth, state = (
+        float((a - b).norm() / b.norm()) for a, b in pairs if a is not None and b is not None
+    )
+    return pose, depth, state
+
+
+def line(row: Row, first: Row) -> str:
+    """Return a row as text."""
+    pose, depth, state = deviations(row, first)
+    return (
+        f"{row.technique.name:26s} {row.p(50):9.1f} {row.p(95):9.1f} {first.p(50) / row.p(50):6.2f}x "
+        f"{row.peak_mib:8.0f}   {pose:8.1e} {depth:8.1e} {state:8.1e}"
+    )
+
+
+HEADER = (
+    f"{'technique':26s} {'p50 ms':>9s} {'p95 ms':>9s} {'ratio':>7s} {'MiB':>8s}   "
+    f"{'pose':>8s} {'depth':>8s} {'state':>8s}"
+)
+
+
+def _images(network: Ttt3r, count: int) -> list[Tensor]:
+    room = ProceduralRoom(frames=count, width=640, height=480)
+    plan = input_size(network).geometry(640, 480)
+    return [normalised(resize_and_crop(frame.rgb, plan)) for frame in room.frames()]
+
+
+def _now(device: str) -> float:
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def _reset_peak(device: str) -> float:
+    """Begin a new peak; return what is held now [MiB]."""
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.memory_allocated() / 2**20
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    return _of_process("VmRSS")
+
+
+def _peak_mib(device: str) -> float:
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_allocated() / 2**20
+    return _of_process("VmHWM")
+
+
+def _of_process(entry: str) -> float:
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.split(f"{entry}:")[1].split()[0]) / 1024
+
+
+def _weights_mib(network: Ttt3r) -> float:
+    return sum(parameter.nbytes for parameter in network.parameters()) / 2**20

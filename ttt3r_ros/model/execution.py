@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the two halves of a step run: as written, compiled by inductor, or recorded as CUDA graphs.
+
+The first half, the encoder, needs no state; so it can be done for an image whose predecessor is still under way.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ttt3r_ros.model.state import RecurrentState
+from ttt3r_ros.model.view import View
+
+if TYPE_CHECKING:
+    from ttt3r_ros.model.network import Ttt3r
+
+logger = logging.getLogger(__name__)
+
+_WARM_UP_CALLS = (
+    3  # before a recording, so that libraries have chosen their algorithms and tables are made
+)
+
+TensorFunction = Callable[..., tuple[Tensor, ...]]
+
+
+class Shown(NamedTuple):
+    """What a batch of images showed, on the device."""
+
+    points: Tensor  # (B, h, w, 3) metres, camera's optical frame
+    confidence: Tensor  # (B, h, w)
+    pose: Tensor  # (B, 7) x, y, z, then quaternion w, x, y, z
+    finite: Tensor  # (B,) bool: no NaN or infinity, neither here nor in the state after it
+
+
+class Execution:
+    """Runs the halves of a network's step as written, or as the two functions that it is given."""
+
+    def __init__(self, encode: TensorFunction, advance: TensorFunction) -> None:
+        self._encode = encode
+        self._advance = advance
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Return the features (B, N, F) of images (B, 3, h, w)."""
+        return self._encode(images)[0]
+
+    def advance(
+        self, images: Tensor, features: Tensor, state: RecurrentState
+    ) -> tuple[Shown, RecurrentState]:
+        """Show images whose features are known to a state; return what is seen and the next state."""
+        found = self._advance(images, features, state.tokens, state.memory, state.fresh)
+        return Shown(*found[:4]), RecurrentState(*found[4:])
+
+
+def execution(network: Ttt3r, mode: str) -> Execution:
+    """Return the execution of a mode that `resolve_compile` gave."""
+
+    def encode(images: Tensor) -> tuple[Tensor]:
+        return (network.encode(View(image=images)),)
+
+    def advance(
+        images: Tensor, features: Tensor, tokens: Tensor, memory: Tensor, fresh: Tensor
+    ) -> tuple[Tensor, ...]:
+        state = RecurrentState(tokens, memory, fresh)
+        output, after = network.advance(View(image=images), features, state)
+        shown = (output.camera.points, output.camera.confidence, output.pose)
+        learnt = (after.tokens, after.memory, after.fresh)
+        return *shown, _all_finite((*shown, *learnt[:2])), *learnt
+
+    halves: tuple[TensorFunction, TensorFunction] = (encode, advance)
+    if "inductor" in mode:
+        halves = (_compiled(encode), _compiled(advance))
+    if "graph" in mode:
+        network.side_by_side = TwoStreams()
+        halves = (Replayed(halves[0]), Replayed(halves[1]))
+    return Execution(*halves)
+
+
+def _compiled(function: TensorFunction) -> TensorFunction:
+    compiled: TensorFunction = torch.compile(function, dynamic=False, fullgraph=True)
+    return compiled
+
+
+def resolve_compile(requested: str, device: str) -> str:
+    """Return 'none', 'inductor', 'graph' or 'inductor, graph'; 'auto' records graphs on a CUDA device."""
+    cuda = device.startswith("cuda")
+    if requested == "graph" and not cuda:
+        logger.warning("compile graph needs a CUDA device, not %s; the network runs as written", device)
+    graph = ["graph"] if cuda and requested != "none" else []
+    inductor = ["inductor"] if requested == "inductor" else []
+    return ", ".join(inductor + graph) or "none"
+
+
+class Replayed:
+    """A function of tensors, recorded as a CUDA graph for each shape it meets and replayed with new values.
+
+    Every function has a memory pool of its own, so that different ones may replay at the same time.
+    """
+
+    def __init__(self, function: TensorFunction) -> None:
+        self._function = function
+        self._pool = torch.cuda.graph_pool_handle()
+        self._recordings: dict[tuple[torch.Size, ...], _Recording] = {}
+
+    def __call__(self, *values: Tensor) -> tuple[Tensor, ...]:
+        """Return fresh copies of the outputs, so that a result stays a value when the next one is made."""
+        shapes = tuple(value.shape for value in values)
+        if shapes not in self._recordings:
+            self._recordings[shapes] = _record(self._function, values, self._pool)
+        recording = self._recordings[shapes]
+        for held, value in zip(recording.inputs, values, strict=True):
+            held.copy_(value, non_blocking=True)
+        recording.graph.replay()
+        return tuple(output.clone() for output in recording.outputs)
+
+
+class _Recording(NamedTuple):
+    graph: torch.cuda.CUDAGraph
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+
+def _record(function: TensorFunction, values: tuple[Tensor, ...], pool: Any) -> _Recording:
+    inputs = tuple(value.clone() for value in values)
+    rehearsal = torch.cuda.Stream()
+    rehearsal.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(rehearsal):
+        for _ in range(_WARM_UP_CALLS):
+            function(*inputs)
+    torch.cuda.current_stream().wait_stream(rehearsal)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, pool=pool):
+        outputs = function(*inputs)
+    logger.info("recorded a CUDA graph for inputs %s", [tuple(value.shape) for value in values])
+    return _Recording(graph, inputs, outputs)
+
+
+class TwoStreams:
+    """Runs two independent functions at the same time on a CUDA device; a recorded graph keeps the fork."""
+
+    def __init__(self) -> None:
+        self._side = torch.cuda.Stream()
+
+    def __call__(
+        self, first: Callable[[], object], second: Callable[[], object]
+    ) -> tuple[object, object]:
+        """Return both results."""
+        main = torch.cuda.current_stream()
+        self._side.wait_stream(main)
+        with torch.cuda.stream(self._side):
+            second_result = second()
+        first_result = first()
+        main.wait_stream(self._side)
+        return first_result, second_result
+
+
+def _all_finite(tensors: tuple[Tensor, ...]) -> Tensor:
+    finite = [torch.isfinite(tensor).flatten(1).all(dim=1) for tensor in tensors]
+    return torch.stack(finite).all(dim=0)

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Linear layers of cheaper arithmetic, put in the place of those of a finished network."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class HalfLinear(nn.Linear):
+    """Weights and arithmetic of half the width; takes any floating type, gives the half one or ``out_dtype``."""
+
+    def __init__(
+        self, layer: nn.Linear, dtype: torch.dtype, out_dtype: torch.dtype | None = None
+    ) -> None:
+        super().__init__(layer.in_features, layer.out_features, device="meta")
+        self.weight = nn.Parameter(layer.weight.to(dtype), requires_grad=False)
+        self.bias = nn.Parameter(layer.bias.to(dtype), requires_grad=False)
+        self.out_dtype = out_dtype or dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., in) to (..., out)."""
+        return F.linear(x.to(self.weight.dtype), self.weight, self.bias).to(self.out_dtype)
+
+
+class Int8Linear(nn.Module):
+    """Weights in int8, a scale for each output; the input is rounded by its own range. Processor only, float32 out."""
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__()
+        weight = layer.weight.float()
+        scales = weight.abs().amax(dim=1).clamp(min=1e-12).double() / 127
+        zeros = torch.zeros(len(scales), dtype=torch.int64)
+        quantised = torch.quantize_per_channel(weight, scales, zeros, axis=0, dtype=torch.qint8)
+        self._packed = torch.ops.quantized.linear_prepack(quantised, layer.bias.float())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., in) to (..., out)."""
+        return torch.ops.quantized.linear_dynamic(x.float().contiguous(), self._packed)
+
+
+def replace_linear(module: nn.Module, replacement: Callable[[nn.Linear], nn.Module]) -> None:
+    """Replace every linear layer below a module, in place."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.Linear):
+            setattr(module, name, replacement(child))
+        else:
+            replace_linear(child, replacement)

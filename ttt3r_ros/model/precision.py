@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""In which arithmetic a network computes.
+
+Only products of matrices and convolutions become cheaper. The residual streams, the normalisations, the gate, the
+recurrent state, the pose head and the last layer before the exponentials stay in float32: their errors would add up.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+
+from ttt3r_ros.errors import DeviceError
+from ttt3r_ros.model.linear import HalfLinear, Int8Linear, replace_linear
+
+if TYPE_CHECKING:
+    from ttt3r_ros.model.network import Ttt3r
+    from ttt3r_ros.model.network_config import NetworkConfig
+
+logger = logging.getLogger(__name__)
+
+_WIDE = 512  # channels; at 256 the processor is as fast in float32
+HALF = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def resolve_precision(requested: str, device: str, network: NetworkConfig) -> str:
+    """Return the arithmetic to use; 'auto' takes bfloat16 where it is faster.
+
+    That is where the hardware has instructions for it, and on a processor where layers are wide enough to gain more
+    than converting costs (benchmarks/results.csv).
+
+    Raises:
+        DeviceError: the device cannot compute so.
+    """
+    cuda = device.startswith("cuda")
+    fast = torch.cuda.get_device_capability(device) >= (8, 0) if cuda else _processor_has_bfloat16()
+    if requested == "auto":
+        wide = cuda or network.enc_embed_dim >= _WIDE
+        return "bfloat16" if fast and wide else "float32"
+    if requested == "int8" and cuda:
+        msg = f"precision int8 runs on the processor only, not on {device}; expected float32, bfloat16 or float16"
+        raise DeviceError(msg)
+    if requested in HALF and not fast and not cuda:
+        logger.warning(
+            "this processor has no instructions for %s; precision float32 is faster here", requested
+        )
+    return requested
+
+
+def use_precision(network: Ttt3r, precision: str) -> Ttt3r:
+    """Change the arithmetic of a network in place, once, and return it.
+
+    The pose memory waits for its weights, not for products; int8, which speeds up products, leaves it at bfloat16.
+    """
+    if precision == "float32":
+        return network
+    half = HALF.get(precision, torch.bfloat16)
+    to_half = partial(HalfLinear, dtype=half)
+    for part in (network.enc_blocks, network.dec_blocks, network.dec_blocks_state):
+        replace_linear(part, Int8Linear if precision == "int8" else to_half)
+    if network.patch_embed_ray_map is not None:
+        replace_linear(network.enc_blocks_ray_map, to_half)
+    for part in (network.pose_retriever.read_blocks, network.pose_retriever.write_blocks):
+        replace_linear(part, to_half)
+    network.downstream_head.use_half(half)
+    return network
+
+
+def _processor_has_bfloat16() -> bool:
+    # Private, yet the only place where torch tells; a processor of which it tells nothing counts as one without.
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(supported and supported())
