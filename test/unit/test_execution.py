@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""However a step is run, it gives what the network as written gives; an image shown twice is encoded once."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from test_network import DPT, LINEAR
+
+from ttt3r_ros.model.backend import TorchBackend
+from ttt3r_ros.model.execution import execution, resolve_compile
+from ttt3r_ros.model.weights import seeded_network
+from ttt3r_ros.pipeline.session import StreamingSession
+
+if TYPE_CHECKING:
+    from ttt3r_ros.types import Prediction, UInt8Array
+
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
+def noise(seed: int, height: int = 60, width: int = 80) -> UInt8Array:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+@pytest.fixture
+def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many images each run of the encoder got."""
+    counts: list[int] = []
+    encode = TorchBackend._encode
+
+    def counted(self, cut):
+        inner = self._execution.encode
+
+        def run(images):
+            counts.append(len(images))
+            return inner(images)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(self._execution, "encode", run)
+            return encode(self, cut)
+
+    monkeypatch.setattr(TorchBackend, "_encode", counted)
+    return counts
+
+
+def test_the_image_of_a_reset_is_encoded_once_though_it_is_shown_twice(encoded):
+    session = StreamingSession(TorchBackend(seeded_network(LINEAR)), reset_interval=2)
+    for seed in range(4):
+        session.step(noise(seed))
+    assert session.segment == 2
+    assert sum(encoded) == 4
+
+
+def test_an_image_changed_in_place_is_encoded_anew(encoded):
+    backend = TorchBackend(seeded_network(LINEAR))
+    rgb = noise(1)
+    backend.step(rgb, backend.initial_state())
+    rgb[:] = noise(2)
+    found, _ = backend.step(rgb, backend.initial_state())
+    fresh = TorchBackend(seeded_network(LINEAR))
+    expected, _ = fresh.step(noise(2), fresh.initial_state())
+    np.testing.assert_array_equal(found.points_camera, expected.points_camera)
+    assert encoded == [1, 1, 1]
+
+
+def test_in_a_batch_only_the_images_that_are_new_are_encoded(encoded):
+    backend = TorchBackend(seeded_network(LINEAR))
+    backend.step(noise(1), backend.initial_state())
+    backend.step_many([noise(1), noise(2), noise(3)], [backend.initial_state()] * 3)
+    assert encoded == [1, 2]
+
+
+def test_known_features_give_the_same_answer_as_new_ones():
+    backend = TorchBackend(seeded_network(DPT))
+    first = backend.step(noise(1), backend.initial_state())[0]
+    again = backend.step(noise(1), backend.initial_state())[0]
+    np.testing.assert_array_equal(first.points_camera, again.points_camera)
+    np.testing.assert_array_equal(first.T_segment_camera, again.T_segment_camera)
+
+
+def test_a_processor_takes_an_announcement_and_does_nothing_with_it(encoded):
+    backend = TorchBackend(seeded_network(LINEAR), pipeline_depth=2)
+    backend.announce(noise(2))
+    backend.step(noise(1), backend.initial_state())
+    assert encoded == [1]
+
+
+@pytest.mark.parametrize(
+    ("requested", "device", "mode"),
+    [
+        ("auto", "cpu", "none"),
+        ("auto", "cuda", "graph"),
+        ("none", "cuda:1", "none"),
+        ("inductor", "cpu", "inductor"),
+        ("inductor", "cuda", "inductor, graph"),
+        ("graph", "cuda", "graph"),
+    ],
+)
+def test_the_mode_follows_from_the_device(requested, device, mode):
+    assert resolve_compile(requested, device) == mode
+
+
+def test_graphs_without_a_cuda_device_are_declined_in_one_line(caplog):
+    with caplog.at_level(logging.WARNING):
+        assert resolve_compile("graph", "cpu") == "none"
+    (record,) = caplog.records
+    assert "compile graph needs a CUDA device, not cpu" in record.getMessage()
+
+
+def stream(backend: TorchBackend, *, announce: bool = False) -> list[Prediction]:
+    state = backend.initial_state()
+    found = []
+    for seed in range(6):
+        if announce:
+            backend.announce(noise(seed + 1))
+        prediction, state = backend.step(noise(seed), state)
+        found.append(prediction)
+    return found
+
+
+def close(found: list[Prediction], expected: list[Prediction]) -> None:
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a.T_segment_camera, b.T_segment_camera, atol=1e-4)
+        np.testing.assert_allclose(a.confidence, b.confidence, rtol=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # inductor imports deprecated parts of torch
+def test_a_compiled_encoder_gives_what_the_encoder_as_written_gives():
+    network = seeded_network(replace(LINEAR, enc_depth=1))
+    image = torch.linspace(-1, 1, 3 * 48 * 64).reshape(1, 3, 48, 64)
+    with torch.inference_mode():
+        compiled = execution(network, "inductor").encode(image)
+        torch.testing.assert_close(compiled, execution(network, "none").encode(image), atol=1e-5, rtol=0)
+
+
+@needs_cuda
+@pytest.mark.parametrize("depth", [1, 2])
+def test_recorded_graphs_give_what_the_network_as_written_gives(depth):
+    recorded = TorchBackend(seeded_network(DPT), "cuda", mode="graph", pipeline_depth=depth)
+    plain = TorchBackend(seeded_network(DPT), "cuda")
+    close(stream(recorded, announce=depth == 2), stream(plain))
+
+
+@needs_cuda
+def test_a_state_from_a_recorded_graph_stays_as_it_was_when_the_next_image_is_shown():
+    backend = TorchBackend(seeded_network(LINEAR), "cuda", mode="graph")
+    _, state = backend.step(noise(1), backend.initial_state())
+    before = backend.state_arrays(state)
+    backend.step(noise(2), state)
+    np.testing.assert_equal(backend.state_arrays(state), before)
