@@ -3,13 +3,15 @@
 """Milliseconds per stage of one frame, from compressed image to published messages, and peak memory.
 
 Each network runs in a process of its own, so that peak memory is its own. GFLOP count multiplications and
-additions of one frame as torch dispatches them.
+additions of one frame as torch dispatches them. --compare measures each technique against the published form of the
+network instead (benchmarks/techniques.py); with --record its rows go into benchmarks/results.csv.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import resource
 import subprocess
@@ -91,11 +93,13 @@ def main() -> int:
     """Measure the networks asked for and print one table each."""
     arguments = _arguments()
     if arguments.one:
-        print(json.dumps(_measure(arguments.one, arguments.frames, arguments.device, arguments.threads)))
+        print(json.dumps(_measure(arguments)))
         return 0
+    if arguments.compare:
+        return _compare(arguments)
     for network in arguments.network:
         command = [sys.executable, __file__, "--one", network, "--device", arguments.device]
-        command += ["--threads", str(arguments.threads)]
+        command += ["--threads", str(arguments.threads), "--precision", arguments.precision]
         command += ["--frames", str(arguments.frames or (60 if network == "small" else 5))]
         finished = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603
         if finished.returncode:
@@ -110,28 +114,60 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--frames", type=int, default=0, help="frames measured (0: 60 small, 5 of 512)")
     parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--threads", type=int, default=0, help="processor threads (0: torch's choice)")
+    parser.add_argument("--precision", default="auto", help="auto, float32, bfloat16, float16 or int8")
+    parser.add_argument(
+        "--compare", action="store_true", help="each technique against the published form"
+    )
+    parser.add_argument(
+        "--only", nargs="+", default=[], help="with --compare: rows whose names hold this"
+    )
+    parser.add_argument("--record", action="store_true", help="with --compare: add to results.csv")
     parser.add_argument("--one", choices=NETWORKS, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def _measure(name: str, frames: int, device: str, threads: int) -> dict[str, Any]:
+def _compare(arguments: argparse.Namespace) -> int:
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded
+    import techniques
+
+    from ttt3r_ros.model.backend import resolve_device, set_threads
+
+    device = resolve_device(arguments.device)
+    set_threads(arguments.threads)
+    for network in arguments.network:
+        frames = arguments.frames or (60 if network == "small" or device != "cpu" else 5)
+        print(f"\n{network}, {_environment(device)}, median of {frames} frames")
+        print(techniques.HEADER, flush=True)
+        rows = techniques.compare(network, device, frames, arguments.only)
+        for row in rows:
+            print(techniques.line(row, rows[0]))
+        if arguments.record:
+            techniques.record(rows, network, _environment(device))
+    return 0
+
+
+def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
     from ttt3r_ros.config import Config
     from ttt3r_ros.io.room import ProceduralRoom
     from ttt3r_ros.model.backend import TorchBackend, resolve_device, set_threads
     from ttt3r_ros.model.network_config import NetworkConfig
+    from ttt3r_ros.model.precision import resolve_precision
     from ttt3r_ros.model.weights import PACKAGE_WEIGHTS, load_network, seeded_network
     from ttt3r_ros.pipeline.reconstructor import Reconstructor
 
-    device = resolve_device(device)
-    set_threads(threads)
+    name, frames = arguments.one, arguments.frames
+    device = resolve_device(arguments.device)
+    set_threads(arguments.threads)
     if name == "small":
         network = load_network(PACKAGE_WEIGHTS).network
     else:
         network = seeded_network(NetworkConfig.published_512_dpt())
-    reconstructor = Reconstructor(TorchBackend(network, device), Config(reset_interval=0))
+    precision = resolve_precision(arguments.precision, device, network.config)
+    backend = TorchBackend(network, device, precision=precision)
+    reconstructor = Reconstructor(backend, Config(reset_interval=0))
     room = ProceduralRoom(frames=frames + 2, width=SOURCE_SIZE[0], height=SOURCE_SIZE[1])
     encoded = [_jpeg(frame.rgb) for frame in room.frames()]
-    gflop = _count_operations(network, device, room.render(0).rgb)
+    gflop = _count_operations(network, device)
     clock = StageClock(device)
     _wrap_parts(clock, network)
     publish = _publisher()
@@ -147,6 +183,7 @@ def _measure(name: str, frames: int, device: str, threads: int) -> dict[str, Any
         "network": name,
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "device": device,
+        "precision": precision,
         "gflop": gflop,
         "stages": {stage: float(np.median(times)) * 1e3 for stage, times in clock.samples.items()},
         "total_p50": float(np.percentile(totals, 50)) * 1e3,
@@ -189,40 +226,15 @@ def _wrap_parts(clock: StageClock, network: Ttt3r) -> None:
     clock.wrap(network, "learn", "update")
 
 
-def _count_operations(network: Ttt3r, device: str, rgb: np.ndarray) -> dict[str, float]:
-    """Run one frame with torch's operation counter around each part."""
+def _count_operations(network: Ttt3r, device: str) -> dict[str, float]:
+    """Count what torch dispatches for each part [GFLOP]."""
     import torch
-    from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+    from roofline import gflop, parts
 
-    from ttt3r_ros.model.backend import input_size
-    from ttt3r_ros.model.image import normalised, resize_and_crop
-    from ttt3r_ros.model.view import Outputs, View, patch_grid
-
-    plan = input_size(network).geometry(rgb.shape[1], rgb.shape[0])
-    view = View(image=normalised(resize_and_crop(rgb, plan)).to(device))
-    grid = patch_grid(view.source(), network.config.patch_size)
-    counts: dict[str, float] = {}
-
-    def attention(q: Any, k: Any, v: Any, *_: Any, **__: Any) -> int:
-        return int(sdpa_flop_count(q, k, v))
-
-    # torch counts fused attention on CUDA, not on the processor.
-    fused_on_cpu = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: attention}  # noqa: SLF001
-
-    def counted(stage: str, function: Callable[..., Any], *args: Any) -> Any:
-        with FlopCounterMode(display=False, custom_mapping=fused_on_cpu) as counter:
-            result = function(*args)
-        counts[stage] = counts.get(stage, 0.0) + counter.get_total_flops() / 1e9
-        return result
-
-    with torch.no_grad():
-        state = network.initial_state()
-        features = counted("encoder", network.encode, view)
-        key = counted("memory", network.pose_retriever.key, features)
-        pose_token = counted("memory", network.recall, state, key)
-        decoded = counted("decoders", network.decode, features, pose_token, state, grid)
-        counted("memory", network.pose_retriever.write, state.memory, key, decoded.layers[-1][:, :1])
-        counted("heads", network.read_heads, features, decoded, grid, Outputs())
+    counts: dict[str, float] = defaultdict(float)
+    with torch.inference_mode():
+        for part in parts(network, device):
+            counts[part.name.split()[0]] += gflop(part.run)
     return counts
 
 
@@ -297,7 +309,8 @@ def _processor() -> str:
 def _print_table(measured: dict[str, Any]) -> None:
     stages, gflop = measured["stages"], measured["gflop"]
     print(
-        f"\n{measured['network']}: {measured['parameters'] / 1e6:.1f} M parameters, float32, {measured['environment']}"
+        f"\n{measured['network']}: {measured['parameters'] / 1e6:.1f} M parameters, {measured['precision']}, "
+        f"{measured['environment']}"
     )
     print(f"{'stage':12s} {'ms':>9s} {'share':>7s} {'GFLOP':>9s} {'GFLOP/s':>9s}")
     for stage in STAGES:

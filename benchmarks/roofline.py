@@ -78,10 +78,11 @@ def main() -> int:
     with torch.inference_mode():
         rate, bandwidth = best_rate(dtype, device), best_bandwidth(device)
         print(
-            f"{arguments.network}, {precision}, {device}, torch {torch.__version__}, {torch.get_num_threads()} threads: "
+            f"{arguments.network}, {precision}, {device}, torch {torch.__version__}, "
+            f"{torch.get_num_threads()} threads: "
             f"best product {rate:.0f} GFLOP/s, best copy {bandwidth:.1f} GB/s"
         )
-        _print(_parts(network, device), rate, bandwidth, device, arguments.repeats or _repeats(network))
+        _print(parts(network, device), rate, bandwidth, device, arguments.repeats or _repeats(network))
     return 0
 
 
@@ -102,7 +103,8 @@ def best_bandwidth(device: str) -> float:
     return a.nbytes / 1e9 / _fastest(a.sum, device, 10)
 
 
-def _parts(network: Ttt3r, device: str) -> list[Part]:
+def parts(network: Ttt3r, device: str) -> list[Part]:
+    """Return the parts of a step for a 640x480 image, each ready to run by itself."""
     plan = input_size(network).geometry(640, 480)
     generator = torch.Generator().manual_seed(0)
     rgb = torch.randint(0, 256, (plan.height, plan.width, 3), dtype=torch.uint8, generator=generator)
@@ -140,32 +142,20 @@ def _parts(network: Ttt3r, device: str) -> list[Part]:
 
 
 def _print(parts: list[Part], rate: float, bandwidth: float, device: str, repeats: int) -> None:
-    header = (
-        "part",
-        "GFLOP",
-        "MB",
-        "floor ms",
-        "bound by",
-        "ms",
-        "x floor",
-        "slow products",
-        "attention",
-        "other",
-    )
     print(
-        f"{header[0]:13s} {header[1]:>8s} {header[2]:>7s} {header[3]:>9s} {header[4]:>9s} {header[5]:>9s} {header[6]:>8s}"
-        f"   {header[7]:>13s} {header[8]:>9s} {header[9]:>9s}"
+        f"{'part':13s} {'GFLOP':>8s} {'MB':>7s} {'floor ms':>9s} {'bound by':>9s} {'ms':>9s} {'x floor':>8s}"
+        f"   {'slow products':>13s} {'attention':>9s} {'other':>9s}"
     )
     sums = [0.0] * 7
     for part in parts:
-        gflop, megabytes = _gflop(part.run), part.weights_bytes / 1e6
-        compute, read = gflop / rate * 1e3, megabytes / bandwidth
+        work, megabytes = gflop(part.run), part.weights_bytes / 1e6
+        compute, read = work / rate * 1e3, megabytes / bandwidth
         floor, spent = max(compute, read), _fastest(part.run, device, repeats) * 1e3
         shares = _shares(part.run, device)
         products, attention, other = (
             spent * shares.get(kind, 0.0) for kind in ("products", "attention", "other")
         )
-        figures = [gflop, megabytes, floor, spent, max(0.0, products - floor), attention, other]
+        figures = [work, megabytes, floor, spent, max(0.0, products - floor), attention, other]
         sums = [a + b for a, b in zip(sums, figures, strict=True)]
         print(_line(part.name, figures, "products" if compute >= read else "weights"))
     print(_line("frame", sums, ""))
@@ -194,7 +184,9 @@ def _shares(run: Callable[[], Any], device: str) -> dict[str, float]:
     return {kind: own / total for kind, own in spent.items()}
 
 
-def _gflop(run: Callable[[], Any]) -> float:
+def gflop(run: Callable[[], Any]) -> float:
+    """Return the operations of a function [GFLOP]."""
+
     def attention(q: Any, k: Any, v: Any, *_: Any, **__: Any) -> int:
         return int(sdpa_flop_count(q, k, v))
 

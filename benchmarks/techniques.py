@@ -8,6 +8,8 @@ deviations are relative to the first row, after the last image, so that what add
 
 from __future__ import annotations
 
+import csv
+import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
@@ -40,7 +42,21 @@ if TYPE_CHECKING:
     from ttt3r_ros.model.state import RecurrentState
 
 RESULTS = ROOT / "benchmarks" / "results.csv"
-STAGES = ("encoder", "memory", "decoders", "heads", "update")
+STAGES = ("encoder", "memory read", "decoders", "memory write", "heads", "update")
+COLUMNS = (
+    *("commit", "network", "machine", "image", "technique", "precision", "frames"),
+    *(f"{stage} ms" for stage in STAGES),
+    *(
+        "p50 ms",
+        "p95 ms",
+        "frames/s",
+        "ratio",
+        "MiB",
+        "pose deviation",
+        "depth deviation",
+        "state deviation",
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -211,6 +227,40 @@ HEADER = (
     f"{'technique':26s} {'p50 ms':>9s} {'p95 ms':>9s} {'ratio':>7s} {'MiB':>8s}   "
     f"{'pose':>8s} {'depth':>8s} {'state':>8s}"
 )
+
+
+def record(rows: list[Row], network: str, machine: str) -> None:
+    """Add the rows to results.csv, with the commit that they were measured on."""
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],  # noqa: S607
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    ).stdout.strip()
+    plan = input_size(rows[0].network).geometry(640, 480)
+    size = f"{plan.width}x{plan.height}"
+    new = not RESULTS.is_file()
+    with RESULTS.open("a", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        if new:
+            writer.writerow(COLUMNS)
+        for row in rows:
+            stages = [
+                f"{np.median(row.stage_s[s]) * 1e3:.2f}" if s in row.stage_s else "" for s in STAGES
+            ]
+            times = [f"{row.p(50):.2f}", f"{row.p(95):.2f}", f"{1e3 / row.p(50):.2f}"]
+            figures = [f"{rows[0].p(50) / row.p(50):.2f}", f"{row.peak_mib:.0f}"]
+            errors = [f"{error:.1e}" for error in deviations(row, rows[0])]
+            known = [
+                commit,
+                network,
+                machine,
+                f"{plan.width}x{plan.height}",
+                row.technique.name,
+                row.technique.precision,
+            ]
+            writer.writerow([*known, len(row.frame_s), *stages, *times, *figures, *errors])
 
 
 def _images(network: Ttt3r, count: int) -> list[Tensor]:
