@@ -23,7 +23,9 @@ ROS_WHEELS = [
     "ros-jazzy-diagnostic-msgs",
 ]
 DEMO = ["evo>=1.31", "matplotlib>=3.6", "rosbags>=0.10", "tqdm>=4.60"]
+EXPORT = ["onnx>=1.19", "onnxruntime>=1.20", "onnxscript>=0.5.4", "torch>=2.9"]
 TEST = [
+    *EXPORT,
     "hypothesis>=6.50",
     "import-linter>=2.0",
     "mypy>=1.10",
@@ -66,7 +68,7 @@ setup(
         "scipy>=1.8",
         "torch>=2.3",
     ],
-    extras_require={"ros": ROS_WHEELS, "demo": DEMO, "test": TEST},
+    extras_require={"ros": ROS_WHEELS, "demo": DEMO, "export": EXPORT, "test": TEST},
     zip_safe=False,
     entry_points={
         "console_scripts": [

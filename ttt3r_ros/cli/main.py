@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from ttt3r_ros import __version__
-from ttt3r_ros.cli import demo
+from ttt3r_ros.cli import demo, export
 from ttt3r_ros.config import parameters_yaml
 from ttt3r_ros.errors import CheckpointError, OutputError, Ttt3rError
 from ttt3r_ros.io.writers import complete_file
@@ -42,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     params = commands.add_parser("params", help="print every node parameter at its default, as YAML")
     params.set_defaults(run=_params)
 
+    export.add_parser(commands)
     demo.add_parser(commands)
     return parser
 
