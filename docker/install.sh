@@ -11,7 +11,11 @@ python3 -m venv --system-site-packages "$VENV"
 touch "$VENV/COLCON_IGNORE"
 # shellcheck disable=SC1091
 . "$VENV/bin/activate"
-[ "${KEEP_TORCH:-0}" = 1 ] || pip install --no-cache-dir torch==2.13.0 "$@"
+if [ "${KEEP_TORCH:-0}" = 1 ]; then
+    python -c "import torch" || { echo "KEEP_TORCH is 1, but $(python --version) of the image has no torch" >&2; exit 1; }
+else
+    pip install --no-cache-dir torch==2.13.0 "$@"
+fi
 pip install --no-cache-dir safetensors
 set +u
 # shellcheck disable=SC1090

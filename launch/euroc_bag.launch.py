@@ -5,14 +5,9 @@ A ROS 1 bag is converted first: ``pip install rosbags; rosbags-convert --src V1_
 Map and trajectory are in ``output_directory`` when it has ended.
 """
 
-from __future__ import annotations
-
-from pathlib import Path
-
-from ament_index_python.packages import get_package_share_directory
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
-from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+from ttt3r_ros.ros.launch_wrapping import mapping_with
 
 # Defaults that differ from those of mapping.launch.py, whose arguments all apply here as well.
 DEFAULTS = {
@@ -20,19 +15,10 @@ DEFAULTS = {
     "camera_info_topic": ("/cam0/camera_info", "Calibration."),
     "queue_policy": ("every", "Map every image."),
     "save_at_end": ("true", "Save map and trajectory."),
+    "bag_images_only": ("true", "Play nothing else."),
     "camera_frame": ("cam0_optical_frame", "The bag names a frame that is not on /tf."),
 }
 
 
 def generate_launch_description() -> LaunchDescription:
-    share = Path(get_package_share_directory("ttt3r_ros"))
-    mapping = PythonLaunchDescriptionSource(str(share / "launch" / "mapping.launch.py"))
-    return LaunchDescription(
-        [
-            *(
-                DeclareLaunchArgument(name, default_value=default, description=text)
-                for name, (default, text) in DEFAULTS.items()
-            ),
-            IncludeLaunchDescription(mapping),
-        ]
-    )
+    return mapping_with(DEFAULTS)

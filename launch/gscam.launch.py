@@ -4,16 +4,11 @@
 Needs ``ros-$ROS_DISTRO-gscam``. Give the pipeline for another source.
 """
 
-from __future__ import annotations
-
-from pathlib import Path
-
-from ament_index_python.packages import get_package_share_directory
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
-from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
+
+from ttt3r_ros.ros.launch_wrapping import mapping_with
 
 # Defaults that differ from those of mapping.launch.py, whose arguments all apply here as well.
 DEFAULTS = {
@@ -24,29 +19,15 @@ DEFAULTS = {
 
 
 def generate_launch_description() -> LaunchDescription:
-    share = Path(get_package_share_directory("ttt3r_ros"))
-    mapping = PythonLaunchDescriptionSource(str(share / "launch" / "mapping.launch.py"))
-    return LaunchDescription(
-        [
-            *(
-                DeclareLaunchArgument(name, default_value=default, description=text)
-                for name, (default, text) in DEFAULTS.items()
-            ),
-            Node(
-                package="gscam",
-                executable="gscam_node",
-                parameters=[
-                    {
-                        "gscam_config": [
-                            "rtspsrc latency=0 location=",
-                            LaunchConfiguration("url"),
-                            " ! decodebin ! videoconvert",
-                        ],
-                        "frame_id": "camera_optical_frame",
-                    }
-                ],
-                output="screen",
-            ),
-            IncludeLaunchDescription(mapping),
-        ]
+    pipeline = [
+        "rtspsrc latency=0 location=",
+        LaunchConfiguration("url"),
+        " ! decodebin ! videoconvert",
+    ]
+    camera = Node(
+        package="gscam",
+        executable="gscam_node",
+        parameters=[{"gscam_config": pipeline, "frame_id": "camera_optical_frame"}],
+        output="screen",
     )
+    return mapping_with(DEFAULTS, camera)

@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from typing import List  # noqa: UP035 - what launch_ros of Humble knows
 
-from ament_index_python.packages import get_package_share_directory
+import yaml
 from launch import Action, LaunchContext, LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
@@ -27,12 +29,15 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 import ttt3r_ros
 from ttt3r_ros.config import Setting, settings
+from ttt3r_ros.ros.launch_wrapping import share, temporary_file
 
 # Settings that are worth a launch argument of their own; all others are set in the params_file.
 FORWARDED = (
     "model_path",
     "device",
     "autostart",
+    "cameras",
+    "rig",
     "image_transport",
     "image_qos",
     "queue_policy",
@@ -45,20 +50,23 @@ FORWARDED = (
     "camera_frame_convention",
     "reset_interval",
     "output_directory",
+    "depth.size",
+    "scale.source",
 )
 RVIZ_TOPICS = ("map_cloud", "map", "points", "path", "odom", "depth/image")
+# The player offers what was recorded, often best effort, which a reader of every image never matches.
+RELIABLE = {"history": "keep_all", "reliability": "reliable", "durability": "volatile"}
 FAST_DDS_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 
 
 def generate_launch_description() -> LaunchDescription:
-    share = Path(get_package_share_directory("ttt3r_ros"))
     return LaunchDescription(
         [
-            *arguments(share),
+            *arguments(),
             *(forwarded_argument(entry) for entry in forwarded()),
             *fast_dds_profile(),
             OpaqueFunction(function=mapping),
-            OpaqueFunction(function=rviz, args=[share]),
+            OpaqueFunction(function=rviz),
         ]
     )
 
@@ -71,20 +79,25 @@ def fast_dds_profile() -> list[Action]:
     return [SetEnvironmentVariable(name, str(profile)) for name in FAST_DDS_VARIABLES]
 
 
-def arguments(share: Path) -> list[DeclareLaunchArgument]:
+def arguments() -> list[DeclareLaunchArgument]:
     texts = {
         "image_topic": (
             "/camera/image_raw",
             "Image topic; /compressed is appended for compressed transport.",
         ),
         "camera_info_topic": ("/camera/camera_info", "Calibration, if there is one."),
+        "measured_depth_topic": ("measured_depth", "Depth image, with scale.source:=depth."),
         "namespace": ("", "Namespace of the node."),
-        "params_file": (str(share / "config" / "ttt3r.yaml"), "YAML file with parameters."),
+        "params_file": (str(share() / "config" / "ttt3r.yaml"), "YAML file with parameters."),
         "use_sim_time": ("", "Follow /clock; on by itself with a bag. Left out: as in params_file."),
         "bag": ("", "Bag to play as soon as the node is ready; empty plays none."),
         "save_at_end": (
             "false",
             "With a bag: save map and trajectory when it has ended, then shut down.",
+        ),
+        "bag_images_only": (
+            "false",
+            "With a bag: play nothing but images and calibration, such as a /tf that is not ours.",
         ),
         "grid_topic": ("", "Where the occupancy grid goes; empty: ~/map. Nav2 expects /map."),
         "rviz": ("false", "Open RViz with the package's configuration."),
@@ -132,6 +145,7 @@ def mapping_node(context: LaunchContext) -> Node:
             ("image", image_topic),
             ("image/compressed", [image_topic, "/compressed"]),
             ("camera_info", LaunchConfiguration("camera_info_topic")),
+            ("measured_depth", LaunchConfiguration("measured_depth_topic")),
             *grid_remapping(context),
         ],
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
@@ -156,7 +170,8 @@ def typed(context: LaunchContext) -> dict[str, ParameterValue]:
 
 def parameter(text: str, kind: type) -> ParameterValue:
     # A plain str would be compared with the type, a substitution is converted to it.
-    return ParameterValue(TextSubstitution(text=text), value_type=kind)
+    value_type = List[str] if kind is tuple else kind  # noqa: UP006
+    return ParameterValue(TextSubstitution(text=text), value_type=value_type)
 
 
 def grid_remapping(context: LaunchContext) -> list[tuple[str, str]]:
@@ -166,14 +181,50 @@ def grid_remapping(context: LaunchContext) -> list[tuple[str, str]]:
 
 def bag_player(context: LaunchContext, node: Node) -> list[Action]:
     # The node answers once its weights are loaded and it takes images; before, the first seconds would be lost.
+    # It saves, with queue_policy every, once all images that have reached it are mapped.
     wait = service_call(node, "reset")
-    play = ["ros2", "bag", "play", "--clock", "100", LaunchConfiguration("bag")]
-    player = ExecuteProcess(cmd=play, output="screen")
+    player = ExecuteProcess(cmd=["ros2", "bag", "play", *player_arguments(context)], output="screen")
     steps = [wait, player]
-    if argument(context, "save_at_end").lower() == "true":
+    if is_true(context, "save_at_end"):
         steps += [service_call(node, "save_map"), service_call(node, "save_trajectory")]
         steps += [Shutdown(reason="the bag has ended and its results are saved")]
     return one_after_the_other(steps)
+
+
+def player_arguments(context: LaunchContext) -> list[str]:
+    topics = bag_topics(context)
+    overrides = temporary_file("bag_qos.yaml", json.dumps(dict.fromkeys(topics, RELIABLE)))
+    return [
+        argument(context, "bag"),
+        *("--clock", "100"),
+        *("--qos-profile-overrides-path", str(overrides)),
+        # The player waits for no reader, and Fast DDS may need 3 s to find one.
+        *("--delay", "5"),
+        # Without a limit: what is still on its way at the end is not lost.
+        *("--wait-for-all-acked", "0"),
+        *(["--topics", *topics] if is_true(context, "bag_images_only") else []),
+    ]
+
+
+def bag_topics(context: LaunchContext) -> list[str]:
+    """Return the full names that images and calibration may have in the bag."""
+    image = argument(context, "image_topic")
+    names = [image, f"{image}/compressed", argument(context, "camera_info_topic")]
+    for camera in cameras(context):
+        names += [f"{camera}/image", f"{camera}/image/compressed", f"{camera}/camera_info"]
+    namespace = argument(context, "namespace").strip("/")
+    prefix = f"/{namespace}/" if namespace else "/"
+    return [name if name.startswith("/") else prefix + name for name in names]
+
+
+def cameras(context: LaunchContext) -> list[str]:
+    """Return the names of several cameras, typed or in the parameter file."""
+    typed_names = yaml.safe_load(argument(context, "cameras"))
+    if typed_names:
+        return typed_names if isinstance(typed_names, list) else [str(typed_names)]
+    sections = yaml.safe_load(params_file(context).read_text(encoding="utf-8")) or {}
+    listed = [(section or {}).get("ros__parameters", {}).get("cameras") for section in sections.values()]
+    return [name for names in listed for name in names or [] if name]
 
 
 def service_call(node: Node, service: str) -> ExecuteProcess:
@@ -189,13 +240,13 @@ def one_after_the_other(steps: list[Action]) -> list[Action]:
     return [*handlers, steps[0]]
 
 
-def rviz(context: LaunchContext, share: Path) -> list[Action]:
+def rviz(context: LaunchContext) -> list[Action]:
     return [
         Node(
             package="rviz2",
             executable="rviz2",
             name="rviz2",
-            arguments=["-d", str(share / "config" / "ttt3r.rviz"), *fixed_frame(context)],
+            arguments=["-d", str(share() / "config" / "ttt3r.rviz"), *fixed_frame(context)],
             remappings=in_namespace(context),
             parameters=[{"use_sim_time": parameter(sim_time(context) or "false", bool)}],
             condition=IfCondition(LaunchConfiguration("rviz")),
@@ -221,3 +272,7 @@ def sim_time(context: LaunchContext) -> str:
 
 def argument(context: LaunchContext, name: str) -> str:
     return str(LaunchConfiguration(name).perform(context))
+
+
+def is_true(context: LaunchContext, name: str) -> bool:
+    return argument(context, name).lower() == "true"

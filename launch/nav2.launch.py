@@ -2,60 +2,62 @@
 """Map and navigate with one camera: ``ros2 launch ttt3r_ros nav2.launch.py``.
 
 Needs ``ros-$ROS_DISTRO-nav2-bringup`` and a robot that publishes odom -> base and images. Nav2 starts beside the node
-and uses its grid on /map and its cloud.
+and uses its grid on /map and its cloud; a lifecycle manager of Nav2 starts the node.
 """
-
-from __future__ import annotations
 
 from pathlib import Path
 
-from ament_index_python.packages import get_package_share_directory
-from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription
-from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
-from launch_ros.substitutions import FindPackageShare
+from launch import Action, LaunchContext, LaunchDescription
+from launch.actions import OpaqueFunction
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+from ttt3r_ros.ros.launch_wrapping import driver, mapping_with, share, temporary_file
+from ttt3r_ros.ros.parameter_overlay import overlaid
 
 # Defaults that differ from those of mapping.launch.py, whose arguments all apply here as well.
 DEFAULTS = {
+    "nav2_params_file": (
+        "",
+        "Parameters of your robot, under config/nav2.yaml; empty: the example of nav2_bringup.",
+    ),
     "nav2_sim_time": ("false", "Let Nav2 follow /clock."),
     "tf_mode": ("map_odom", "The robot has odometry."),
     "grid_topic": ("/map", "Where Nav2 looks for the grid."),
+    "autostart": ("false", "Nav2 starts the node."),
+    "params_file": ("wheeled.yaml", "Scale from the wheels."),
 }
 
 
 def generate_launch_description() -> LaunchDescription:
-    share = Path(get_package_share_directory("ttt3r_ros"))
-    mapping = PythonLaunchDescriptionSource(str(share / "launch" / "mapping.launch.py"))
-    return LaunchDescription(
-        [
-            *(
-                DeclareLaunchArgument(name, default_value=default, description=text)
-                for name, (default, text) in DEFAULTS.items()
-            ),
-            DeclareLaunchArgument(
-                "params_file",
-                default_value=str(share / "config" / "robots" / "wheeled.yaml"),
-                description="Scale from the wheels.",
-            ),
-            # In a scope of its own: its arguments and ours share names such as params_file and publish_tf.
-            GroupAction(
-                forwarding=False,
-                launch_configurations={"nav2_sim_time": LaunchConfiguration("nav2_sim_time")},
-                actions=[
-                    IncludeLaunchDescription(
-                        PythonLaunchDescriptionSource(
-                            PathJoinSubstitution(
-                                [FindPackageShare("nav2_bringup"), "launch", "navigation_launch.py"]
-                            )
-                        ),
-                        launch_arguments={
-                            "params_file": str(share / "config" / "nav2.yaml"),
-                            "use_sim_time": LaunchConfiguration("nav2_sim_time"),
-                        }.items(),
-                    ),
-                ],
-            ),
-            IncludeLaunchDescription(mapping),
-        ]
+    return mapping_with(DEFAULTS, OpaqueFunction(function=navigation), lifecycle_manager())
+
+
+def navigation(context: LaunchContext) -> list[Action]:
+    own = LaunchConfiguration("nav2_params_file").perform(context)
+    base = Path(own).expanduser() if own else share("nav2_bringup") / "params" / "nav2_params.yaml"
+    parameters = temporary_file("nav2.yaml", overlaid(base, share() / "config" / "nav2.yaml"))
+    arguments = {
+        "params_file": str(parameters),
+        "use_sim_time": LaunchConfiguration("nav2_sim_time"),
+    }
+    return [driver("nav2_bringup", "navigation_launch.py", arguments)]
+
+
+def lifecycle_manager() -> Node:
+    return Node(
+        package="nav2_lifecycle_manager",
+        executable="lifecycle_manager",
+        name="lifecycle_manager_mapping",
+        namespace=LaunchConfiguration("namespace", default=""),
+        output="screen",
+        parameters=[
+            {
+                "autostart": True,
+                "bond_timeout": 0.0,  # a node of rclpy has no bond
+                "node_names": ["mapping_node"],
+                "use_sim_time": ParameterValue(LaunchConfiguration("nav2_sim_time"), value_type=bool),
+            }
+        ],
     )

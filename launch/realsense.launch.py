@@ -2,49 +2,26 @@
 """Map with the colour camera of an Intel RealSense: ``ros2 launch ttt3r_ros realsense.launch.py``.
 
 Needs ``ros-$ROS_DISTRO-realsense2-camera``. Handheld: the map moves the camera's own tree (camera_link).
+``use_depth:=true`` takes the scale from the camera's depth.
 """
 
-from __future__ import annotations
-
-from pathlib import Path
-
-from ament_index_python.packages import get_package_share_directory
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription
-from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import PathJoinSubstitution
-from launch_ros.substitutions import FindPackageShare
+from launch.substitutions import LaunchConfiguration
+
+from ttt3r_ros.ros.launch_wrapping import depth_parameters, driver, mapping_with
 
 # Defaults that differ from those of mapping.launch.py, whose arguments all apply here as well.
 DEFAULTS = {
     "image_topic": ("/camera/camera/color/image_raw", "Image topic."),
     "camera_info_topic": ("/camera/camera/color/camera_info", "Calibration."),
+    "measured_depth_topic": ("/camera/camera/aligned_depth_to_color/image_raw", "Its own depth."),
+    "use_depth": ("false", "Scale from its own depth."),
 }
 
 
 def generate_launch_description() -> LaunchDescription:
-    share = Path(get_package_share_directory("ttt3r_ros"))
-    mapping = PythonLaunchDescriptionSource(str(share / "launch" / "mapping.launch.py"))
-    return LaunchDescription(
-        [
-            *(
-                DeclareLaunchArgument(name, default_value=default, description=text)
-                for name, (default, text) in DEFAULTS.items()
-            ),
-            # In a scope of its own: its arguments and ours share names such as params_file and publish_tf.
-            GroupAction(
-                forwarding=False,
-                launch_configurations={},
-                actions=[
-                    IncludeLaunchDescription(
-                        PythonLaunchDescriptionSource(
-                            PathJoinSubstitution(
-                                [FindPackageShare("realsense2_camera"), "launch", "rs_launch.py"]
-                            )
-                        ),
-                    ),
-                ],
-            ),
-            IncludeLaunchDescription(mapping),
-        ]
+    # Depth is to be seen from the colour camera.
+    arguments = {"align_depth.enable": LaunchConfiguration("use_depth")}
+    return mapping_with(
+        DEFAULTS, depth_parameters(), driver("realsense2_camera", "rs_launch.py", arguments)
     )

@@ -1,18 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Map a bag of the TUM RGB-D dataset: ``ros2 launch ttt3r_ros tum_bag.launch.py bag:=/path/to/bag``.
 
-A ROS 1 bag is converted first: ``pip install rosbags; rosbags-convert --src V1_01_easy.bag --dst V1_01_easy``.
+A ROS 1 bag is converted first: ``pip install rosbags; rosbags-convert --src fr1_desk.bag --dst fr1_desk``.
 Map and trajectory are in ``output_directory`` when it has ended.
 """
 
-from __future__ import annotations
-
-from pathlib import Path
-
-from ament_index_python.packages import get_package_share_directory
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
-from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+from ttt3r_ros.ros.launch_wrapping import mapping_with
 
 # Defaults that differ from those of mapping.launch.py, whose arguments all apply here as well.
 DEFAULTS = {
@@ -20,18 +15,10 @@ DEFAULTS = {
     "camera_info_topic": ("/camera/rgb/camera_info", "Calibration."),
     "queue_policy": ("every", "Map every image."),
     "save_at_end": ("true", "Save map and trajectory."),
+    # The bag's own /tf holds the true path, world -> kinect: the root of the camera's tree would be the world.
+    "bag_images_only": ("true", "Play nothing else."),
 }
 
 
 def generate_launch_description() -> LaunchDescription:
-    share = Path(get_package_share_directory("ttt3r_ros"))
-    mapping = PythonLaunchDescriptionSource(str(share / "launch" / "mapping.launch.py"))
-    return LaunchDescription(
-        [
-            *(
-                DeclareLaunchArgument(name, default_value=default, description=text)
-                for name, (default, text) in DEFAULTS.items()
-            ),
-            IncludeLaunchDescription(mapping),
-        ]
-    )
+    return mapping_with(DEFAULTS)

@@ -4,59 +4,22 @@
 Needs ``ros-$ROS_DISTRO-turtlebot4-gz-bringup``. Its wheels give odom -> base; the node gives map -> odom.
 """
 
-from __future__ import annotations
-
-from pathlib import Path
-
-from ament_index_python.packages import get_package_share_directory
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription
-from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import PathJoinSubstitution
-from launch_ros.substitutions import FindPackageShare
+
+from ttt3r_ros.ros.launch_wrapping import driver, mapping_with
 
 # Defaults that differ from those of mapping.launch.py, whose arguments all apply here as well.
 DEFAULTS = {
     "image_topic": ("/oakd/rgb/preview/image_raw", "Image topic."),
     "camera_info_topic": ("/oakd/rgb/preview/camera_info", "Calibration."),
+    # Gazebo's images name the sensor, turtlebot4/oakd_rgb_camera_frame/rgbd_camera, whose x looks forward.
+    "camera_frame": ("oakd_rgb_camera_optical_frame", "Optical frame of the camera."),
     "tf_mode": ("map_odom", "The robot has odometry."),
     "base_frame": ("base_link", "Body of the robot."),
     "use_sim_time": ("true", "Follow the simulation."),
+    "params_file": ("wheeled.yaml", "Scale from the wheels."),
 }
 
 
 def generate_launch_description() -> LaunchDescription:
-    share = Path(get_package_share_directory("ttt3r_ros"))
-    mapping = PythonLaunchDescriptionSource(str(share / "launch" / "mapping.launch.py"))
-    return LaunchDescription(
-        [
-            *(
-                DeclareLaunchArgument(name, default_value=default, description=text)
-                for name, (default, text) in DEFAULTS.items()
-            ),
-            DeclareLaunchArgument(
-                "params_file",
-                default_value=str(share / "config" / "robots" / "wheeled.yaml"),
-                description="Scale from the wheels.",
-            ),
-            # In a scope of its own: its arguments and ours share names such as params_file and publish_tf.
-            GroupAction(
-                forwarding=False,
-                launch_configurations={},
-                actions=[
-                    IncludeLaunchDescription(
-                        PythonLaunchDescriptionSource(
-                            PathJoinSubstitution(
-                                [
-                                    FindPackageShare("turtlebot4_gz_bringup"),
-                                    "launch",
-                                    "turtlebot4_gz.launch.py",
-                                ]
-                            )
-                        ),
-                    ),
-                ],
-            ),
-            IncludeLaunchDescription(mapping),
-        ]
-    )
+    return mapping_with(DEFAULTS, driver("turtlebot4_gz_bringup", "turtlebot4_gz.launch.py"))

@@ -19,6 +19,7 @@ FILES = sorted((ROOT / "launch").glob("*.launch.py"))
 WRAPPERS = [path for path in FILES if path.name != "mapping.launch.py"]
 SETTINGS = {entry.name: entry for entry in settings()}
 MAPPING = (ROOT / "launch" / "mapping.launch.py").read_text()
+WRAPPING = (ROOT / "ttt3r_ros" / "ros" / "launch_wrapping.py").read_text()
 
 
 def defaults(path: Path) -> dict[str, tuple[str, str]]:
@@ -65,13 +66,45 @@ def test_its_arguments_are_described_and_those_of_the_node_have_allowed_defaults
             entry.checked({"true": True, "false": False}[default] if entry.kind is bool else default)
             assert f'"{name}",' in MAPPING, f"{name} is not forwarded to the node"
         elif f"{name}:" not in MAPPING and f'"{name}"' not in MAPPING:
-            assert f'LaunchConfiguration("{name}")' in path.read_text(), f"nobody uses {name}"
+            text = path.read_text() + (WRAPPING if "depth_parameters()" in path.read_text() else "")
+            assert f'LaunchConfiguration("{name}")' in text, f"nobody uses {name}"
 
 
 @pytest.mark.parametrize("path", WRAPPERS, ids=lambda path: path.name)
 def test_files_that_it_names_exist(path):
+    file, _ = defaults(path).get("params_file", ("wheeled.yaml", ""))
+    assert (ROOT / "config" / "robots" / file).is_file()
     for folder, name in re.findall(r'"config" / "(\w+)" / "([\w.]+)"', path.read_text()):
         assert (ROOT / "config" / folder / name).is_file()
+
+
+def test_files_that_all_share_exist():
+    for name in re.findall(r'robot_parameters\("([\w.]+)"\)', WRAPPING):
+        assert (ROOT / "config" / "robots" / name).is_file()
+
+
+@pytest.mark.parametrize("path", WRAPPERS, ids=lambda path: path.name)
+def test_a_wrapper_says_only_what_is_its_own(path):
+    text = path.read_text()
+    assert re.search(r"return mapping_with\(\s*DEFAULTS", text)
+    assert "IncludeLaunchDescription" not in text
+    assert "DeclareLaunchArgument" not in text
+
+
+def test_the_documents_name_every_launch_file_and_their_number():
+    numbers = ["ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen"]
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    assert f"{numbers[len(WRAPPERS) - 10]} more launch files".lower() in readme.lower()
+    robots = (ROOT / "docs" / "robots.md").read_text()
+    assert [path.name for path in FILES if f"`{path.name.split('.')[0]}`" not in robots] == []
+
+
+def test_the_readme_lists_settings_that_are_launch_arguments():
+    readme = (ROOT / "README.md").read_text()
+    section = readme[readme.index("### Launch arguments") : readme.index("### Large images")]
+    (forwarded,) = re.findall(r"^FORWARDED = (\(.*?^\))", MAPPING, re.MULTILINE | re.DOTALL)
+    assert {"cameras", "rig", "scale.source", "depth.size"} <= set(ast.literal_eval(forwarded))
+    assert [name for name in ast.literal_eval(forwarded) if f"`{name}`" not in section] == []
 
 
 @pytest.mark.parametrize(
@@ -111,3 +144,20 @@ def test_containers_are_built_from_files_that_exist(path):
         subprocess.run(["bash", "-n", str(path)], check=True)
     for source in re.findall(r"^COPY (\S+) ", path.read_text(), re.MULTILINE):
         assert (ROOT / source).exists()
+
+
+def test_compose_builds_every_container_and_starts_a_launch_file():
+    services = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())["services"].values()
+    built = {service["build"]["dockerfile"] for service in services}
+    assert built == {f"docker/{path.name}" for path in (ROOT / "docker").glob("*.Dockerfile")}
+    for service in services:
+        assert (ROOT / "launch" / service["command"].split()[-1]).is_file()
+
+
+def test_parameters_for_nav2_can_be_read_by_rcl():
+    text = (ROOT / "config" / "nav2.yaml").read_text()
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        assert getattr(event, "anchor", None) is None, "rcl reads neither anchors nor aliases"
+    for section, nodes in yaml.safe_load(text).items():
+        inner = nodes.get(section, nodes)
+        assert "ros__parameters" in inner, section

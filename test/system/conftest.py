@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One DDS domain per test process; what launch writes to the environment is taken back."""
+"""One DDS domain per test process; what launch writes to the environment is taken back; the command ros2."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from observer import Observer
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +34,29 @@ def environment(domain_id: int, tmp_path_factory: pytest.TempPathFactory) -> Ite
     yield
     os.environ.clear()
     os.environ.update(saved)
+
+
+@pytest.fixture
+def observer(domain_id: int) -> Iterator[Observer]:
+    import rclpy
+    from observer import Observer  # not at the top: without rclpy these tests are skipped
+
+    context = rclpy.context.Context()
+    rclpy.init(args=[], context=context, domain_id=domain_id)
+    observer = Observer(context)
+    yield observer
+    observer.executor.shutdown()
+    observer.node.destroy_node()
+    context.try_shutdown()
+
+
+@pytest.fixture
+def ros2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command ros2: the real one, or a stand-in."""
+    if shutil.which("ros2") is None:
+        command = tmp_path / "bin" / "ros2"
+        command.parent.mkdir()
+        stand_in = Path(__file__).with_name("ros2_stand_in.py")
+        command.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{stand_in}" "$@"\n')
+        command.chmod(0o755)
+        monkeypatch.setenv("PATH", str(command.parent), prepend=":")

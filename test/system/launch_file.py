@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`mapping.launch.py` read by the genuine launch packages: evaluated without starting anything, or run."""
+"""A launch file read by the genuine launch packages: evaluated without starting anything, or run."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from launch.launch_description_entity import LaunchDescriptionEntity
 
-LAUNCH_FILE = Path(__file__).resolve().parents[2] / "launch" / "mapping.launch.py"
+FOLDER = Path(__file__).resolve().parents[2] / "launch"
 
 try:
     PREFIX = Path(get_package_prefix("ttt3r_ros"))
@@ -46,8 +46,12 @@ except PackageNotFoundError:
     )
 
 
-def description() -> LaunchDescription:
-    return get_launch_description_from_python_launch_file(str(LAUNCH_FILE))
+def path_of(file: str) -> str:
+    return str(FOLDER / f"{file}.launch.py")
+
+
+def description(file: str = "mapping") -> LaunchDescription:
+    return get_launch_description_from_python_launch_file(path_of(file))
 
 
 def declared() -> dict[str, DeclareLaunchArgument]:
@@ -82,10 +86,10 @@ def arguments(action: ExecuteProcess, context: LaunchContext) -> list[str]:
     return [perform_substitutions(context, part) for part in action.cmd[1:]]
 
 
-def evaluate(**typed: str) -> Evaluated:
+def evaluate(file: str = "mapping", **typed: str) -> Evaluated:
     context = LaunchContext()
     context.launch_configurations.update(typed)
-    return Evaluated(context, list(_walk(description().entities, context)))
+    return Evaluated(context, list(_walk(description(file).entities, context)))
 
 
 def _walk(entities: list[LaunchDescriptionEntity], context: LaunchContext) -> Iterator[Action]:
@@ -114,7 +118,9 @@ def node_with(ros_arguments: list[str], domain_id: int) -> Iterator[rclpy.node.N
         context.try_shutdown()
 
 
-def run(body: Callable[[], None], on_end: Callable[[], None], **typed: str) -> ProcInfoHandler:
+def run(
+    body: Callable[[], None], on_end: Callable[[], None], file: str = "mapping", **typed: str
+) -> ProcInfoHandler:
     """Launch for real, run `body` beside it, shut down as Ctrl-C does; return how the processes ended.
 
     `on_end` is called as soon as the launch is over, so that `body` need not wait for a dead node.
@@ -124,7 +130,7 @@ def run(body: Callable[[], None], on_end: Callable[[], None], **typed: str) -> P
         [
             RegisterEventHandler(OnProcessExit(on_exit=lambda event, _: exits.append(event))),
             IncludeLaunchDescription(
-                PythonLaunchDescriptionSource(str(LAUNCH_FILE)), launch_arguments=typed.items()
+                PythonLaunchDescriptionSource(path_of(file)), launch_arguments=typed.items()
             ),
         ]
     )

@@ -9,7 +9,16 @@ from pathlib import Path
 
 import pytest
 import yaml
-from launch_file import PREFIX, RegisterEventHandler, arguments, declared, evaluate, node_with, program
+from launch_file import (
+    PREFIX,
+    Evaluated,
+    RegisterEventHandler,
+    arguments,
+    declared,
+    evaluate,
+    node_with,
+    program,
+)
 
 from ttt3r_ros.config import Config, settings
 from ttt3r_ros.ros import parameters
@@ -19,11 +28,13 @@ pytestmark = pytest.mark.ros
 OWN_ARGUMENTS = {
     "image_topic",
     "camera_info_topic",
+    "measured_depth_topic",
     "namespace",
     "params_file",
     "use_sim_time",
     "bag",
     "save_at_end",
+    "bag_images_only",
     "grid_topic",
     "rviz",
     "log_level",
@@ -52,6 +63,10 @@ def test_the_documented_arguments_exist():
         "image_transport",
         "map_frame",
         "publish_tf",
+        "cameras",
+        "rig",
+        "scale.source",
+        "depth.size",
     }
 
 
@@ -106,6 +121,20 @@ def test_a_typed_argument_arrives_in_the_type_of_its_setting(domain_id, tmp_path
     assert type(getattr(config, name)) is type(value)
 
 
+@pytest.mark.parametrize("text", ["[front, left]", '["front", "left"]'])
+def test_several_cameras_and_settings_of_a_group_can_be_typed(domain_id, text):
+    typed = {"cameras": text, "rig": "true", "scale.source": "odometry", "depth.size": "input"}
+    config, _ = started_with(domain_id, **typed)
+    assert (config.cameras, config.rig) == (("front", "left"), True)
+    assert (config.scale.source, config.depth.size) == ("odometry", "input")
+
+
+def test_measured_depth_comes_from_its_topic(domain_id):
+    launched = evaluate(measured_depth_topic="/camera/depth")
+    with node_with(launched.arguments("mapping_node"), domain_id) as node:
+        assert node.resolve_topic_name("measured_depth") == "/camera/depth"
+
+
 def test_a_params_file_that_does_not_exist_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"params_file.*absent\.yaml"):
         evaluate(params_file=str(tmp_path / "absent.yaml"))
@@ -132,9 +161,20 @@ def test_a_bag_turns_sim_time_on_and_otherwise_typed_beats_file(
     assert config.map_frame == "world"
 
 
-def test_a_bag_is_played_with_its_clock_once_the_node_answers():
+def player_of(launched: Evaluated) -> list[str]:
+    """Return the command line of the program that starts when the node has answered."""
     from launch.events.process import ProcessExited
 
+    (handler,) = (a.event_handler for a in launched.actions if isinstance(a, RegisterEventHandler))
+    node, wait = (a for a in launched.actions if not isinstance(a, RegisterEventHandler))
+    ended = {"name": "", "cmd": [], "cwd": None, "env": None, "pid": 1, "returncode": 0}
+    assert not handler.matches(ProcessExited(action=node, **ended))
+    assert handler.matches(ProcessExited(action=wait, **ended))
+    (player,) = handler.handle(ProcessExited(action=wait, **ended), launched.context)
+    return [program(player), *arguments(player, launched.context)]
+
+
+def test_a_bag_is_played_with_its_clock_once_the_node_answers():
     launched = evaluate(bag="/data/it's a bag", namespace="robot1")
     assert launched.programs() == ["mapping_node", "ros2"]
     assert launched.arguments("ros2") == [
@@ -143,14 +183,40 @@ def test_a_bag_is_played_with_its_clock_once_the_node_answers():
         "/robot1/mapping_node/reset",
         "std_srvs/srv/Trigger",
     ]
-    (handler,) = (a.event_handler for a in launched.actions if isinstance(a, RegisterEventHandler))
-    node, wait = (a for a in launched.actions if not isinstance(a, RegisterEventHandler))
-    ended = {"name": "", "cmd": [], "cwd": None, "env": None, "pid": 1, "returncode": 0}
-    assert not handler.matches(ProcessExited(action=node, **ended))
-    assert handler.matches(ProcessExited(action=wait, **ended))
-    (player,) = handler.handle(ProcessExited(action=wait, **ended), launched.context)
-    assert program(player) == "ros2"
-    assert arguments(player, launched.context) == ["bag", "play", "--clock", "100", "/data/it's a bag"]
+    words = player_of(launched)
+    assert words[:6] == ["ros2", "bag", "play", "/data/it's a bag", "--clock", "100"]
+    assert words[words.index("--wait-for-all-acked") + 1] == "0"
+    assert float(words[words.index("--delay") + 1]) > 3.0, (
+        "the period in which Fast DDS announces itself"
+    )
+    assert "--topics" not in words
+
+
+@pytest.mark.parametrize(
+    ("typed", "topics"),
+    [
+        ({}, ["/camera/image_raw", "/camera/image_raw/compressed", "/camera/camera_info"]),
+        (
+            {"namespace": "robot1", "image_topic": "front/image", "camera_info_topic": "/info"},
+            ["/robot1/front/image", "/robot1/front/image/compressed", "/info"],
+        ),
+        ({"cameras": "[left]"}, ["/left/image", "/left/image/compressed", "/left/camera_info"]),
+    ],
+)
+def test_the_player_offers_images_reliably_whatever_was_recorded(typed, topics):
+    words = player_of(evaluate(bag="walk", bag_images_only="true", **typed))
+    offered = yaml.safe_load(Path(words[words.index("--qos-profile-overrides-path") + 1]).read_text())
+    assert set(topics) <= set(offered)
+    for profile in offered.values():
+        assert profile == {"history": "keep_all", "reliability": "reliable", "durability": "volatile"}
+    assert words[words.index("--topics") + 1 :] == list(offered)
+
+
+def test_cameras_in_the_params_file_are_offered_reliably_as_well(tmp_path):
+    file = write_parameters(tmp_path / "robot.yaml", cameras=["front"])
+    words = player_of(evaluate(bag="walk", params_file=file))
+    offered = yaml.safe_load(Path(words[words.index("--qos-profile-overrides-path") + 1]).read_text())
+    assert "/front/image" in offered
 
 
 @pytest.mark.parametrize(

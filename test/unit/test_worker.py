@@ -57,6 +57,18 @@ def test_with_a_capacity_nothing_is_dropped_and_everything_comes_in_order() -> N
     assert inbox.has_room()
 
 
+def test_an_inbox_is_worked_off_when_nothing_waits_and_what_was_taken_is_done_with() -> None:
+    inbox: Inbox[int] = Inbox(capacity=2)
+    states = [inbox.is_worked_off()]
+    inbox.put(1)
+    states.append(inbox.is_worked_off())
+    inbox.take()
+    states.append(inbox.is_worked_off())
+    inbox.finish()
+    states.append(inbox.is_worked_off())
+    assert states == [True, False, False, True]
+
+
 def test_a_closed_inbox_has_nothing_to_take_and_returns_what_nobody_will_take() -> None:
     inbox: Inbox[int] = Inbox()
     inbox.put(1)

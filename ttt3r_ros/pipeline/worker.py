@@ -26,6 +26,7 @@ class Inbox(Generic[ItemT]):
         self._condition = threading.Condition()
         self._capacity = capacity
         self._items: deque[tuple[str, ItemT]] = deque()
+        self._in_hand = False  # what was taken last is not done with
         self._closed = False
 
     def put(self, item: ItemT, sender: str = "") -> ItemT | None:
@@ -50,7 +51,18 @@ class Inbox(Generic[ItemT]):
             while not self._closed and self._items and self._items[0][0] not in taken:
                 sender, item = self._items.popleft()
                 taken[sender] = item
+            self._in_hand = bool(taken)
             return list(taken.values())
+
+    def finish(self) -> None:
+        """Say that what was taken last is done with."""
+        with self._condition:
+            self._in_hand = False
+
+    def is_worked_off(self) -> bool:
+        """Tell whether nothing waits and all that was taken is done with."""
+        with self._condition:
+            return not self._items and not self._in_hand
 
     def close(self) -> list[ItemT]:
         """Wake the taker for the last time; return the items that nobody will take."""
@@ -82,11 +94,13 @@ class Worker(Generic[ItemT]):
         on_failure: Callable[[BaseException], None],
         capacity: int = 0,
         on_room: Callable[[], None] = lambda: None,
+        on_finished: Callable[[], None] = lambda: None,
     ) -> None:
         self._inbox: Inbox[ItemT] = Inbox(capacity)
         self._process = process
         self._on_failure = on_failure
         self._on_room = on_room
+        self._on_finished = on_finished
         self._thread = threading.Thread(target=self._run, name="ttt3r_worker", daemon=True)
         self.failure: BaseException | None = None
 
@@ -101,6 +115,10 @@ class Worker(Generic[ItemT]):
     def has_room(self) -> bool:
         """Tell whether an item may be handed over; with capacity 0 always."""
         return self._inbox.has_room()
+
+    def is_worked_off(self) -> bool:
+        """Tell whether all that was handed over is done with."""
+        return self._inbox.is_worked_off()
 
     def stop(self, timeout_s: float = 10.0) -> list[ItemT]:
         """Let the running items finish, then end the thread; return those that were still waiting."""
@@ -120,3 +138,5 @@ class Worker(Generic[ItemT]):
                 self.failure = error
                 self._on_failure(error)
                 return
+            self._inbox.finish()
+            self._on_finished()

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from geometry_msgs.msg import PoseWithCovarianceStamped
+from rclpy.callback_groups import ReentrantCallbackGroup
 from std_srvs.srv import Trigger
 
 from ttt3r_ros.errors import OutputError, SourceError
@@ -13,7 +14,8 @@ from ttt3r_ros.ros import messages
 from ttt3r_ros.ros.transform_buffer import TransformError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
+    from typing import Any
 
     from rclpy.node import Node
 
@@ -32,13 +34,19 @@ class Control:
             "~/pause": self._pause,
             "~/resume": self._resume,
             "~/clear_map": self._clear_map,
+            "~/load_state": self._load_state,
+        }
+        saves: dict[str, Callable[[], str]] = {
             "~/save_map": lambda: self._each(lambda body: body.files.save_map()),
             "~/save_trajectory": lambda: self._each(lambda body: body.files.save_trajectory()),
             "~/save_state": self._save_state,
-            "~/load_state": self._load_state,
         }
         for name, answer in answers.items():
             node.create_service(Trigger, name, self._answering(answer))
+        meanwhile = ReentrantCallbackGroup()  # a save may wait for images; all else goes on
+        for name, save in saves.items():
+            callback = self._answering_later(self._answering(save))
+            node.create_service(Trigger, name, callback, callback_group=meanwhile)
         node.create_subscription(PoseWithCovarianceStamped, "initialpose", self._set_pose, 1)
 
     def _answering(
@@ -54,6 +62,15 @@ class Control:
             response.success = True
             self._log.info(response.message)
             return response
+
+        return callback
+
+    def _answering_later(
+        self, answer: Callable[[Trigger.Request, Trigger.Response], Trigger.Response]
+    ) -> Callable[[Trigger.Request, Trigger.Response], Coroutine[Any, Any, Trigger.Response]]:
+        async def callback(request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+            await self._mapping.worked_off()
+            return answer(request, response)
 
         return callback
 

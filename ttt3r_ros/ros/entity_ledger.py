@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class EntityLedger:
-    """Remembers a node's publishers, subscriptions, services and timers; destroys those that came later."""
+    """Remembers a node's publishers, subscriptions, services, timers and guards; destroys those that came later."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -29,4 +29,5 @@ class EntityLedger:
             *((node.destroy_subscription, entity) for entity in node.subscriptions),
             *((node.destroy_service, entity) for entity in node.services),
             *((node.destroy_timer, entity) for entity in node.timers),
+            *((node.destroy_guard_condition, entity) for entity in node.guards),
         ]

@@ -17,6 +17,7 @@ from ttt3r_ros.model.loading import device_memory_facts
 from ttt3r_ros.pipeline.surroundings import Surroundings
 from ttt3r_ros.pipeline.together import see_together
 from ttt3r_ros.pipeline.worker import Worker
+from ttt3r_ros.ros.backlog import Backlog
 from ttt3r_ros.ros.diagnostics import diagnostic_array
 from ttt3r_ros.ros.image_intake import ImageIntake
 from ttt3r_ros.ros.mapped_camera import Body, Job, MappedCamera, mapped_cameras
@@ -62,6 +63,7 @@ class Mapping:
         self.intakes: list[ImageIntake] = []
         self.worker: Worker[Job] | None = None
         self.paused = False
+        self._backlog = Backlog(node, self._received, self._is_at_rest)
         self._era = 0  # counts resets
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         node.create_timer(config.map.publish_period, self._publish_maps)
@@ -72,7 +74,13 @@ class Mapping:
     def start(self) -> None:
         """Take images from now on."""
         capacity = _QUEUE if self.config.queue_policy == "every" else 0
-        worker = Worker(self._process, self._on_failure, capacity, on_room=self._wake_executor)
+        worker = Worker(
+            self._process,
+            self._on_failure,
+            capacity,
+            on_room=self._wake_executor,
+            on_finished=self._backlog.look,
+        )
         worker.start()
         self.worker = worker
         # Subscribe last: everything an image needs is ready.
@@ -97,6 +105,18 @@ class Mapping:
         self.intakes = []
         if self.worker is not None:
             self.statistics.count("dropped", len(self.worker.stop()))
+        self._backlog.look()
+
+    async def worked_off(self) -> None:
+        """With queue_policy every: wait until all images that have arrived are mapped."""
+        if self.config.queue_policy == "every":
+            await self._backlog.worked_off()
+
+    def _received(self) -> int:
+        return sum(intake.received for intake in self.intakes)
+
+    def _is_at_rest(self) -> bool:
+        return self.worker is None or self.worker.is_worked_off()
 
     def configure(self, config: Config) -> None:
         """Follow a live change of settings."""
