@@ -85,6 +85,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--weights", default="", metavar="FILE", help="default: those of the package")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--threads", type=int, default=0, help="processor threads (0: torch's choice)")
+    parser.add_argument("--precision", default=Config.precision, help="float32, bfloat16, float16, int8")
     parser.add_argument("--update-rule", default=Config.update_rule, help="ttt3r or cut3r")
     parser.add_argument("--reset-interval", type=int, default=Config.reset_interval, metavar="N")
     parser.add_argument("--frames", type=int, default=0, metavar="N", help="at most N frames of each")
@@ -127,6 +128,7 @@ def _config(arguments: argparse.Namespace) -> Config:
         model_path=arguments.weights,
         device=arguments.device,
         threads=arguments.threads,
+        precision=arguments.precision,
         update_rule=arguments.update_rule,
         reset_interval=arguments.reset_interval,
     )

@@ -256,7 +256,7 @@ def record(rows: list[Row], network: str, machine: str) -> None:
                 commit,
                 network,
                 machine,
-                f"{plan.width}x{plan.height}",
+                size,
                 row.technique.name,
                 row.technique.precision,
             ]

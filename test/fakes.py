@@ -40,9 +40,14 @@ class FakeBackend:
 
     def __init__(self) -> None:
         self.shown: list[tuple[int, int]] = []  # (first pixel's red, images seen before)
+        self.announced: list[int] = []  # first pixel's red
 
     def initial_state(self) -> FakeState:
         return FakeState()
+
+    def announce(self, rgb: UInt8Array | None) -> None:
+        if rgb is not None:
+            self.announced.append(int(rgb[0, 0, 0]))
 
     def step(self, rgb: UInt8Array, state: FakeState) -> tuple[Prediction, FakeState]:
         if tuple(rgb[0, 0]) == (13, 13, 13):

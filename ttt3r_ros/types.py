@@ -162,6 +162,10 @@ class Backend(Protocol[StateT]):
         """Return the state before the first image of a segment."""
         ...
 
+    def announce(self, rgb: UInt8Array | None) -> None:
+        """Say which image (H, W, 3) comes after the next one that is shown; it may be prepared meanwhile."""
+        ...
+
     def step(self, rgb: UInt8Array, state: StateT) -> tuple[Prediction, StateT]:
         """Show one image (H, W, 3); raise `NonFiniteError` rather than return a poisoned state."""
         ...

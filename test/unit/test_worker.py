@@ -69,6 +69,15 @@ def test_an_inbox_is_worked_off_when_nothing_waits_and_what_was_taken_is_done_wi
     assert states == [True, False, False, True]
 
 
+def test_the_next_item_can_be_looked_at_and_stays_where_it_is() -> None:
+    inbox: Inbox[int] = Inbox(capacity=2)
+    assert inbox.next() is None
+    inbox.put(1)
+    inbox.put(2)
+    assert inbox.next() == inbox.next() == 1
+    assert inbox.take() == [1]
+
+
 def test_a_closed_inbox_has_nothing_to_take_and_returns_what_nobody_will_take() -> None:
     inbox: Inbox[int] = Inbox()
     inbox.put(1)

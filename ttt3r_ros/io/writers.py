@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import secrets
 import stat
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
@@ -73,7 +73,7 @@ def write_pcd(path: Path, cloud: PointCloud) -> None:
 
 
 def write_occupancy(path: Path, grid: Grid) -> None:
-    """Write a grid as PGM and, beside it, YAML, as Nav2's map_saver does in trinary mode.
+    """Write a grid as PGM and, beside it, YAML, as Nav2's map_saver does in trinary mode: both or neither.
 
     Raises:
         OutputError: a file cannot be written.
@@ -81,16 +81,15 @@ def write_occupancy(path: Path, grid: Grid) -> None:
     shades = np.full(grid.values.shape, 205, np.uint8)
     shades[grid.values == 0], shades[grid.values == 100] = 254, 0
     height, width = grid.values.shape
-    with complete_file(path) as file:
-        file.write(f"P5\n{width} {height}\n255\n".encode("ascii"))
-        file.write(shades[::-1].tobytes())  # an image begins at the top, where y is highest
     lines = [
         f"image: {path.name}", "mode: trinary", f"resolution: {grid.resolution}",
         f"origin: [{grid.origin_x}, {grid.origin_y}, 0.0]",
         "negate: 0", "occupied_thresh: 0.65", "free_thresh: 0.25",
     ]  # fmt: skip
-    with complete_file(path.with_suffix(".yaml")) as file:
-        file.write(("\n".join(lines) + "\n").encode("utf-8"))
+    with complete_together(path, path.with_suffix(".yaml")) as (image, description):
+        image.write(f"P5\n{width} {height}\n255\n".encode("ascii"))
+        image.write(shades[::-1].tobytes())  # an image begins at the top, where y is highest
+        description.write(("\n".join(lines) + "\n").encode("utf-8"))
 
 
 def write_tum(path: Path, stamps_ns: list[int], poses: Float64Array) -> None:
@@ -118,18 +117,57 @@ def complete_file(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         OutputError: folder or file cannot be written; the message names the path and the reason.
     """
-    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}.part"
+    with complete_together(path) as (file,):
+        yield file
+
+
+@contextmanager
+def complete_together(*paths: Path) -> Iterator[tuple[IO[bytes], ...]]:
+    """Open files for writing that replace ``paths`` together when the block ends well, and all vanish otherwise.
+
+    Raises:
+        OutputError: a folder or a file cannot be written; what was under the names is still there.
+    """
+    temporary = {path: path.parent / f".{path.name}.{secrets.token_hex(4)}.part" for path in paths}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("xb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            yield file
-        # Whoever wrote to the name may have put a file of another mode there.
-        temporary.chmod(mode)
-        temporary.replace(path)
+        with ExitStack() as stack:
+            for path in paths:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            files = tuple(stack.enter_context(part.open("xb")) for part in temporary.values())
+            modes = [stat.S_IMODE(os.fstat(file.fileno()).st_mode) for file in files]
+            yield files
+        # Whoever wrote to the names may have put files of another mode there.
+        for part, mode in zip(temporary.values(), modes, strict=True):
+            part.chmod(mode)
+        _replace_together(temporary)
     except OSError as error:
-        msg = f"cannot write {path}: {error.strerror or error}"
+        names = " and ".join(str(path) for path in paths)
+        msg = f"cannot write {names}: {error.strerror or error}"
         raise OutputError(msg) from error
     finally:
-        with suppress(OSError):
-            temporary.unlink()
+        for part in temporary.values():
+            with suppress(OSError):
+                part.unlink()
+
+
+def _replace_together(temporary: dict[Path, Path]) -> None:
+    """Give files their final names; if one of them cannot have it, let every name have what it had before."""
+    path, *later = temporary
+    if not later:
+        temporary[path].replace(path)
+        return
+    before = temporary[path].with_suffix(".before")
+    # Not by renaming a folder away: a file must not take its name.
+    existed = path.exists() and not path.is_dir()
+    if existed:
+        path.replace(before)
+    try:
+        temporary[path].replace(path)
+        _replace_together({other: temporary[other] for other in later})
+    except BaseException:
+        if existed:
+            before.replace(path)
+        elif not path.is_dir():
+            path.unlink(missing_ok=True)
+        raise
+    before.unlink(missing_ok=True)

@@ -10,19 +10,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ttt3r_ros.geometry import transform
-from ttt3r_ros.pipeline.free_space import free_depth, seen_through
+from ttt3r_ros.pipeline.free_space import seen_through
 from ttt3r_ros.pipeline.saved_arrays import require, saved
-from ttt3r_ros.pipeline.voxel_table import VoxelTable, keys_of
+from ttt3r_ros.pipeline.voxel_table import EMPTY, VoxelTable, grouped, keys_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from ttt3r_ros.types import Float32Array, Float64Array, Intrinsics, UInt8Array
+    from ttt3r_ros.types import BoolArray, Float32Array, Float64Array, Intrinsics, UInt8Array
 
 _MAX_WEIGHT = np.float32(1000.0)  # an old voxel still follows new evidence
-_EVICTED = 0.25  # share of the map that goes at once when it is full, so that it rarely has to
+_LOOKS = (
+    1 << 14
+)  # voxels that one frame looks at to clear, forget or evict some: bounded, however large the map
+_CHOICE = 8  # times as many voxels as have to go are looked at to find the oldest
+_CHUNK = 1 << 16  # slots copied at once: they fit into the processor's cache
 _WORN = np.float32(0.5)  # what is left of the weight of a voxel that is seen through
 _GONE = np.float32(0.5)  # lighter ones go; what was fused weighs 1 or more, so never at first sight
 
@@ -50,8 +54,13 @@ class VoxelMap:
         with self._lock:
             self._table = VoxelTable(self._max_voxels)
             self._clock = 0
-            self._turns = {"wear": 0, "forget": 0}  # whose slice of the map is next
+            self._turns = {"wear": 0, "forget": 0, "evict": 0}  # the slot at which each goes on
             self._version += 1
+
+    @property
+    def clock(self) -> int:
+        """Return how many frames were fused."""
+        return self._clock
 
     @property
     def version(self) -> int:
@@ -67,7 +76,9 @@ class VoxelMap:
         """Fuse finite points (N, 3), colours (N, 3) and positive weights (N,), all seen at one time [ns]."""
         weights = np.minimum(weights, _MAX_WEIGHT)  # sums of larger ones could overflow
         keys, inside = keys_of(points, self._voxel_size)
-        keys, means, totals, _ = _fused(keys, points[inside], rgb[inside], weights[inside])
+        if len(keys) < len(points):
+            points, rgb, weights = points[inside], rgb[inside], weights[inside]
+        keys, means, totals, _ = _fused(keys, points, rgb, weights)
         # One frame may by itself exceed the bound; its heaviest voxels then are the map.
         if len(keys) > self._max_voxels:
             best = np.argpartition(totals, -self._max_voxels)[-self._max_voxels :]
@@ -80,23 +91,29 @@ class VoxelMap:
             slots = table.claim(keys)
             old = table.weight[slots]
             share = (totals / (old + totals))[:, None]
-            table.mean[slots] += share * (means - table.mean[slots])
+            before = table.mean.take(slots, axis=0)
+            table.set_means(slots, before + share * (means - before))
             table.weight[slots] = np.minimum(old + totals, _MAX_WEIGHT)
             table.seen[slots] = self._clock
             table.stamp_ns[slots] = stamp_ns
 
     def wear_down_seen_through(
-        self, depth: Float32Array, intrinsics: Intrinsics, T_map_camera: Float64Array
+        self,
+        depth: Float32Array,
+        intrinsics: Intrinsics,
+        T_map_camera: Float64Array,
+        sure: BoolArray | None = None,
     ) -> None:
         """Halve the weight of voxels clearly before a measured depth (h, w) [m], NaN unknown; light ones go.
 
-        One call looks at an eighth of the map.
+        Only depths that are ``sure`` (h, w) count. One call looks at an eighth of the map, at 16384 voxels at most.
         """
-        free = free_depth(depth, 2 * self._voxel_size)
         with self._lock:
             table, slots = self._table, self._next_slice("wear")
             points = table.mean.take(slots, axis=0)[:, :3]
-            worn = slots[seen_through(points, free, intrinsics, T_map_camera)]
+            margin = 2 * self._voxel_size
+            gone = seen_through(points, depth, margin, intrinsics, T_map_camera, sure)
+            worn = slots[gone]
             table.weight[worn] *= _WORN
             self._remove(worn[table.weight[worn] < _GONE])
 
@@ -105,7 +122,7 @@ class VoxelMap:
     ) -> None:
         """Drop voxels farther from a point (3,) than a radius [m], or unseen for an age [s]; 0: no limit.
 
-        One call looks at an eighth of the map.
+        One call looks at an eighth of the map, at 16384 voxels at most.
         """
         with self._lock:
             table, slots = self._table, self._next_slice("forget")
@@ -138,8 +155,16 @@ class VoxelMap:
     def point_cloud(self) -> PointCloud:
         """Return a copy of the map."""
         with self._lock:
-            means = self._table.mean[self._table.used()]
-        return PointCloud(means[:, :3].copy(), np.rint(means[:, 3:]).astype(np.uint8))
+            table, at = self._table, 0
+            cloud = PointCloud(
+                np.empty((table.count, 3), np.float32), np.empty((table.count, 3), np.uint8)
+            )
+            for start in range(0, table.capacity, _CHUNK):
+                means = table.mean[start + np.flatnonzero(table.keys[start : start + _CHUNK] != EMPTY)]
+                cloud.points[at : at + len(means)] = means[:, :3]
+                cloud.rgb[at : at + len(means)] = np.rint(means[:, 3:])
+                at += len(means)
+        return cloud
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return a copy of everything, for `restore`."""
@@ -162,7 +187,8 @@ class VoxelMap:
         """
         size = saved(arrays, "voxel_size", np.float64, ())
         require(size == self._voxel_size, f"its voxels are {size} m, here they are {self._voxel_size} m")
-        capacity, clock, wear, forget = saved(arrays, "counters", np.int64, (4,)).tolist()
+        counters = saved(arrays, "counters", np.int64, (2 + len(self._turns),)).tolist()
+        capacity, clock, *turns = counters
         keys = saved(arrays, "keys", np.int64, (None,))
         slots = saved(arrays, "slots", np.int64, keys.shape)
         table = VoxelTable(self._max_voxels)
@@ -170,7 +196,7 @@ class VoxelMap:
             name: saved(arrays, name, column.dtype.type, (len(keys), *column.shape[1:]))
             for name, column in table.columns().items()
         }
-        require(min(capacity, clock, wear, forget) >= 0, "counters are negative")
+        require(min(counters) >= 0, "counters are negative")
         _require_voxels(keys, rows, clock)
         if capacity == table.capacity and len(keys) <= self._max_voxels:
             # The very slots, for they decide which of equally old voxels goes first.
@@ -181,12 +207,11 @@ class VoxelMap:
             table.put(keys[newest], {name: row[newest] for name, row in rows.items()})
         with self._lock:
             self._table, self._clock = table, clock
-            self._turns = {"wear": wear, "forget": forget}
+            self._turns = dict(zip(self._turns, turns, strict=True))
             self._version += 1
 
-    def _next_slice(self, task: str) -> NDArray[np.intp]:
-        slots = self._table.used_in_slice(self._turns[task])
-        self._turns[task] += 1
+    def _next_slice(self, task: str, most: int = _LOOKS) -> NDArray[np.intp]:
+        slots, self._turns[task] = self._table.used_from(self._turns[task], most)
         return slots
 
     def _remove(self, slots: NDArray[np.intp]) -> None:
@@ -195,34 +220,39 @@ class VoxelMap:
             self._version += 1
 
     def _make_room(self, wanted: NDArray[np.int64]) -> None:
-        """Evict the voxels unseen for longest if these keys do not fit, but none that is in view."""
+        """Evict voxels unseen for long if these keys do not fit, but none that is in view."""
         table = self._table
         if table.count + len(wanted) <= self._max_voxels:
             return
         known = table.find(wanted)
         table.seen[known] = self._clock
-        new = len(wanted) - len(known)
-        if table.count + new <= self._max_voxels:
-            return
-        used = table.used()
-        keep = max(len(known), min(int((1 - _EVICTED) * self._max_voxels), self._max_voxels - new))
-        kept = used[np.argsort(table.seen[used], kind="stable")[len(used) - min(keep, len(used)) :]]
-        self._table = VoxelTable(self._max_voxels)
-        self._table.put(table.keys[kept], table.rows(kept))
+        surplus = table.count + len(wanted) - len(known) - self._max_voxels
+        if surplus > 0:
+            idle = self._idle(max(_LOOKS, _CHOICE * surplus))
+            self._remove(idle[np.argsort(table.seen[idle], kind="stable")[:surplus]])
+
+    def _idle(self, enough: int) -> NDArray[np.intp]:
+        """Return so many voxels that are not in view, or all; by their hashes they are a fair sample of the map."""
+        table, found, missing, passed = self._table, [], enough, 0
+        while missing > 0 and passed < table.capacity:
+            start = self._turns["evict"] % table.capacity
+            slots = self._next_slice("evict", missing)
+            passed += self._turns["evict"] - start
+            found.append(slots[table.seen[slots] < self._clock])
+            missing -= len(found[-1])
+        return np.concatenate(found)
 
 
 def _fused(
     keys: NDArray[np.int64], points: Float32Array, rgb: NDArray[Any], weights: Float32Array
 ) -> tuple[NDArray[np.int64], Float32Array, Float32Array, NDArray[np.intp]]:
     """Return distinct keys, their weighted means (M, 6) and total weights (M,), and which of them each was (N,)."""
-    unique, inverse = np.unique(keys, return_inverse=True)
-    totals = np.bincount(inverse, weights, len(unique))
-    columns = [
-        np.bincount(inverse, weights * column, len(unique)) / totals
-        for column in np.concatenate((points, rgb), axis=1, dtype=np.float64).T
-    ]
-    means = np.stack(columns, axis=1).astype(np.float32)
-    return unique, means, totals.astype(np.float32), inverse
+    unique, which = grouped(keys)
+    totals = np.bincount(which, weights, len(unique))
+    means = np.empty((len(unique), 6), np.float32)
+    for axis, column in enumerate((*points.T, *rgb.T)):
+        means[:, axis] = np.bincount(which, weights * column, len(unique)) / totals
+    return unique, means, totals.astype(np.float32), which
 
 
 def _require_voxels(keys: NDArray[np.int64], rows: Mapping[str, NDArray[Any]], clock: int) -> None:

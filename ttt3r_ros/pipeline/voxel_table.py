@@ -18,13 +18,17 @@ EMPTY = np.int64(-1)
 _BITS = 21  # per axis: two million voxels, 100 km at 5 cm
 _HALF = 1 << (_BITS - 1)
 _SLICES = 8
+_SLICE_SLOTS = 1 << 18  # of a table however large
+_ROW = np.dtype("V24")  # six numbers of float32
+_NOTHING = np.zeros((), _ROW)
 
 
 def keys_of(points: Float32Array, voxel_size: float) -> tuple[NDArray[np.int64], BoolArray]:
     """Return the keys of the points (N, 3) that are on the grid, and which ones these are (N,)."""
     at = np.floor(points / np.float32(voxel_size))
-    inside = ((at >= -_HALF) & (at < _HALF)).all(axis=1)
-    cells = at[inside].astype(np.int64) + _HALF
+    off = (at < -_HALF) | (at >= _HALF)
+    inside = ~(off[:, 0] | off[:, 1] | off[:, 2])
+    cells = (at if inside.all() else at[inside]).astype(np.int64) + _HALF
     return (cells[:, 0] << (2 * _BITS)) | (cells[:, 1] << _BITS) | cells[:, 2], inside
 
 
@@ -40,6 +44,9 @@ class VoxelTable:
         self.keys = np.full(self.capacity, EMPTY, np.int64)
         self.weight = np.zeros(self.capacity, np.float32)
         self.mean = np.zeros((self.capacity, 6), np.float32)  # x, y, z, r, g, b
+        self._mean_rows = self.mean.view(
+            _ROW
+        ).ravel()  # the same memory; NumPy writes whole rows much faster
         self.seen = np.zeros(self.capacity, np.int64)  # by a clock that counts frames
         self.stamp_ns = np.zeros(self.capacity, np.int64)
 
@@ -51,15 +58,26 @@ class VoxelTable:
         """Return the slots of all voxels."""
         return np.flatnonzero(self.keys != EMPTY)
 
-    def used_in_slice(self, turn: int) -> NDArray[np.intp]:
-        """Return the slots of an eighth of the voxels; eight turns in a row see all of them."""
-        turn %= _SLICES
-        start, end = (edge * self.capacity // _SLICES for edge in (turn, turn + 1))
-        return start + np.flatnonzero(self.keys[start:end] != EMPTY)
+    def used_from(self, start: int, most: int) -> tuple[NDArray[np.intp], int]:
+        """Return the slots of the voxels in the next eighth of the table, but only so many, and where to go on.
+
+        However large the table is and however full, the work is bounded; going on again and again sees all of it.
+        """
+        start %= self.capacity
+        enough = (
+            most * self.capacity // max(1, self.count) + 1
+        )  # slots that hold so many: hashes spread evenly
+        end = min(self.capacity, start + min(-(-self.capacity // _SLICES), _SLICE_SLOTS, enough))
+        used = start + np.flatnonzero(self.keys[start:end] != EMPTY)
+        return (used, end) if len(used) <= most else (used[:most], int(used[most]))
 
     def rows(self, slots: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
         """Return a copy of the rows in these slots."""
         return {name: column[slots] for name, column in self.columns().items()}
+
+    def set_means(self, slots: NDArray[np.intp], means: Float32Array) -> None:
+        """Write means (N, 6) into these slots."""
+        self._mean_rows[slots] = np.ascontiguousarray(means).view(_ROW).ravel()
 
     def put(self, keys: NDArray[np.int64], rows: Mapping[str, NDArray[Any]]) -> None:
         """Add rows under new, distinct keys."""
@@ -92,7 +110,7 @@ class VoxelTable:
         return slots[found]
 
     def claim(self, keys: NDArray[np.int64]) -> NDArray[np.intp]:
-        """Find or take a slot for each of these distinct keys; the weight in a new one is zero."""
+        """Find or take a slot for each of these distinct keys; weight and mean in a new one are zero."""
         slots = self._home(keys)
         pending = np.arange(len(keys))
         while pending.size:
@@ -103,6 +121,9 @@ class VoxelTable:
             won = free & (self.keys[at] == wanted)
             self.count += int(np.count_nonzero(won))
             self.weight[at[won]] = 0.0
+            self._mean_rows[at[won]] = (
+                _NOTHING  # what is left there would spoil the last digit of what comes
+            )
             pending = pending[~(found | won)]
             slots[pending] = self._next(slots[pending])
         return slots
@@ -131,6 +152,29 @@ class VoxelTable:
 
     def _next(self, slots: NDArray[np.intp]) -> NDArray[np.intp]:
         return (slots + 1) & (self.capacity - 1)
+
+
+def grouped(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+    """Return the distinct ones of keys (N,), in no order, and which of them each is (N,).
+
+    Much faster than sorting. Each key takes a place by its hash; those of another key than the one that has it
+    afterwards look for a place by other bits in the next round.
+    """
+    places = np.empty(1 << max(4, (2 * len(keys)).bit_length()), np.intp)
+    first = np.empty(len(keys), np.intp)  # of those with the same key
+    left, wanted, bits = np.arange(len(keys)), keys, scattered(keys)
+    while left.size:
+        at = bits & (len(places) - 1)
+        places[at] = left
+        holder = places[at]
+        first[left] = holder
+        other = np.flatnonzero(keys[holder] != wanted)
+        left, wanted = left[other], wanted[other]
+        bits = scattered(bits[other] + 1)
+    which = np.flatnonzero(first == np.arange(len(keys)))
+    rank = np.empty(len(keys), np.intp)
+    rank[which] = np.arange(len(which))
+    return keys[which], rank[first]
 
 
 def scattered(keys: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -54,6 +54,11 @@ class Inbox(Generic[ItemT]):
             self._in_hand = bool(taken)
             return list(taken.values())
 
+    def next(self) -> ItemT | None:
+        """Return the oldest item without taking it."""
+        with self._condition:
+            return self._items[0][1] if self._items else None
+
     def finish(self) -> None:
         """Say that what was taken last is done with."""
         with self._condition:
@@ -115,6 +120,10 @@ class Worker(Generic[ItemT]):
     def has_room(self) -> bool:
         """Tell whether an item may be handed over; with capacity 0 always."""
         return self._inbox.has_room()
+
+    def next(self) -> ItemT | None:
+        """Return the item that would be processed now, without taking it."""
+        return self._inbox.next()
 
     def is_worked_off(self) -> bool:
         """Tell whether all that was handed over is done with."""

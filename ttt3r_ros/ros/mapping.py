@@ -148,7 +148,10 @@ class Mapping:
 
     def _process(self, jobs: list[Job]) -> None:
         """Run frames of different cameras; on the worker thread."""
+        assert self.worker is not None
+        upcoming = self.worker.next()
         with self.stepping:
+            self._backend.announce(upcoming.frame.rgb if upcoming is not None else None)
             current = [job for job in jobs if job.era == self._era]
             # What came before a reset must not open the map after it.
             self.statistics.count("dropped", len(jobs) - len(current))
