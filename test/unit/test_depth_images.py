@@ -6,7 +6,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ttt3r_ros.io.depth_images import depth_mm, resized_depth
+from ttt3r_ros.errors import ImageError
+from ttt3r_ros.io.depth_images import decode_depth, depth_mm, resized_depth
+from ttt3r_ros.io.pixels import RawImage
 from ttt3r_ros.types import ImageGeometry
 
 CROPPED = ImageGeometry(640, 480, 80, 60, 0, 2, 80, 56)  # four rows of the resized image are cut off
@@ -96,3 +98,54 @@ def test_millimetres_are_rounded_and_nought_where_there_is_no_depth() -> None:
     millimetres = depth_mm(depth)
     assert millimetres.dtype == np.uint16
     np.testing.assert_array_equal(millimetres, [[1234, 1235, 1], [65535, 0, 0], [0, 0, 0]])
+
+
+def raw(
+    values: np.ndarray, encoding: str, *, big_endian: bool = False, padding: int = 0, **changed: int
+) -> RawImage:
+    """Return an image (H, W) of 4-byte floats or 2-byte integers as another node would send it."""
+    kind = ("f4", "u2")[encoding != "32FC1"]
+    rows = np.ascontiguousarray(values.astype((">" if big_endian else "<") + kind)).view(np.uint8)
+    rows = np.pad(rows, ((0, 0), (0, padding)), constant_values=0xAB)
+    sizes = {"width": values.shape[1], "height": values.shape[0], "step": rows.shape[1]} | changed
+    return RawImage(encoding=encoding, big_endian=big_endian, data=rows.ravel(), **sizes)
+
+
+@pytest.mark.parametrize("big_endian", [False, True])
+@pytest.mark.parametrize("padding", [0, 1, 6])
+def test_measured_metres_are_read_as_they_are(*, big_endian: bool, padding: int) -> None:
+    metres = np.array([[0.5, np.nan, 1.25], [65.0, 0.0, np.inf]], np.float32)
+    depth = decode_depth(raw(metres, "32FC1", big_endian=big_endian, padding=padding))
+    assert depth.dtype == np.float32
+    assert depth.dtype.isnative
+    np.testing.assert_array_equal(depth, metres)
+
+
+@pytest.mark.parametrize("big_endian", [False, True])
+@pytest.mark.parametrize("encoding", ["16UC1", "mono16"])
+def test_measured_millimetres_become_metres_and_nought_is_unknown(
+    encoding: str, *, big_endian: bool
+) -> None:
+    millimetres = np.array([[0, 1, 1500], [65535, 0, 258]])
+    depth = decode_depth(raw(millimetres, encoding, big_endian=big_endian, padding=2))
+    assert depth.dtype == np.float32
+    np.testing.assert_allclose(depth, [[np.nan, 0.001, 1.5], [65.535, np.nan, 0.258]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("changed", [{"step": 11}, {"height": 3}, {"width": 0}, {"height": 0}])
+def test_measured_depth_whose_size_and_data_disagree_is_refused(changed: dict[str, int]) -> None:
+    image = raw(np.ones((2, 3)), "32FC1", **changed)
+    with pytest.raises(ImageError, match=rf"'32FC1'.*{image.width}x{image.height}.*expected"):
+        decode_depth(image)
+
+
+def test_a_colour_image_is_no_depth() -> None:
+    with pytest.raises(ImageError, match="encoding 'rgb8' of a depth image; expected 32FC1 or 16UC1"):
+        decode_depth(raw(np.ones((2, 3)), "rgb8"))
+
+
+def test_depth_does_not_change_with_the_message_that_it_came_in() -> None:
+    image = raw(np.ones((2, 3)), "32FC1")
+    depth = decode_depth(image)
+    image.data[:] = 0
+    np.testing.assert_array_equal(depth, 1.0)

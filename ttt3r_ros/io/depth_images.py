@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Depth at the resolution of the source image, and depth in millimetres."""
+"""Depth at the resolution of the source image, depth in millimetres, and depth as other nodes send it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from ttt3r_ros.errors import ImageError
+from ttt3r_ros.io.pixels import Layout, RawImage, check_data, stored_samples
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -14,6 +17,11 @@ if TYPE_CHECKING:
 
 _ONE_SURFACE = 1.1  # ratio between the farthest and the nearest of four neighbours
 _MOST_MM = 65535
+_LAYOUTS = {
+    "32FC1": Layout(1, 32, None),  # metres
+    "16UC1": Layout(1, 16, None),  # millimetres
+    "mono16": Layout(1, 16, None),
+}
 
 
 def resized_depth(depth: Float32Array, geometry: ImageGeometry) -> Float32Array:
@@ -31,6 +39,24 @@ def resized_depth(depth: Float32Array, geometry: ImageGeometry) -> Float32Array:
     )
     resized[rows, columns] = _sampled(depth, x[columns], y[rows])
     return resized
+
+
+def decode_depth(raw: RawImage) -> Float32Array:
+    """Return depth (H, W) [m], NaN unknown, of a 32FC1 image in metres or a 16UC1 image in millimetres.
+
+    Raises:
+        ImageError: it is another encoding, or its data do not fit its size.
+    """
+    layout = _LAYOUTS.get(raw.encoding)
+    if layout is None:
+        msg = f"encoding '{raw.encoding}' of a depth image; expected 32FC1 or 16UC1"
+        raise ImageError(msg)
+    check_data(raw, layout)
+    samples = stored_samples(raw, layout)[..., 0]
+    if layout.bits == 32:
+        return samples.copy()
+    metres: Float32Array = samples.astype(np.float32) * np.float32(1e-3)
+    return np.where(samples == 0, np.float32(np.nan), metres)
 
 
 def depth_mm(depth: Float32Array) -> NDArray[np.uint16]:
@@ -81,8 +107,14 @@ def _neighbours(
 def _is_one_surface(depth: Float32Array) -> BoolArray:
     """Tell (h, w) whether a pixel and those right of it, below and between are valid and of similar depth."""
     padded = np.pad(depth, ((0, 1), (0, 1)), mode="edge")
-    corners = np.stack((padded[:-1, :-1], padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]))
-    nearest, farthest = corners.min(axis=0), corners.max(axis=0)  # NaN if one is
+    nearest, farthest = _of_four(np.minimum, padded), _of_four(np.maximum, padded)  # NaN if one is
     with np.errstate(invalid="ignore"):
         similar: BoolArray = (nearest > 0) & (farthest < _ONE_SURFACE * nearest) & np.isfinite(farthest)
     return similar
+
+
+def _of_four(extreme: np.ufunc, padded: Float32Array) -> Float32Array:
+    """Return the extreme (h, w) of each pixel and those right of it, below and between; padded (h + 1, w + 1)."""
+    of_two: Float32Array = extreme(padded[:, :-1], padded[:, 1:])
+    of_four: Float32Array = extreme(of_two[:-1], of_two[1:])
+    return of_four

@@ -23,7 +23,7 @@ class Layout:
     """How one encoding stores its pixels."""
 
     channels: int
-    bits: int
+    bits: int  # 32: floating point
     to_rgb: int | None  # OpenCV's conversion code; None where the samples are RGB already
     width_multiple: int = 1
     height_multiple: int = 1
@@ -50,6 +50,8 @@ class RawImage:
     big_endian: bool
     data: UInt8Array
 
+
+_WIDE_SAMPLES: dict[int, type[Any]] = {16: np.uint16, 32: np.float32}
 
 # ROS names a mosaic by its pixels from the first on, OpenCV by those from the second row and column on.
 _BAYER_TO_RGB = {
@@ -111,6 +113,12 @@ def layout_of(encoding: str) -> Layout:
 def check_image(raw: RawImage) -> Layout:
     """Return the layout after checking that size, step and data agree with it; raise `ImageError`."""
     layout = layout_of(raw.encoding)
+    check_data(raw, layout)
+    return layout
+
+
+def check_data(raw: RawImage, layout: Layout) -> None:
+    """Raise `ImageError` where size, step and data do not agree with the layout."""
     _check_size(raw, layout)
     row_bytes = layout.row_bytes(raw.width)
     if raw.step < row_bytes:
@@ -126,7 +134,6 @@ def check_image(raw: RawImage) -> Layout:
             f"of data, expected {expected}"
         )
         raise ImageError(msg)
-    return layout
 
 
 def _check_size(raw: RawImage, layout: Layout) -> None:
@@ -145,7 +152,7 @@ def decode_image(raw: RawImage, layout: Layout) -> UInt8Array:
     Samples of 16 bits are scaled by 255/65535 and rounded, as cv_bridge does. An rgb8 image without
     padding is returned as a read-only view of its data.
     """
-    picture = _samples(raw, layout)
+    picture = stored_samples(raw, layout)
     if layout.to_rgb is not None:
         picture = np.asarray(cv2.cvtColor(picture, layout.to_rgb))
     rgb = np.ascontiguousarray(to_8_bit(picture))
@@ -154,13 +161,14 @@ def decode_image(raw: RawImage, layout: Layout) -> UInt8Array:
     return rgb
 
 
-def _samples(raw: RawImage, layout: Layout) -> NDArray[Any]:
-    """Return the stored samples (rows, width, channels) in the machine's byte order, padding removed."""
+def stored_samples(raw: RawImage, layout: Layout) -> NDArray[Any]:
+    """Return the samples (rows, width, channels) in the machine's byte order, padding removed."""
     row_count = layout.row_count(raw.height)
     rows: NDArray[Any] = raw.data.reshape(row_count, raw.step)[:, : layout.row_bytes(raw.width)]
-    if layout.bits == 16:
-        stored = np.dtype(">u2" if raw.big_endian else "<u2")
-        rows = np.ascontiguousarray(rows).view(stored).astype(np.uint16, copy=False)
+    if layout.bits > 8:
+        native = np.dtype(_WIDE_SAMPLES[layout.bits])
+        stored = native.newbyteorder(">" if raw.big_endian else "<")
+        rows = np.ascontiguousarray(rows).view(stored).astype(native, copy=False)
     return rows.reshape(row_count, raw.width, layout.channels)
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from geometry_msgs.msg import PoseStamped
@@ -11,6 +11,7 @@ from nav_msgs.msg import OccupancyGrid, Odometry, Path
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from ttt3r_ros.ros import compat, messages
+from ttt3r_ros.ros.growing_path import GrowingPath
 from ttt3r_ros.ros.qos import LATCHED, STREAM, overridable
 
 if TYPE_CHECKING:
@@ -45,13 +46,14 @@ class CameraOutputs:
 
     def publish(self, update: Update) -> None:
         """Publish everything that has a subscriber, all with the stamp of the image."""
-        sure, depth = self.config.min_confidence, self.config.depth
+        config = self.config
+        depth = cache(lambda: messages.sure_depth(update, config.min_confidence))  # once for both
         frame = self._robot.optical_frame(update.frame.camera_frame)
         of = messages.header(update.frame.stamp_ns, frame)
-        _if_wanted(self._depth, lambda: messages.depth_image(update, sure, depth, of))
-        _if_wanted(self._depth_info, lambda: messages.depth_camera_info(update, depth, of))
+        _if_wanted(self._depth, lambda: messages.depth_image(update, depth(), config.depth, of))
+        _if_wanted(self._depth_info, lambda: messages.depth_camera_info(update, config.depth, of))
         _if_wanted(self._confidence, lambda: messages.confidence_image(update, of))
-        _if_wanted(self._points, lambda: messages.frame_cloud(update, sure, of))
+        _if_wanted(self._points, lambda: messages.frame_cloud(update, depth(), of))
 
 
 class BodyOutputs:
@@ -64,7 +66,7 @@ class BodyOutputs:
         self._pose = _publisher(node, PoseStamped, "~/pose", camera)
         self._odom = _publisher(node, Odometry, "~/odom", camera)
         self._path = _publisher(node, Path, "~/path", camera)
-        self._poses: deque[PoseStamped] = deque(maxlen=config.path_max_poses)
+        self._poses = GrowingPath(config.path_max_poses)
         self._previous_ns: int | None = None
 
     def restart(self) -> None:
@@ -80,7 +82,7 @@ class BodyOutputs:
         self._poses.append(stamped)
         _if_wanted(self._pose, lambda: stamped)
         _if_wanted(self._odom, lambda: self._odometry(update))
-        _if_wanted(self._path, lambda: Path(header=of, poses=list(self._poses)))
+        _if_wanted(self._path, lambda: self._poses.serialized(of))
         self._previous_ns = stamp_ns
 
     def _odometry(self, update: Update) -> Odometry:
