@@ -63,7 +63,8 @@ def without(shortcuts: set[str]) -> Iterator[None]:
 def _self_attention(self: SelfAttention, x: Tensor, rotary: Any = None) -> Tensor:
     q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
     attended, _ = _by_map(rotate(q, rotary), rotate(k, rotary), v)
-    return self.proj(attended)
+    projected: Tensor = self.proj(attended)
+    return projected
 
 
 def _cross_attention(
@@ -111,4 +112,5 @@ def _whole_block(self: DecoderBlock, x: Tensor, context: Tensor) -> Tensor:
 def _fusion(self: FusionUnit, x: Tensor, skip: Tensor | None = None) -> Tensor:
     if skip is not None:
         x = x + self.resConfUnit1(skip)
-    return self.out_conv(self.upsample(self.resConfUnit2(x)))
+    fused: Tensor = self.out_conv(self.upsample(self.resConfUnit2(x)))
+    return fused

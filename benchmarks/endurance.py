@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether a frame costs the same after thousands of frames, and whether memory stays flat.
 
-The whole pipeline but ROS, network to map, on the demo's room walked there and back. The network's drift never lets the map
-come to rest, so it grows as it would in new surroundings. Medians of windows, so that one disturbed frame does not show;
-exits with 1 if the last window is slower than the first by more than 5 % or memory grew by more than 5 %.
+The whole pipeline but ROS, network to map, on the demo's room walked there and back. The network's drift never lets
+the map come to rest, so it grows as it would in new surroundings. Medians of windows, so that one disturbed frame does
+not show; exits with 1 if the last window is slower than the first by more than 5 % or memory grew by more than 5 %.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, installed or not
@@ -71,7 +72,7 @@ def _windows(frames: int) -> set[int]:
     return {count for count in (150, 500, 1000, 2000, 3000, 4000) if count < frames} | {frames}
 
 
-def _step(reconstructor: Reconstructor[object], images: list[np.ndarray], index: int) -> list[float]:
+def _step(reconstructor: Reconstructor[Any], images: list[np.ndarray], index: int) -> list[float]:
     place = index % (2 * PATH - 2)
     rgb = images[place if place < PATH else 2 * PATH - 2 - place]
     started = time.perf_counter()

@@ -29,6 +29,8 @@ from ttt3r_ros.model.weights import PACKAGE_WEIGHTS, load_network
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ttt3r_ros.model.network import Ttt3r
+
 KINDS = ("bfloat16", "float16", "int8")
 LOOP = 120  # frames of the room's path, there and back, so that the sequence is smooth and of any length
 
@@ -75,7 +77,7 @@ def _there_and_back(index: int, count: int) -> int:
     return index if index < count else 2 * count - 2 - index
 
 
-def _images(network: torch.nn.Module) -> list[Tensor]:
+def _images(network: Ttt3r) -> list[Tensor]:
     room = ProceduralRoom(frames=LOOP)
     frames = [frame.rgb for frame in room.frames()]
     plan = input_size(network).geometry(frames[0].shape[1], frames[0].shape[0])

@@ -118,7 +118,7 @@ def parts(network: Ttt3r, device: str) -> list[Part]:
     decoded = network.decode(features, token, state, grid)
     memory = retriever.write(state.memory, key, decoded.layers[-1][:, :1])
     heads = network.downstream_head
-    dense = getattr(heads, "dpt_self", None) or heads.proj
+    dense: Any = getattr(heads, "dpt_self", None) or heads.proj
     return [
         Part("encoder", lambda: network.encode(view), _bytes(network.enc_blocks)),
         Part("memory read", lambda: network.recall(state, key), _bytes(retriever.read_blocks)),
@@ -188,13 +188,13 @@ def gflop(run: Callable[[], Any]) -> float:
     """Return the operations of a function [GFLOP]."""
 
     def attention(q: Any, k: Any, v: Any, *_: Any, **__: Any) -> int:
-        return int(sdpa_flop_count(q, k, v))
+        return int(sdpa_flop_count(q, k, v))  # type: ignore[no-untyped-call]
 
     # torch counts fused attention on CUDA, not on the processor.
     mapping = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: attention}  # noqa: SLF001
     with FlopCounterMode(display=False, custom_mapping=mapping) as counter:
         run()
-    return counter.get_total_flops() / 1e9
+    return float(counter.get_total_flops()) / 1e9
 
 
 def _bytes(*modules: torch.nn.Module) -> int:
