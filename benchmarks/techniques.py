@@ -69,22 +69,25 @@ class Technique:
     precision: str = "float32"
     matmul: str = "highest"
     mode: str = "none"
-    reference: str = "float32"
+    channels_last: bool = True
 
 
 def techniques(device: str) -> list[Technique]:
     """Return the rows for a device, from the published form to the fastest."""
     ladder = [
         Technique(
-            "as published" if not k else f"+ {SHORTCUTS[k - 1]}", shortcuts=SHORTCUTS[:k], all_heads=True
+            "as published" if not k else f"+ {SHORTCUTS[k - 1]}",
+            shortcuts=SHORTCUTS[:k],
+            all_heads=True,
+            channels_last=False,
         )
         for k in range(len(SHORTCUTS) + 1)
     ]
-    rows = [*ladder, Technique("+ one head")]
+    rows = [*ladder, Technique("+ one head", channels_last=False), Technique("+ channels last")]
     if device == "cpu":
         rows += [
             Technique("or oneDNN float32", matmul="medium"),
-            Technique("or inductor", mode="inductor"),
+            Technique("or inductor", mode="inductor"),  # minutes to compile the large network
         ]
     else:
         rows += [Technique("or TF32", matmul="high")]
@@ -127,7 +130,7 @@ def compare(name: str, device: str, frames: int, only: Sequence[str] = ()) -> li
         for technique in techniques(device)
         if not only or technique.name == "as published" or any(word in technique.name for word in only)
     ]
-    networks: dict[tuple[str, str], Ttt3r] = {}
+    networks: dict[tuple[object, ...], Ttt3r] = {}
     rows = [_row(technique, name, device, networks) for technique in chosen]
     for index, image in enumerate(_images(rows[0].network, frames + 1)):
         for row in rows:
@@ -151,14 +154,16 @@ def _show(row: Row, image: Tensor, device: str, *, warm: bool) -> None:
         row.stage_s.clear()
 
 
-def _row(technique: Technique, name: str, device: str, networks: dict[tuple[str, str], Ttt3r]) -> Row:
-    key = (technique.precision, technique.mode)
+def _row(technique: Technique, name: str, device: str, networks: dict[tuple[object, ...], Ttt3r]) -> Row:
+    key = (technique.precision, technique.mode, technique.channels_last)
     if key not in networks:
         if name == "small":
             network = load_network(PACKAGE_WEIGHTS).network
         else:
             network = seeded_network(NetworkConfig.published_512_dpt())
-        networks[key] = use_precision(network, technique.precision).to(device)
+        if technique.channels_last:
+            use_precision(network, technique.precision)
+        networks[key] = network.to(device)
     network = networks[key]
     with torch.inference_mode():
         state = network.initial_state()

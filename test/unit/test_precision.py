@@ -10,6 +10,7 @@ import torch
 from test_network import DPT, LINEAR, images
 
 from ttt3r_ros.errors import DeviceError
+from ttt3r_ros.model.attention import attend
 from ttt3r_ros.model.linear import HalfLinear, Int8Linear
 from ttt3r_ros.model.network_config import NetworkConfig
 from ttt3r_ros.model.precision import resolve_precision, use_precision
@@ -118,3 +119,13 @@ def test_weights_without_a_ray_encoder_change_their_arithmetic_too():
     network = use_precision(seeded_network(LINEAR, ray_maps=False), "bfloat16")
     output, _ = network.step(View(images(1, 1)), network.initial_state())
     assert torch.isfinite(output.pose).all()
+
+
+@pytest.mark.parametrize("heads", [1, 4, 6])
+def test_attention_a_few_heads_at_a_time_is_attention(heads):
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(2, heads, n, 16, generator=generator) for n in (7, 300, 300))
+    found = attend(*(tensor.bfloat16() for tensor in (q, k, v)))
+    exact = torch.softmax(q @ k.transpose(-1, -2) / 4, dim=-1) @ v
+    assert found.shape == exact.shape
+    assert deviation(found.float(), exact) < 2e-2

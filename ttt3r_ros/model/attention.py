@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Self- and cross-attention; always fused, never as an attention map."""
+"""Self- and cross-attention; no attention map of all heads is ever formed."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from ttt3r_ros.model.rope import rotate
 
 if TYPE_CHECKING:
     from ttt3r_ros.model.rope import RotaryTable
+
+_LONG_CONTEXT, _HEADS_AT_ONCE = 256, 4
 
 
 class SelfAttention(nn.Module):
@@ -29,7 +31,7 @@ class SelfAttention(nn.Module):
         q, k, v = (
             self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         )  # (B, heads, N, D)
-        attended = F.scaled_dot_product_attention(rotate(q, rotary), rotate(k, rotary), v)
+        attended = attend(rotate(q, rotary), rotate(k, rotary), v)
         return self.proj(merge_heads(attended))
 
     def of_one(self, x: Tensor) -> Tensor:
@@ -62,7 +64,7 @@ class CrossAttention(nn.Module):
         q = rotate(split_heads(self.projq(x), self.heads), rotary)
         k = rotate(split_heads(self.projk(context), self.heads), rotary_context)
         v = split_heads(self.projv(context), self.heads)
-        attended = self.proj(merge_heads(F.scaled_dot_product_attention(q, k, v)))
+        attended = self.proj(merge_heads(attend(q, k, v)))
         return attended, mean_logit(q, k) if with_logit else None
 
     def to_one(self, context: Tensor) -> Tensor:
@@ -86,6 +88,24 @@ class CrossAttention(nn.Module):
             "bhc,hdc->bhd", pooled, self.projv.weight.unflatten(0, (self.heads, width))
         )
         return self.proj(values.flatten(1) + self.projv.bias)[:, None]
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Return softmax(q k' / sqrt(D)) v for q, k, v of (B, heads, N or M, D).
+
+    On a processor torch's fused kernel is as slow in bfloat16 as in float32, oneDNN's products are not; a few heads
+    at a time, so that their maps stay in its cache.
+    """
+    long = k.shape[2] >= _LONG_CONTEXT
+    if not (long and q.dtype == torch.bfloat16 and q.device.type == "cpu"):
+        return F.scaled_dot_product_attention(q, k, v)
+    groups = [
+        tensor.contiguous().split(_HEADS_AT_ONCE, dim=1) for tensor in (q * q.shape[-1] ** -0.5, k, v)
+    ]
+    return torch.cat(
+        [torch.softmax(q @ k.transpose(-1, -2), dim=-1) @ v for q, k, v in zip(*groups, strict=True)],
+        dim=1,
+    )
 
 
 def mean_logit(q: Tensor, k: Tensor) -> Tensor:

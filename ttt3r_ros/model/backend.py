@@ -267,6 +267,11 @@ def resolve_device(requested: str) -> str:
     return requested
 
 
+def cuda_devices() -> int:
+    """Return how many CUDA devices there are."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
 def set_threads(count: int) -> None:
     """Limit the processor threads of torch, process-wide; 0 leaves them alone."""
     if count:

@@ -53,8 +53,8 @@ class DptHead(nn.Module):
         hidden = self.head[:-1](self.scratch(maps))
         return self.head[-1](hidden.float())
 
-    def use_half(self, dtype: torch.dtype) -> None:
-        """Compute in a type of half the width, channels last, up to the layer before the exponentials."""
+    def compute_in(self, dtype: torch.dtype) -> None:
+        """Compute in this type, channels last, up to the layer before the exponentials; changes nothing but speed."""
         self._dtype = dtype
         for part in (self.act_postprocess, self.scratch, self.head[:-1]):
             part.to(dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

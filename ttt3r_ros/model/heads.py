@@ -94,8 +94,8 @@ class Heads(nn.Module, ABC):
         )
 
     @abstractmethod
-    def use_half(self, dtype: torch.dtype) -> None:
-        """Compute the dense heads in a type of half the width; the pose head stays in float32."""
+    def compute_in(self, dtype: torch.dtype) -> None:
+        """Compute the dense heads in this type; the pose head stays in float32."""
 
     @abstractmethod
     def camera_map(self, inputs: tuple[Tensor, ...], grid: tuple[int, int]) -> Tensor:
@@ -120,10 +120,10 @@ class DptHeads(Heads):
         if config.rgb_head:
             self.dpt_rgb = DptHead(config, channels=3)
 
-    def use_half(self, dtype: torch.dtype) -> None:
-        """Compute the convolutions in a type of half the width."""
+    def compute_in(self, dtype: torch.dtype) -> None:
+        """Compute the convolutions in this type."""
         for head in (self.dpt_self, self.dpt_cross, *([self.dpt_rgb] if self.config.rgb_head else [])):
-            head.use_half(dtype)
+            head.compute_in(dtype)
 
     def camera_map(self, inputs: tuple[Tensor, ...], grid: tuple[int, int]) -> Tensor:
         """Return the raw camera-frame map (B, 4, H, W)."""
@@ -150,8 +150,8 @@ class LinearHeads(Heads):
         if config.rgb_head:
             self.rgb_proj = Mlp(dim, hidden, 3 * pixels)
 
-    def use_half(self, dtype: torch.dtype) -> None:
-        """Compute the first of the two layers in a type of half the width."""
+    def compute_in(self, dtype: torch.dtype) -> None:
+        """Compute the first of the two layers in this type."""
         for proj in (self.proj, self.cross_proj, *([self.rgb_proj] if self.config.rgb_head else [])):
             proj.fc1 = HalfLinear(proj.fc1, dtype, torch.float32)
 

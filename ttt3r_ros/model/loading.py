@@ -8,13 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ttt3r_ros.errors import ConfigError
-from ttt3r_ros.model.backend import TorchBackend, memory_bytes, resolve_device, set_threads
+from ttt3r_ros.model.backend import (
+    TorchBackend,
+    cuda_devices,
+    memory_bytes,
+    resolve_device,
+    set_threads,
+)
 from ttt3r_ros.model.execution import resolve_compile
 from ttt3r_ros.model.precision import resolve_precision
 from ttt3r_ros.model.weights import PACKAGE_WEIGHTS, load_network
 
 if TYPE_CHECKING:
     from ttt3r_ros.config import Config
+
+__all__ = ["cuda_devices", "device_memory_facts", "load_backend"]
 
 logger = logging.getLogger(__name__)
 

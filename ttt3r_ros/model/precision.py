@@ -56,6 +56,7 @@ def use_precision(network: Ttt3r, precision: str) -> Ttt3r:
     The pose memory waits for its weights, not for products; int8, which speeds up products, leaves it at bfloat16.
     """
     if precision == "float32":
+        network.downstream_head.compute_in(torch.float32)
         return network
     half = HALF.get(precision, torch.bfloat16)
     to_half = partial(HalfLinear, dtype=half)
@@ -65,7 +66,7 @@ def use_precision(network: Ttt3r, precision: str) -> Ttt3r:
         replace_linear(network.enc_blocks_ray_map, to_half)
     for part in (network.pose_retriever.read_blocks, network.pose_retriever.write_blocks):
         replace_linear(part, to_half)
-    network.downstream_head.use_half(half)
+    network.downstream_head.compute_in(half)
     return network
 
 
