@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,7 +41,6 @@ def main() -> int:
     parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or cuda:N")
     arguments = parser.parse_args()
     device = resolve_device(arguments.device)
-    warnings.filterwarnings("ignore", message="torch.quantize_per_tensor")
     kinds = [kind for kind in KINDS if device == "cpu" or kind != "int8"]
     networks = {
         kind: use_precision(load_network(PACKAGE_WEIGHTS).network, kind).to(device)

@@ -25,8 +25,6 @@ TOLERANCE = {
 SMALL = NetworkConfig(enc_embed_dim=256, enc_num_heads=4)
 PUBLISHED = NetworkConfig.published_512_dpt()
 
-pytestmark = pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor:UserWarning")
-
 
 def shown(config: NetworkConfig, precision: str):
     network = use_precision(seeded_network(config, seed=2), precision)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import torch
@@ -37,7 +38,10 @@ class Int8Linear(nn.Module):
         weight = layer.weight.float()
         scales = weight.abs().amax(dim=1).clamp(min=1e-12).double() / 127
         zeros = torch.zeros(len(scales), dtype=torch.int64)
-        quantised = torch.quantize_per_channel(weight, scales, zeros, axis=0, dtype=torch.qint8)
+        with warnings.catch_warnings():
+            # torch means to remove its quantised tensors one day; there is no other int8 product in it yet.
+            warnings.simplefilter("ignore", UserWarning)
+            quantised = torch.quantize_per_channel(weight, scales, zeros, axis=0, dtype=torch.qint8)
         self._packed = torch.ops.quantized.linear_prepack(quantised, layer.bias.float())
 
     def forward(self, x: Tensor) -> Tensor:
