@@ -23,12 +23,22 @@ ROS_WHEELS = [
     "ros-jazzy-diagnostic-msgs",
 ]
 DEMO = ["evo>=1.31", "matplotlib>=3.6", "rosbags>=0.10", "tqdm>=4.60"]
+EVAL = ["evo>=1.31", "matplotlib>=3.6", "rosbags>=0.10"]
 EXPORT = ["onnx>=1.19", "onnxruntime>=1.20", "onnxscript>=0.5.4", "torch>=2.9"]
+RAY = ["ray>=2.9"]
+RUN = ["evo>=1.31", "matplotlib>=3.6", "PyYAML>=5.4", "rosbags>=0.10", "tqdm>=4.60", "trimesh>=4.0"]
+VIEWER = ["viser>=1.1"]
 TEST = [
+    *EVAL,
     *EXPORT,
+    *RAY,
+    *RUN,
+    *VIEWER,
     "hypothesis>=6.50",
     "import-linter>=2.0",
     "mypy>=1.10",
+    "playwright>=1.40",
+    "pycolmap>=3.11; platform_machine == 'x86_64'",  # elsewhere its test is skipped
     "pytest>=6.2",
     "PyYAML>=5.4",
     "ruff>=0.15",
@@ -68,7 +78,16 @@ setup(
         "scipy>=1.8",
         "torch>=2.3",
     ],
-    extras_require={"ros": ROS_WHEELS, "demo": DEMO, "export": EXPORT, "test": TEST},
+    extras_require={
+        "ros": ROS_WHEELS,
+        "demo": DEMO,
+        "eval": EVAL,
+        "export": EXPORT,
+        "ray": RAY,
+        "run": RUN,
+        "viewer": VIEWER,
+        "test": TEST,
+    },
     zip_safe=False,
     entry_points={
         "console_scripts": [

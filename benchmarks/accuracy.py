@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Accuracy of poses and depth against ground truth, one row per sequence.
 
-A SEQUENCE is a folder with rgb/, groundtruth.txt, camera.json and depth/ (see ttt3r_ros/io/sequence.py), a bag, or
+A SEQUENCE is a folder with rgb/, groundtruth.txt, camera.json and depth/ (see ttt3r_ros/io/sources.py), a bag, or
 procedural:SEED:FRAMES (a held-out scene of the training generator; STYLE:SEED:FRAMES with handheld, driving or
 flying names the motion), or room:SEED:FRAMES (the demo's room). procedural:0-19:64 stands for twenty of them.
 """
@@ -26,9 +26,8 @@ sys.path.insert(0, str(ROOT))  # runs from a checkout, installed or not
 from ttt3r_ros.config import Config  # noqa: E402
 from ttt3r_ros.errors import ConfigError, Ttt3rError  # noqa: E402
 from ttt3r_ros.evaluation.accuracy import measure  # noqa: E402
-from ttt3r_ros.io.bags import Bag  # noqa: E402
 from ttt3r_ros.io.room import ProceduralRoom  # noqa: E402
-from ttt3r_ros.io.sequence import ImageFolder  # noqa: E402
+from ttt3r_ros.io.sources import open_source  # noqa: E402
 from ttt3r_ros.model.loading import load_backend  # noqa: E402
 from ttt3r_ros.pipeline.reconstructor import Reconstructor  # noqa: E402
 
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     from ttt3r_ros.evaluation.accuracy import Accuracy
     from ttt3r_ros.io.sequence import Sequence
 
-BAG_SUFFIXES = (".mcap", ".db3", ".bag")
 GENERATED = re.compile(r"(procedural|handheld|driving|flying|room):(\d+)(?:-(\d+))?:(\d+)")
 HEADER = (
     f"{'sequence':<26} {'frames':>6} {'path m':>7} {'ATE m':>7} {'Sim3 m':>7} {'%path':>6} {'scale':>6} {'spread':>6} "
@@ -97,8 +95,7 @@ def _sequences(text: str) -> Iterator[tuple[str, Callable[[], Sequence]]]:
     """Return name and opener of each sequence that an argument stands for."""
     match = GENERATED.fullmatch(text)
     if match is None:
-        path = Path(text)
-        yield path.resolve().name, partial(_recorded, path)
+        yield Path(text).resolve().name, partial(open_source, text)
         return
     kind, first, frames = match[1], int(match[2]), int(match[4])
     last = int(match[3] or first)
@@ -107,11 +104,6 @@ def _sequences(text: str) -> Iterator[tuple[str, Callable[[], Sequence]]]:
         raise ConfigError(msg)
     for seed in range(first, last + 1):
         yield f"{kind}:{seed}:{frames}", partial(_generated, kind, seed, frames)
-
-
-def _recorded(path: Path) -> Sequence:
-    is_bag = (path / "metadata.yaml").is_file() or path.suffix in BAG_SUFFIXES
-    return Bag(path) if is_bag else ImageFolder(path)
 
 
 def _generated(kind: str, seed: int, frames: int) -> Sequence:

@@ -25,6 +25,13 @@ debian_install() {  # PACKAGE...: as root or with sudo, on Debian and its kin
     "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$@" >/dev/null
 }
 
+chromium_if_possible() {  # for the tests in a browser; where there is none they are skipped, and say so
+    ! command -v chromium >/dev/null || return 0
+    if command -v apt-get >/dev/null && { [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; }; then
+        (debian_install chromium) || say "no chromium here: the tests in a browser are skipped"
+    fi
+}
+
 find_python() {
     local candidate
     for candidate in "${TTT3R_PYTHON:-}" python3 python3.12 python3.11 python3.13 python3.10 python3.14; do

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from recordings import room_bag, video
 
 from ttt3r_ros.geometry import T_BODY_OPTICAL, inverse, transform
 from ttt3r_ros.io.room import ProceduralRoom
@@ -40,11 +42,39 @@ def test_a_folder_of_images_becomes_a_ply(tmp_path):
     assert len(read_ply(tmp_path / "map.ply")[0]) > 125  # of 3 x 4480 pixels, in voxels of 5 cm
 
 
+def test_a_webcam_is_mapped_until_it_ends(tmp_path):
+    printed = run("02_webcam.py", tmp_path / "map.ply", video(tmp_path / "walk.avi", 6), 4)
+    assert printed.count("camera at") == 4
+    assert len(read_ply(tmp_path / "map.ply")[0]) > 125
+
+
+def test_a_bag_becomes_what_splatting_tools_begin_with(tmp_path):
+    bag = room_bag(tmp_path / "bag", 6)
+    printed = run("04_bag_to_splat.py", bag, tmp_path / "out", 2)
+    assert "3 images and" in printed
+    frames = json.loads((tmp_path / "out" / "transforms.json").read_text())["frames"]
+    assert [(tmp_path / "out" / frame["file_path"]).is_file() for frame in frames] == [True] * 3
+    lines = (tmp_path / "out" / "colmap" / "images.txt").read_text().splitlines()
+    assert sum(line.endswith(".jpg") for line in lines) == 3
+
+
+def test_a_folder_of_bags_becomes_a_list_of_walks(tmp_path):
+    for name in ("one", "two"):
+        room_bag(tmp_path / "bags" / name, 4)
+    printed = run("05_batch_of_bags.py", tmp_path / "bags", tmp_path / "out")
+    assert "2 of 2 done" in printed
+    assert printed.count(" m  ") == 2
+
+
+def test_there_are_five_examples():
+    assert [path.name[:3] for path in sorted(EXAMPLES.glob("*.py"))] == [f"0{n}_" for n in range(1, 6)]
+
+
 def test_perfect_predictions_make_a_map_that_lies_on_the_surfaces_of_the_room(tmp_path):
     """Session, resets, frames and map together: what goes in right must come out right, to a voxel."""
     pytest.importorskip("matplotlib")
     frames = 60
-    run("02_custom_backend.py", tmp_path / "room.ply", frames)
+    run("03_custom_backend.py", tmp_path / "room.ply", frames)
     assert (tmp_path / "room.png").stat().st_size > 10_000
     points, _ = read_ply(tmp_path / "room.ply")
     room = ProceduralRoom(frames=frames)

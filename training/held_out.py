@@ -32,6 +32,8 @@ class HeldOutSequence:
     """A walk of ``frames`` frames at 10 Hz with exact poses and depth."""
 
     def __init__(self, seed: int, frames: int, style: str = "handheld") -> None:
+        self.name = f"{style}:{seed}:{frames}"
+        self.skipped = 0
         recipe = Recipe(
             width=WIDTH, height=HEIGHT, frames=frames, styles=((style, 1.0),),
             interval_s=(1 / RATE_HZ, 1 / RATE_HZ),

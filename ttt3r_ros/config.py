@@ -228,6 +228,16 @@ class Config:
         "~/.ros/ttt3r_ros", "Where maps, trajectories and states are written."
     )
 
+    viewer: bool = setting(
+        default=False, help="Show map, cameras and images in the browser; needs ttt3r_ros[viewer]."
+    )
+    viewer_host: str = setting(
+        "127.0.0.1", "Address that the viewer listens on. 0.0.0.0: anyone on the network may look."
+    )
+    viewer_port: int = setting(
+        8080, "Port that the viewer listens on; 0: any that is free.", ge=0, le=65535
+    )
+
     depth: DepthConfig = field(default_factory=DepthConfig)
     scale: ScaleConfig = field(default_factory=ScaleConfig)
     odometry: OdometryConfig = field(default_factory=OdometryConfig)

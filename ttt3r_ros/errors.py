@@ -30,5 +30,14 @@ class SourceError(Ttt3rError):
     """A folder, video or bag cannot be read as an image sequence."""
 
 
+class AmbiguousSource(SourceError):  # noqa: N818 - no mistake: somebody only has to choose
+    """A source holds several image sequences, and none was named."""
+
+    def __init__(self, message: str, choices: list[str], what: str) -> None:
+        super().__init__(message)
+        self.choices = choices
+        self.what = what  # kind of thing to choose from, such as "image topic"
+
+
 class OutputError(Ttt3rError):
     """A result could not be written."""

@@ -98,6 +98,16 @@ def rotation_vector(rotation: Float64Array) -> Float64Array:
     return np.array([x * scale, y * scale, z * scale])
 
 
+def mean_velocity(T_step: Float64Array, seconds: float) -> tuple[Float64Array, Float64Array]:
+    """Return the linear [m/s] and angular [rad/s] velocity (3,) of a motion, in the frame of what moves.
+
+    Both are zero for no time.
+    """
+    if seconds <= 0.0:
+        return np.zeros(3), np.zeros(3)
+    return T_step[:3, 3] / seconds, rotation_vector(T_step[:3, :3]) / seconds
+
+
 def rotation_from_vector(vector: Float64Array) -> Float64Array:
     """Return the rotation (3, 3) about an axis by an angle [rad], given as their product (3,)."""
     angle = float(np.linalg.norm(vector))

@@ -19,6 +19,7 @@ from sensor_msgs.msg import PointField
 
 from ttt3r_ros.config import DepthConfig
 from ttt3r_ros.geometry import pose_matrix
+from ttt3r_ros.io.depth_images import sure_depth
 from ttt3r_ros.ros import messages
 from ttt3r_ros.ros.growing_path import GrowingPath
 from ttt3r_ros.types import Frame, Intrinsics, Update
@@ -76,7 +77,7 @@ def min_confidence(request) -> float:
 
 def test_a_depth_image_is_z_in_four_bytes_and_nan_where_there_is_none(min_confidence):
     shown = update()
-    depth = messages.sure_depth(shown, min_confidence)
+    depth = sure_depth(shown, min_confidence)
     image = messages.depth_image(shown, depth, DepthConfig(), OF)
     expected = [
         struct.pack("<f", point[2]) if counts else NAN
@@ -93,7 +94,7 @@ def test_a_frame_without_a_doubt_has_depth_everywhere():
     shown = update()
     points = np.abs(shown.prediction.points_camera) + np.float32(0.1)
     shown = replace(shown, prediction=replace(shown.prediction, points_camera=points))
-    depth = messages.sure_depth(shown, 1.0)
+    depth = sure_depth(shown, 1.0)
     assert depth.tobytes() == points[..., 2].tobytes()
     assert not np.shares_memory(depth, points)
     assert messages.frame_cloud(shown, depth, OF).width == depth.size
@@ -101,7 +102,7 @@ def test_a_frame_without_a_doubt_has_depth_everywhere():
 
 def test_a_depth_image_in_millimetres_is_two_bytes_and_nought_where_there_is_none(min_confidence):
     shown = update()
-    depth = messages.sure_depth(shown, min_confidence)
+    depth = sure_depth(shown, min_confidence)
     image = messages.depth_image(shown, depth, DepthConfig(encoding="16UC1"), OF)
     values = [
         round(np.float32(point[2]) * np.float32(1000.0)) if counts else 0
@@ -121,7 +122,7 @@ def test_a_confidence_image_is_four_bytes_for_every_pixel():
 
 def test_a_cloud_is_x_y_z_and_colour_of_what_is_sure_in_row_order(min_confidence):
     shown = update()
-    cloud = messages.frame_cloud(shown, messages.sure_depth(shown, min_confidence), OF)
+    cloud = messages.frame_cloud(shown, sure_depth(shown, min_confidence), OF)
     expected = [
         struct.pack("<fff", *point) + bytes((b, g, r, 0))
         for point, (r, g, b), counts in pixels(shown, min_confidence)

@@ -1,9 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Property-based tests that behave the same on every machine, however busy it is."""
+"""Property-based tests that behave the same on every machine, however busy it is; a folder with little room."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import pytest
 from hypothesis import settings
+from recorded import no_room
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 settings.register_profile("ttt3r_ros", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("ttt3r_ros")
+
+
+@pytest.fixture(params=["limit", "disk"])
+def little_room(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """Return a folder in which 256 KiB can be written."""
+    folder = tmp_path / "little"
+    folder.mkdir()
+    with no_room(folder, request.param) as works:
+        if not works:
+            pytest.skip("no file system can be mounted here")
+        yield folder

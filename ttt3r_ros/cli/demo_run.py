@@ -17,7 +17,8 @@ from ttt3r_ros.cli.demo_report import Played, RunResult, report
 from ttt3r_ros.errors import SourceError
 from ttt3r_ros.io.bags import Bag
 from ttt3r_ros.io.room import ProceduralRoom
-from ttt3r_ros.io.sequence import ImageFolder, Video
+from ttt3r_ros.io.sequence import ImageFolder
+from ttt3r_ros.io.video import Video
 from ttt3r_ros.ros.middleware import isolate, use_large_image_profile
 from ttt3r_ros.ros.node_process import mapping_node
 from ttt3r_ros.ros.player import Player

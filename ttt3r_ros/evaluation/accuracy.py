@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ttt3r_ros.errors import ImageError, NonFiniteError
@@ -13,8 +13,35 @@ from ttt3r_ros.evaluation.trajectory import TrajectoryError, trajectory_error
 from ttt3r_ros.geometry import pose_matrix
 
 if TYPE_CHECKING:
-    from ttt3r_ros.io.sequence import Sequence
+    from collections.abc import Iterator
+
+    from ttt3r_ros.io.sequence import Sequence, StampedPose
     from ttt3r_ros.pipeline.reconstructor import Reconstructor
+    from ttt3r_ros.types import Float32Array, Update
+
+
+@dataclass
+class Account:
+    """What became of the frames that were shown."""
+
+    stamps_ns: list[int] = field(default_factory=list)  # of all of them
+    refused_at: list[int] = field(default_factory=list)  # which of them could not be used
+    seconds: float = 0.0  # of the reconstructor alone
+
+    @property
+    def refused(self) -> int:
+        """Return how many could not be used."""
+        return len(self.refused_at)
+
+    @property
+    def frames(self) -> int:
+        """Return how many were placed."""
+        return len(self.stamps_ns) - self.refused
+
+    @property
+    def frames_per_s(self) -> float:
+        """Return how many the reconstructor places in a second."""
+        return self.frames / max(self.seconds, 1e-9)
 
 
 @dataclass(frozen=True)
@@ -36,37 +63,47 @@ def measure(sequence: Sequence, reconstructor: Reconstructor[Any], limit: int = 
     Raises:
         SourceError: fewer than three poses can be compared.
     """
-    depth = DepthComparison()
-    true_depth_m = getattr(sequence, "true_depth_m", _nowhere)
-    frames = refused = 0
-    seconds = 0.0
-    for frame in sequence.frames():
-        if limit and frames + refused >= limit:
-            break
-        started = time.perf_counter()
-        try:
-            update = reconstructor.step(frame)
-        except (ImageError, NonFiniteError):
-            refused += 1
-            continue
-        finally:
-            seconds += time.perf_counter() - started
-        frames += 1
-        true_m = true_depth_m(frame.stamp_ns)
+    depth, account = DepthComparison(), Account()
+    for update in updates(sequence, reconstructor, account, limit):
+        true_m = true_depth_m(sequence, update.frame.stamp_ns)
         if true_m is not None:
             depth.add(update.prediction, true_m)
-    stamps_ns, poses = reconstructor.trajectory.poses()
-    matrices = pose_matrix(poses[:, [0, 1, 2, 6, 3, 4, 5]])
     return Accuracy(
-        frames=frames,
-        refused=refused,
-        frames_per_s=frames / max(seconds, 1e-9),
-        trajectory=trajectory_error(
-            sequence.ground_truth(), list(zip(stamps_ns, matrices, strict=True))
-        ),
+        frames=account.frames,
+        refused=account.refused,
+        frames_per_s=account.frames_per_s,
+        trajectory=trajectory_error(sequence.ground_truth(), estimated_poses(reconstructor)),
         depth=depth.error(),
     )
 
 
-def _nowhere(_stamp_ns: int) -> None:
-    """Videos and bags come without depth to compare with."""
+def updates(
+    sequence: Sequence, reconstructor: Reconstructor[Any], account: Account, limit: int = 0
+) -> Iterator[Update]:
+    """Show a sequence (its first ``limit`` frames, 0: all); keep account of all, yield what came of the usable ones."""
+    for frame in sequence.frames():
+        if limit and len(account.stamps_ns) >= limit:
+            break
+        account.stamps_ns.append(frame.stamp_ns)
+        started = time.perf_counter()
+        try:
+            update = reconstructor.step(frame)
+        except (ImageError, NonFiniteError):
+            account.refused_at.append(len(account.stamps_ns) - 1)
+            continue
+        finally:
+            account.seconds += time.perf_counter() - started
+        yield update
+
+
+def estimated_poses(reconstructor: Reconstructor[Any]) -> list[StampedPose]:
+    """Return the stamped poses (stamp_ns, T_map_camera) of all frames so far."""
+    stamps_ns, poses = reconstructor.trajectory.poses()
+    matrices = pose_matrix(poses[:, [0, 1, 2, 6, 3, 4, 5]])
+    return list(zip(stamps_ns, matrices, strict=True))
+
+
+def true_depth_m(sequence: Sequence, stamp_ns: int) -> Float32Array | None:
+    """Return the measured depth (h, w) of a frame; nothing where there is none, as in videos and bags."""
+    measured = getattr(sequence, "true_depth_m", None)
+    return None if measured is None else measured(stamp_ns)

@@ -16,9 +16,10 @@ from ttt3r_ros.errors import SourceError
 from ttt3r_ros.geometry import inverse, quat_xyzw_from_rotation, transform
 
 if TYPE_CHECKING:
+    from ttt3r_ros.io.sequence import StampedPose
     from ttt3r_ros.types import Float64Array
 
-_MAX_TIME_DIFFERENCE_S = 0.02
+MAX_TIME_DIFFERENCE_S = 0.02
 _PARTS = 8
 
 
@@ -34,28 +35,50 @@ class TrajectoryError:
     scale: float  # ground truth = scale * estimate
     scale_spread: float  # deviation of that scale, as a factor above 1, between the eighths of the walk
     rpe_m: float  # error of the motion from one frame to the next, root mean square
+    rpe_sim3_m: float  # the same after alignment with a scale
     rpe_deg: float
     pairs: int
     length_m: float  # of the ground truth
     T_truth_estimate: Float64Array  # (4, 4) the rigid alignment
 
-    def in_estimate(self, truth: list[tuple[int, Float64Array]]) -> Float64Array:
+    def in_estimate(self, truth: list[StampedPose]) -> Float64Array:
         """Return the true positions (N, 3) in the world of the estimate."""
         positions = np.array([T[:3, 3] for _, T in truth])
         return transform(inverse(self.T_truth_estimate), positions)
 
 
-def trajectory_error(
-    truth: list[tuple[int, Float64Array]], estimate: list[tuple[int, Float64Array]]
-) -> TrajectoryError:
+@dataclass(frozen=True)
+class TrajectoryComparison:
+    """Associated positions (N, 3) in the world of the truth, and what they come to."""
+
+    error: TrajectoryError
+    stamps_s: Float64Array  # (N,)
+    true_m: Float64Array
+    rigid_m: Float64Array  # the estimate after rigid alignment
+    similar_m: Float64Array  # the estimate after alignment with a scale
+
+    def errors_m(self) -> tuple[Float64Array, Float64Array]:
+        """Return the distances (N,) from the truth after rigid alignment and after one with a scale."""
+        rigid, similar = (
+            np.linalg.norm(moved - self.true_m, axis=1) for moved in (self.rigid_m, self.similar_m)
+        )
+        return rigid, similar
+
+
+def trajectory_error(truth: list[StampedPose], estimate: list[StampedPose]) -> TrajectoryError:
     """Compare stamped poses (stamp_ns, T_world_camera); the two worlds may differ.
 
     Raises:
         SourceError: fewer than three poses have a partner, or they do not span a plane.
     """
+    return compared(truth, estimate).error
+
+
+def compared(truth: list[StampedPose], estimate: list[StampedPose]) -> TrajectoryComparison:
+    """Do as `trajectory_error`, and return the aligned positions, too."""
     try:
         reference, moving = sync.associate_trajectories(
-            _trajectory(truth), _trajectory(estimate), max_diff=_MAX_TIME_DIFFERENCE_S
+            _trajectory(truth), _trajectory(estimate), max_diff=MAX_TIME_DIFFERENCE_S
         )
         rigid, similar = copy.deepcopy(moving), copy.deepcopy(moving)
         rotation, translation, _ = rigid.align(reference)
@@ -63,20 +86,28 @@ def trajectory_error(
     except (EvoException, ValueError, IndexError) as error:
         msg = f"trajectories of {len(truth)} and {len(estimate)} poses cannot be compared: {error}"
         raise SourceError(msg) from error
-    return TrajectoryError(
+    figures = TrajectoryError(
         se3_m=_position_rmse(reference, rigid),
         sim3_m=_position_rmse(reference, similar),
         scale=float(scale),
         scale_spread=_scale_spread(reference, moving),
         rpe_m=_step_rmse(reference, moving, metrics.PoseRelation.translation_part),
+        rpe_sim3_m=_step_rmse(reference, similar, metrics.PoseRelation.translation_part),
         rpe_deg=_step_rmse(reference, moving, metrics.PoseRelation.rotation_angle_deg),
         pairs=reference.num_poses,
         length_m=float(reference.path_length),
         T_truth_estimate=_rigid(rotation, translation),
     )
+    return TrajectoryComparison(
+        figures,
+        reference.timestamps,
+        reference.positions_xyz,
+        rigid.positions_xyz,
+        similar.positions_xyz,
+    )
 
 
-def _trajectory(poses: list[tuple[int, Float64Array]]) -> PoseTrajectory3D:
+def _trajectory(poses: list[StampedPose]) -> PoseTrajectory3D:
     quats_xyzw = np.array([quat_xyzw_from_rotation(T[:3, :3]) for _, T in poses]).reshape(-1, 4)
     return PoseTrajectory3D(
         positions_xyz=np.array([T[:3, 3] for _, T in poses]).reshape(-1, 3),
@@ -111,3 +142,20 @@ def _scale_spread(reference: PoseTrajectory3D, estimate: PoseTrajectory3D) -> fl
     true_m, estimated_m = (np.diff(path.distances[ends]) for path in (reference, estimate))
     moved = (true_m > 1e-6) & (estimated_m > 1e-6)
     return float(np.exp(np.std(np.log(true_m[moved] / estimated_m[moved])))) if moved.any() else 1.0
+
+
+class PosesByTime:
+    """Stamped poses, found by time."""
+
+    def __init__(self, poses: list[StampedPose]) -> None:
+        ordered = sorted(poses, key=lambda pose: pose[0])
+        self._stamps_ns = np.array([stamp_ns for stamp_ns, _ in ordered], np.int64)
+        self._poses = [T for _, T in ordered]
+
+    def at(self, stamp_ns: int) -> Float64Array | None:
+        """Return the pose (4, 4) nearest in time, if it is near enough."""
+        if not self._poses:
+            return None
+        index = int(np.argmin(np.abs(self._stamps_ns - stamp_ns)))
+        near = abs(int(self._stamps_ns[index]) - stamp_ns) <= MAX_TIME_DIFFERENCE_S * 1e9
+        return self._poses[index] if near else None

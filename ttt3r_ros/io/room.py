@@ -94,6 +94,8 @@ class ProceduralRoom:
             _require(name, size_px, 2, 8192)
         _require("rate_hz", rate_hz, 1e-3, 1e6)
         _require("horizontal_fov_deg", horizontal_fov_deg, 1.0, 150.0)
+        self.name = f"room:{seed}:{frames}"
+        self.skipped = 0
         self._seed, self._frames, self._rate_hz = seed, frames, rate_hz
         focal_px = width / 2.0 / float(np.tan(np.radians(horizontal_fov_deg) / 2.0))
         self.intrinsics = Intrinsics(

@@ -1,22 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recorded image sequences: folders and videos, with ground truth where there is some."""
+"""Image sequences: what they have in common, and plain folders with ground truth where there is some."""
 
 from __future__ import annotations
 
 import json
 import logging
+import re
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import cv2
 import numpy as np
 
-from ttt3r_ros.errors import SourceError
+from ttt3r_ros.errors import ConfigError, SourceError
 from ttt3r_ros.geometry import pose_matrix
 from ttt3r_ros.types import Frame, Intrinsics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -27,21 +30,36 @@ logger = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 CAMERA_FRAME = "camera_optical_frame"
-_MILLIMETRES = 1000.0
-_FIRST_STAMP_NS = 1_000_000_000  # a stamp of zero means "latest" to TF
+MILLIMETRES = 1000.0  # per metre
+FIRST_STAMP_NS = 1_000_000_000  # a stamp of zero means "latest" to TF
 
 StampedPose = tuple[int, "Float64Array"]  # (stamp_ns, T_world_camera)
+ItemT = TypeVar("ItemT")
 
 
 class Sequence(Protocol):
-    """Something that yields frames, maybe with ground truth."""
+    """Something that yields frames, maybe with ground truth.
+
+    Those with measured depth also have ``true_depth_m(stamp_ns)``, which returns that (h, w) of the frame of a stamp,
+    0 where there is none, or nothing.
+    """
+
+    @property
+    def name(self) -> str:
+        """Return what to call it in a table."""
+        ...
+
+    @property
+    def skipped(self) -> int:
+        """Return how many frames were left out as broken, so far in this reading."""
+        ...
 
     def __len__(self) -> int:
         """Return the number of frames, 0 if it is not known beforehand."""
         ...
 
     def frames(self) -> Iterator[Frame]:
-        """Read the frames in order."""
+        """Read the frames in order; where the source breaks off, `SourceError` follows the last good one."""
         ...
 
     def ground_truth(self) -> list[StampedPose]:
@@ -49,20 +67,49 @@ class Sequence(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Selection:
+    """Every ``stride``-th frame from the first on, at most ``limit`` of them (0: all)."""
+
+    stride: int = 1
+    limit: int = 0
+
+    def __post_init__(self) -> None:
+        if self.stride < 1 or self.limit < 0:
+            msg = f"stride is {self.stride} and limit {self.limit}; expected at least 1 and 0"
+            raise ConfigError(msg)
+
+    def count(self, available: int) -> int:
+        """Return how many of so many frames are chosen."""
+        chosen = -(-available // self.stride)
+        return min(chosen, self.limit) if self.limit else chosen
+
+    def of(self, items: Iterable[ItemT]) -> Iterator[ItemT]:
+        """Choose from items, none of which is taken after the last chosen one."""
+        stop = self.stride * (self.limit - 1) + 1 if self.limit else None
+        return islice(items, 0, stop, self.stride)
+
+
+EVERYTHING = Selection()
+
+
 class ImageFolder:
-    """A folder of images in the order of their names.
+    """A folder of images in the order of their names, numbers in them by value.
 
     Also takes a folder with ``rgb/`` and, beside it, ``groundtruth.txt`` (TUM format, row k for frame k, whose
     times then are the stamps), ``camera.json`` (fx, fy, cx, cy, width, height, depth_scale) and ``depth/`` (16 bit
     PNG of the same name as the image, metres = value / depth_scale, 0: none; not every frame needs one).
     """
 
-    def __init__(self, path: Path, rate_hz: float = 10.0) -> None:
+    def __init__(self, path: Path, rate_hz: float = 10.0, selection: Selection = EVERYTHING) -> None:
         if not path.is_dir():
             msg = f"{path} is not a folder of images"
             raise SourceError(msg)
+        self.name = path.resolve().name
+        self.skipped = 0
         self._root = path
-        self._files = _image_files(path / "rgb" if (path / "rgb").is_dir() else path)
+        self._selection = selection
+        self._files = image_files(path / "rgb" if (path / "rgb").is_dir() else path)
         if not self._files:
             msg = f"{path} holds no images ({', '.join(IMAGE_SUFFIXES)})"
             raise SourceError(msg)
@@ -76,7 +123,7 @@ class ImageFolder:
             raise SourceError(msg)
 
     def __len__(self) -> int:
-        return len(self._files)
+        return self._selection.count(len(self._files))
 
     def frames(self) -> Iterator[Frame]:
         """Read the frames in order; a file that is no image is left out with a warning that names it.
@@ -84,17 +131,15 @@ class ImageFolder:
         Raises:
             SourceError: none of the files is an image.
         """
-        readable = 0
-        for index, file in enumerate(self._files):
-            picture = cv2.imread(str(file), cv2.IMREAD_COLOR)
-            if picture is None:
-                logger.warning("%s cannot be read as an image; it is left out", file)
+        self.skipped = 0
+        for index, file in self._selection.of(enumerate(self._files)):
+            rgb = read_rgb(file)
+            if rgb is None:
+                self.skipped += 1
                 continue
-            readable += 1
-            yield Frame(self._stamp_ns(index), CAMERA_FRAME, _rgb(picture), self._intrinsics)
-
-        if not readable:
-            msg = f"{self._root}: none of {len(self._files)} files can be read as an image"
+            yield Frame(self._stamp_ns(index), CAMERA_FRAME, rgb, self._intrinsics)
+        if self.skipped == len(self):
+            msg = f"{self._root}: none of {self.skipped} files can be read as an image"
             raise SourceError(msg)
 
     def ground_truth(self) -> list[StampedPose]:
@@ -107,75 +152,59 @@ class ImageFolder:
         path = self._root / "depth" / f"{self._files[index].stem}.png" if index is not None else None
         if path is None or not path.is_file():
             return None
-        raw = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-        if raw is None or raw.ndim != 2 or raw.dtype != np.uint16:
-            msg = f"{path} is not a depth image of one channel of 16 bits"
-            raise SourceError(msg)
-        return np.asarray(raw, np.float32) / np.float32(self._depth_scale)
+        return read_depth_m(path, self._depth_scale)
 
     @cached_property
     def _index_of_stamp(self) -> dict[int, int]:
-        return {self._stamp_ns(index): index for index in range(len(self))}
+        return {self._stamp_ns(index): index for index in range(len(self._files))}
 
     def _stamp_ns(self, index: int) -> int:
-        return self._truth[index][0] if self._truth else _stamp_at(index, self._rate_hz)
+        return self._truth[index][0] if self._truth else stamp_at(index, self._rate_hz)
 
 
-class Video:
-    """A video file, decoded from front to back."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        if not path.is_file():
-            msg = f"{path} is not a file"
-            raise SourceError(msg)
-        capture = self._opened()
-        self._count = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
-        self._rate_hz = capture.get(cv2.CAP_PROP_FPS) or 30.0
-        capture.release()
-
-    def __len__(self) -> int:
-        return self._count
-
-    def frames(self) -> Iterator[Frame]:
-        """Decode the frames in order."""
-        capture = self._opened()
-        try:
-            index = 0
-            while True:
-                there, picture = capture.read()
-                if not there:
-                    break
-                yield Frame(_stamp_at(index, self._rate_hz), CAMERA_FRAME, _rgb(picture))
-                index += 1
-        finally:
-            capture.release()
-        if not index:
-            msg = f"{self._path} holds no frame that can be decoded"
-            raise SourceError(msg)
-
-    def ground_truth(self) -> list[StampedPose]:
-        """Return nothing: a video has no poses."""
-        return []
-
-    def _opened(self) -> cv2.VideoCapture:
-        capture = cv2.VideoCapture(str(self._path))
-        if not capture.isOpened():
-            msg = f"{self._path} cannot be opened as a video"
-            raise SourceError(msg)
-        return capture
+def image_files(folder: Path) -> list[Path]:
+    """Return the images of a folder in the order of their names, numbers by value."""
+    return sorted(
+        (file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES), key=by_number
+    )
 
 
-def _image_files(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+def by_number(path: Path) -> tuple[list[str | int], str]:
+    """Return the sorting key that puts img2.png before img10.png."""
+    parts = re.split(r"(\d+)", path.name)  # text and numbers in turn
+    return [int(part) if part.isdecimal() else part for part in parts], path.name
 
 
-def _rgb(bgr: NDArray[Any]) -> UInt8Array:
+def read_rgb(file: Path) -> UInt8Array | None:
+    """Return an image (H, W, 3); None, with a warning that names it, if it cannot be read."""
+    picture = cv2.imread(str(file), cv2.IMREAD_COLOR)
+    if picture is None:
+        logger.warning("%s cannot be read as an image; it is left out", file)
+        return None
+    return rgb_of(picture)
+
+
+def rgb_of(bgr: NDArray[Any]) -> UInt8Array:
+    """Return the RGB image of OpenCV's BGR one."""
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def _stamp_at(index: int, rate_hz: float) -> int:
-    return _FIRST_STAMP_NS + round(index * 1e9 / rate_hz)
+def read_depth_m(path: Path, units_per_m: float) -> Float32Array:
+    """Return the depth (h, w) of a PNG of 16 bits, 0 where there is none.
+
+    Raises:
+        SourceError: the file is something else.
+    """
+    raw = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if raw is None or raw.ndim != 2 or raw.dtype != np.uint16:
+        msg = f"{path} is not a depth image of one channel of 16 bits"
+        raise SourceError(msg)
+    return np.asarray(raw, np.float32) / np.float32(units_per_m)
+
+
+def stamp_at(index: int, rate_hz: float) -> int:
+    """Return the stamp of a frame that has none of its own; the first is at one second."""
+    return FIRST_STAMP_NS + round(index * 1e9 / rate_hz)
 
 
 def _read_camera(path: Path) -> dict[str, Any] | None:
@@ -199,7 +228,7 @@ def _intrinsics(camera: dict[str, Any], path: Path) -> Intrinsics:
 
 
 def _depth_scale(camera: dict[str, Any], path: Path) -> float:
-    value = camera.get("depth_scale", _MILLIMETRES)
+    value = camera.get("depth_scale", MILLIMETRES)
     if not isinstance(value, (int, float)) or not 0 < value < float("inf"):
         msg = f"{path}: depth_scale is {value!r}; expected units per metre, above 0"
         raise SourceError(msg)
@@ -225,14 +254,15 @@ def read_tum(path: Path) -> list[StampedPose]:
             continue
         words = line.split()
         try:
-            poses.append((_nanoseconds(words[0]), _pose([float(word) for word in words[1:8]])))
+            poses.append((nanoseconds(words[0]), _pose([float(word) for word in words[1:8]])))
         except (ValueError, IndexError) as error:
             msg = f"{path}:{number}: expected 't x y z qx qy qz qw', found '{line}'"
             raise SourceError(msg) from error
     return poses
 
 
-def _nanoseconds(seconds: str) -> int:
+def nanoseconds(seconds: str) -> int:
+    """Return a decimal number of seconds to the nanosecond, which a float would not hold."""
     whole, _, fraction = seconds.partition(".")
     if "e" in seconds.lower():
         return round(float(seconds) * 1e9)

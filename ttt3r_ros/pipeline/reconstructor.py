@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Generic
 
 import numpy as np
 
-from ttt3r_ros.errors import ImageError
+from ttt3r_ros.errors import ImageError, SourceError
 from ttt3r_ros.pipeline.focal import FocalEstimator
 from ttt3r_ros.pipeline.ground import Ground
+from ttt3r_ros.pipeline.memory import memory_of, remember
 from ttt3r_ros.pipeline.metres import Metres
 from ttt3r_ros.pipeline.placement import Placed, Placement
 from ttt3r_ros.pipeline.scene_map import SceneMap
@@ -147,6 +148,39 @@ class Reconstructor(Generic[StateT]):
         """
         restore_into(self, arrays)
         self._previous_ns = None
+
+    def memory(self) -> dict[str, Any]:
+        """Return what `snapshot` leaves out, as plain values: a later session need not know it, the same run must."""
+        return {
+            "previous_ns": self._previous_ns,
+            "focals": {frame: memory_of(focal) for frame, focal in self._focals.items()},
+            **{name: memory_of(part) for name, part in self._parts().items()},
+        }
+
+    def remember(self, memory: dict[str, Any]) -> None:
+        """After `restore`: go on as if the run had never stopped.
+
+        Raises:
+            SourceError: the memory is damaged.
+        """
+        try:
+            self._previous_ns = memory["previous_ns"]
+            self._focals = {frame: FocalEstimator() for frame in memory["focals"]}
+            for frame, focal in self._focals.items():
+                remember(focal, memory["focals"][frame])
+            for name, part in self._parts().items():
+                remember(part, memory[name])
+        except (KeyError, TypeError, AttributeError) as error:
+            msg = f"the saved run is incomplete or damaged: {error!r}"
+            raise SourceError(msg) from error
+
+    def _parts(self) -> dict[str, object]:
+        return {
+            "placement": self.placement,
+            "metres": self.metres,
+            "ground": self._ground,
+            "uncertainty": self._uncertainty,
+        }
 
     def _relevel(self, placed: Placed, T_level: Float64Array) -> Placed:
         self.placement.correct(T_level)

@@ -22,6 +22,7 @@ from std_msgs.msg import Header
 from ttt3r_ros.errors import ConfigError, ImageError
 from ttt3r_ros.io import pixels
 from ttt3r_ros.io.point_records import POINT_DTYPE, POINT_FIELDS, packed_points
+from ttt3r_ros.io.quaternions import one_sign, quaternion_xyzw, require_rotation, rotation_of, unit_xyzw
 from ttt3r_ros.ros.tf_messages import tf_publisher
 
 if TYPE_CHECKING:
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from ttt3r_ros.types import Float32Array, Float64Array, UInt8Array
 
 _COMPAT_VARIABLE = "TTT3R_ROS_COMPAT"
-# Smaller components of a quaternion are rounding noise, which must not decide its sign.
-_ROUNDING = 1e-9
 
 # cv_bridge knows no colours, or no conversion, for these on one supported distribution or another.
 _NOT_FOR_CV_BRIDGE = {"8UC1", "8UC3", "8UC4", "16UC1", "nv12", "nv21", "uyvy", "yuyv"}
@@ -110,9 +109,6 @@ _cv_bridge, _no_cv_bridge = _choose("cv_bridge", _load_cv_bridge)
 _create_cloud, _no_create_cloud = _choose("sensor_msgs_py", _load_create_cloud)
 _tf_transformations, _no_tf_transformations = _choose("tf_transformations", _load_tf_transformations)
 _tf2_ros_broadcaster, _no_tf2_ros = _choose("tf2_ros", _load_tf2_ros)
-
-if _tf_transformations is None:
-    from scipy.spatial.transform import Rotation
 
 
 def providers() -> dict[str, str]:
@@ -253,34 +249,19 @@ def quaternion_xyzw_from_matrix(matrix: Float64Array) -> tuple[float, float, flo
 
     Where w is zero the first component that is not is positive. Raise ValueError on what is no rotation.
     """
-    rotation = np.asarray(matrix, dtype=np.float64)[:3, :3]
-    is_orthogonal = np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3)
-    if not is_orthogonal or np.linalg.det(rotation) < 0:
-        msg = f"expected a right-handed rotation, got {rotation.tolist()}"
-        raise ValueError(msg)
-    if _tf_transformations is not None:
-        transform = np.eye(4)
-        transform[:3, :3] = rotation
-        quat_xyzw = np.asarray(_tf_transformations.quaternion_from_matrix(transform))
-    else:
-        quat_xyzw = Rotation.from_matrix(rotation).as_quat()
-    quat_xyzw = np.where(np.abs(quat_xyzw) > _ROUNDING, quat_xyzw, 0.0)
-    wxyz = np.roll(quat_xyzw, 1)
-    x, y, z, w = (np.sign(wxyz[np.flatnonzero(wxyz)[0]]) * quat_xyzw).tolist()
-    return x, y, z, w
+    if _tf_transformations is None:
+        return quaternion_xyzw(matrix)
+    transform = np.eye(4)
+    transform[:3, :3] = require_rotation(matrix)
+    return one_sign(np.asarray(_tf_transformations.quaternion_from_matrix(transform)))
 
 
 def matrix_from_quaternion_xyzw(quat_xyzw: Sequence[float]) -> Float64Array:
     """Return the rotation (3, 3) of a quaternion of any length but zero; raise ValueError on zero."""
-    quaternion = np.asarray(quat_xyzw, dtype=np.float64)
-    length = float(np.linalg.norm(quaternion))
-    if not np.isfinite(length) or length < _ROUNDING:
-        msg = f"expected a quaternion of non-zero length, got {quaternion.tolist()}"
-        raise ValueError(msg)
-    unit = quaternion / length
-    if _tf_transformations is not None:
-        return np.array(_tf_transformations.quaternion_matrix(unit)[:3, :3], dtype=np.float64)
-    return np.asarray(Rotation.from_quat(unit).as_matrix(), dtype=np.float64)
+    if _tf_transformations is None:
+        return rotation_of(quat_xyzw)
+    unit = unit_xyzw(quat_xyzw)
+    return np.array(_tf_transformations.quaternion_matrix(unit)[:3, :3], dtype=np.float64)
 
 
 class TransformBroadcaster:

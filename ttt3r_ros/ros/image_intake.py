@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from ttt3r_ros.errors import ConfigError, ImageError
-from ttt3r_ros.io.rectification import Rectifier
-from ttt3r_ros.pipeline.stamp_order import StampOrder
+from ttt3r_ros.errors import ImageError
+from ttt3r_ros.io.camera_intake import CameraIntake
 from ttt3r_ros.ros import compat, messages
 from ttt3r_ros.ros.publishers import prefixed
 from ttt3r_ros.ros.qos import image_events, image_profile, overridable
-from ttt3r_ros.types import Frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
     from ttt3r_ros.config import Config
     from ttt3r_ros.ros.statistics import Statistics
     from ttt3r_ros.ros.throttled_warnings import ThrottledWarnings
-    from ttt3r_ros.types import Intrinsics, UInt8Array
+    from ttt3r_ros.types import Frame, UInt8Array
 
 
 class RoomGroup(MutuallyExclusiveCallbackGroup):  # type: ignore[misc]
@@ -60,14 +58,9 @@ class ImageIntake:
         self._warnings = warnings
         self._on_frame = on_frame
         self._on_time_jump = on_time_jump
-        self._rectify = config.rectify
+        self._camera = CameraIntake(rectify=config.rectify, complain=self._log.warning)
         self.received = 0
         self.camera_frame = ""  # header.frame_id of the newest image
-        self._intrinsics: Intrinsics | None = None
-        self._rectifier: Rectifier | None = None
-        self._order = StampOrder()
-        self._size: tuple[int, int] | None = None
-        self._complaints: set[str] = set()
         qos = image_profile(config.image_qos, config.queue_policy)
         compressed = config.image_transport == "compressed"
         self.subscription = node.create_subscription(
@@ -106,7 +99,7 @@ class ImageIntake:
         stamp_ns = compat.stamp_to_ns(msg.header.stamp)
         try:
             rgb = decode(msg)
-            begins_anew = self._order.accept(stamp_ns)
+            begins_anew = self._camera.accept(stamp_ns)
         except ImageError as error:
             self._statistics.count("refused")
             self._warnings.warn(f"image {stamp_ns} refused: {error}")
@@ -114,54 +107,13 @@ class ImageIntake:
         if begins_anew:
             self._log.warning(f"time went back to {stamp_ns}")
             self._on_time_jump()
-        self._note_size(rgb)
         self.camera_frame = msg.header.frame_id
-        rgb, intrinsics = self._rectified(rgb, self._usable_intrinsics(rgb))
-        self._on_frame(Frame(stamp_ns, msg.header.frame_id, rgb, intrinsics), received_s)
-
-    def _note_size(self, rgb: UInt8Array) -> None:
-        size = (rgb.shape[1], rgb.shape[0])
-        if self._size is not None and size != self._size:
-            self._log.warning(
-                f"images changed from {self._size[0]}x{self._size[1]} to {size[0]}x{size[1]}; mapping goes on"
-            )
-        self._size = size
+        self._on_frame(self._camera.frame(stamp_ns, msg.header.frame_id, rgb), received_s)
 
     def _take_info(self, msg: CameraInfo) -> None:
         intrinsics = messages.intrinsics_of(msg)
         if intrinsics is None:
-            self._complain_once(
+            self._camera.complain_once(
                 f"camera_info is no calibration (K is {[float(k) for k in msg.k]}): the focal length is estimated"
             )
-        if intrinsics == self._intrinsics:
-            return
-        self._intrinsics, self._rectifier = intrinsics, None
-        if intrinsics is None or not self._rectify:
-            return
-        try:
-            self._rectifier = Rectifier(intrinsics)
-        except ConfigError as error:
-            self._complain_once(f"images are used as they come: {error}")
-
-    def _rectified(
-        self, rgb: UInt8Array, intrinsics: Intrinsics | None
-    ) -> tuple[UInt8Array, Intrinsics | None]:
-        if intrinsics is None or self._rectifier is None:
-            return rgb, intrinsics
-        return self._rectifier.rectify(rgb)
-
-    def _usable_intrinsics(self, rgb: UInt8Array) -> Intrinsics | None:
-        intrinsics = self._intrinsics
-        height, width = rgb.shape[:2]
-        if intrinsics is None or intrinsics.width * height == intrinsics.height * width:
-            return intrinsics
-        self._complain_once(
-            f"camera_info is for {intrinsics.width}x{intrinsics.height}, the image is {width}x{height}: "
-            "another aspect ratio; the focal length is estimated"
-        )
-        return None
-
-    def _complain_once(self, text: str) -> None:
-        if text not in self._complaints:
-            self._complaints.add(text)
-            self._log.warning(text)
+        self._camera.calibrate(intrinsics)

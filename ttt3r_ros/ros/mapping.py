@@ -25,6 +25,7 @@ from ttt3r_ros.ros.robot import Robot
 from ttt3r_ros.ros.statistics import Statistics
 from ttt3r_ros.ros.throttled_warnings import ThrottledWarnings
 from ttt3r_ros.ros.transform_buffer import TransformError
+from ttt3r_ros.ros.viewer_link import ViewerLink
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,6 +55,7 @@ class Mapping:
         self._backend = backend
         self._on_failure = on_failure
         self.config = config
+        self.viewer = ViewerLink(config, node.get_logger())  # first, for it may refuse
         self.statistics = Statistics()
         self.warnings = ThrottledWarnings(node.get_logger())
         self.robot = Robot(node, config, self.warnings)
@@ -207,6 +209,7 @@ class Mapping:
         update = job.camera.body.reconstructor.place(job.frame, sighting, surroundings)
         placed = time.perf_counter()
         job.camera.publish(update)
+        self.viewer.show(job.camera, update)
         finished = time.perf_counter()
         own = {
             "decode": job.decode_s,
@@ -268,6 +271,7 @@ class Mapping:
             "paused": str(self.paused).lower(),
             **self._facts,
             **device_memory_facts(self._facts.get("device", "cpu")),
+            **self.viewer.facts(),
         }
         stamp = self._node.get_clock().now().to_msg()
         name = self._node.get_fully_qualified_name().lstrip("/")

@@ -116,6 +116,7 @@ class MappingNode(LifecycleNode):  # type: ignore[misc]
     def _give_up(self) -> None:
         if self._mapping is not None:
             self._mapping.stop()
+            self._mapping.viewer.close()
             self._entities.destroy_new()
             self._mapping = None
 
@@ -151,6 +152,7 @@ class MappingNode(LifecycleNode):  # type: ignore[misc]
         self._closing = True
         if self._mapping is not None:
             self._mapping.stop()
+            self._mapping.viewer.close()
         log_bridge.detach(self._log_handler)
         super().destroy_node()
 

@@ -8,7 +8,6 @@ import math
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 from geometry_msgs.msg import (
     Point,
@@ -24,10 +23,11 @@ from nav_msgs.msg import OccupancyGrid, Odometry
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
-from ttt3r_ros.geometry import rotation_vector
-from ttt3r_ros.io.depth_images import decode_depth, depth_mm, resized_depth
+from ttt3r_ros.geometry import mean_velocity
+from ttt3r_ros.io.calibration_fields import calibration_fields
+from ttt3r_ros.io.depth_images import decode_depth, depth_intrinsics, sent_depth
 from ttt3r_ros.io.pixels import RawImage
-from ttt3r_ros.io.point_records import POINT_DTYPE, packed_points
+from ttt3r_ros.io.point_records import POINT_DTYPE, packed_points, sure_points
 from ttt3r_ros.ros import compat
 from ttt3r_ros.types import Intrinsics
 
@@ -63,46 +63,20 @@ def header(stamp_ns: int, frame_id: str) -> Header:
 
 def camera_info(intrinsics: Intrinsics, of: Header) -> CameraInfo:
     """Describe the camera of a depth image; same stamp, frame and size as that image."""
-    fx, fy, cx, cy = intrinsics.fx, intrinsics.fy, intrinsics.cx, intrinsics.cy
-    return CameraInfo(
-        header=of,
-        width=intrinsics.width,
-        height=intrinsics.height,
-        distortion_model=intrinsics.distortion_model or "plumb_bob",
-        d=list(intrinsics.distortion) or [0.0] * 5,
-        k=[fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0],
-        r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
-        p=[fx, 0.0, cx, 0.0, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0],
-    )
-
-
-def sure_depth(update: Update, min_confidence: float) -> Float32Array:
-    """Return depth along the optical axis [m] (h, w); NaN where unsure or behind the camera (REP-117)."""
-    prediction = update.prediction
-    depth = np.ascontiguousarray(prediction.points_camera[..., 2])
-    sure = (prediction.confidence >= min_confidence) & (depth > 0)
-    if sure.all():
-        return depth
-    marked: Float32Array = np.full(depth.shape, np.nan, dtype=np.float32)
-    # NumPy's masked copies branch at every pixel: ten times slower on a speckled mask.
-    cv2.copyTo(depth, sure.view(np.uint8), marked)
-    return marked
+    return CameraInfo(header=of, **calibration_fields(intrinsics))
 
 
 def depth_image(update: Update, depth: Float32Array, config: DepthConfig, of: Header) -> Image:
     """Return `sure_depth` as an image (REP-118): 32FC1 in metres or 16UC1 in millimetres, at either resolution."""
-    if config.size == "input":
-        depth = resized_depth(depth, update.prediction.geometry)
-    if config.encoding == "16UC1":
-        return compat.millimetre_image(depth_mm(depth), of.stamp, of.frame_id)
-    return compat.float_image(depth, of.stamp, of.frame_id)
+    samples = sent_depth(depth, update.prediction.geometry, config)
+    if samples.dtype == np.uint16:
+        return compat.millimetre_image(samples, of.stamp, of.frame_id)
+    return compat.float_image(samples, of.stamp, of.frame_id)
 
 
 def depth_camera_info(update: Update, config: DepthConfig, of: Header) -> CameraInfo:
     """Describe the camera of that depth image."""
-    if config.size == "network":
-        return camera_info(update.intrinsics, of)
-    return camera_info(update.prediction.geometry.to_source(update.intrinsics), of)
+    return camera_info(depth_intrinsics(update, config), of)
 
 
 def confidence_image(update: Update, of: Header) -> Image:
@@ -130,11 +104,7 @@ def depth_from_image(msg: Image) -> Float32Array:
 
 def frame_cloud(update: Update, depth: Float32Array, of: Header) -> PointCloud2:
     """Return the coloured points of one frame in the optical frame, where `sure_depth` has a depth."""
-    sure = depth > 0  # NaN is not
-    points, rgb = update.prediction.points_camera.reshape(-1, 3), update.prediction.rgb.reshape(-1, 3)
-    if not sure.all():
-        indices = np.flatnonzero(sure)  # several times faster than the mask itself
-        points, rgb = points.take(indices, axis=0), rgb.take(indices, axis=0)
+    points, rgb = sure_points(update.prediction, depth)
     cloud = compat.cloud_from_arrays(points[:0], rgb[:0], of.stamp, of.frame_id)
     cloud.width = len(points)
     cloud.row_step = cloud.point_step * cloud.width
@@ -202,10 +172,7 @@ def odometry(update: Update, seconds: float, T: Float64Array, of: Header, child_
 
 def twist_of(T_step: Float64Array, seconds: float) -> Twist:
     """Return the mean velocity of a motion (4, 4), in the frame of what moves; zero for no time."""
-    if seconds <= 0.0:
-        return Twist()
-    linear = T_step[:3, 3] / seconds
-    angular = rotation_vector(T_step[:3, :3]) / seconds
+    linear, angular = mean_velocity(T_step, seconds)
     return Twist(
         linear=Vector3(x=float(linear[0]), y=float(linear[1]), z=float(linear[2])),
         angular=Vector3(x=float(angular[0]), y=float(angular[1]), z=float(angular[2])),

@@ -10,6 +10,8 @@ from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import OccupancyGrid, Odometry, Path
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
+from ttt3r_ros.io.depth_images import sure_depth
+from ttt3r_ros.io.transform_edges import body_edge
 from ttt3r_ros.ros import compat, messages
 from ttt3r_ros.ros.growing_path import GrowingPath
 from ttt3r_ros.ros.qos import LATCHED, STREAM, overridable
@@ -47,7 +49,7 @@ class CameraOutputs:
     def publish(self, update: Update) -> None:
         """Publish everything that has a subscriber, all with the stamp of the image."""
         config = self.config
-        depth = cache(lambda: messages.sure_depth(update, config.min_confidence))  # once for both
+        depth = cache(lambda: sure_depth(update, config.min_confidence))  # once for both
         frame = self._robot.optical_frame(update.frame.camera_frame)
         of = messages.header(update.frame.stamp_ns, frame)
         _if_wanted(self._depth, lambda: messages.depth_image(update, depth(), config.depth, of))
@@ -88,13 +90,8 @@ class BodyOutputs:
     def _odometry(self, update: Update) -> Odometry:
         stamp_ns = update.frame.stamp_ns
         seconds = 0.0 if self._previous_ns is None else (stamp_ns - self._previous_ns) * 1e-9
-        in_odom = self._config.tf_mode == "odom_base"
-        frame, T = (
-            (self._config.odom_frame, update.T_odom_base)
-            if in_odom
-            else (self._map_frame, update.T_map_base)
-        )
         body = self._robot.body_frame(update.frame.camera_frame)
+        frame, _, T = body_edge(self._config, update, self._map_frame, body)
         return messages.odometry(update, seconds, T, messages.header(stamp_ns, frame), body)
 
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ttt3r_ros.geometry import T_BODY_OPTICAL, inverse
+from ttt3r_ros.geometry import T_BODY_OPTICAL
+from ttt3r_ros.io.transform_edges import Edge, correcting_edge, moving_edge
 from ttt3r_ros.ros import compat, messages
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class TransformOutput:
         self._fixed: tuple[Float64Array, int, int] | None = (
             None  # T_map_odom, image stamp, our clock then
         )
-        self._checked_s = 0.0
+        self._checked_s: dict[str, float] = {}  # by child
         if not config.publish_tf or config.tf_mode == "none":
             self._moving = self._static = None
             return
@@ -66,15 +67,11 @@ class TransformOutput:
         stamp_ns = update.frame.stamp_ns
         if self._static is not None:
             self._send_axes(update.frame.camera_frame, stamp_ns)
-        if self.config.tf_mode == "camera":
-            body = self._robot.body_frame(update.frame.camera_frame)
-            self._send(self._map_frame, body, update.T_map_base, stamp_ns)
-            return
-        if self.config.tf_mode == "odom_base":
-            self._send(self.config.odom_frame, self.config.base_frame, update.T_odom_base, stamp_ns)
-            self._fix(update.T_map_odom, stamp_ns)
-        elif update.T_theirs_base is not None:
-            self._fix(update.T_map_base @ inverse(update.T_theirs_base), stamp_ns)
+        body = self._robot.body_frame(update.frame.camera_frame)
+        if (moving := moving_edge(self.config, update, self._map_frame, body)) is not None:
+            self._send(moving, stamp_ns)
+        if (correcting := correcting_edge(self.config, update, self._map_frame)) is not None:
+            self._fix(correcting.T_parent_child, stamp_ns)
 
     def correct(self, T_map_map: Float64Array) -> None:
         """Move odom in the map (4, 4) at once, between two images."""
@@ -86,8 +83,6 @@ class TransformOutput:
         self._send_again()
 
     def _fix(self, T_map_odom: Float64Array, stamp_ns: int) -> None:
-        if self._map_frame == self.config.odom_frame:  # somebody else owns the map
-            return
         with self._lock:
             self._fixed = T_map_odom, stamp_ns, self._clock.now().nanoseconds
         self._send_again()
@@ -100,14 +95,12 @@ class TransformOutput:
         now_ns = self._clock.now().nanoseconds
         current_ns = now_ns if abs(then_ns - stamp_ns) < _SAME_CLOCK_NS else stamp_ns + now_ns - then_ns
         ahead_ns = int(self.config.transform_tolerance * 1e9)
-        self._send(
-            self._map_frame, self.config.odom_frame, T_map_odom, max(current_ns, stamp_ns) + ahead_ns
-        )
+        correcting = Edge(self._map_frame, self.config.odom_frame, T_map_odom)
+        self._send(correcting, max(current_ns, stamp_ns) + ahead_ns)
 
-    def _send(self, parent: str, child: str, T: Float64Array, stamp_ns: int) -> None:
+    def _send(self, edge: Edge, stamp_ns: int) -> None:
         assert self._moving is not None
-        if self.config.invert_odom_tf:
-            parent, child, T = child, parent, inverse(T)
+        parent, child, T = edge.inverted() if self.config.invert_odom_tf else edge
         self._warn_of_second_parent(parent, child)
         of = messages.header(stamp_ns, parent)
         self._moving.send([messages.transform_stamped(T, of, child)])
@@ -122,9 +115,10 @@ class TransformOutput:
             self._static.send([messages.transform_stamped(np.asarray(T_BODY_OPTICAL), of, optical)])
 
     def _warn_of_second_parent(self, parent: str, child: str) -> None:
-        if time.monotonic() - self._checked_s < 1.0:
+        now_s = time.monotonic()
+        if now_s - self._checked_s.get(child, 0.0) < 1.0:
             return
-        self._checked_s = time.monotonic()
+        self._checked_s[child] = now_s
         others = self._robot.transforms.parents_of(child) - {parent}
         if others:
             self._warnings.warn(

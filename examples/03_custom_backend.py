@@ -3,7 +3,7 @@
 """Put something else in the network's place: anything with `initial_state` and `step` is a backend.
 
 This one knows the answers of the procedural room, and so shows what a perfect network would map. Writes the map,
-and a picture beside it: ``python examples/02_custom_backend.py room.ply``
+and a picture beside it: ``python examples/03_custom_backend.py room.ply``
 """
 
 from __future__ import annotations

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The viewer of a reconstruction that is running."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from fakes import HEIGHT, WIDTH, FakeBackend, frame
+
+from ttt3r_ros.config import Config
+from ttt3r_ros.pipeline.reconstructor import Reconstructor
+from ttt3r_ros.viewer.live import open_live
+
+pytest.importorskip("viser")
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conftest import Tab
+
+    from ttt3r_ros.viewer.live import LiveViewer
+
+
+@pytest.fixture
+def live() -> Iterator[LiveViewer]:
+    live = open_live("127.0.0.1", 0, voxel_size=0.05, max_range=10.0, min_confidence=1.5)
+    yield live
+    live.close()
+
+
+def test_the_map_grows_in_the_browser_while_frames_come(live: LiveViewer, tab: Tab):
+    reconstructor = Reconstructor(FakeBackend(), Config(level="camera"))
+    tab.open(live.page.url)
+    text = tab.page.locator("strong").first
+    for index in range(3):
+        live.show(reconstructor.step(frame(0, (index + 1) * 10**9)), reconstructor.trajectory)
+        expected = f"{(index + 1) * HEIGHT * WIDTH}"
+        tab.wait_until(lambda expected=expected: text.inner_text() == expected, f"{expected} points")
+    assert np.allclose(live.page.current_camera.position, (2.0, 0.0, 0.0))
+    assert tab.errors == []
+    assert tab.hosts == {"127.0.0.1"}
+
+
+def test_frames_that_come_too_fast_are_left_out_and_counted(live: LiveViewer):
+    reconstructor = Reconstructor(FakeBackend(), Config(level="camera"))
+    for index in range(50):
+        live.show(reconstructor.step(frame(0, (index + 1) * 10**9)), reconstructor.trajectory)
+    assert live.mailbox.dropped >= 45
+    assert live.failure is None

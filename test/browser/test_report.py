@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The report of a run, opened as a file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import pytest
+
+from ttt3r_ros.cli.main import main
+from ttt3r_ros.io.room import ProceduralRoom
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Tab
+
+FRAMES = 6
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    (folder / "images").mkdir()
+    for index, frame in enumerate(ProceduralRoom(frames=FRAMES).frames()):
+        cv2.imwrite(str(folder / "images" / f"{index:04d}.png"), frame.rgb[..., ::-1])
+    assert main(["run", str(folder / "images"), "--output", str(folder / "out")]) == 0
+    return folder / "out" / "report.html"
+
+
+def test_the_report_opens_by_itself_and_asks_nobody(tab: Tab, report: Path):
+    tab.open(report.as_uri())
+    assert tab.errors == []
+    assert tab.hosts in ({None}, {""})  # the file itself and nothing else
+
+
+def test_every_picture_of_the_report_is_drawn(tab: Tab, report: Path):
+    tab.open(report.as_uri())
+    pictures = tab.page.locator("img")
+    assert pictures.count() + tab.page.locator("svg").count() >= 2
+    widths = [
+        pictures.nth(index).evaluate("image => image.naturalWidth") for index in range(pictures.count())
+    ]
+    assert all(widths)

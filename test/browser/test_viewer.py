@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The viewer as its users meet it: in a browser."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from walls import COLOURS, PLACES, poses, shown, write_walls
+
+from ttt3r_ros.io.writers import read_ply
+from ttt3r_ros.viewer.points import BANDS
+
+pytest.importorskip("viser")
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conftest import Tab
+
+    from ttt3r_ros.viewer.replay import Replay
+
+MAGENTA, GREEN, BLUE = COLOURS
+MANY = 500  # pixels of a wall that is in view
+
+
+@pytest.fixture(scope="module")
+def replay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replay]:
+    with shown(write_walls(tmp_path_factory.mktemp("run"))) as replay:
+        yield replay
+
+
+@pytest.fixture
+def seen(replay: Replay, tab: Tab) -> Tab:
+    """The page, looked at from behind all walls, its controls as at first."""
+    panel = replay.page.panel
+    panel.confidence.value, panel.by_segment.value, panel.follow.value = 1, False, False
+    assert panel.player is not None
+    panel.player.slider.value = len(PLACES) - 1
+    tab.open(replay.page.url)
+    tab.wait_until(replay.page.clients, "a client")
+    look_from_behind(replay)
+    tab.wait_until(lambda: all(tab.pixels_of(colour) > MANY for colour in COLOURS), "three walls")
+    return tab
+
+
+def look_from_behind(replay: Replay) -> None:
+    for client in replay.page.clients():
+        client.camera.position, client.camera.look_at = (-7.0, 0.0, 1.5), (2.0, 0.0, 1.0)
+
+
+def drawn(tab: Tab) -> int:
+    """Return how many points the page says it shows."""
+    text = tab.page.locator("strong").first.inner_text()
+    return int(text.replace(",", ""))
+
+
+def press(tab: Tab, label: str, key: str, times: int) -> None:
+    """Move a slider by the keyboard."""
+    thumb = tab.page.get_by_role("slider").nth(
+        ["confidence", "size [m]", "at most [M]", "frame"].index(label)
+    )
+    thumb.focus()
+    for _ in range(times):
+        thumb.press(key)
+
+
+def test_the_page_loads_without_an_error_and_asks_no_other_host(seen):
+    assert seen.errors == []
+    assert seen.hosts == {"127.0.0.1"}
+
+
+def test_the_points_of_the_map_arrive_in_their_colours(seen, replay):
+    assert drawn(seen) == len(replay.scene.points) > 3000
+    assert seen.received_bytes > 9 * len(replay.scene.points)
+
+
+def test_the_confidence_slider_hides_what_is_less_sure(seen, replay):
+    before = drawn(seen)
+    press(seen, "confidence", "ArrowRight", BANDS.index(3.0) - 1)
+    seen.wait_until(lambda: seen.pixels_of(MAGENTA) == 0, "no magenta")
+    assert seen.pixels_of(GREEN) > MANY
+    assert seen.pixels_of(BLUE) > MANY
+    assert 0 < drawn(seen) < before
+    sent = replay.page.map.sent_bytes
+    press(seen, "confidence", "ArrowLeft", BANDS.index(3.0) - 1)
+    seen.wait_until(lambda: seen.pixels_of(MAGENTA) > MANY, "magenta again")
+    assert replay.page.map.sent_bytes == sent  # what was hidden had stayed in the browser
+
+
+def test_going_back_in_time_takes_points_away_and_moves_the_camera(seen, replay):
+    camera = replay.page.current_camera
+    assert camera.position == pytest.approx(PLACES[2])
+    press(seen, "frame", "ArrowLeft", 1)
+    seen.wait_until(lambda: seen.pixels_of(BLUE, 60) < MANY, "no blue")
+    assert seen.pixels_of(GREEN) > MANY
+    seen.wait_until(lambda: np.allclose(replay.page.current_camera.position, PLACES[1]), "the camera")
+
+
+def test_playing_goes_on_to_the_last_frame_and_stops(seen, replay):
+    player = replay.page.panel.player
+    player.rate.value = 0.5
+    seen.page.get_by_role("button", name="play").click()
+    seen.wait_until(lambda: player.playing, "it to play")
+    seen.wait_until(lambda: seen.pixels_of(GREEN) < MANY, "the first frame alone")
+    seen.wait_until(lambda: not player.playing, "the end")
+    seen.wait_until(lambda: seen.pixels_of(BLUE) > MANY, "all walls")
+
+
+def test_colours_of_segments_tell_them_apart(seen, replay):
+    seen.page.get_by_text("colour segments").click()
+    seen.wait_until(lambda: seen.pixels_of(MAGENTA) + seen.pixels_of(GREEN) < MANY, "other colours")
+
+
+def test_following_takes_the_user_along(seen, replay):
+    seen.page.get_by_text("follow").click()
+    press(seen, "frame", "ArrowLeft", 2)
+    (client,) = replay.page.clients()
+    seen.wait_until(lambda: client.camera.position[1] > PLACES[0][1] - 0.5, "the camera")
+
+
+def test_the_ply_holds_the_points_that_are_drawn(seen, replay, tmp_path):
+    press(seen, "confidence", "ArrowRight", BANDS.index(3.0) - 1)
+    seen.wait_until(lambda: seen.pixels_of(MAGENTA) == 0, "no magenta")
+    with seen.page.expect_download() as download:
+        seen.page.get_by_role("button", name="download PLY").click()
+    download.value.save_as(tmp_path / "map.ply")
+    points, rgb = read_ply(tmp_path / "map.ply")
+    assert len(points) == drawn(seen)
+    assert points[:, 0] == pytest.approx(2.0, abs=1e-3)
+    assert (rgb[:, 0] < 128).all()  # no magenta
+    assert rgb.max(axis=0)[1] > 200
+
+
+def test_the_screenshot_shows_what_is_seen(seen, tmp_path):
+    import cv2
+
+    with seen.page.expect_download() as download:
+        seen.page.get_by_role("button", name="screenshot").click()
+    download.value.save_as(tmp_path / "viewer.png")
+    picture = cv2.imread(str(tmp_path / "viewer.png"))
+    assert picture.shape == (1080, 1920, 3)
+    away = np.abs(picture[..., ::-1].astype(int) - MAGENTA).max(axis=-1)
+    assert np.count_nonzero(away < 40) > MANY
+
+
+def test_a_map_and_a_trajectory_alone_are_enough(tab, tmp_path):
+    with shown(write_walls(tmp_path, pictures=False)) as replay:
+        tab.open(replay.page.url)
+        tab.wait_until(lambda: tab.pixels_of(MAGENTA) > MANY, "the map")
+        assert drawn(tab) == 1600
+        assert replay.page.current_camera.position == pytest.approx(poses()[2][:3, 3])
+    assert tab.hosts == {"127.0.0.1"}

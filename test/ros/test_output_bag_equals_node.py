@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The output bag beside the live node: the same topics, profiles and messages."""
+
+from __future__ import annotations
+
+import pytest
+from bag_reading import Names, played
+from fakes import image
+from graph import FRAME_ID
+from motions import MOUNT
+from nav_msgs.msg import Path as PathMessage
+from rclpy.serialization import deserialize_message, serialize_message
+from recorded import noisy, walked
+from tf2_msgs.msg import TFMessage
+
+from ttt3r_ros.config import from_mapping
+from ttt3r_ros.io.depth_images import sure_depth
+from ttt3r_ros.io.output_bag import OutputBag
+from ttt3r_ros.io.transform_edges import body_edge
+from ttt3r_ros.pipeline.surroundings import Surroundings
+from ttt3r_ros.ros import compat, messages
+
+pytestmark = pytest.mark.ros
+
+NODE = "/mapping_node"
+HANDHELD = Names()
+
+
+def bag_of(path, updates, reconstructor, config, names=HANDHELD):
+    bag = OutputBag(path, config, names)
+    for update in updates:
+        bag.add(update)
+    bag.close(reconstructor)
+    return played(path)
+
+
+def assert_same(raw, message):
+    """Not their bytes: the middleware leaves what pads them to chance."""
+    sent = serialize_message(message)
+    assert len(raw) == len(sent)
+    assert deserialize_message(raw, type(message)) == deserialize_message(sent, type(message))
+
+
+def expected_messages(update, config, seconds):
+    """Return what the node's own functions make of a frame, by topic."""
+    stamp_ns = update.frame.stamp_ns
+    of, in_map = messages.header(stamp_ns, FRAME_ID), messages.header(stamp_ns, "map")
+    depth = sure_depth(update, config.min_confidence)
+    edge = body_edge(config, update, "map", "base_link")
+    return {
+        "pose": messages.pose_stamped(update.T_map_base, in_map),
+        "odom": messages.odometry(
+            update, seconds, edge.T_parent_child, messages.header(stamp_ns, edge.parent), "base_link"
+        ),
+        "depth/image": messages.depth_image(update, depth, config.depth, of),
+        "depth/camera_info": messages.depth_camera_info(update, config.depth, of),
+        "confidence/image": messages.confidence_image(update, of),
+        "points": messages.frame_cloud(update, depth, of),
+    }
+
+
+@pytest.mark.parametrize("size", ["network", "input"])
+@pytest.mark.parametrize("encoding", ["32FC1", "16UC1"])
+@pytest.mark.parametrize("tf_mode", ["camera", "odom_base"])
+def test_a_frame_s_messages_are_the_node_s_to_the_last_bit(tmp_path, tf_mode, encoding, size):
+    config = from_mapping(
+        {
+            "tf_mode": tf_mode, "depth.encoding": encoding, "depth.size": size, "min_confidence": 2.0,
+        }
+    )  # fmt: skip
+    around = Surroundings(T_base_camera=MOUNT)
+    updates, reconstructor = walked(3, config, lambda _: around)
+    updates = [noisy(update) for update in updates]
+    bag = bag_of(tmp_path / "bag", updates, reconstructor, config, Names(body="base_link"))
+    for k, update in enumerate(updates):
+        for topic, message in expected_messages(update, config, float(k > 0)).items():
+            assert_same(bag.raw[f"{NODE}/{topic}"][k], message)
+
+
+def test_map_path_and_transforms_are_the_node_s(tmp_path):
+    config = from_mapping({"level": "floor"})
+    updates, reconstructor = walked(3, config)
+    reconstructor.scene.fuse(updates[-1], -1.0)  # as if a floor had been found
+    bag = bag_of(tmp_path / "bag", updates, reconstructor, config)
+    in_map = messages.header(updates[-1].frame.stamp_ns, "map")
+    cloud = reconstructor.map.point_cloud()
+    made = compat.cloud_from_arrays(cloud.points, cloud.rgb, in_map.stamp, "map")
+    assert_same(bag.raw[f"{NODE}/map_cloud"][0], made)
+    grid = messages.occupancy_grid(reconstructor.scene.grid.snapshot(), in_map)
+    assert_same(bag.raw[f"{NODE}/map"][0], grid)
+    for update, raw in zip(updates, bag.raw["/tf"], strict=True):
+        (sent,) = deserialize_message(raw, TFMessage).transforms
+        of = messages.header(update.frame.stamp_ns, "map")
+        assert sent == messages.transform_stamped(update.T_map_base, of, FRAME_ID)
+    path = deserialize_message(bag.raw[f"{NODE}/path"][0], PathMessage)
+    assert path.header == in_map
+    assert path.poses == [
+        messages.pose_stamped(update.T_map_base, messages.header(update.frame.stamp_ns, "map"))
+        for update in updates
+    ]
+
+
+def profile(qos) -> tuple[str, int, str, str]:
+    return qos.history.name, qos.depth, qos.reliability.name, qos.durability.name
+
+
+def test_topics_types_and_profiles_are_those_of_the_running_node(start, tmp_path):
+    node, bench = start(camera_frame_convention="body")
+    bench.wait_for_subscriber()
+    bench.publish(image(), 10**9)
+    bench.spin_until(lambda: node.count_publishers("/tf_static"), "the axes")
+    own = dict(node.get_publisher_names_and_types_by_node("mapping_node", "/"))
+
+    config = from_mapping({"camera_frame_convention": "body", "level": "floor"})
+    names = Names(FRAME_ID, f"{FRAME_ID}_optical_frame", FRAME_ID)
+    updates, reconstructor = walked(1, config)
+    reconstructor.scene.fuse(updates[-1], -1.0)
+    bag = bag_of(tmp_path / "bag", updates, reconstructor, config, names)
+
+    beside = {"/diagnostics", "/rosout", "/parameter_events", f"{NODE}/transition_event"}
+    assert {topic: [c.msgtype] for topic, c in bag.connections.items()} == {
+        topic: types for topic, types in own.items() if topic not in beside
+    }
+    for topic, connection in bag.connections.items():
+        (offered,) = connection.ext.offered_qos_profiles
+        publisher = next(p for p in node.publishers if p.topic_name == topic)
+        assert profile(offered) == profile(publisher.qos_profile), topic

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A recording of the demo's room, run offline and played through the node, gives the same to the last bit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from graph import START_S, Bench, node_process
+from recordings import room_bag
+
+from ttt3r_ros.cli.main import main
+from ttt3r_ros.geometry import T_BODY_OPTICAL
+from ttt3r_ros.io.bags import Bag
+from ttt3r_ros.io.state_file import read_state
+from ttt3r_ros.ros import messages
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.ros
+FRAMES = 24
+
+
+def played(
+    context, domain_id: int, bag: Path, output: Path, transforms=(), **parameters: object
+) -> None:
+    """Play a bag's images through a node that must map every one, and let it save what it has."""
+    given = {
+        "queue_policy": "every", "image_qos": "reliable", "diagnostics_period": 0.1, "output_directory": output,
+        **parameters,
+    }  # fmt: skip
+    output.mkdir()
+    bench = Bench(context)
+    try:
+        with node_process(domain_id, output / "node.log", **given) as process:
+            bench.listen_to_diagnostics()
+            bench.listen("pose")
+            bench.spin_until(
+                lambda: bench.images.get_subscription_count() or process.poll() is not None,
+                "the node",
+                START_S,
+            )
+            bench.wait_for_outputs("pose")
+            play(bench, bag, transforms)
+            bench.spin_until(lambda: bench.count("processed") == FRAMES, "all frames")
+            for service in ("save_trajectory", "save_map", "save_state"):
+                assert bench.call(service).success
+    finally:
+        bench.close()
+
+
+def play(bench: Bench, bag: Path, transforms) -> None:
+    frames = list(Bag(bag).frames())
+    if frames[0].intrinsics is not None:
+        # Another topic than the images: it is to arrive before the first of them.
+        bench.spin_until(bench.infos.get_subscription_count, "a subscriber to the calibration")
+        of = messages.header(frames[0].stamp_ns, frames[0].camera_frame)
+        bench.infos.publish(messages.camera_info(frames[0].intrinsics, of))
+        settle(bench)
+    if transforms:
+        bench.spin_until(bench.tf.get_subscription_count, "a subscriber to /tf")
+        static = [entry for entry in transforms if entry[0] == "/tf_static"]
+        bench.send_static(*[(parent, child, T_at(0)) for _, parent, child, T_at in static])
+        settle(bench)
+    for index, frame in enumerate(frames):
+        for topic, parent, child, T_at in transforms:
+            if topic == "/tf":
+                bench.send_transform(parent, child, T_at(index), frame.stamp_ns)
+        bench.publish(frame.rgb, frame.stamp_ns, frame.camera_frame)
+        # A few may wait; our publisher keeps no more, and forgets the oldest.
+        bench.spin_until(lambda sent=index + 1: len(bench.got["pose"]) > sent - 4, "a pose")
+    assert len(frames) == FRAMES
+
+
+def settle(bench: Bench) -> None:
+    import time
+
+    deadline = time.monotonic() + 1.0
+    while time.monotonic() < deadline:
+        bench.executor.spin_once(timeout_sec=0.05)
+
+
+def assert_the_same(offline: Path, live: Path) -> None:
+    for name in ("trajectory.txt", "map.ply", "map.pcd"):
+        assert (offline / name).read_bytes() == (live / name).read_bytes(), name
+    run, node = read_state(offline / "state.npz"), read_state(live / "state.npz")
+    assert len(run["stamps_ns"]) == FRAMES
+    for name in node:
+        assert run[name].tobytes() == node[name].tobytes(), name
+
+
+@pytest.mark.parametrize("calibrated", [False, True], ids=["uncalibrated", "calibrated"])
+def test_offline_and_live_give_the_same_trajectory(context, domain_id, tmp_path, calibrated):
+    bag = room_bag(tmp_path / "bag", FRAMES, calibrated=calibrated)
+    played(context, domain_id, bag, tmp_path / "live", reset_interval=9)
+    words = ["run", str(bag), "--output", str(tmp_path / "offline"), "--set", "reset_interval=9"]
+    assert main(words) == 0
+    assert_the_same(tmp_path / "offline", tmp_path / "live")
+
+
+def test_offline_and_live_give_the_same_with_a_robots_transforms(context, domain_id, tmp_path):
+    T_base_camera = np.array(T_BODY_OPTICAL)
+    T_base_camera[:3, 3] = 0.2, 0.05, 0.4
+
+    def odometry(index: int) -> np.ndarray:
+        T = np.eye(4)
+        T[0, 3] = 0.03 * index
+        return T
+
+    transforms = (
+        ("/tf_static", "base_link", "camera_optical_frame", lambda _: T_base_camera),
+        ("/tf", "odom", "base_link", odometry),
+    )
+    settings = {"tf_mode": "map_odom", "scale.source": "odometry", "wait_for_transform": 5.0}
+    bag = room_bag(tmp_path / "bag", FRAMES, transforms=transforms)
+    played(context, domain_id, bag, tmp_path / "live", transforms, **settings)
+    words = [f"{name}={value}" for name, value in settings.items()]
+    assert main(["run", str(bag), "--output", str(tmp_path / "offline"), "--set", *words]) == 0
+    assert_the_same(tmp_path / "offline", tmp_path / "live")

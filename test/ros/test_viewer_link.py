@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node with ``viewer: true``."""
+
+from __future__ import annotations
+
+import importlib.util
+import socket
+import sys
+import urllib.request
+
+import pytest
+from graph import connected, walk
+
+from ttt3r_ros.errors import ConfigError
+
+needs_viser = pytest.mark.skipif(
+    importlib.util.find_spec("viser") is None, reason="viser is not installed"
+)
+
+
+@needs_viser
+def test_the_node_serves_its_map_and_says_where(start):
+    node, bench = start(viewer=True, viewer_port=0)
+    bench.listen_to_all()
+    connected(bench)
+    walk(bench, 3)
+    live = node.mapping.viewer.live
+    bench.spin_until(lambda: len(live.scene.way) == 3, "three poses in the viewer")
+    bench.spin_until(lambda: "viewer" in bench.diagnostics(), "diagnostics")
+    url = bench.diagnostics()["viewer"]
+    assert url.startswith("http://127.0.0.1:")
+    assert urllib.request.urlopen(url).status == 200
+    assert int(bench.diagnostics()["viewer_dropped"]) <= 2
+    assert len(live.scene.points) > 0
+
+
+@needs_viser
+def test_after_a_reset_the_viewer_begins_anew(start):
+    node, bench = start(viewer=True, viewer_port=0)
+    bench.listen_to_all()
+    connected(bench)
+    walk(bench, 3)
+    live = node.mapping.viewer.live
+    bench.spin_until(lambda: len(live.scene.way) == 3, "three poses in the viewer")
+    assert bench.call("reset").success
+    bench.got["pose"].clear()
+    walk(bench, 2, first_stamp_ns=5 * 10**9)
+    bench.spin_until(lambda: len(live.scene.way) == 2, "the new trajectory alone")
+
+
+@needs_viser
+def test_a_port_that_is_taken_is_an_error_that_names_it(start):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"cannot listen on 127.0.0.1, port {port}"):
+            start(viewer=True, viewer_port=port)
+
+
+@needs_viser
+def test_the_port_is_free_again_once_the_node_is_gone(start):
+    node, _ = start(viewer=True, viewer_port=0)
+    port = int(node.mapping.viewer.live.page.url.rpartition(":")[2])
+    node.mapping.viewer.close()
+    with socket.create_server(("127.0.0.1", port)):
+        pass
+
+
+def test_a_node_without_viser_says_what_to_install(start, monkeypatch):
+    monkeypatch.setitem(sys.modules, "viser", None)
+    with pytest.raises(ConfigError, match=r"pip install 'ttt3r_ros\[viewer\]'"):
+        start(viewer=True, viewer_port=0)
+
+
+def test_a_node_without_a_viewer_loads_none_of_it(start):
+    node, bench = start()
+    assert node.mapping.viewer.live is None
+    bench.listen_to_all()
+    connected(bench)
+    walk(bench, 1)
+    bench.spin_until(bench.diagnostics, "diagnostics")
+    assert "viewer" not in bench.diagnostics()

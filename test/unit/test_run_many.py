@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Several sources in one call."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from recordings import image_folder, room_bag
+
+from ttt3r_ros.cli.main import main
+from ttt3r_ros.io.sequence import read_tum
+
+
+def run(*arguments: object) -> int:
+    return main(["run", *map(str, arguments)])
+
+
+def summary(output: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((output / "summary.json").read_text())
+    return content
+
+
+def test_each_source_has_a_folder_and_a_broken_one_does_not_stop_the_others(tmp_path, capsys):
+    room_bag(tmp_path / "bags" / "a.mcap", 4)
+    room_bag(tmp_path / "bags" / "c.mcap", 4)
+    (tmp_path / "bags" / "b.mcap").write_text("no bag at all")
+    folder = image_folder(tmp_path / "a")
+    output = tmp_path / "out"
+    words = ("--write", "trajectory", "--limit", 3, "--jobs", 2)
+    assert run(folder, tmp_path / "bags" / "*.mcap", "--output", output, *words) == 1
+    told = capsys.readouterr()
+    results = {result["name"]: result for result in summary(output)["results"]}
+    assert list(results) == ["a", "a.mcap", "b", "c.mcap"]
+    assert [result["status"] for result in results.values()] == [0, 0, 1, 0]
+    assert "b.mcap" in results["b"]["problem"]
+    assert results["a"]["ate_se3_m"] > 0
+    assert summary(output)["failed"] == 1
+    for name in ("a", "a.mcap", "c.mcap"):
+        assert len(read_tum(output / name / "trajectory.txt")) == 3
+    assert not (output / "b").exists() or not list((output / "b").iterdir())
+    assert "3 of 4 done" in told.out
+    assert "[4 of 4]" in told.err
+
+
+def test_a_resumed_batch_does_only_what_is_left(tmp_path):
+    image_folder(tmp_path / "one", truth=False)
+    output = tmp_path / "out"
+    assert run(tmp_path / "one", "--jobs", 1, "--limit", 2, "--output", output) == 0
+    before = (output / "one" / "run.json").stat().st_mtime_ns
+    image_folder(tmp_path / "two", truth=False)
+    words = ("--resume", "--limit", 2, "--output", output)
+    assert run(tmp_path / "one", tmp_path / "two", *words) == 0
+    assert (output / "one" / "run.json").stat().st_mtime_ns == before
+    assert len(read_tum(output / "two" / "trajectory.txt")) == 2
+    assert [result["frames"] for result in summary(output)["results"]] == [2, 2]
+
+
+def test_an_interrupted_batch_lets_each_run_write_what_there_is(tmp_path):
+    for name in ("one", "two"):
+        image_folder(tmp_path / name, 120, truth=False)
+    output = tmp_path / "out"
+    command = [sys.executable, "-m", "ttt3r_ros", "run", tmp_path / "one", tmp_path / "two"]
+    command += ["--output", output, "--write", "default", "rgb"]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while len(list(output.glob("one/rgb/*.jpg"))) < 3:
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    first, second = summary(output)["results"]
+    assert (first["result"], second["result"]) == ("interrupted", "interrupted")
+    assert (first["frames"] >= 3, second["frames"]) == (True, 0)
+    assert len(read_tum(output / "one" / "trajectory.txt")) == first["frames"]
+
+
+@pytest.mark.slow
+def test_a_ray_cluster_maps_one_source_per_task_and_tries_a_killed_one_again(tmp_path):
+    if importlib.util.find_spec("ray") is None:
+        pytest.skip("ray is not installed: pip install 'ttt3r_ros[ray]'")
+    image_folder(tmp_path / "one", 120, truth=False)
+    image_folder(tmp_path / "two", 4, truth=False)
+    (tmp_path / "three").mkdir()
+    output = tmp_path / "out"
+    sources = [tmp_path / name for name in ("one", "two", "three")]
+    command = [sys.executable, "-m", "ttt3r_ros", "run", *sources, "--ray", "local", "--output", output]
+    command += ["--write", "trajectory", "rgb"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    deadline = time.monotonic() + 90
+    while not list(output.glob("one/rgb/*.jpg")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)
+    kill_the_run_of(output / "one")
+    told = process.communicate(timeout=90)[0]
+    assert process.returncode == 1, told
+    one, two, three = summary(output)["results"]
+    assert (one["result"], one["attempts"], one["frames"]) == ("done", 2, 120), told
+    assert (two["result"], two["attempts"], two["frames"]) == ("done", 1, 4)
+    assert (three["result"], three["attempts"]) == ("failed", 1)
+    assert str(tmp_path / "three") in three["problem"]
+
+
+def kill_the_run_of(folder: Path) -> None:
+    """Kill the process that writes into a folder, as a machine that goes away would."""
+    import os
+
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"run" in words and str(folder).encode() in words and b"--ray" not in words:
+            os.kill(int(entry.name), signal.SIGKILL)
+            return
+    raise AssertionError(folder)

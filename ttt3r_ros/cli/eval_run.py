@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An evaluation from end to end: sequences, network, figures, files."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ttt3r_ros.cli.run_settings import all_settings, config_of
+from ttt3r_ros.errors import SourceError, Ttt3rError
+from ttt3r_ros.evaluation.datasets import DATASETS, find_sequences
+from ttt3r_ros.evaluation.measurement import Measurement, Result, evaluate
+from ttt3r_ros.evaluation.plots import write_plot
+from ttt3r_ros.evaluation.protocols import protocols_of
+from ttt3r_ros.evaluation.record import record
+from ttt3r_ros.evaluation.sampling import SampledSequence
+from ttt3r_ros.evaluation.tables import Evaluation, report
+from ttt3r_ros.io.sources import SourceOptions, open_source
+from ttt3r_ros.io.writers import complete_file
+from ttt3r_ros.model.loading import load_backend
+from ttt3r_ros.pipeline.reconstructor import Reconstructor
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from ttt3r_ros.config import Config
+    from ttt3r_ros.evaluation.datasets import Found
+    from ttt3r_ros.evaluation.protocols import Protocol
+    from ttt3r_ros.model.backend import TorchBackend
+
+_PUBLISHED_RESET = 0  # the published evaluations never begin the state anew
+_AS_MADE = -1
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One pass: a sequence and the protocols that show it in the same way."""
+
+    sequence: str
+    path: Path
+    protocols: list[Protocol]
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Evaluate, print the tables and write the files; return the exit status."""
+    protocols = protocols_of(arguments.dataset, arguments.protocols, arguments.frames)
+    found = _found(protocols, arguments)
+    config = _config(arguments)
+    _require_writable(arguments.output)
+    backend, facts = load_backend(config)
+    about = {
+        "dataset": arguments.dataset,
+        "root": arguments.root.resolve().name,
+        "settings": all_settings(config),
+        "network": {**facts, "reset_interval": _reset_interval(config, backend)},
+    }
+    results: list[Result] = []
+    try:
+        for work in _works(found):
+            results += _evaluated(work, backend, config, arguments.output)
+    finally:  # an interruption keeps what is finished
+        if results:
+            evaluations = [
+                Evaluation(
+                    protocol,
+                    [result for result in results if result.protocol == protocol.name],
+                    tuple(found[protocol].missing),
+                )
+                for protocol in found
+            ]
+            table = report(evaluations, _ours(config, facts, _reset_interval(config, backend)))
+            _write(arguments.output / "table.md", table)
+            _write(arguments.output / "results.json", record(evaluations, **about))
+    print(table, end="")
+    print(f"results: {arguments.output}/table.md, results.json and a picture of each sequence")
+    failed = _without_figures(results)
+    if failed:
+        print(f"ttt3r_ros: nothing could be evaluated of {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _found(protocols: list[Protocol], arguments: argparse.Namespace) -> dict[Protocol, Found]:
+    """Return the sequences of each protocol that has any there.
+
+    Raises:
+        SourceError: none has, or one that was asked for by name has not.
+    """
+    found: dict[Protocol, Found] = {}
+    problem: SourceError | None = None
+    for protocol in protocols:
+        dataset = DATASETS[protocol.dataset]
+        try:
+            found[protocol] = find_sequences(
+                dataset, arguments.root, protocol.sequences, arguments.sequences, protocol.places
+            )
+        except SourceError as error:
+            problem = problem or error
+    if problem is not None and (arguments.protocols or not found):
+        raise problem
+    return found
+
+
+def _config(arguments: argparse.Namespace) -> Config:
+    """Return the settings; without another wish, published weights run without resets, as they were evaluated."""
+    if arguments.update_rule:
+        arguments.set_ = [*arguments.set_, f"update_rule={arguments.update_rule}"]
+    config = config_of(arguments)
+    wished = any(text.startswith("reset_interval=") for text in arguments.set_)
+    if config.model_path and config.reset_interval == _AS_MADE and not wished:
+        config = replace(config, reset_interval=_PUBLISHED_RESET)
+    return config
+
+
+def _reset_interval(config: Config, backend: TorchBackend) -> int:
+    return backend.reset_interval if config.reset_interval == _AS_MADE else config.reset_interval
+
+
+def _ours(config: Config, facts: dict[str, Any], reset_interval: int) -> str:
+    whose = "" if config.model_path else "the package's own "
+    resets = f"reset every {reset_interval} frames" if reset_interval else "no resets"
+    return f"{config.update_rule}, {resets}, {whose}{facts['weights']}"
+
+
+def _works(found: dict[Protocol, Found]) -> Iterator[_Work]:
+    """Return the passes that are needed, those of a sequence one after the other."""
+    passes: dict[tuple[Path, Any], _Work] = {}
+    for protocol, sequences in found.items():
+        for name, path in sequences.paths.items():
+            work = passes.setdefault((path, protocol.sampling), _Work(name, path, []))
+            work.protocols.append(protocol)
+    yield from sorted(passes.values(), key=lambda work: work.sequence)
+
+
+def _evaluated(work: _Work, backend: TorchBackend, config: Config, output: Path) -> list[Result]:
+    first = work.protocols[0]
+    try:
+        source = open_source(str(work.path), SourceOptions(layout=DATASETS[first.dataset].layout))
+        sequence = SampledSequence(source, first.sampling, backend.size.geometry)
+        measured = evaluate(work.sequence, sequence, Reconstructor(backend, config), work.protocols)
+    except Ttt3rError as error:
+        print(f"{work.sequence}: {error}", file=sys.stderr)
+        return [
+            Result(work.sequence, protocol.name, length, problem=str(error))
+            for protocol in work.protocols
+            for length in protocol.lengths
+        ]
+    _tell(work, measured)
+    names = "_".join(protocol.name for protocol in work.protocols)
+    picture = output / f"{work.sequence.replace('/', '_')}_{names}.png"
+    write_plot(picture, f"{first.dataset} {work.sequence}: {names}", measured.curves)
+    return measured.results
+
+
+def _tell(work: _Work, measured: Measurement) -> None:
+    last = measured.results[-1]
+    print(f"{work.sequence}: {last.frames} frames at {last.frames_per_s:.1f} frames/s", file=sys.stderr)
+
+
+def _without_figures(results: list[Result]) -> list[str]:
+    names = dict.fromkeys(result.sequence for result in results)
+    good = {result.sequence for result in results if result.metrics}
+    return [name for name in names if name not in good]
+
+
+def _require_writable(folder: Path) -> None:
+    """Fail before the work, not after it.
+
+    Raises:
+        OutputError: nothing can be written there.
+    """
+    probe = folder / ".writable"
+    _write(probe, "")
+    probe.unlink()
+
+
+def _write(path: Path, text: str) -> None:
+    with complete_file(path) as file:
+        file.write(text.encode("utf-8"))

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Several sources: a sub-folder and a process for each, side by side on what devices there are."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from glob import glob, has_magic
+from itertools import count as count_from
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+from ttt3r_ros.cli.many_summary import SUMMARY, Result, result_of, tell, write_many_summary
+from ttt3r_ros.cli.run_outputs import require_writable
+from ttt3r_ros.cli.run_signals import INTERRUPTED, StopRequest
+from ttt3r_ros.errors import SourceError
+from ttt3r_ros.io.run_folder import RunFolder
+from ttt3r_ros.model.loading import cuda_devices
+
+if TYPE_CHECKING:
+    import argparse
+
+    from ttt3r_ros.config import Config
+
+_LOOK_EVERY_S = 0.2
+_END_TIMEOUT_S = 60.0  # what an interrupted run may take to write what there is
+
+
+@dataclass(frozen=True)
+class Task:
+    """One source, where its results go, and the arguments of the command that maps it."""
+
+    name: str
+    source: str
+    folder: Path
+    arguments: tuple[str, ...]
+
+    @property
+    def log(self) -> Path:
+        """Return where its output goes."""
+        return self.folder.parent / "logs" / f"{self.name}.log"
+
+    def again(self) -> Task:
+        """Return the task that goes on where this one was ended."""
+        kept = tuple(word for word in self.arguments if word not in ("--overwrite", "--resume"))
+        return replace(self, arguments=(*kept, "--resume"))
+
+
+def expanded(texts: list[str]) -> tuple[list[str], bool]:
+    """Return the sources that names and patterns stand for, and whether one is named by itself.
+
+    Raises:
+        SourceError: nothing matches a pattern.
+    """
+    sources: list[str] = []
+    patterns = [text for text in texts if has_magic(text) and not Path(text).exists()]
+    for text in texts:
+        if text not in patterns:
+            sources.append(text)
+            continue
+        matches = sorted(glob(str(Path(text).expanduser()), recursive=True))  # noqa: PTH207 - may be absolute
+        if not matches:
+            msg = f"no source matches '{text}'"
+            raise SourceError(msg)
+        sources += matches
+    return list(dict.fromkeys(sources)), len(texts) == 1 and not patterns
+
+
+def run_many(sources: list[str], folder: Path, arguments: argparse.Namespace, config: Config) -> int:
+    """Map sources into sub-folders; return 0 if all went well, 130 if interrupted, else 1."""
+    require_writable(folder)
+    devices = _devices(config.device, arguments.jobs)
+    tasks = tasks_of(sources, folder, arguments, config, len(devices))
+    done = [result for task in tasks if arguments.resume and (result := finished(task)) is not None]
+    left = [task for task in tasks if task.name not in {result.name for result in done}]
+    if arguments.ray:
+        from ttt3r_ros.cli.many_ray import run_on_ray  # noqa: PLC0415 - an optional extra
+
+        results = done + run_on_ray(left, arguments.ray, arguments.retries, config.device)
+    else:
+        results = done + _run_here(left, devices)
+    order = [task.name for task in tasks]
+    results.sort(key=lambda result: order.index(result.name))
+    write_many_summary(folder / SUMMARY, results)
+    tell(results, folder)
+    if any(result.status == INTERRUPTED for result in results):
+        return INTERRUPTED
+    return int(any(result.status for result in results))
+
+
+def tasks_of(
+    sources: list[str], folder: Path, arguments: argparse.Namespace, config: Config, jobs: int
+) -> list[Task]:
+    """Return a task for each source, each with a name of its own."""
+    options = _options(arguments)
+    if jobs > 1 and config.threads == 0:
+        # Each would take all cores, and all would be slower for it.
+        options += ["--set", f"threads={max(1, (os.cpu_count() or 1) // jobs)}"]
+    return [
+        Task(name, source, folder / name, ("run", source, "--output", str(folder / name), *options))
+        for name, source in zip(_names(sources), sources, strict=True)
+    ]
+
+
+def started(task: Task, device: str = "") -> subprocess.Popen[bytes]:
+    """Start the process of a task. It hears no Ctrl-C of the terminal: who starts it tells it to end."""
+    task.log.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "ttt3r_ros", *task.arguments]
+    command += ["--device", device] if device else []
+    with task.log.open("wb") as log:
+        return subprocess.Popen(  # noqa: S603 - our own module
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def _run_here(tasks: list[Task], devices: list[str]) -> list[Result]:
+    free: SimpleQueue[str] = SimpleQueue()
+    for device in devices:
+        free.put(device)
+    results: list[Result] = []
+    with StopRequest() as stop, ThreadPoolExecutor(len(devices)) as pool:
+        for future in as_completed(pool.submit(_run_when_free, task, free, stop) for task in tasks):
+            results.append(future.result())
+            print(f"[{len(results)} of {len(tasks)}] {results[-1].line()}", file=sys.stderr, flush=True)
+    return results
+
+
+def _run_when_free(task: Task, free: SimpleQueue[str], stop: StopRequest) -> Result:
+    device = free.get()
+    try:
+        if stop.asked:
+            return Result(task.name, task.source, INTERRUPTED, "not begun")
+        began = time.monotonic()
+        status = _status_of(started(task, device), stop)
+        return result_of(task.name, task.source, task.folder, task.log, status, time.monotonic() - began)
+    finally:
+        free.put(device)
+
+
+def _status_of(process: subprocess.Popen[bytes], stop: StopRequest) -> int:
+    """Wait for a process; pass on a wish to end, and insist after a while."""
+    told = 0.0
+    while True:
+        with suppress(subprocess.TimeoutExpired):
+            return process.wait(_LOOK_EVERY_S)
+        if stop.asked and not told:
+            told = time.monotonic()
+            process.send_signal(signal.SIGINT)
+        if told and time.monotonic() - told > _END_TIMEOUT_S:
+            process.kill()
+
+
+def finished(task: Task) -> Result | None:
+    """Return what became of a task that an earlier call has finished; None if there is something left to do."""
+    try:
+        meta = RunFolder(task.folder).meta
+    except SourceError:
+        return None
+    if meta.get("interrupted") or meta.get("problems"):
+        return None
+    return result_of(task.name, task.source, task.folder, task.log, 0, 0.0)
+
+
+def _devices(device: str, jobs: int | None) -> list[str]:
+    """Return the device of each process: all CUDA devices in turn, or the one that is named, or the default."""
+    if device not in ("auto", "cuda"):
+        return [device] * (jobs or 1)
+    cuda = [f"cuda:{index}" for index in range(cuda_devices())]
+    found = cuda or [device]
+    return [found[index % len(found)] for index in range(jobs or len(found))]
+
+
+def _options(arguments: argparse.Namespace) -> list[str]:
+    """Return the options of one run that are the same for all."""
+    valued = {
+        "--topic": arguments.topic,
+        "--camera-info": arguments.camera_info,
+        "--layout": arguments.layout,
+        "--stride": arguments.stride,
+        "--limit": arguments.limit,
+        "--config": arguments.config and arguments.config.expanduser().resolve(),
+        "--weights": arguments.weights and arguments.weights.expanduser().resolve(),
+    }
+    options = [word for name, value in valued.items() if value for word in (name, str(value))]
+    for name, words in (("--write", arguments.write), ("--set", arguments.set_)):
+        options += [name, *words] if words else []
+    flags = {"--resume": arguments.resume, "--overwrite": arguments.overwrite}
+    return options + [name for name, given in flags.items() if given]
+
+
+def _names(sources: list[str]) -> list[str]:
+    """Return a folder's name for each source, no two alike."""
+    names: list[str] = []
+    for source in sources:
+        path = Path(source).expanduser()
+        word = path.stem if path.is_file() else path.resolve().name
+        plain = re.sub(r"[^A-Za-z0-9._-]+", "_", word).strip(".") or "source"
+        taken = {*names, "logs", SUMMARY}
+        copies = (f"{plain}_{count}" for count in count_from(2))
+        names.append(plain if plain not in taken else next(n for n in copies if n not in taken))
+    return names

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The subcommand ``run``: its arguments. What it does is in `run_command`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from ttt3r_ros.errors import ConfigError
+
+DESCRIPTION = (
+    "Map recordings: every frame, no ROS needed, the same pipeline as mapping_node. A source is a bag (rosbag2, MCAP, "
+    "ROS 1), a video, a folder of images, a dataset's folder, or webcam:0; several sources, or a pattern such as "
+    "'bags/*.mcap', get a sub-folder each."
+)
+
+
+def add_parser(commands: Any) -> None:
+    """Add the subcommand ``run``."""
+    parser = commands.add_parser("run", help="map recordings, without ROS", description=DESCRIPTION)
+    parser.add_argument("sources", nargs="+", metavar="SOURCE", help="what to map")
+    parser.add_argument(
+        "--output", type=Path, default=Path("out"), metavar="DIR", help="where results go (out)"
+    )
+    parser.add_argument(
+        "--write", nargs="+", action="extend", metavar="NAME",
+        help="outputs, by name: trajectory map report frames state (these are the default), glb rgb depth confidence "
+        "npz colmap nerfstudio bag; all; default for the default ones",
+    )  # fmt: skip
+    _add_source_options(parser)
+    _add_settings(parser)
+    again = parser.add_mutually_exclusive_group()
+    again.add_argument(
+        "--resume", action="store_true", help="go on where a run into this folder was interrupted"
+    )
+    again.add_argument("--overwrite", action="store_true", help="replace a run that is there")
+    _add_many_options(parser)
+    parser.set_defaults(run=_run)
+
+
+def _add_source_options(parser: argparse.ArgumentParser) -> None:
+    source = parser.add_argument_group("source")
+    source.add_argument("--topic", default="", help="image topic of a bag that has several")
+    source.add_argument(
+        "--camera-info", default="", metavar="TOPIC", help="its calibration, if it stands elsewhere"
+    )
+    source.add_argument(
+        "--layout", default="auto",
+        help="how a folder is laid out: auto, folder, tum, kitti, euroc, 7scenes, scannet, bonn, sintel, nrgbd",
+    )  # fmt: skip
+    source.add_argument("--stride", type=_positive, default=1, metavar="N", help="take every Nth frame")
+    source.add_argument("--limit", type=_count, default=0, metavar="N", help="stop after N frames")
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    settings = parser.add_argument_group("settings (`ttt3r_ros params` lists them)")
+    settings.add_argument(
+        "--set", dest="set_", nargs="+", action="extend", default=[], metavar="NAME=VALUE",
+        help="any parameter of the node, such as map.voxel_size=0.02",
+    )  # fmt: skip
+    settings.add_argument("--config", type=Path, metavar="FILE", help="parameter file of the node")
+    settings.add_argument("--device", help="auto, cpu, cuda or cuda:N")
+    settings.add_argument("--weights", type=Path, metavar="FILE", help=".pth or .safetensors")
+
+
+def _add_many_options(parser: argparse.ArgumentParser) -> None:
+    many = parser.add_argument_group("several sources")
+    many.add_argument(
+        "--jobs", type=_positive, metavar="N",
+        help="processes at a time (one for each CUDA device, else 1)",
+    )  # fmt: skip
+    many.add_argument(
+        "--ray", nargs="?", const="local", metavar="ADDRESS",
+        help="on a Ray cluster, one task for each source: local, auto or an address; the folders must be shared",
+    )  # fmt: skip
+    many.add_argument(
+        "--retries", type=_count, default=2, metavar="N", help="of a task whose process died (2)"
+    )
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    try:
+        from ttt3r_ros.cli.run_command import run  # noqa: PLC0415 - the other commands need not wait for torch
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("ttt3r_ros"):
+            raise
+        msg = f"this needs the module {error.name}: pip install 'ttt3r_ros[run]'"
+        raise ConfigError(msg) from error
+    return run(arguments)
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        msg = f"{value} is negative"
+        raise argparse.ArgumentTypeError(msg)
+    return value
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        msg = f"{value} is less than 1"
+        raise argparse.ArgumentTypeError(msg)
+    return value

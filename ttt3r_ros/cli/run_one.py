@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One source from end to end: open, map every frame, write what there is, whatever happens meanwhile."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from ttt3r_ros.cli import run_state
+from ttt3r_ros.cli.run_mapping import RecordingMapping
+from ttt3r_ros.cli.run_outputs import RunOutputs, remove_run, require_writable, run_files, write_json
+from ttt3r_ros.cli.run_progress import Progress, memory_bytes, peak_memory_bytes
+from ttt3r_ros.cli.run_samples import Samples
+from ttt3r_ros.cli.run_settings import changed_settings
+from ttt3r_ros.cli.run_signals import INTERRUPTED, StopRequest
+from ttt3r_ros.cli.run_summary import RunSummary
+from ttt3r_ros.cli.run_surroundings import RecordedRobot
+from ttt3r_ros.errors import OutputError, SourceError
+from ttt3r_ros.io.run_folder import DEFAULT_OUTPUTS, REPORT, RUN, STATE
+from ttt3r_ros.model.loading import load_backend
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from ttt3r_ros.config import Config
+    from ttt3r_ros.io.sequence import Sequence
+    from ttt3r_ros.types import Frame
+
+_CHECKPOINT_S = 60.0  # between two states, so that a run that is killed loses no more
+
+
+@dataclass
+class Run:
+    """A run under way."""
+
+    identity: run_state.Identity
+    source: Sequence
+    config: Config
+    folder: Path
+    mapping: RecordingMapping
+    outputs: RunOutputs
+    facts: dict[str, str]
+    resumed_at: int = 0  # the frame with which it goes on
+    problems: list[str] = field(default_factory=list)
+    interrupted: bool = False
+    seconds: float = 0.0
+    memory_mib: list[float] = field(default_factory=list)
+    samples: Samples = field(default_factory=Samples)
+
+    def attempt(self, name: str, step: Callable[[], None]) -> None:
+        """Write one output; where that fails, note the problem and go on."""
+        problem = self.outputs.attempt(name, step)
+        if problem:
+            self.problems.append(problem)
+
+
+def run_one(
+    identity: run_state.Identity,
+    source: Sequence,
+    config: Config,
+    folder: Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> int:
+    """Map a source into a folder; return the exit status: 0, 1 after a problem, 130 when interrupted.
+
+    Raises:
+        Ttt3rError: it could not begin.
+    """
+    identity, saved = _prepared(identity, folder, resume=resume, overwrite=overwrite)
+    with StopRequest() as stop, logging_redirect_tqdm():
+        run = _begun(identity, source, config, folder, saved)
+        try:
+            with Progress(source.name, len(source), run.resumed_at) as progress:
+                _map(run, stop, progress)
+            run.interrupted = stop.asked
+            _finish(run)
+        finally:
+            run.outputs.close()
+    return INTERRUPTED if run.interrupted else int(bool(run.problems))
+
+
+def _prepared(
+    identity: run_state.Identity, folder: Path, *, resume: bool, overwrite: bool
+) -> tuple[run_state.Identity, run_state.SavedRun | None]:
+    """Return what to write and from where to go on."""
+    require_writable(folder)
+    there = run_files(folder)
+    if there and not (resume or overwrite):
+        names = ", ".join(path.name for path in there[:3])
+        msg = (
+            f"{folder} holds a run already ({names}): --resume goes on with it, --overwrite replaces it"
+        )
+        raise OutputError(msg)
+    fresh = replace(identity, outputs=identity.outputs or DEFAULT_OUTPUTS)
+    if not resume:
+        return fresh, None
+    if not (folder / STATE).exists():
+        print(f"{folder} holds no {STATE} to resume from: beginning at the first frame", file=sys.stderr)
+        return fresh, None
+    saved = run_state.read_run(folder / STATE)
+    identity = replace(identity, outputs=identity.outputs or saved.outputs)
+    identity.require_same(saved.identity)
+    return identity, saved
+
+
+def _begun(
+    identity: run_state.Identity,
+    source: Sequence,
+    config: Config,
+    folder: Path,
+    saved: run_state.SavedRun | None,
+) -> Run:
+    robot = RecordedRobot(config, source, _warn)
+    backend, facts = load_backend(config)
+    mapping = RecordingMapping(backend, config, robot, _warn)
+    if saved is None:
+        remove_run(folder)
+    else:
+        run_state.restore_run(saved, mapping)
+    first = len(mapping.records)
+    outputs = RunOutputs(folder, identity.outputs, config, robot, first)
+    mapping.before_anew = outputs.before_anew
+    return Run(identity, source, config, folder, mapping, outputs, facts, resumed_at=first)
+
+
+def _map(run: Run, stop: StopRequest, progress: Progress) -> None:
+    """Show every frame; what ends it early is noted as a problem."""
+    started = saved_at = time.monotonic()
+    try:
+        for frame, upcoming in _one_ahead(_remaining(run)):
+            if stop.asked:
+                break
+            update = run.mapping.show(frame, upcoming)
+            if update is not None:
+                index = len(run.mapping.records) - 1
+                run.outputs.add(index, update)
+                run.samples.add(index, update)
+            run.memory_mib.append(memory_bytes() / 2**20)
+            progress.advance(len(run.mapping.reconstructor.map))
+            if time.monotonic() - saved_at > _CHECKPOINT_S:
+                _checkpoint(run)
+                saved_at = time.monotonic()
+    except (SourceError, OutputError) as error:
+        run.problems.append(str(error))
+    run.seconds = time.monotonic() - started
+
+
+def _remaining(run: Run) -> Iterator[Frame]:
+    """Return the frames that were not shown yet, prepared.
+
+    Raises:
+        SourceError: the source breaks off, or is not the one that was begun with.
+    """
+    done = run.mapping.records[: run.resumed_at]
+    for count, raw in enumerate(run.source.frames()):
+        if count < len(done):
+            if raw.stamp_ns != done[count].stamp_ns:
+                msg = (
+                    f"--resume: frame {count} of {run.identity.source} has the stamp {raw.stamp_ns}, "
+                    f"the interrupted run saw {done[count].stamp_ns}"
+                )
+                raise SourceError(msg)
+        else:
+            yield run.mapping.prepared(raw)
+
+
+def _one_ahead(frames: Iterator[Frame]) -> Iterator[tuple[Frame, Frame | None]]:
+    """Return each frame with the one after it; where the source breaks off, the last good one comes first."""
+    current = next(frames, None)
+    while current is not None:
+        try:
+            upcoming = next(frames, None)
+        except SourceError:
+            yield current, None
+            raise
+        yield current, upcoming
+        current = upcoming
+
+
+def _checkpoint(run: Run) -> None:
+    if "state" in run.identity.outputs and len(run.mapping.reconstructor.trajectory):
+        run_state.save_run(run.folder / STATE, run.identity, run.mapping)
+
+
+def _finish(run: Run) -> None:
+    """Write what there is, and say what became of it."""
+    if not run.mapping.records and run.problems:  # there is nothing, and nothing to go on from
+        _tell_problems(run)
+        return
+    run.problems += run.outputs.finish(run.mapping)
+    if "state" in run.identity.outputs and len(run.mapping.reconstructor.trajectory):
+        state = run.folder / STATE
+        run.attempt("state", lambda: run_state.save_run(state, run.identity, run.mapping))
+    if not run.mapping.mapped and not run.interrupted and not run.problems:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in run.mapping.skipped().items())
+        run.problems.append(
+            f"{run.identity.source}: no frame could be mapped ({reasons or 'there is none'})"
+        )
+    if "report" in run.identity.outputs and run.mapping.mapped:
+        from ttt3r_ros.cli.report import write_report  # noqa: PLC0415 - loads matplotlib
+
+        run.attempt(
+            "report", lambda: write_report(run.folder / REPORT, _summary(run), run.samples.chosen())
+        )
+    summary = _summary(run)
+    run.attempt(RUN, lambda: write_json(run.folder / RUN, summary.as_json()))
+    _tell(run, summary)
+
+
+def _summary(run: Run) -> RunSummary:
+    reconstructor = run.mapping.reconstructor
+    stamps_ns, poses = reconstructor.trajectory.poses()
+    return RunSummary(
+        name=run.source.name,
+        source=run.identity.source,
+        options=run.identity.options,
+        settings=run.identity.settings,
+        changed=changed_settings(run.config),
+        facts=run.facts,
+        records=run.mapping.records,
+        skipped=run.mapping.skipped(),
+        broken=run.source.skipped,
+        timings_s=run.mapping.timings_s,
+        memory_mib=run.memory_mib,
+        peak_mib=peak_memory_bytes() / 2**20,
+        stamps_ns=stamps_ns,
+        poses=poses,
+        truth=run.source.ground_truth(),
+        cloud=reconstructor.map.point_cloud(),
+        seconds=run.seconds,
+        resumed_at=run.resumed_at,
+        interrupted=run.interrupted,
+        problems=run.problems,
+        outputs=run.outputs.written,
+    )
+
+
+def _tell(run: Run, summary: RunSummary) -> None:
+    for line in summary.lines():
+        print(line)
+    print(f"results: {run.folder}: {', '.join(run.outputs.written)}")
+    _tell_problems(run)
+    if run.interrupted:
+        print(
+            f"ttt3r_ros: interrupted; --resume goes on with frame {len(summary.records)}",
+            file=sys.stderr,
+        )
+
+
+def _tell_problems(run: Run) -> None:
+    for problem in dict.fromkeys(run.problems):
+        print(f"ttt3r_ros: {problem}", file=sys.stderr)
+
+
+def _warn(text: str) -> None:
+    tqdm.write(f"WARNING: {text}", file=sys.stderr)  # not into the bar

@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run writes: pictures and the bag while it goes, everything else at its end."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from ttt3r_ros.errors import OutputError
+from ttt3r_ros.geometry import pose_matrix
+from ttt3r_ros.io.colmap import View, write_colmap
+from ttt3r_ros.io.depth_files import FrameFiles
+from ttt3r_ros.io.frame_records import FrameRecord, mapped, usual_camera, write_frames
+from ttt3r_ros.io.glb import write_glb
+from ttt3r_ros.io.nerfstudio import write_transforms
+from ttt3r_ros.io.run_folder import CAMERA, FILES, FRAMES, MAP, RUN, TRAJECTORY
+from ttt3r_ros.io.trajectory_files import write_trajectory
+from ttt3r_ros.io.writers import complete_file, write_occupancy, write_pcd, write_ply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from ttt3r_ros.cli.run_mapping import RecordingMapping
+    from ttt3r_ros.cli.run_surroundings import RecordedRobot
+    from ttt3r_ros.config import Config
+    from ttt3r_ros.types import Float64Array, Update
+
+_FRAME_KINDS = ("rgb", "depth", "confidence", "npz")
+_BEFORE = (
+    "trajectory_until_*.txt",
+    "map_until_*.*",
+    "bag_*",
+)  # left when time went back, or by --resume
+
+
+class RunOutputs:
+    """The outputs of one run, by their names."""
+
+    def __init__(
+        self, folder: Path, names: tuple[str, ...], config: Config, robot: RecordedRobot, first: int = 0
+    ) -> None:
+        """Open what is written while the run goes; ``first``: the frame with which it begins or goes on."""
+        self.folder = folder
+        self.names = names
+        self.written: list[str] = []
+        self._pictures = _frame_files(folder, names, config.min_confidence)
+        self._bag = _output_bag(folder / _bag_name(first), config, robot) if "bag" in names else None
+
+    def add(self, index: int, update: Update) -> None:
+        """Write what belongs to one frame.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        if self._pictures is not None:
+            self._pictures.add(index, update)
+        if self._bag is not None:
+            self._bag.add(update)
+
+    def before_anew(self, mapping: RecordingMapping) -> None:
+        """Write map and trajectory before they are cleared, as the node does when time goes back.
+
+        Raises:
+            OutputError: they cannot be written.
+        """
+        suffix = f"_until_{mapping.newest_stamp_ns}"
+        if "trajectory" in self.names:
+            self._write_trajectory(mapping, suffix, forms=("tum",))
+        if "map" in self.names:
+            self._write_map(mapping, suffix)
+
+    def finish(self, mapping: RecordingMapping) -> list[str]:
+        """Write everything that a whole run has; return a line for each output that could not be."""
+        steps: dict[str, Callable[[], None]] = {
+            "frames": lambda: write_frames(self.folder / FRAMES, mapping.records),
+        }
+        if len(mapping.reconstructor.trajectory):
+            steps |= {
+                "trajectory": lambda: self._write_trajectory(mapping),
+                "map": lambda: self._write_map(mapping),
+                "glb": lambda: self._write_glb(mapping),
+                "colmap": lambda: self._write_colmap(mapping),
+                "nerfstudio": lambda: self._write_transforms(mapping),
+                "bag": lambda: self._close_bag(mapping),
+            }
+        chosen = {name: step for name, step in steps.items() if name in self.names}
+        problems = [problem for name, step in chosen.items() if (problem := self.attempt(name, step))]
+        if len(mapping.reconstructor.trajectory):
+            self.written += [name for name in _FRAME_KINDS if name in self.names]
+        return problems
+
+    def attempt(self, name: str, step: Callable[[], None]) -> str:
+        """Write one output; return why it could not be written, else nothing."""
+        try:
+            step()
+        except OutputError as error:
+            return str(error)
+        self.written.append(name)
+        return ""
+
+    def close(self) -> None:
+        """Give up what was not finished."""
+        if self._bag is not None:
+            self._bag.abandon()
+
+    # --- at the end ---------------------------------------------------------------------------------
+
+    def _write_trajectory(
+        self,
+        mapping: RecordingMapping,
+        suffix: str = "",
+        forms: tuple[str, ...] = ("tum", "kitti", "euroc"),
+    ) -> None:
+        names = {"tum": TRAJECTORY, "kitti": "trajectory_kitti.txt", "euroc": "trajectory_euroc.csv"}
+        stamps_ns, poses = mapping.reconstructor.trajectory.poses()
+        for form in forms:
+            path = self.folder / names[form]
+            write_trajectory(path.with_stem(path.stem + suffix), stamps_ns, poses, form)
+        if not suffix:
+            write_json(self.folder / CAMERA, _camera(mapping.records))
+
+    def _write_map(self, mapping: RecordingMapping, suffix: str = "") -> None:
+        cloud = mapping.reconstructor.map.point_cloud()
+        path = (self.folder / MAP).with_stem(f"map{suffix}")
+        write_ply(path, cloud)
+        write_pcd(path.with_suffix(".pcd"), cloud)
+        grid = mapping.reconstructor.scene.grid.snapshot()
+        if grid is not None:
+            write_occupancy(path.with_suffix(".pgm"), grid)
+
+    def _write_glb(self, mapping: RecordingMapping) -> None:
+        cloud = mapping.reconstructor.map.point_cloud()
+        write_glb(self.folder / "map.glb", cloud, list(_poses(mapping)))
+
+    def _write_colmap(self, mapping: RecordingMapping) -> None:
+        cloud = mapping.reconstructor.map.point_cloud()
+        write_colmap(self.folder / "colmap", _views(self.folder, mapping), cloud)
+
+    def _write_transforms(self, mapping: RecordingMapping) -> None:
+        views = _views(self.folder, mapping)
+        write_transforms(self.folder / "transforms.json", views, self.folder / MAP)
+
+    def _close_bag(self, mapping: RecordingMapping) -> None:
+        assert self._bag is not None
+        self._bag.close(mapping.reconstructor)
+        self._bag = None
+
+
+def remove_run(folder: Path) -> None:
+    """Remove what a run wrote into a folder, and nothing else.
+
+    Raises:
+        OutputError: something cannot be removed.
+    """
+    try:
+        for path in run_files(folder):
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    except OSError as error:
+        msg = f"cannot remove the run in {folder}: {error}"
+        raise OutputError(msg) from error
+
+
+def run_files(folder: Path) -> list[Path]:
+    """Return what a run wrote into a folder."""
+    named = [folder / name for names in FILES.values() for name in names] + [folder / RUN]
+    earlier = [path for pattern in _BEFORE for path in sorted(folder.glob(pattern))]
+    return [path for path in named + earlier if path.exists() or path.is_symlink()]
+
+
+def require_writable(folder: Path) -> None:
+    """Make a folder, and see that files can be written there.
+
+    Raises:
+        OutputError: they cannot.
+    """
+    probe = folder / ".writable"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"a")
+    except OSError as error:
+        msg = f"--output {folder} cannot be written: {error.strerror or error}"
+        raise OutputError(msg) from error
+    finally:
+        with suppress(OSError):
+            probe.unlink()
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write an object as JSON for people and programs.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    text = json.dumps(content, indent=1, ensure_ascii=False, default=str)
+    with complete_file(path) as file:
+        file.write(f"{text}\n".encode())
+
+
+def _camera(records: list[FrameRecord]) -> dict[str, float | int]:
+    camera = usual_camera(records)
+    return {name: getattr(camera, name) for name in ("fx", "fy", "cx", "cy", "width", "height")}
+
+
+def _poses(mapping: RecordingMapping) -> Float64Array:
+    _, poses = mapping.reconstructor.trajectory.poses()
+    return pose_matrix(poses[:, [0, 1, 2, 6, 3, 4, 5]])
+
+
+def _views(folder: Path, mapping: RecordingMapping) -> list[View]:
+    usual = usual_camera(mapping.records)
+    views = []
+    for record, T_map_camera in zip(mapped(mapping.records), _poses(mapping), strict=True):
+        alike = (record.width, record.height) == (usual.width, usual.height)
+        name = f"{record.index:06d}.jpg"
+        camera = usual if alike else record.intrinsics
+        image = folder / "rgb" / name
+        if image.is_file():  # the last one is not there where the disk was full
+            views.append(View(name, T_map_camera, camera, image))
+    return views
+
+
+def _frame_files(folder: Path, names: tuple[str, ...], min_confidence: float) -> FrameFiles | None:
+    kinds = {name for name in _FRAME_KINDS if name in names}
+    return FrameFiles(folder, kinds, min_confidence) if kinds else None
+
+
+def _bag_name(first: int) -> str:
+    return f"bag_{first:06d}" if first else "bag"
+
+
+def _output_bag(path: Path, config: Config, robot: RecordedRobot) -> Any:
+    from ttt3r_ros.io.output_bag import OutputBag  # noqa: PLC0415 - rosbags is an optional extra
+
+    return OutputBag(path, config, robot)

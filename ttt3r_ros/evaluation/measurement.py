@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One sequence shown once, and evaluated by every protocol that shows it the same way."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from ttt3r_ros.errors import SourceError
+from ttt3r_ros.evaluation.accuracy import Account, estimated_poses, true_depth_m, updates
+from ttt3r_ros.evaluation.depth import DepthComparison
+from ttt3r_ros.evaluation.protocols import DEPTH, POSE, RECONSTRUCTION, Protocol
+from ttt3r_ros.evaluation.reconstruction import ReconstructionComparison
+from ttt3r_ros.evaluation.trajectory import compared
+
+if TYPE_CHECKING:
+    from ttt3r_ros.evaluation.trajectory import TrajectoryComparison
+    from ttt3r_ros.io.sequence import Sequence, StampedPose
+    from ttt3r_ros.pipeline.reconstructor import Reconstructor
+    from ttt3r_ros.types import Float32Array, Update
+
+
+@dataclass(frozen=True)
+class Result:
+    """Figures of one sequence by one protocol at one length, or why there are none."""
+
+    sequence: str
+    protocol: str
+    length: int  # frames asked for, 0: all
+    frames: int = 0  # shown
+    refused: int = 0  # of these, images that could not be used
+    frames_per_s: float = 0.0
+    metrics: dict[str, float] = field(default_factory=dict)
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What a picture of a sequence shows."""
+
+    trajectory: TrajectoryComparison | None
+    depth_times_s: list[float]  # since the first frame
+    depth_abs_rel: list[float]  # of a frame, after the one scale of the sequence
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """All that one pass over a sequence comes to."""
+
+    results: list[Result]
+    curves: Curves
+
+
+def evaluate(
+    name: str, sequence: Sequence, reconstructor: Reconstructor[Any], protocols: list[Protocol]
+) -> Measurement:
+    """Show a sequence, already sampled, and evaluate it by protocols of the same sampling.
+
+    Every length is the beginning of the same pass: what comes later changes nothing before.
+    """
+    pass_ = _Pass(name, sequence, protocols)
+    limit = 0 if any(not protocol.limit for protocol in protocols) else max(p.limit for p in protocols)
+    for update in updates(sequence, reconstructor, pass_.account, limit):
+        pass_.add(update)
+    pass_.estimate = estimated_poses(reconstructor)
+    results = [pass_.result(protocol, length) for protocol in protocols for length in protocol.lengths]
+    return Measurement(results, pass_.curves(results))
+
+
+class _Pass:
+    """One pass over a sequence."""
+
+    def __init__(self, name: str, sequence: Sequence, protocols: list[Protocol]) -> None:
+        self.account = Account()
+        self.estimate: list[StampedPose] = []
+        self._name = name
+        self._sequence = sequence
+        self._depths = {
+            protocol: DepthComparison(
+                protocol.pixel_step, protocol.max_depth_m, protocol.clip_m, cv2.INTER_CUBIC
+            )
+            for protocol in protocols
+            if protocol.task == DEPTH
+        }
+        self._reconstructions = {
+            protocol: ReconstructionComparison(protocol.centre, protocol.max_depth_m, protocol.icp_m)
+            for protocol in protocols
+            if protocol.task == RECONSTRUCTION
+        }
+        self._without_lens = ""
+
+    def add(self, update: Update) -> None:
+        """Take in what came of the frame shown last."""
+        if not self._depths and not self._reconstructions:
+            return
+        true_m = true_depth_m(self._sequence, update.frame.stamp_ns)
+        if true_m is None:
+            return
+        frame = len(self.account.stamps_ns) - 1
+        for depth in self._depths.values():
+            depth.add(update.prediction, true_m, frame)
+        self._add_points(update, true_m, frame)
+
+    def _add_points(self, update: Update, true_m: Float32Array, frame: int) -> None:
+        if self._without_lens:
+            return
+        try:
+            for reconstruction in self._reconstructions.values():
+                reconstruction.add(update, true_m, frame)
+        except SourceError as error:
+            self._without_lens = str(error)
+
+    def result(self, protocol: Protocol, length: int) -> Result:
+        """Return the figures of the first frames (0: all), or why there are none."""
+        frames = min(length or len(self.account.stamps_ns), len(self.account.stamps_ns))
+        metrics: dict[str, float] = {}
+        problem = ""
+        try:
+            metrics = _TASKS[protocol.task](self, protocol, length)
+        except SourceError as error:
+            problem = str(error)
+        return Result(
+            sequence=self._name,
+            protocol=protocol.name,
+            length=length,
+            frames=frames,
+            refused=sum(index < frames for index in self.account.refused_at),
+            frames_per_s=self.account.frames_per_s,
+            metrics=metrics,
+            problem=problem,
+        )
+
+    def pose_metrics(self, _: Protocol, length: int) -> dict[str, float]:
+        error = self._trajectory(length).error
+        return {
+            "ate_se3_m": error.se3_m,
+            "ate_sim3_m": error.sim3_m,
+            "scale": error.scale,
+            "scale_spread": error.scale_spread,
+            "rpe_m": error.rpe_m,
+            "rpe_sim3_m": error.rpe_sim3_m,
+            "rpe_deg": error.rpe_deg,
+            "length_m": error.length_m,
+            "pairs": error.pairs,
+        }
+
+    def depth_metrics(self, protocol: Protocol, length: int) -> dict[str, float]:
+        aligned = self._depths[protocol].aligned(length)
+        if aligned is None:
+            msg = f"{self._name} has no true depth"
+            raise SourceError(msg)
+        factor, shift_m = aligned.scale_and_shift
+        return {
+            **_by_alignment(aligned.figures),
+            "scale": aligned.scale,
+            "shift_factor": factor,
+            "shift_m": shift_m,
+            "pixels": aligned.pixels,
+        }
+
+    def reconstruction_metrics(self, protocol: Protocol, length: int) -> dict[str, float]:
+        if self._without_lens:
+            raise SourceError(self._without_lens)
+        truth = self._sequence.ground_truth()
+        error = self._reconstructions[protocol].error(truth, self.estimate, length)
+        if error is None:
+            msg = f"{self._name} has no frame with true depth and true pose"
+            raise SourceError(msg)
+        return {
+            **_by_alignment(error.figures),
+            "scale": error.scale,
+            "views": error.frames,
+            "points": error.points,
+        }
+
+    def curves(self, results: list[Result]) -> Curves:
+        """Return what there is to draw of the whole pass."""
+        trajectory = None
+        with suppress(SourceError):  # the result says why
+            trajectory = self._trajectory(0)
+        stamps_ns = self.account.stamps_ns
+        errors: list[tuple[int, float]] = []
+        for protocol, depth in self._depths.items():
+            scales = [r.metrics["scale"] for r in results if r.protocol == protocol.name and r.metrics]
+            errors = depth.abs_rel_of_frames(scales[-1]) if scales else errors
+        times_s = [(stamps_ns[frame] - stamps_ns[0]) * 1e-9 for frame, _ in errors]
+        return Curves(trajectory, times_s, [error for _, error in errors])
+
+    def _trajectory(self, length: int) -> TrajectoryComparison:
+        shown = set(self.account.stamps_ns[: length or None])
+        estimate = [pose for pose in self.estimate if pose[0] in shown]
+        return compared(self._sequence.ground_truth(), estimate)
+
+
+_TASKS = {
+    POSE: _Pass.pose_metrics,
+    DEPTH: _Pass.depth_metrics,
+    RECONSTRUCTION: _Pass.reconstruction_metrics,
+}
+
+
+def _by_alignment(figures: dict[str, Any]) -> dict[str, float]:
+    return {
+        f"{name}.{alignment}": float(value)
+        for alignment, one in figures.items()
+        for name, value in asdict(one).items()
+    }
+
+
+def mean_of(results: list[Result], by: str = "sequences") -> dict[str, float]:
+    """Return the mean of each figure over results without a problem, plain or weighted by pixels."""
+    good = [result for result in results if not result.problem]
+    if not good:
+        return {}
+    weights = [result.metrics["pixels"] if by == "pixels" else 1.0 for result in good]
+    names = [name for name in good[0].metrics if all(name in result.metrics for result in good)]
+    return {
+        name: float(np.average([result.metrics[name] for result in good], weights=weights))
+        for name in names
+    }

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One picture per sequence: both trajectories, and the errors over time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from ttt3r_ros.io.writers import complete_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+
+    from ttt3r_ros.evaluation.measurement import Curves
+    from ttt3r_ros.evaluation.trajectory import TrajectoryComparison
+
+
+def write_plot(path: Path, title: str, curves: Curves) -> bool:
+    """Draw what there is of a sequence as PNG; return whether there was anything.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    panels = 2 * (curves.trajectory is not None) + bool(curves.depth_abs_rel)
+    if not panels:
+        return False
+    figure = Figure(figsize=(5.2 * panels, 4.4), dpi=100, layout=ConstrainedLayoutEngine())
+    figure.suptitle(title, fontsize=11)
+    axes = list(np.ravel(figure.subplots(1, panels)))
+    if curves.trajectory is not None:
+        _draw_paths(axes[0], curves.trajectory)
+        _draw_errors(axes[1], curves.trajectory)
+    if curves.depth_abs_rel:
+        _draw_depth(axes[-1], curves)
+    with complete_file(path) as file:
+        figure.savefig(file, format="png")
+    return True
+
+
+def _draw_paths(axes: Axes, compared: TrajectoryComparison) -> None:
+    """Draw the paths seen along the direction in which the true one extends least."""
+    middle = compared.true_m.mean(axis=0)
+    plane = np.linalg.svd(compared.true_m - middle, full_matrices=False)[2][:2].T
+    for positions_m, colour, name in (
+        (compared.true_m, "#222222", "ground truth"),
+        (compared.similar_m, "#1f77b4", f"Sim(3), scale {compared.error.scale:.2f}"),
+        (compared.rigid_m, "#d62728", "SE(3)"),
+    ):
+        x, y = ((positions_m - middle) @ plane).T
+        axes.plot(x, y, color=colour, label=name, linewidth=1.2)
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.set(xlabel="m", ylabel="m", title="path")
+    axes.legend(fontsize=8)
+
+
+def _draw_errors(axes: Axes, compared: TrajectoryComparison) -> None:
+    times_s = compared.stamps_s - compared.stamps_s[0]
+    rigid_m, similar_m = compared.errors_m()
+    axes.plot(times_s, rigid_m, color="#d62728", label=f"SE(3), rms {compared.error.se3_m:.3f} m")
+    axes.plot(times_s, similar_m, color="#1f77b4", label=f"Sim(3), rms {compared.error.sim3_m:.3f} m")
+    axes.set(xlabel="s", ylabel="m", title="error of position")
+    axes.set_ylim(bottom=0)
+    axes.legend(fontsize=8)
+
+
+def _draw_depth(axes: Axes, curves: Curves) -> None:
+    axes.plot(curves.depth_times_s, curves.depth_abs_rel, color="#2ca02c", marker=".", markersize=3)
+    axes.set(xlabel="s", ylabel="AbsRel", title="error of depth, one scale for all")
+    axes.set_ylim(bottom=0)

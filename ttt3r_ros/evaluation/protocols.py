@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How each data set is evaluated, as data: frames, caps, alignments and figures per data set and task.
+
+The published ones repeat the evaluation of the TTT3R and CUT3R papers as far as it is known.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ttt3r_ros.errors import ConfigError
+from ttt3r_ros.evaluation.datasets import DATASETS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+POSE, DEPTH, RECONSTRUCTION = "pose", "depth", "reconstruction"
+_CENTRE_224 = (224 / 512, 224 / 384)
+_TTT3R = "TTT3R evaluation"
+_CUT3R = "CUT3R and MonST3R evaluation"
+_OURS = "this package"
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Which frames of a sequence are shown, and how."""
+
+    stride: int = 1
+    first: int = 0  # frames left out before
+    only_with: str = ""  # pose, depth: frames without this ground truth do not count
+    whole_image: bool = False  # squeezed to the network's multiples of 16 instead of cropped
+    rectified: bool = False  # undistorted where the lens is known, as the node does
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One row of the table.
+
+    ``alignments`` of poses are rigid and with a scale; of depths none, one scale per sequence, one scale and one
+    shift; of reconstructions the first camera and ICP, or the medians of depth and size and ICP.
+    """
+
+    dataset: str
+    name: str
+    task: str
+    lengths: tuple[int, ...]  # first so many of the sampled frames; 0: all
+    alignments: tuple[str, ...]
+    headlines: tuple[str, ...]  # figures that are compared with published ones
+    source: str
+    sequences: tuple[str, ...] = ()  # empty: all that are there
+    places: tuple[str, ...] = ()  # where they lie, if elsewhere than those of the data set
+    sampling: Sampling = Sampling()
+    mean: str = "sequences"  # or pixels: how figures of sequences are averaged
+    max_depth_m: float = math.inf  # true depth from here on is no depth
+    clip_m: float = math.inf  # aligned predictions are cut to this depth
+    pixel_step: int = 1  # every so many rows and columns of the true depth
+    centre: tuple[float, float] = (1.0, 1.0)  # share of the network image, width and height, that counts
+    icp_m: float = 0.1  # farthest partner
+
+    @property
+    def limit(self) -> int:
+        """Return how many frames the longest evaluation takes, 0: all."""
+        return 0 if 0 in self.lengths else max(self.lengths)
+
+
+_POSE = Protocol("", "pose", POSE, (0,), ("se3", "sim3"), ("ate_sim3_m",), _OURS)
+_DEPTH = Protocol(
+    "",
+    "depth",
+    DEPTH,
+    (0,),
+    ("metric", "scale", "shift"),
+    ("abs_rel.metric", "abs_rel.scale", "delta1.scale", "abs_rel.shift"),
+    _OURS,
+    mean="pixels",
+)
+_RECONSTRUCTION = Protocol(
+    "",
+    "reconstruction",
+    RECONSTRUCTION,
+    (0,),
+    ("metric", "scaled"),
+    ("accuracy_mean.scaled", "completion_mean.scaled", "normals_mean.scaled"),
+    _OURS,
+    max_depth_m=10.0,
+)
+_AS_NODE = Sampling(rectified=True)
+_KITTI_DEPTH = (
+    "depth_selection/val_selection_cropped/image_gathered/{}",
+    "val_selection_cropped/image_gathered/{}",
+    "image_gathered/{}",
+    "val/{}",
+)
+_LONG = (50, 100, 200, 300, 400, 500, 600, 700, 800, 900, 1000)
+_TUM = tuple(
+    f"{kind}_{motion}"
+    for kind in ("sitting", "walking")
+    for motion in ("halfsphere", "rpy", "static", "xyz")
+)
+_SINTEL_POSE = (
+    "alley_2", "ambush_4", "ambush_5", "ambush_6", "cave_2", "cave_4", "market_2", "market_5", "market_6",
+    "shaman_3", "sleeping_1", "sleeping_2", "temple_2", "temple_3",
+)  # fmt: skip
+_BONN = ("balloon2", "crowd2", "crowd3", "person_tracking2", "synchronous")
+_7SCENES_TEST = {
+    "chess": (3, 5), "fire": (3, 4), "heads": (1,), "office": (2, 6, 7, 9), "pumpkin": (1, 7),
+    "redkitchen": (3, 4, 6, 12, 14), "stairs": (1, 4),
+}  # fmt: skip
+_7SCENES = tuple(f"{scene}/seq-{k:02d}" for scene, numbers in _7SCENES_TEST.items() for k in numbers)
+_NRGBD = (
+    "breakfast_room", "complete_kitchen", "green_room", "grey_white_room", "kitchen", "morning_apartment",
+    "staircase", "thin_geometry", "whiteroom",
+)  # fmt: skip
+
+PROTOCOLS = (
+    replace(
+        _POSE, dataset="tum", lengths=_LONG, sampling=Sampling(only_with=POSE), sequences=_TUM, source=_TTT3R,
+    ),
+    replace(
+        _POSE, dataset="tum", name="pose_short", lengths=(90,), sampling=Sampling(stride=3, only_with=POSE),
+        sequences=_TUM, source=_CUT3R,
+    ),
+    replace(
+        _POSE, dataset="scannet", lengths=(50, 90, *_LONG[1:]), sampling=Sampling(stride=3),
+        source=f"{_TTT3R}; 90 frames: {_CUT3R}",
+    ),
+    replace(_POSE, dataset="sintel", sequences=_SINTEL_POSE, source=_CUT3R),
+    replace(
+        _DEPTH, dataset="sintel", sampling=Sampling(whole_image=True), max_depth_m=70.0, clip_m=70.0,
+        source=_TTT3R,
+    ),
+    replace(
+        _POSE, dataset="kitti", sequences=tuple(f"{k:02d}" for k in range(11)),
+        source="KITTI odometry, as in LongStream's table",
+    ),
+    replace(
+        _DEPTH, dataset="kitti", lengths=(50, 100, 110, 200, 300, 400, 500), places=_KITTI_DEPTH,
+        sampling=Sampling(only_with=DEPTH, whole_image=True), source=_TTT3R,
+    ),
+    replace(
+        _DEPTH, dataset="bonn", lengths=(50, 100, 110, 200, 300, 400, 500), sequences=_BONN,
+        sampling=Sampling(first=30, whole_image=True), max_depth_m=70.0, pixel_step=2,
+        source=f"{_TTT3R}; there every pixel",
+    ),
+    replace(
+        _RECONSTRUCTION, dataset="7scenes", lengths=(200, 500), sequences=_7SCENES, sampling=Sampling(stride=2),
+        centre=_CENTRE_224, source=_TTT3R,
+    ),
+    replace(_POSE, dataset="7scenes", sequences=_7SCENES, sampling=Sampling(stride=2)),
+    replace(
+        _RECONSTRUCTION, dataset="nrgbd", lengths=(500,), sequences=_NRGBD, centre=_CENTRE_224,
+        source=f"{_OURS}: as 7-Scenes, every frame; the papers' sampling is not known",
+    ),
+    replace(_POSE, dataset="nrgbd", sequences=_NRGBD),
+    replace(_POSE, dataset="folder", sampling=_AS_NODE),
+    replace(_DEPTH, dataset="folder", sampling=_AS_NODE, pixel_step=4),
+    replace(
+        _RECONSTRUCTION, dataset="folder", sampling=_AS_NODE, max_depth_m=math.inf,
+        source=f"{_OURS}: as 7-Scenes, whole image",
+    ),
+)  # fmt: skip
+
+
+def protocols_of(dataset: str, names: Sequence[str] = (), lengths: Sequence[int] = ()) -> list[Protocol]:
+    """Return the protocols of a data set, those of some names only, at other lengths if there are any.
+
+    Raises:
+        ConfigError: there is no such data set, or it has no such protocol.
+    """
+    if dataset not in DATASETS:
+        msg = f"data set is '{dataset}'; expected one of {', '.join(DATASETS)}"
+        raise ConfigError(msg)
+    known = [protocol for protocol in PROTOCOLS if protocol.dataset == dataset]
+    unknown = sorted(set(names) - {protocol.name for protocol in known})
+    if unknown:
+        msg = (
+            f"{dataset} has no protocol {', '.join(unknown)}; it has {', '.join(p.name for p in known)}"
+        )
+        raise ConfigError(msg)
+    wanted = [protocol for protocol in known if not names or protocol.name in names]
+    return [replace(protocol, lengths=tuple(lengths)) if lengths else protocol for protocol in wanted]
+
+
+def protocol_table() -> str:
+    """Return the table of all protocols in Markdown, as it stands in docs/evaluation.md."""
+    lines = [
+        "| data set | protocol | sequences | frames | stride | true depth | alignment | mean over | source |",
+        "|---|---|---|---|--:|---|---|---|---|",
+    ]
+    lines += [_row(protocol) for protocol in PROTOCOLS]
+    return "\n".join(lines) + "\n"
+
+
+def _row(protocol: Protocol) -> str:
+    cells = [
+        DATASETS[protocol.dataset].title,
+        f"`{protocol.name}`",
+        str(len(protocol.sequences)) if protocol.sequences else "all",
+        _frames(protocol),
+        str(protocol.sampling.stride),
+        _depths(protocol),
+        ", ".join(protocol.alignments),
+        protocol.mean,
+        protocol.source,
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _frames(protocol: Protocol) -> str:
+    sampling = protocol.sampling
+    words = [", ".join(str(length) if length else "all" for length in protocol.lengths)]
+    words += [f"from frame {sampling.first}"] if sampling.first else []
+    words += [f"those with true {sampling.only_with}"] if sampling.only_with else []
+    words += ["image not cropped"] if sampling.whole_image else []
+    return "; ".join(words)
+
+
+def _depths(protocol: Protocol) -> str:
+    if protocol.task == POSE:
+        return ""
+    words = ["above 0" if math.isinf(protocol.max_depth_m) else f"0 to {protocol.max_depth_m:g} m"]
+    words += [f"predictions cut to {protocol.clip_m:g} m"] if math.isfinite(protocol.clip_m) else []
+    words += [f"one in {protocol.pixel_step} rows and columns"] if protocol.pixel_step > 1 else []
+    words += ["central 224x224 of 512x384"] if protocol.centre == _CENTRE_224 else []
+    words += [f"ICP within {protocol.icp_m:g} m"] if protocol.task == RECONSTRUCTION else []
+    return "; ".join(words)

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The frames of a sequence that a protocol shows, the way it shows them."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from ttt3r_ros.evaluation.accuracy import true_depth_m
+from ttt3r_ros.evaluation.protocols import DEPTH, POSE
+from ttt3r_ros.evaluation.trajectory import PosesByTime
+from ttt3r_ros.io.camera_intake import CameraIntake
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ttt3r_ros.evaluation.protocols import Sampling
+    from ttt3r_ros.io.sequence import Sequence, StampedPose
+    from ttt3r_ros.types import Float32Array, Frame, ImageGeometry, UInt8Array
+
+logger = logging.getLogger(__name__)
+
+
+class SampledSequence:
+    """A sequence of which only some frames are shown; ground truth stays whole."""
+
+    def __init__(
+        self, sequence: Sequence, sampling: Sampling, geometry: Callable[[int, int], ImageGeometry]
+    ) -> None:
+        """Sample; ``geometry`` is the network's plan for an image of a width and height."""
+        self._sequence = sequence
+        self._sampling = sampling
+        self._geometry = geometry
+        self._truth = sequence.ground_truth()
+        self._poses = PosesByTime(self._truth)
+
+    @property
+    def name(self) -> str:
+        """Return what the sequence is called."""
+        return self._sequence.name
+
+    @property
+    def skipped(self) -> int:
+        """Return how many frames were left out as broken, so far."""
+        return self._sequence.skipped
+
+    def __len__(self) -> int:
+        frames = len(self._sequence) - self._sampling.first
+        return max(0, -(-frames // self._sampling.stride))
+
+    def frames(self) -> Iterator[Frame]:
+        """Read the chosen frames in order."""
+        intake = CameraIntake(rectify=self._sampling.rectified, complain=logger.warning)
+        counted = (frame for frame in self._sequence.frames() if self._counts(frame))
+        for frame in islice(counted, self._sampling.first, None, self._sampling.stride):
+            yield self._prepared(frame, intake)
+
+    def ground_truth(self) -> list[StampedPose]:
+        """Return the poses of the sequence."""
+        return self._truth
+
+    def true_depth_m(self, stamp_ns: int) -> Float32Array | None:
+        """Return the measured depth (h, w) of a frame."""
+        return true_depth_m(self._sequence, stamp_ns)
+
+    def _counts(self, frame: Frame) -> bool:
+        if self._sampling.only_with == POSE:
+            return self._poses.at(frame.stamp_ns) is not None
+        if self._sampling.only_with == DEPTH:
+            return self.true_depth_m(frame.stamp_ns) is not None
+        return True
+
+    def _prepared(self, frame: Frame, intake: CameraIntake) -> Frame:
+        if self._sampling.rectified:
+            intake.calibrate(frame.intrinsics)
+            frame = intake.frame(frame.stamp_ns, frame.camera_frame, frame.rgb)
+        if self._sampling.whole_image:
+            geometry = self._geometry(frame.rgb.shape[1], frame.rgb.shape[0])
+            frame = replace(frame, rgb=squeezed(frame.rgb, geometry))
+        return frame
+
+
+def squeezed(rgb: UInt8Array, geometry: ImageGeometry) -> UInt8Array:
+    """Return all of an image (H, W, 3) at the size (h, w) of the network's image, which else would crop it.
+
+    Resized twice, as the loader of the published evaluation does. An image that the network crops for its shape
+    alone (a square) is squeezed to that shape, too.
+    """
+    lanczos: Any = Image.LANCZOS  # type: ignore[attr-defined,unused-ignore] # Pillow 9.0 has no other name for it
+    resized = Image.fromarray(rgb).resize((geometry.resized_width, geometry.resized_height), lanczos)
+    return np.asarray(resized.resize((geometry.width, geometry.height), lanczos))

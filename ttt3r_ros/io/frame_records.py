@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What became of every image of a recording: one line each in ``frames.csv``."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import asdict, astuple, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ttt3r_ros.errors import SourceError
+from ttt3r_ros.io.writers import complete_file
+from ttt3r_ros.types import Intrinsics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class FrameRecord:
+    """One image; of one that was skipped, the reason and nothing more."""
+
+    index: int  # among all images of the source, from 0; the name of its pictures
+    stamp_ns: int
+    era: int  # counts how often everything began anew because time went back
+    skipped: str = ""  # why it was not mapped
+    segment: int = 0  # counts state resets
+    scale: float = 1.0  # metres per unit of the network
+    confidence_mean: float = 0.0
+    position_std_m: float = 0.0  # by the model of the odometry's error, along the worst axis
+    fx: float = 0.0  # of the network's image, as all that follows
+    fy: float = 0.0
+    cx: float = 0.0
+    cy: float = 0.0
+    width: int = 0
+    height: int = 0
+    distortion: str = ""  # model and coefficients, where the image was not rectified
+
+    @property
+    def intrinsics(self) -> Intrinsics:
+        """Return the camera of the network's image."""
+        model, *coefficients = self.distortion.split() or [""]
+        return Intrinsics(
+            self.fx, self.fy, self.cx, self.cy, self.width, self.height,
+            model, tuple(float(word) for word in coefficients),
+        )  # fmt: skip
+
+
+_TYPES = {"int": int, "float": float, "str": str}
+COLUMNS = tuple(field.name for field in fields(FrameRecord))
+
+
+def mapped(records: Iterable[FrameRecord]) -> list[FrameRecord]:
+    """Return those that the trajectory has a pose of, in its order: what was mapped since time last went back."""
+    records = list(records)
+    era = records[-1].era if records else 0
+    return [record for record in records if record.era == era and not record.skipped]
+
+
+def usual_camera(records: Iterable[FrameRecord]) -> Intrinsics:
+    """Return the median camera of the mapped frames that have the newest one's size; there must be one.
+
+    Where the focal length is estimated, the first frames know it less than all together.
+    """
+    newest, *others = reversed(mapped(records))
+    alike = [newest, *(r for r in others if (r.width, r.height) == (newest.width, newest.height))]
+    fx, fy, cx, cy = (
+        float(np.median([getattr(r, name) for r in alike])) for name in ("fx", "fy", "cx", "cy")
+    )
+    return replace(newest.intrinsics, fx=fx, fy=fy, cx=cx, cy=cy)
+
+
+def write_frames(path: Path, records: Iterable[FrameRecord]) -> None:
+    """Write records as CSV with a line of names; numbers come back as they were.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(COLUMNS)
+    rows.writerows(astuple(record) for record in records)
+    with complete_file(path) as file:
+        file.write(text.getvalue().encode("utf-8"))
+
+
+def read_frames(path: Path) -> list[FrameRecord]:
+    """Read back what `write_frames` wrote.
+
+    Raises:
+        SourceError: there is no such file, or it holds something else.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        return [record_of(row) for row in csv.DictReader(io.StringIO(text, newline=""))]
+    except OSError as error:
+        msg = f"{path} cannot be read: {error.strerror}"
+        raise SourceError(msg) from error
+    except (ValueError, TypeError, KeyError) as error:
+        msg = f"{path} is no table of frames: {error}"
+        raise SourceError(msg) from error
+
+
+def record_of(values: dict[str, Any]) -> FrameRecord:
+    """Return the record of these values by name, as text or as numbers."""
+    return FrameRecord(
+        **{field.name: _TYPES[str(field.type)](values[field.name]) for field in fields(FrameRecord)}
+    )
+
+
+def values_of(record: FrameRecord) -> dict[str, Any]:
+    """Return the values of a record by name."""
+    return asdict(record)

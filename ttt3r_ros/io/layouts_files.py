@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the layouts of data sets share: a sequence of image files, readers of numbers, association by time."""
+
+from __future__ import annotations
+
+import logging
+from bisect import bisect_left
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from ttt3r_ros.errors import SourceError
+from ttt3r_ros.io.sequence import (
+    CAMERA_FRAME,
+    IMAGE_SUFFIXES,
+    ItemT,
+    Selection,
+    by_number,
+    image_files,
+    read_rgb,
+)
+from ttt3r_ros.types import Frame, Intrinsics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from ttt3r_ros.io.sequence import StampedPose
+    from ttt3r_ros.types import Float32Array, Float64Array
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class View:
+    """One image of a data set and what is known about it."""
+
+    stamp_ns: int
+    image: Path
+    depth: Path | None = None
+    T_world_camera: Float64Array | None = None  # (4, 4) of the optical camera that took the image
+    intrinsics: Intrinsics | None = None
+
+
+class DatasetSequence:
+    """A sequence of image files with poses, depth files and calibration as far as there are any."""
+
+    def __init__(
+        self,
+        root: Path,
+        views: Sequence[View],
+        selection: Selection,
+        read_depth: Callable[[Path], Float32Array] | None = None,
+    ) -> None:
+        """Take views in the order of time; ``read_depth`` returns the depth (h, w) [m] of a file, 0: none.
+
+        Raises:
+            SourceError: there is no view, or time does not go on from one to the next.
+        """
+        if not views:
+            msg = f"{root} holds no images ({', '.join(IMAGE_SUFFIXES)})"
+            raise SourceError(msg)
+        for before, after in pairwise(views):
+            if after.stamp_ns <= before.stamp_ns:
+                msg = f"{root}: {after.image.name} is not later than {before.image.name} ({after.stamp_ns} ns)"
+                raise SourceError(msg)
+        self.name = root.resolve().name
+        self.skipped = 0
+        self._root = root
+        self._views = views
+        self._selection = selection
+        self._read_depth = read_depth
+
+    def __len__(self) -> int:
+        return self._selection.count(len(self._views))
+
+    def frames(self) -> Iterator[Frame]:
+        """Read the frames in order; a file that is no image is left out with a warning that names it.
+
+        Raises:
+            SourceError: none of the files is an image.
+        """
+        self.skipped = 0
+        for view in self._selection.of(self._views):
+            rgb = read_rgb(view.image)
+            if rgb is None:
+                self.skipped += 1
+                continue
+            yield Frame(view.stamp_ns, CAMERA_FRAME, rgb, view.intrinsics)
+        if self.skipped == len(self):
+            msg = f"{self._root}: none of {self.skipped} files can be read as an image"
+            raise SourceError(msg)
+
+    def ground_truth(self) -> list[StampedPose]:
+        """Return the pose of every view that has one, under the very stamp of its frame."""
+        return [
+            (view.stamp_ns, view.T_world_camera)
+            for view in self._views
+            if view.T_world_camera is not None
+        ]
+
+    def true_depth_m(self, stamp_ns: int) -> Float32Array | None:
+        """Return the measured depth (h, w) of the frame of a stamp, 0 where there is none."""
+        view = self._view_of_stamp.get(stamp_ns)
+        if view is None or view.depth is None or self._read_depth is None:
+            return None
+        return self._read_depth(view.depth)
+
+    @cached_property
+    def _view_of_stamp(self) -> dict[int, View]:
+        return {view.stamp_ns: view for view in self._views}
+
+
+def numbered(folder: Path, pattern: str) -> list[Path]:
+    """Return the files of a folder that match, numbers in their names by value."""
+    return sorted(folder.glob(pattern), key=by_number)
+
+
+def has_images(folder: Path) -> bool:
+    """Tell whether a folder is there and holds images."""
+    return folder.is_dir() and any(file.suffix.lower() in IMAGE_SUFFIXES for file in folder.iterdir())
+
+
+def image_size(folder: Path) -> tuple[int, int]:
+    """Return width and height of the first image of a folder that can be read.
+
+    Raises:
+        SourceError: none can.
+    """
+    return size_of_first(image_files(folder), folder)
+
+
+def size_of_first(files: Sequence[Path], folder: Path) -> tuple[int, int]:
+    """Return width and height of the first of these files that is an image."""
+    sizes = (_size(file) for file in files)
+    size = next((size for size in sizes if size is not None), None)
+    if size is not None:
+        return size
+    msg = f"{folder}: none of {len(files)} files can be read as an image"
+    raise SourceError(msg)
+
+
+def _size(file: Path) -> tuple[int, int] | None:
+    try:
+        with Image.open(file) as image:
+            return image.size
+    except OSError:
+        return None
+
+
+def existing(path: Path) -> Path | None:
+    """Return a file if it is there."""
+    return path if path.is_file() else None
+
+
+def file_number(path: Path) -> int:
+    """Return the last number in the name of a file; raise `SourceError` where there is none."""
+    digits = [part for part in by_number(path)[0] if isinstance(part, int)]
+    if not digits:
+        msg = f"{path}: expected a number in the name"
+        raise SourceError(msg)
+    return digits[-1]
+
+
+def pinhole(K: Float64Array, size: tuple[int, int]) -> Intrinsics:
+    """Return the camera of a matrix (3, 3) and an image's width and height."""
+    return Intrinsics(float(K[0, 0]), float(K[1, 1]), float(K[0, 2]), float(K[1, 2]), *size)
+
+
+def matrix_file(path: Path, *shape: int) -> Float64Array:
+    """Return the numbers of a text file as an array of a shape, of which one side may be -1.
+
+    Raises:
+        SourceError: it holds something else; NaN and infinities are numbers.
+    """
+    try:
+        return np.array(path.read_text(encoding="utf-8").split(), np.float64).reshape(shape)
+    except (OSError, ValueError) as error:
+        expected = " x ".join("n" if side < 0 else str(side) for side in shape)
+        msg = f"{path}: expected {expected} numbers ({error})"
+        raise SourceError(msg) from error
+
+
+def valid_pose(T: Float64Array) -> Float64Array | None:
+    """Return a pose (4, 4) or nothing: data sets mark frames that were not tracked by NaN or infinities."""
+    return T if bool(np.isfinite(T).all()) else None
+
+
+def parsed(
+    path: Path, table: list[list[str]], parse: Callable[[list[str]], ItemT], expected: str
+) -> list[ItemT]:
+    """Return what each row of a table stands for; raise `SourceError` where one stands for nothing."""
+    row: list[str] = []
+    try:
+        return [parse(row := words) for words in table]
+    except ValueError as error:
+        msg = f"{path}: expected '{expected}', found '{' '.join(row)}' ({error})"
+        raise SourceError(msg) from error
+
+
+def rows(path: Path, separator: str | None, columns: int, expected: str) -> list[list[str]]:
+    """Return the first columns of a table of text without comments.
+
+    Raises:
+        SourceError: a row has too few; the message names file and line.
+    """
+    found = []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        msg = f"{path} cannot be read: {error}"
+        raise SourceError(msg) from error
+    for number, line in enumerate(lines, start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        words = [word.strip() for word in line.split(separator)]
+        if len(words) < columns:
+            msg = f"{path}:{number}: expected '{expected}', found '{line}'"
+            raise SourceError(msg)
+        found.append(words[:columns])
+    return found
+
+
+def nearest(stamps_ns: Sequence[int], stamp_ns: int, tolerance_ns: int) -> int | None:
+    """Return the index of the nearest of sorted stamps, nothing if none is near enough."""
+    after = bisect_left(stamps_ns, stamp_ns)
+    near = [index for index in (after - 1, after) if 0 <= index < len(stamps_ns)]
+    best = min(near, key=lambda index: abs(stamps_ns[index] - stamp_ns), default=None)
+    return best if best is not None and abs(stamps_ns[best] - stamp_ns) <= tolerance_ns else None

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Opens whatever somebody names as a source of images: a bag, a video, a folder, a data set or a camera."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ttt3r_ros.errors import AmbiguousSource, SourceError
+from ttt3r_ros.io.layouts import LAYOUTS, layout_of, nothing_found, open_layout
+from ttt3r_ros.io.layouts_files import has_images
+from ttt3r_ros.io.sequence import IMAGE_SUFFIXES, ImageFolder, Selection
+from ttt3r_ros.io.video import Video
+from ttt3r_ros.io.webcam import Webcam, device_of
+
+if TYPE_CHECKING:
+    from ttt3r_ros.io.sequence import Sequence
+
+__all__ = ["LAYOUT_NAMES", "AmbiguousSource", "SourceOptions", "open_source"]
+
+LAYOUT_NAMES = ("auto", "folder", *(layout.name for layout in LAYOUTS), "bag", "video", "webcam")
+# Looked at before rosbags is asked, which need not be installed.
+_BAG_SUFFIXES = (".mcap", ".db3", ".bag", ".zstd", ".zst")
+_BAG_METADATA = "metadata.yaml"
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """How to read a source."""
+
+    topic: str = ""  # bag: image topic; empty: the only one
+    camera_info_topic: str = ""  # bag; empty: the one beside the image topic
+    layout: str = "auto"  # one of LAYOUT_NAMES
+    stride: int = 1
+    limit: int = 0  # 0: all
+
+
+_DEFAULTS = SourceOptions()
+
+
+def open_source(text: str, options: SourceOptions = _DEFAULTS) -> Sequence:
+    """Open a path, or ``webcam``, ``webcam:1``, ``/dev/video1``; what it is is told by the files that are there.
+
+    Raises:
+        SourceError: it is not there, or nothing that can be read; the message says what was looked for.
+        AmbiguousSource: a bag has several image topics, and the options name none.
+    """
+    if options.layout not in LAYOUT_NAMES:
+        msg = f"layout is '{options.layout}'; expected one of {', '.join(LAYOUT_NAMES)}"
+        raise SourceError(msg)
+    selection = Selection(options.stride, options.limit)
+    device = device_of(text)
+    if device is not None or options.layout == "webcam":
+        return Webcam(text if device is None else device, selection)
+    path = Path(text).expanduser()
+    if not path.exists():
+        msg = f"{text} does not exist (expected a bag, video, folder of images or data set, webcam or /dev/videoN)"
+        raise SourceError(msg)
+    layout = _found(path) if options.layout == "auto" else options.layout
+    if layout == "bag":
+        return _bag(path, options, selection)
+    if options.topic or options.camera_info_topic:
+        msg = f"{path} is no bag, so it has no topic {options.topic or options.camera_info_topic}"
+        raise SourceError(msg)
+    if layout == "video":
+        return Video(path, selection)
+    if layout == "folder":
+        return ImageFolder(path, selection=selection)
+    return open_layout(layout, path, selection)
+
+
+def _found(path: Path) -> str:
+    """Return the layout that a path has."""
+    if path.is_file():
+        return _found_file(path)
+    if (path / _BAG_METADATA).is_file() or any(
+        file.suffix.lower() in _BAG_SUFFIXES for file in path.iterdir()
+    ):
+        return "bag"
+    layout = layout_of(path)
+    if layout is not None:
+        return layout.name
+    if has_images(path) or has_images(path / "rgb"):
+        return "folder"
+    raise nothing_found(path)
+
+
+def _found_file(path: Path) -> str:
+    if path.suffix.lower() in _BAG_SUFFIXES or path.name == _BAG_METADATA:
+        return "bag"
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        msg = f"{path} is one image; name the folder it is in"
+        raise SourceError(msg)
+    return "video"
+
+
+def _bag(path: Path, options: SourceOptions, selection: Selection) -> Sequence:
+    try:
+        from ttt3r_ros.io.bags import Bag  # noqa: PLC0415 - rosbags comes with the extra "run"
+    except ImportError as error:
+        msg = f"{path} cannot be read as a bag without rosbags ({error}): pip install 'ttt3r_ros[run]'"
+        raise SourceError(msg) from error
+    return Bag(path, options.topic, options.camera_info_topic, selection)

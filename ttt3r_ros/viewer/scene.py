@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is shown, as values: points in pieces, the camera's way, the newest images. Knows no browser."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ttt3r_ros.geometry import transform
+from ttt3r_ros.pipeline.scene_map import pixels_in_turn
+from ttt3r_ros.pipeline.voxel_map import PointCloud
+from ttt3r_ros.viewer import colours
+from ttt3r_ros.viewer.cameras import DEFAULT_LENS, GROUP, Lens, Lines, Way, lines_of
+from ttt3r_ros.viewer.points import BANDS, PointStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterator
+
+    from ttt3r_ros.types import Float32Array, Float64Array, Intrinsics, UInt8Array, Update
+    from ttt3r_ros.viewer.points import Chunk, Part
+
+CAPACITY = 4_000_000  # points kept, 16 bytes each and 9 in the table of voxels
+MOST_POINTS = 2_000_000  # drawn, unless the user wants fewer or more
+_UNMOVED = np.eye(4)
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What one image shows, at any resolution (h, w)."""
+
+    rgb: UInt8Array  # (h, w, 3)
+    points_camera: Float32Array  # (h, w, 3) optical frame, NaN where unknown
+    confidence: Float32Array  # (h, w)
+    intrinsics: Intrinsics
+
+    @classmethod
+    def of(cls, update: Update) -> Sight:
+        """Return what the network saw; nothing is copied."""
+        seen = update.prediction
+        return cls(seen.rgb, seen.points_camera, seen.confidence, update.intrinsics)
+
+    @classmethod
+    def of_depth(
+        cls, rgb: UInt8Array, depth_m: Float32Array, confidence: Float32Array, intrinsics: Intrinsics
+    ) -> Sight:
+        """Return what a depth image (h, w) shows, NaN where unknown."""
+        v, u = np.indices(depth_m.shape, np.float32)
+        x = (u - np.float32(intrinsics.cx)) / np.float32(intrinsics.fx)
+        y = (v - np.float32(intrinsics.cy)) / np.float32(intrinsics.fy)
+        points = np.stack((x * depth_m, y * depth_m, depth_m), axis=-1)
+        return cls(rgb, points, confidence, intrinsics)
+
+    @property
+    def depth_m(self) -> Float32Array:
+        """Return the depth (h, w)."""
+        return self.points_camera[..., 2]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the user wants to see."""
+
+    band: int = 0  # the lowest band of confidence
+    most_points: int = MOST_POINTS
+    by_segment: bool = False  # colours
+    frusta: bool = True
+    until: int | None = None  # the last pose; None: the newest
+
+
+@dataclass(frozen=True)
+class Points:
+    """Some points to draw."""
+
+    xyz: Float32Array  # (N, 3) near the origin of their piece
+    rgb: UInt8Array  # (N, 3)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Something that is drawn as a whole; as long as its signature stays, so does its content."""
+
+    name: str
+    signature: Hashable
+    make: Callable[[], Points | Lines]
+    T_map_piece: (
+        Float64Array  # (4, 4) another array once it has changed, which it may without the content
+    )
+
+
+class Scene:
+    """Grows with every sight. Not for several threads at once."""
+
+    def __init__(self, voxel_size: float, max_range: float = np.inf, capacity: int = CAPACITY) -> None:
+        self._voxel_size = voxel_size
+        self._max_range = max_range
+        self._capacity = capacity
+        self.era = 0  # counts beginnings
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.era += 1
+        self.points = PointStore(self._voxel_size, self._capacity)
+        self.way = Way()
+        self.sight: Sight | None = None  # the one of the pose that is shown last
+        self._sights = 0
+
+    @property
+    def lens(self) -> Lens:
+        """Return what the camera sees."""
+        return Lens.of(self.sight.intrinsics) if self.sight is not None else DEFAULT_LENS
+
+    # --- growing ------------------------------------------------------------------------------------
+
+    def follow(self, stamps_ns: list[int], poses: Float64Array) -> bool:
+        """Take over the trajectory: stamps [ns] and poses (N, 7: x y z qx qy qz qw).
+
+        Points move with the poses that saw them. Tell whether it is still the one from before: after a restart,
+        when it is not, everything is forgotten.
+        """
+        before = self.way.stamps_ns
+        same = not before or (len(stamps_ns) >= len(before) and stamps_ns[0] == before[0])
+        if not same:
+            self.clear()
+        if self.way.follow(stamps_ns, poses):
+            self._move_points()
+        return same
+
+    def _move_points(self) -> None:
+        for chunk in self.points.chunks:
+            if chunk.anchor >= 0:
+                chunk.move_with(self.way.T_map_camera[chunk.anchor])
+        self.points.seal()
+
+    def add(
+        self, sight: Sight, index: int, segment: int, T_map_camera: Float64Array | None = None
+    ) -> None:
+        """Add what was seen from a pose of the trajectory, or (4, 4) from another camera beside it."""
+        self.sight = sight
+        if not self.way.complete:
+            self.way.note_segment(index, segment)
+        turn, _ = pixels_in_turn(sight.confidence.shape, self._sights)
+        self._sights += 1
+        points, confidence = sight.points_camera[turn].reshape(-1, 3), sight.confidence[turn].ravel()
+        depth = points[:, 2]  # of NaN all comparisons are false
+        good = np.flatnonzero((depth > 0) & (depth <= self._max_range) & (confidence >= BANDS[0]))
+        anchor = self.way.T_map_camera[index]
+        seen_from = anchor if T_map_camera is None else T_map_camera
+        points_map = transform(seen_from, points[good])
+        rgb = sight.rgb[turn].reshape(-1, 3)[good]
+        self.points.add(points_map, rgb, confidence[good], index, anchor, segment)
+
+    def add_cloud(self, cloud: PointCloud) -> None:
+        """Add a finished map, of which all points are there from the beginning."""
+        self.points.add_cloud(cloud.points, cloud.rgb)
+
+    # --- drawing ------------------------------------------------------------------------------------
+
+    def stride(self, choice: Choice) -> int:
+        """Return of how many points one is drawn, a power of two, so that there are not too many."""
+        surplus = -(-self._count(choice, 1) // choice.most_points)
+        return 1 << max(0, surplus - 1).bit_length()
+
+    def count(self, choice: Choice) -> int:
+        """Return how many points are drawn."""
+        return self._count(choice, self.stride(choice))
+
+    def cloud(self, choice: Choice) -> PointCloud:
+        """Return the points that are drawn, in the map."""
+        xyz, rgb = [np.empty((0, 3), np.float32)], [np.empty((0, 3), np.uint8)]
+        for piece in self.point_pieces(choice):
+            points = piece.make()
+            assert isinstance(points, Points)
+            xyz.append(transform(piece.T_map_piece, points.xyz))
+            rgb.append(points.rgb)
+        return PointCloud(np.concatenate(xyz), np.concatenate(rgb))
+
+    def point_pieces(self, choice: Choice) -> Iterator[Piece]:
+        """List the pieces of the map: a band of a chunk each."""
+        stride = self.stride(choice)
+        for number, chunk, band, part, count in self._parts(choice):
+            make = partial(_points, part, count, stride, by_segment=choice.by_segment)
+            signature = (count, stride, self.points.share, choice.by_segment)
+            yield Piece(f"/map/{number}/{band}", signature, make, chunk.T_map_chunk)
+
+    def camera_pieces(self, choice: Choice) -> Iterator[Piece]:
+        """List the pieces of the camera's way."""
+        way, lens = self.way, self.lens.coarse()
+        end = self.last(choice) + 1
+        rgb = way.colours(by_segment=choice.by_segment)
+        shape = (lens, way.frustum_depth_m(), way.frustum_stride(), choice.frusta)
+        for first in range(0, end, GROUP):
+            stop = min(end, first + GROUP)
+            content = way.T_map_camera[max(0, first - 1) : stop].tobytes() + rgb[first:stop].tobytes()
+            make = partial(lines_of, way, first, stop, lens, rgb, frusta=choice.frusta)
+            yield Piece(f"/cameras/{first // GROUP}", (hash(content), shape), make, _UNMOVED)
+
+    def last(self, choice: Choice) -> int:
+        """Return the index of the last pose that is shown, -1 if there is none."""
+        newest = len(self.way) - 1
+        return newest if choice.until is None else min(choice.until, newest)
+
+    def _count(self, choice: Choice, stride: int) -> int:
+        return sum(-(-count // stride) for *_, count in self._parts(choice))
+
+    def _parts(self, choice: Choice) -> Iterator[tuple[int, Chunk, int, Part, int]]:
+        until = self.last(choice)
+        for number, chunk in enumerate(self.points.chunks):
+            for band in range(choice.band, len(BANDS)):
+                part = chunk.parts[band]
+                if count := part.count(until):
+                    yield number, chunk, band, part, count
+
+
+def _points(part: Part, count: int, stride: int, *, by_segment: bool) -> Points:
+    rows = part.rows(count, stride)
+    rgb = colours.tinted(rows["rgb"], rows["segment"]) if by_segment else rows["rgb"]
+    return Points(rows["xyz"], rgb)
