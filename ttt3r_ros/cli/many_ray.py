@@ -6,6 +6,7 @@ Sources, weights and output must be on folders that all machines share, and the 
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -98,10 +99,10 @@ def _connected(address: str) -> Any:
     try:
         if address == "local":
             ray.init(
-                address="local", include_dashboard=False, log_to_driver=False, logging_level="WARNING"
+                address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING
             )
         else:
-            ray.init(address=address, log_to_driver=False, logging_level="WARNING")
+            ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
     except (ConnectionError, RuntimeError, ValueError) as error:
         msg = f"--ray {address}: {' '.join(str(error).split())}"
         raise ConfigError(msg) from error
