@@ -99,7 +99,10 @@ def _connected(address: str) -> Any:
     try:
         if address == "local":
             ray.init(
-                address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING
+                address="local",
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.WARNING,
             )
         else:
             ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
