@@ -10,8 +10,8 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from std_srvs.srv import Trigger
 
 from ttt3r_ros.errors import OutputError, SourceError
+from ttt3r_ros.pipeline.transform_tree import TransformError
 from ttt3r_ros.ros import messages
-from ttt3r_ros.ros.transform_buffer import TransformError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

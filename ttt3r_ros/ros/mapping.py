@@ -16,6 +16,7 @@ from ttt3r_ros.geometry import inverse
 from ttt3r_ros.model.loading import device_memory_facts
 from ttt3r_ros.pipeline.surroundings import Surroundings
 from ttt3r_ros.pipeline.together import see_together
+from ttt3r_ros.pipeline.transform_tree import TransformError
 from ttt3r_ros.pipeline.worker import Worker
 from ttt3r_ros.ros.backlog import Backlog
 from ttt3r_ros.ros.diagnostics import diagnostic_array
@@ -24,7 +25,6 @@ from ttt3r_ros.ros.mapped_camera import Body, Job, MappedCamera, mapped_cameras
 from ttt3r_ros.ros.robot import Robot
 from ttt3r_ros.ros.statistics import Statistics
 from ttt3r_ros.ros.throttled_warnings import ThrottledWarnings
-from ttt3r_ros.ros.transform_buffer import TransformError
 from ttt3r_ros.ros.viewer_link import ViewerLink
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ from sensor_msgs.msg import Image, Imu
 from ttt3r_ros.errors import ImageError
 from ttt3r_ros.geometry import T_BODY_OPTICAL
 from ttt3r_ros.pipeline.gravity import GravityEstimator
+from ttt3r_ros.pipeline.transform_tree import TransformError
 from ttt3r_ros.ros import compat, messages
-from ttt3r_ros.ros.transform_buffer import TransformBuffer, TransformError
+from ttt3r_ros.ros.transform_buffer import TransformBuffer
 from ttt3r_ros.ros.transform_listener import transform_listener
 
 if TYPE_CHECKING:
