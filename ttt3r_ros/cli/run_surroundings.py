@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ttt3r_ros.errors import ConfigError, Ttt3rError
-from ttt3r_ros.geometry import T_BODY_OPTICAL
+from ttt3r_ros.pipeline import camera_frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from ttt3r_ros.config import Config
     from ttt3r_ros.io.sequence import Sequence
     from ttt3r_ros.types import Float32Array, Float64Array
-
-FALLBACK_CAMERA_FRAME = "camera_optical_frame"  # for drivers that leave header.frame_id empty
 
 
 class UnplacedError(Ttt3rError):
@@ -47,20 +45,17 @@ class RecordedRobot:
 
     def camera_frame(self, header_frame: str) -> str:
         """Return the name of the camera's frame."""
-        return self._config.camera_frame or header_frame.lstrip("/") or FALLBACK_CAMERA_FRAME
+        return camera_frames.camera_frame(self._config, header_frame)
 
     def optical_frame(self, header_frame: str) -> str:
         """Return the name of the frame that images, depths and points are stated in."""
-        frame = self.camera_frame(header_frame)
-        return frame if self._is_optical else f"{frame}_optical_frame"
+        return camera_frames.optical_frame(self._config, header_frame)
 
     def body_frame(self, header_frame: str) -> str:
         """Return the frame that moves in odom or map: the robot's base, or the root of the camera's own tree."""
-        if self._config.on_robot:
-            return self._config.base_frame
-        if self._config.tf_mode == "none":
-            return self.optical_frame(header_frame)
-        frame = self.camera_frame(header_frame)
+        return camera_frames.body_frame(self._config, header_frame, self._root_of)
+
+    def _root_of(self, frame: str) -> str:
         if self._transforms is None:
             return frame
         return str(self._transforms.root_of(frame, below={self._config.map_frame}))
@@ -74,9 +69,9 @@ class RecordedRobot:
         if self._config.tf_mode == "none":
             return None
         camera, body = self.camera_frame(header_frame), self.body_frame(header_frame)
-        T_camera_optical = np.eye(4) if self._is_optical else T_BODY_OPTICAL
+        T_camera_optical = camera_frames.T_camera_optical(self._config)
         if body == camera:
-            return None if self._is_optical else T_camera_optical
+            return None if camera_frames.is_optical(self._config) else T_camera_optical
         T = self._lookup(body, camera, stamp_ns)
         if T is None:
             msg = f"no transform {body} -> {camera} at its stamp"
@@ -99,10 +94,6 @@ class RecordedRobot:
             return None
         depth: Float32Array | None = self._true_depth_m(stamp_ns)
         return None if depth is None else np.where(depth > 0, depth, np.float32(np.nan))
-
-    @property
-    def _is_optical(self) -> bool:
-        return self._config.camera_frame_convention == "optical"
 
     def _lookup(self, parent: str, child: str, stamp_ns: int) -> Float64Array | None:
         T: Float64Array | None = (

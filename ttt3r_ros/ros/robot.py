@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,7 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image, Imu
 
 from ttt3r_ros.errors import ImageError
-from ttt3r_ros.geometry import T_BODY_OPTICAL
+from ttt3r_ros.pipeline import camera_frames
 from ttt3r_ros.pipeline.gravity import GravityEstimator
 from ttt3r_ros.pipeline.transform_tree import TransformError
 from ttt3r_ros.ros import compat, messages
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from ttt3r_ros.ros.throttled_warnings import ThrottledWarnings
     from ttt3r_ros.types import Float32Array, Float64Array
 
-FALLBACK_CAMERA_FRAME = "camera_optical_frame"  # for drivers that leave header.frame_id empty
 _ODOM, _BASE = "odometry topic: odom", "odometry topic: base"  # in a buffer of their own
 _DEPTHS = 15
 _DEPTH_TOLERANCE_NS = 50_000_000
@@ -63,25 +63,16 @@ class Robot:
 
     def camera_frame(self, header_frame: str) -> str:
         """Return the name of the camera's frame on /tf."""
-        return self.config.camera_frame or header_frame.lstrip("/") or FALLBACK_CAMERA_FRAME
+        return camera_frames.camera_frame(self.config, header_frame)
 
     def optical_frame(self, header_frame: str) -> str:
         """Return the name of the frame that images, depths and points are stated in."""
-        frame = self.camera_frame(header_frame)
-        return frame if self._is_optical else f"{frame}_optical_frame"
+        return camera_frames.optical_frame(self.config, header_frame)
 
     def body_frame(self, header_frame: str) -> str:
         """Return the frame that moves in odom or map: the robot's base, or the root of the camera's own tree."""
-        if self.config.on_robot:
-            return self.config.base_frame
-        frame = self.camera_frame(header_frame)
-        if self.config.tf_mode == "none":
-            return self.optical_frame(header_frame)
-        return self.transforms.root_of(frame, below=self.map_frames)
-
-    @property
-    def _is_optical(self) -> bool:
-        return self.config.camera_frame_convention == "optical"
+        root_of = partial(self.transforms.root_of, below=self.map_frames)
+        return camera_frames.body_frame(self.config, header_frame, root_of)
 
     # --- answers ------------------------------------------------------------------------------------
 
@@ -92,13 +83,13 @@ class Robot:
             TransformError: the mount of a robot's camera is not known at that time.
         """
         camera, body = self.camera_frame(header_frame), self.body_frame(header_frame)
-        T_camera_optical = np.eye(4) if self._is_optical else T_BODY_OPTICAL
+        T_camera_optical = camera_frames.T_camera_optical(self.config)
         if self.config.tf_mode == "none":
             return None
         if self.config.tf_mode == "camera":
             body = self._given_time(camera, body, header_frame)
             if body == camera:
-                return None if self._is_optical else T_camera_optical
+                return None if camera_frames.is_optical(self.config) else T_camera_optical
         try:
             T = self.transforms.lookup(body, camera, stamp_ns, self.config.wait_for_transform)
         except TransformError as error:
@@ -151,8 +142,7 @@ class Robot:
                 raise TransformError(msg) from error
             self._warnings.warn(f"the imu does not level the map: {error}")
             return None
-        up_camera = T[:3, :3] @ up_imu
-        return up_camera if self._is_optical else T_BODY_OPTICAL[:3, :3].T @ up_camera
+        return camera_frames.T_camera_optical(self.config)[:3, :3].T @ T[:3, :3] @ up_imu
 
     def measured_depth(self, stamp_ns: int) -> Float32Array | None:
         """Return the measured depth (H, W) [m] nearest in time, NaN unknown; None if none is near."""
