@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ttt3r_ros.errors import ConfigError
+from ttt3r_ros.cli.arguments import needing, whole_number
 
 DESCRIPTION = (
     "Play a sequence over DDS to a mapping node in a process of its own, and show what it made of it."
@@ -34,7 +34,7 @@ def add_parser(commands: Any) -> None:
         "--output", type=Path, default=Path("out"), metavar="DIR", help="where results go (out)"
     )
     parser.add_argument(
-        "--frames", type=_count, default=0, metavar="N", help="stop after N frames (0: all)"
+        "--frames", type=whole_number(0), default=0, metavar="N", help="stop after N frames (0: all)"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the embedded room")
     parser.add_argument(
@@ -45,20 +45,9 @@ def add_parser(commands: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    try:
+    with needing("the demo", "pip install 'ttt3r_ros[demo]', or use ./scripts/demo"):
         from ttt3r_ros.cli.demo_run import run  # noqa: PLC0415 - the other commands need neither ROS nor pictures
-    except ModuleNotFoundError as error:
-        msg = f"the demo needs the module {error.name}: pip install 'ttt3r_ros[demo]', or use ./scripts/demo"
-        raise ConfigError(msg) from error
     return run(arguments)
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        msg = f"{value} is negative"
-        raise argparse.ArgumentTypeError(msg)
-    return value
 
 
 def _rate(text: str) -> float:

@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ttt3r_ros.errors import ConfigError
+from ttt3r_ros.cli.arguments import needing
 
 DESCRIPTION = (
     "Evaluate poses, depth and reconstruction on a data set with ground truth, by the protocols of "
@@ -51,11 +51,8 @@ def add_parser(commands: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    try:
+    with needing("eval", "pip install 'ttt3r_ros[eval]'"):
         from ttt3r_ros.cli.eval_run import run  # noqa: PLC0415 - the other commands need not wait for torch
-    except ModuleNotFoundError as error:
-        msg = f"eval needs the module {error.name}: pip install 'ttt3r_ros[eval]'"
-        raise ConfigError(msg) from error
     return run(arguments)
 
 

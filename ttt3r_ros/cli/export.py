@@ -8,8 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from ttt3r_ros.cli.arguments import needing, whole_number
 from ttt3r_ros.config import Config
-from ttt3r_ros.errors import ConfigError
 
 DESCRIPTION = (
     "Write the network as three static ONNX graphs, run them in onnxruntime on a few images of the embedded room, "
@@ -29,21 +29,22 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--size", type=_size, metavar="WxH", help="network image (the network's own for 4:3 cameras)"
     )
-    parser.add_argument("--batch", type=_count, default=1, metavar="N", help="streams at once (1)")
+    parser.add_argument(
+        "--batch", type=whole_number(1, 64), default=1, metavar="N", help="streams at once (1)"
+    )
     parser.add_argument(
         "--update-rule", default=Config().update_rule, metavar="RULE", help="%(default)s"
     )
-    parser.add_argument("--opset", type=_count, default=18, metavar="N", help="ONNX operator set (18)")
+    parser.add_argument(
+        "--opset", type=whole_number(1, 64), default=18, metavar="N", help="ONNX operator set (18)"
+    )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="where the files go")
     parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    try:
+    with needing("export", "pip install ttt3r_ros[export]"):
         from ttt3r_ros.cli.export_run import run  # noqa: PLC0415 - the other commands need neither torch nor ONNX
-    except ModuleNotFoundError as error:
-        msg = f"export needs the module {error.name}: pip install ttt3r_ros[export]"
-        raise ConfigError(msg) from error
     return run(arguments)
 
 
@@ -54,11 +55,3 @@ def _size(text: str) -> tuple[int, int]:
         msg = f"'{text}' is not a width and a height up to {_MOST_PX}, such as 512x384"
         raise argparse.ArgumentTypeError(msg)
     return size
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if not 0 < value <= 64:
-        msg = f"{value} is not between 1 and 64"
-        raise argparse.ArgumentTypeError(msg)
-    return value

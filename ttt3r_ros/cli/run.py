@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ttt3r_ros.errors import ConfigError
+from ttt3r_ros.cli.arguments import needing, whole_number
+
+if TYPE_CHECKING:
+    import argparse
 
 DESCRIPTION = (
     "Map recordings: every frame, no ROS needed, the same pipeline as mapping_node. A source is a bag (rosbag2, MCAP, "
@@ -49,8 +51,12 @@ def _add_source_options(parser: argparse.ArgumentParser) -> None:
         "--layout", default="auto",
         help="how a folder is laid out: auto, folder, tum, kitti, euroc, 7scenes, scannet, bonn, sintel, nrgbd",
     )  # fmt: skip
-    source.add_argument("--stride", type=_positive, default=1, metavar="N", help="take every Nth frame")
-    source.add_argument("--limit", type=_count, default=0, metavar="N", help="stop after N frames")
+    source.add_argument(
+        "--stride", type=whole_number(1), default=1, metavar="N", help="take every Nth frame"
+    )
+    source.add_argument(
+        "--limit", type=whole_number(0), default=0, metavar="N", help="stop after N frames"
+    )
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +73,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 def _add_many_options(parser: argparse.ArgumentParser) -> None:
     many = parser.add_argument_group("several sources")
     many.add_argument(
-        "--jobs", type=_positive, metavar="N",
+        "--jobs", type=whole_number(1), metavar="N",
         help="processes at a time (one for each CUDA device, else 1)",
     )  # fmt: skip
     many.add_argument(
@@ -75,32 +81,15 @@ def _add_many_options(parser: argparse.ArgumentParser) -> None:
         help="on a Ray cluster, one task for each source: local, auto or an address; the folders must be shared",
     )  # fmt: skip
     many.add_argument(
-        "--retries", type=_count, default=2, metavar="N", help="of a task whose process died (2)"
+        "--retries",
+        type=whole_number(0),
+        default=2,
+        metavar="N",
+        help="of a task whose process died (2)",
     )
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    try:
+    with needing("this", "pip install 'ttt3r_ros[run]'"):
         from ttt3r_ros.cli.run_command import run  # noqa: PLC0415 - the other commands need not wait for torch
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("ttt3r_ros"):
-            raise
-        msg = f"this needs the module {error.name}: pip install 'ttt3r_ros[run]'"
-        raise ConfigError(msg) from error
     return run(arguments)
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        msg = f"{value} is negative"
-        raise argparse.ArgumentTypeError(msg)
-    return value
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        msg = f"{value} is less than 1"
-        raise argparse.ArgumentTypeError(msg)
-    return value

@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
-import argparse
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from ttt3r_ros.cli.arguments import whole_number
+
+if TYPE_CHECKING:
+    import argparse
 
 DESCRIPTION = (
     "Show what `ttt3r_ros run` or the demo left in the browser: points, cameras, images, depth, frame by frame. A"
@@ -23,7 +27,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on (127.0.0.1: this machine alone)"
     )
-    parser.add_argument("--port", type=_port, default=8080, help="port to listen on; 0: any (8080)")
+    parser.add_argument(
+        "--port", type=whole_number(0, 65535), default=8080, help="port to listen on; 0: any (8080)"
+    )
     parser.set_defaults(run=_run)
 
 
@@ -35,11 +41,3 @@ def _run(arguments: argparse.Namespace) -> int:
     with suppress(KeyboardInterrupt):
         replay.run(threading.Event())
     return 0
-
-
-def _port(text: str) -> int:
-    value = int(text)
-    if not 0 <= value <= 65535:
-        msg = f"{value} is not between 0 and 65535"
-        raise argparse.ArgumentTypeError(msg)
-    return value
