@@ -111,21 +111,11 @@ class VoxelTable:
 
     def claim(self, keys: NDArray[np.int64]) -> NDArray[np.intp]:
         """Find or take a slot for each of these distinct keys; weight and mean in a new one are zero."""
-        slots = self._home(keys)
-        pending = np.arange(len(keys))
-        while pending.size:
-            at, wanted = slots[pending], keys[pending]
-            found = self.keys[at] == wanted
-            free = self.keys[at] == EMPTY
-            self.keys[at[free]] = wanted[free]  # of several takers of one slot the last wins
-            won = free & (self.keys[at] == wanted)
-            self.count += int(np.count_nonzero(won))
-            self.weight[at[won]] = 0.0
-            self._mean_rows[at[won]] = (
-                _NOTHING  # what is left there would spoil the last digit of what comes
-            )
-            pending = pending[~(found | won)]
-            slots[pending] = self._next(slots[pending])
+        slots, new = claimed(self.keys, keys)
+        taken = slots[new]
+        self.count += len(taken)
+        self.weight[taken] = 0.0
+        self._mean_rows[taken] = _NOTHING  # what is left there would spoil the last digit of what comes
         return slots
 
     def remove(self, slots: NDArray[np.intp]) -> None:
@@ -152,6 +142,27 @@ class VoxelTable:
 
     def _next(self, slots: NDArray[np.intp]) -> NDArray[np.intp]:
         return (slots + 1) & (self.capacity - 1)
+
+
+def claimed(table: NDArray[np.int64], keys: NDArray[np.int64]) -> tuple[NDArray[np.intp], BoolArray]:
+    """Find or take a slot for each of these distinct keys (N,) in a table of keys, of which `EMPTY` are free.
+
+    Return the slots (N,), and which of them were taken just now (N,). The table is a power of two long and not full.
+    """
+    last = len(table) - 1
+    slots = scattered(keys) & last
+    new = np.zeros(len(keys), np.bool_)
+    pending = np.arange(len(keys))
+    while pending.size:
+        at, wanted = slots[pending], keys[pending]
+        found = table[at] == wanted
+        free = table[at] == EMPTY
+        table[at[free]] = wanted[free]  # of several takers of one slot the last wins
+        won = free & (table[at] == wanted)
+        new[pending[won]] = True
+        pending = pending[~(found | won)]
+        slots[pending] = (slots[pending] + 1) & last
+    return slots, new
 
 
 def grouped(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.intp]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ttt3r_ros.geometry import inverse
-from ttt3r_ros.pipeline.voxel_table import EMPTY, grouped, keys_of, scattered
+from ttt3r_ros.pipeline.voxel_table import EMPTY, claimed, grouped, keys_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -113,18 +113,7 @@ class VoxelBands:
 
     def _claim(self, keys: NDArray[np.int64]) -> tuple[NDArray[np.intp], BoolArray]:
         """Return the slot of each key, and which of them had none before."""
-        slots = (scattered(keys) & (len(self._keys) - 1)).astype(np.intp)
-        new = np.zeros(len(keys), np.bool_)
-        pending = np.arange(len(keys))
-        while pending.size:
-            at, wanted = slots[pending], keys[pending]
-            found = self._keys[at] == wanted
-            free = self._keys[at] == EMPTY
-            self._keys[at[free]] = wanted[free]  # of several takers of one slot the last wins
-            won = free & (self._keys[at] == wanted)
-            new[pending[won]] = True
-            pending = pending[~(found | won)]
-            slots[pending] = (slots[pending] + 1) & (len(self._keys) - 1)
+        slots, new = claimed(self._keys, keys)
         self._count += int(np.count_nonzero(new))
         return slots, new
 
