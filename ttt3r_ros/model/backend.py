@@ -86,16 +86,13 @@ class TorchBackend:
         self._announced: UInt8Array | None = None
         cuda = self._device.type == "cuda"
         self._ahead = torch.cuda.Stream(self._device) if cuda and pipeline_depth > 1 else None
-        self._fresh = self._first_state()
+        with torch.inference_mode():
+            self._fresh = self._network.initial_state()
 
     @property
     def device(self) -> str:
         """Return the name of the device."""
         return str(self._device)
-
-    @torch.inference_mode()
-    def _first_state(self) -> RecurrentState:
-        return self._network.initial_state()
 
     def initial_state(self) -> RecurrentState:
         """Return the state before the first image of a segment."""
@@ -201,7 +198,7 @@ class TorchBackend:
             made_ahead.record_stream(torch.cuda.current_stream())
 
     def _known(self, image: UInt8Array) -> _Encoded | None:
-        return next((e for e in self._encoded if np.array_equal(e.image, image)), None)
+        return next((entry for entry in self._encoded if _same(entry.image, image)), None)
 
     def _uploaded(self, image: UInt8Array) -> Tensor:
         tensor = normalised(image)
@@ -281,6 +278,11 @@ def set_threads(count: int) -> None:
 def memory_bytes(device: str) -> int:
     """Return the memory torch holds on a CUDA device; 0 for the processor."""
     return int(torch.cuda.memory_reserved(device)) if device.startswith("cuda") else 0
+
+
+def _same(a: UInt8Array, b: UInt8Array) -> bool:
+    # The first row alone tells nearly all images apart, in a hundredth of the time.
+    return np.array_equal(a[0], b[0]) and np.array_equal(a, b)
 
 
 def fetched_sync(shown: Shown) -> Shown:

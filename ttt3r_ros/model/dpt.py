@@ -54,10 +54,10 @@ class DptHead(nn.Module):
         return self.head[-1](hidden.float())
 
     def compute_in(self, dtype: torch.dtype) -> None:
-        """Compute in this type, channels last, up to the layer before the exponentials; changes nothing but speed."""
+        """Compute in this type up to the layer before the exponentials."""
         self._dtype = dtype
         for part in (self.act_postprocess, self.scratch, self.head[:-1]):
-            part.to(dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            part.to(dtype)
 
 
 class Fusion(nn.Module):

@@ -55,8 +55,9 @@ def use_precision(network: Ttt3r, precision: str) -> Ttt3r:
 
     The pose memory waits for its weights, not for products; int8, which speeds up products, leaves it at bfloat16.
     """
+    heads = network.downstream_head
+    heads.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # for convolutions: the same numbers
     if precision == "float32":
-        network.downstream_head.compute_in(torch.float32)
         return network
     half = HALF.get(precision, torch.bfloat16)
     to_half = partial(HalfLinear, dtype=half)
@@ -66,7 +67,7 @@ def use_precision(network: Ttt3r, precision: str) -> Ttt3r:
         replace_linear(network.enc_blocks_ray_map, to_half)
     for part in (network.pose_retriever.read_blocks, network.pose_retriever.write_blocks):
         replace_linear(part, to_half)
-    network.downstream_head.compute_in(half)
+    heads.compute_in(half)
     return network
 
 
