@@ -18,14 +18,20 @@ needs_viser = pytest.mark.skipif(
 )
 
 
-@needs_viser
-def test_the_node_serves_its_map_and_says_where(start):
+def after_three_images(start):
+    """Return the bench and what the viewer of a node has seen."""
     node, bench = start(viewer=True, viewer_port=0)
     bench.listen_to_all()
     connected(bench)
     walk(bench, 3)
     live = node.mapping.viewer.live
     bench.spin_until(lambda: len(live.scene.way) == 3, "three poses in the viewer")
+    return bench, live
+
+
+@needs_viser
+def test_the_node_serves_its_map_and_says_where(start):
+    bench, live = after_three_images(start)
     bench.spin_until(lambda: "viewer" in bench.diagnostics(), "diagnostics")
     url = bench.diagnostics()["viewer"]
     assert url.startswith("http://127.0.0.1:")
@@ -36,12 +42,7 @@ def test_the_node_serves_its_map_and_says_where(start):
 
 @needs_viser
 def test_after_a_reset_the_viewer_begins_anew(start):
-    node, bench = start(viewer=True, viewer_port=0)
-    bench.listen_to_all()
-    connected(bench)
-    walk(bench, 3)
-    live = node.mapping.viewer.live
-    bench.spin_until(lambda: len(live.scene.way) == 3, "three poses in the viewer")
+    bench, live = after_three_images(start)
     assert bench.call("reset").success
     bench.got["pose"].clear()
     walk(bench, 2, first_stamp_ns=5 * 10**9)

@@ -130,13 +130,9 @@ def describe_providers() -> str:
     return "; ".join(f"{purpose}: {provider}" for purpose, provider in providers().items())
 
 
-def image_to_rgb(msg: Image) -> UInt8Array:
-    """Return (H, W, 3) RGB of a colour, grey, YUV or Bayer image; raise `ImageError` on any other.
-
-    Samples of 16 bits are scaled by 255/65535 and rounded. The result may be a read-only view of the
-    message. 8UC3 and 8UC4 are taken as BGR and BGRA, OpenCV's convention; 8UC1 and 16UC1 as grey.
-    """
-    raw = pixels.RawImage(
+def raw_image(msg: Image) -> pixels.RawImage:
+    """Return what a message says of its pixels; a view of its data."""
+    return pixels.RawImage(
         encoding=msg.encoding,
         width=msg.width,
         height=msg.height,
@@ -144,6 +140,15 @@ def image_to_rgb(msg: Image) -> UInt8Array:
         big_endian=bool(msg.is_bigendian),
         data=np.frombuffer(msg.data, dtype=np.uint8),
     )
+
+
+def image_to_rgb(msg: Image) -> UInt8Array:
+    """Return (H, W, 3) RGB of a colour, grey, YUV or Bayer image; raise `ImageError` on any other.
+
+    Samples of 16 bits are scaled by 255/65535 and rounded. The result may be a read-only view of the
+    message. 8UC3 and 8UC4 are taken as BGR and BGRA, OpenCV's convention; 8UC1 and 16UC1 as grey.
+    """
+    raw = raw_image(msg)
     layout = pixels.check_image(raw)
     if _cv_bridge is not None and _suits_cv_bridge(raw, layout):
         return _rgb_from_cv_bridge(msg)

@@ -26,7 +26,6 @@ from std_msgs.msg import Header
 from ttt3r_ros.geometry import mean_velocity
 from ttt3r_ros.io.calibration_fields import calibration_fields
 from ttt3r_ros.io.depth_images import decode_depth, depth_intrinsics, sent_depth
-from ttt3r_ros.io.pixels import RawImage
 from ttt3r_ros.io.point_records import POINT_DTYPE, packed_points, sure_points
 from ttt3r_ros.ros import compat
 from ttt3r_ros.types import Intrinsics
@@ -90,16 +89,7 @@ def depth_from_image(msg: Image) -> Float32Array:
     Raises:
         ImageError: it is another encoding, or its data do not fit its size.
     """
-    return decode_depth(
-        RawImage(
-            encoding=msg.encoding,
-            width=msg.width,
-            height=msg.height,
-            step=msg.step,
-            big_endian=bool(msg.is_bigendian),
-            data=np.frombuffer(msg.data, dtype=np.uint8),
-        )
-    )
+    return decode_depth(compat.raw_image(msg))
 
 
 def frame_cloud(update: Update, depth: Float32Array, of: Header) -> PointCloud2:
