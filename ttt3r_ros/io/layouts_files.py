@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import logging
 from bisect import bisect_left
-from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -15,18 +13,18 @@ from PIL import Image
 
 from ttt3r_ros.errors import SourceError
 from ttt3r_ros.io.sequence import (
-    CAMERA_FRAME,
     IMAGE_SUFFIXES,
+    ImageFiles,
     ItemT,
     Selection,
+    View,
     by_number,
     image_files,
-    read_rgb,
 )
-from ttt3r_ros.types import Frame, Intrinsics
+from ttt3r_ros.types import Intrinsics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from ttt3r_ros.io.sequence import StampedPose
@@ -35,18 +33,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class View:
-    """One image of a data set and what is known about it."""
-
-    stamp_ns: int
-    image: Path
-    depth: Path | None = None
-    T_world_camera: Float64Array | None = None  # (4, 4) of the optical camera that took the image
-    intrinsics: Intrinsics | None = None
-
-
-class DatasetSequence:
+class DatasetSequence(ImageFiles):
     """A sequence of image files with poses, depth files and calibration as far as there are any."""
 
     def __init__(
@@ -68,32 +55,8 @@ class DatasetSequence:
             if after.stamp_ns <= before.stamp_ns:
                 msg = f"{root}: {after.image.name} is not later than {before.image.name} ({after.stamp_ns} ns)"
                 raise SourceError(msg)
-        self.name = root.resolve().name
-        self.skipped = 0
-        self._root = root
-        self._views = views
-        self._selection = selection
+        super().__init__(root, views, selection)
         self._read_depth = read_depth
-
-    def __len__(self) -> int:
-        return self._selection.count(len(self._views))
-
-    def frames(self) -> Iterator[Frame]:
-        """Read the frames in order; a file that is no image is left out with a warning that names it.
-
-        Raises:
-            SourceError: none of the files is an image.
-        """
-        self.skipped = 0
-        for view in self._selection.of(self._views):
-            rgb = read_rgb(view.image)
-            if rgb is None:
-                self.skipped += 1
-                continue
-            yield Frame(view.stamp_ns, CAMERA_FRAME, rgb, view.intrinsics)
-        if self.skipped == len(self):
-            msg = f"{self._root}: none of {self.skipped} files can be read as an image"
-            raise SourceError(msg)
 
     def ground_truth(self) -> list[StampedPose]:
         """Return the pose of every view that has one, under the very stamp of its frame."""
@@ -109,10 +72,6 @@ class DatasetSequence:
         if view is None or view.depth is None or self._read_depth is None:
             return None
         return self._read_depth(view.depth)
-
-    @cached_property
-    def _view_of_stamp(self) -> dict[int, View]:
-        return {view.stamp_ns: view for view in self._views}
 
 
 def numbered(folder: Path, pattern: str) -> list[Path]:

@@ -12,7 +12,6 @@ import numpy as np
 from ttt3r_ros.geometry import orthonormalised
 from ttt3r_ros.io.layouts_files import (
     DatasetSequence,
-    View,
     existing,
     has_images,
     image_size,
@@ -27,6 +26,7 @@ from ttt3r_ros.io.layouts_files import (
 from ttt3r_ros.io.sequence import (
     MILLIMETRES,
     Selection,
+    View,
     image_files,
     nanoseconds,
     read_depth_m,

@@ -13,7 +13,6 @@ from ttt3r_ros.errors import SourceError
 from ttt3r_ros.geometry import inverse
 from ttt3r_ros.io.layouts_files import (
     DatasetSequence,
-    View,
     existing,
     file_number,
     has_images,
@@ -23,7 +22,7 @@ from ttt3r_ros.io.layouts_files import (
     pinhole,
     valid_pose,
 )
-from ttt3r_ros.io.sequence import MILLIMETRES, Selection, image_files, read_depth_m, stamp_at
+from ttt3r_ros.io.sequence import MILLIMETRES, Selection, View, image_files, read_depth_m, stamp_at
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,6 @@ from ttt3r_ros.errors import SourceError
 from ttt3r_ros.geometry import interpolated, pose_matrix
 from ttt3r_ros.io.layouts_files import (
     DatasetSequence,
-    View,
     existing,
     file_number,
     has_images,
@@ -24,7 +23,7 @@ from ttt3r_ros.io.layouts_files import (
     rows,
     size_of_first,
 )
-from ttt3r_ros.io.sequence import FIRST_STAMP_NS, Selection, image_files, read_depth_m, stamp_at
+from ttt3r_ros.io.sequence import FIRST_STAMP_NS, Selection, View, image_files, read_depth_m, stamp_at
 from ttt3r_ros.types import Intrinsics
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from ttt3r_ros.geometry import pose_matrix
 from ttt3r_ros.types import Frame, Intrinsics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -93,7 +93,53 @@ class Selection:
 EVERYTHING = Selection()
 
 
-class ImageFolder:
+@dataclass(frozen=True)
+class View:
+    """One image file and what is known about it."""
+
+    stamp_ns: int
+    image: Path
+    depth: Path | None = None
+    T_world_camera: Float64Array | None = None  # (4, 4) of the optical camera that took the image
+    intrinsics: Intrinsics | None = None
+
+
+class ImageFiles:
+    """The frames of image files, however they are laid out."""
+
+    def __init__(self, root: Path, views: Collection[View], selection: Selection) -> None:
+        self.name = root.resolve().name
+        self.skipped = 0
+        self._root = root
+        self._views = views
+        self._selection = selection
+
+    def __len__(self) -> int:
+        return self._selection.count(len(self._views))
+
+    def frames(self) -> Iterator[Frame]:
+        """Read the frames in order; a file that is no image is left out with a warning that names it.
+
+        Raises:
+            SourceError: none of the files is an image.
+        """
+        self.skipped = 0
+        for view in self._selection.of(self._views):
+            rgb = read_rgb(view.image)
+            if rgb is None:
+                self.skipped += 1
+                continue
+            yield Frame(view.stamp_ns, CAMERA_FRAME, rgb, view.intrinsics)
+        if self.skipped == len(self):
+            msg = f"{self._root}: none of {self.skipped} files can be read as an image"
+            raise SourceError(msg)
+
+    @cached_property
+    def _view_of_stamp(self) -> dict[int, View]:
+        return {view.stamp_ns: view for view in self._views}
+
+
+class ImageFolder(ImageFiles):
     """A folder of images in the order of their names, numbers in them by value.
 
     Also takes a folder with ``rgb/`` and, beside it, ``groundtruth.txt`` (TUM format, row k for frame k, whose
@@ -105,42 +151,26 @@ class ImageFolder:
         if not path.is_dir():
             msg = f"{path} is not a folder of images"
             raise SourceError(msg)
-        self.name = path.resolve().name
-        self.skipped = 0
-        self._root = path
-        self._selection = selection
-        self._files = image_files(path / "rgb" if (path / "rgb").is_dir() else path)
-        if not self._files:
+        files = image_files(path / "rgb" if (path / "rgb").is_dir() else path)
+        if not files:
             msg = f"{path} holds no images ({', '.join(IMAGE_SUFFIXES)})"
             raise SourceError(msg)
-        self._rate_hz = rate_hz
         camera = _read_camera(path / "camera.json")
-        self._intrinsics = _intrinsics(camera, path / "camera.json") if camera is not None else None
+        intrinsics = _intrinsics(camera, path / "camera.json") if camera is not None else None
         self._depth_scale = _depth_scale(camera or {}, path / "camera.json")
         self._truth = read_tum(path / "groundtruth.txt")
-        if self._truth and len(self._truth) != len(self._files):
-            msg = f"{path}: {len(self._files)} images, but {len(self._truth)} rows in groundtruth.txt"
+        if self._truth and len(self._truth) != len(files):
+            msg = f"{path}: {len(files)} images, but {len(self._truth)} rows in groundtruth.txt"
             raise SourceError(msg)
-
-    def __len__(self) -> int:
-        return self._selection.count(len(self._files))
-
-    def frames(self) -> Iterator[Frame]:
-        """Read the frames in order; a file that is no image is left out with a warning that names it.
-
-        Raises:
-            SourceError: none of the files is an image.
-        """
-        self.skipped = 0
-        for index, file in self._selection.of(enumerate(self._files)):
-            rgb = read_rgb(file)
-            if rgb is None:
-                self.skipped += 1
-                continue
-            yield Frame(self._stamp_ns(index), CAMERA_FRAME, rgb, self._intrinsics)
-        if self.skipped == len(self):
-            msg = f"{self._root}: none of {self.skipped} files can be read as an image"
-            raise SourceError(msg)
+        views = [
+            View(
+                self._truth[index][0] if self._truth else stamp_at(index, rate_hz),
+                file,
+                intrinsics=intrinsics,
+            )
+            for index, file in enumerate(files)
+        ]
+        super().__init__(path, views, selection)
 
     def ground_truth(self) -> list[StampedPose]:
         """Return the poses of groundtruth.txt."""
@@ -148,18 +178,11 @@ class ImageFolder:
 
     def true_depth_m(self, stamp_ns: int) -> Float32Array | None:
         """Return the measured depth (h, w) of the frame of a stamp, 0 where there is none."""
-        index = self._index_of_stamp.get(stamp_ns)
-        path = self._root / "depth" / f"{self._files[index].stem}.png" if index is not None else None
+        view = self._view_of_stamp.get(stamp_ns)
+        path = self._root / "depth" / f"{view.image.stem}.png" if view is not None else None
         if path is None or not path.is_file():
             return None
         return read_depth_m(path, self._depth_scale)
-
-    @cached_property
-    def _index_of_stamp(self) -> dict[int, int]:
-        return {self._stamp_ns(index): index for index in range(len(self._files))}
-
-    def _stamp_ns(self, index: int) -> int:
-        return self._truth[index][0] if self._truth else stamp_at(index, self._rate_hz)
 
 
 def image_files(folder: Path) -> list[Path]:
