@@ -27,6 +27,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, installed or not
 
+from stage_clock import FunctionClock
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -47,46 +49,6 @@ STAGES = (
 )
 NETWORKS = ("small", "512")
 SOURCE_SIZE = (640, 480)
-
-
-class StageClock:
-    """Adds up the time, or the operations, of named functions."""
-
-    def __init__(self, device: str) -> None:
-        self.samples: dict[str, list[float]] = defaultdict(list)
-        self.gflop: dict[str, float] = {}
-        self._device = device
-        self._now: dict[str, float] = defaultdict(float)
-
-    def wrap(self, owner: object, method: str, stage: str) -> None:
-        """Replace a bound method by one that is timed under a stage."""
-        function: Callable[..., Any] = getattr(owner, method)
-
-        def timed(*args: Any, **kwargs: Any) -> Any:
-            started = self.synchronised()
-            result = function(*args, **kwargs)
-            self._now[stage] += self.synchronised() - started
-            return result
-
-        setattr(owner, method, timed)
-
-    def add(self, stage: str, seconds: float) -> None:
-        """Add time to a stage of the current frame."""
-        self._now[stage] += seconds
-
-    def close_frame(self) -> None:
-        """Begin the next frame."""
-        for stage, seconds in self._now.items():
-            self.samples[stage].append(seconds)
-        self._now.clear()
-
-    def synchronised(self) -> float:
-        """Return the time once the device has caught up."""
-        if self._device.startswith("cuda"):
-            import torch
-
-            torch.cuda.synchronize()
-        return time.perf_counter()
 
 
 def main() -> int:
@@ -168,7 +130,7 @@ def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
     room = ProceduralRoom(frames=frames + 2, width=SOURCE_SIZE[0], height=SOURCE_SIZE[1])
     encoded = [_jpeg(frame.rgb) for frame in room.frames()]
     gflop = _count_operations(network, device)
-    clock = StageClock(device)
+    clock = FunctionClock(device)
     _wrap_parts(clock, network)
     publish = _publisher()
     totals: list[float] = []
@@ -196,7 +158,7 @@ def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _run_frame(
-    clock: StageClock, reconstructor: Any, data: np.ndarray, index: int, publish: Callable[[Update], None] | None
+    clock: FunctionClock, reconstructor: Any, data: np.ndarray, index: int, publish: Callable[[Update], None] | None
 ) -> None:  # fmt: skip
     from ttt3r_ros.io.pixels import decode_compressed
     from ttt3r_ros.types import Frame
@@ -207,7 +169,7 @@ def _run_frame(
     update = reconstructor.step(Frame((index + 1) * 10**8, "camera", rgb))
     clock.add("preprocess", update.timings_s["preprocess"])
     clock.add("map", update.timings_s["map"])
-    inside = sum(clock._now[s] for s in ("encoder", "memory", "decoders", "heads", "update"))  # noqa: SLF001
+    inside = sum(clock.so_far(s) for s in ("encoder", "memory", "decoders", "heads", "update"))
     clock.add("fetch", update.timings_s["network"] - inside)
     if publish is not None:
         started = time.perf_counter()
@@ -216,7 +178,7 @@ def _run_frame(
     clock.close_frame()
 
 
-def _wrap_parts(clock: StageClock, network: Ttt3r) -> None:
+def _wrap_parts(clock: FunctionClock, network: Ttt3r) -> None:
     clock.wrap(network, "encode", "encoder")
     clock.wrap(network, "recall", "memory")
     clock.wrap(network.pose_retriever, "key", "memory")

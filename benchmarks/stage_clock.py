@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A clock that splits the processor time of a frame into stages, and publishers that tell it what they do."""
+"""Clocks that split a frame into stages: by laps of processor time, or by functions, with those of a device."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 
 class StageClock:
@@ -49,6 +49,65 @@ class StageClock:
         """Return the samples of all frames [ms] and forget them."""
         samples_ms, self.samples_ms = self.samples_ms, defaultdict(list)
         return dict(samples_ms)
+
+
+class FunctionClock:
+    """Adds up the time of named functions, each until the device has caught up."""
+
+    def __init__(self, device: str) -> None:
+        self.samples: dict[str, list[float]] = defaultdict(list)
+        self._device = device
+        self._now: dict[str, float] = defaultdict(float)
+
+    def wrap(self, owner: object, method: str, stage: str) -> None:
+        """Replace a bound method by one that is timed under a stage."""
+        function: Callable[..., Any] = getattr(owner, method)
+
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            started = self.synchronised()
+            result = function(*args, **kwargs)
+            self._now[stage] += self.synchronised() - started
+            return result
+
+        setattr(owner, method, timed)
+
+    @contextmanager
+    def timing(self, wrapped: Iterable[tuple[object, str, str]]) -> Iterator[None]:
+        """Time methods (owner, method, stage) while the block lasts."""
+        owned = list(wrapped)
+        for owner, method, stage in owned:
+            self.wrap(owner, method, stage)
+        try:
+            yield
+        finally:
+            for owner, method, _ in owned:
+                delattr(owner, method)
+
+    def add(self, stage: str, seconds: float) -> None:
+        """Add time to a stage of the current frame."""
+        self._now[stage] += seconds
+
+    def so_far(self, stage: str) -> float:
+        """Return what a stage of the current frame has taken [s]."""
+        return self._now[stage]
+
+    def spent(self) -> dict[str, float]:
+        """Return what the stages of the current frame took [s], and begin the next frame."""
+        spent, self._now = self._now, defaultdict(float)
+        return dict(spent)
+
+    def close_frame(self) -> None:
+        """Begin the next frame, and keep the times of this one."""
+        for stage, seconds in self.spent().items():
+            self.samples[stage].append(seconds)
+
+    def synchronised(self) -> float:
+        """Return the time once the device has caught up."""
+        if self._device.startswith("cuda"):
+            import torch
+
+            torch.cuda.synchronize()
+        return time.perf_counter()
 
 
 @contextmanager

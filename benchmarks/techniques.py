@@ -11,7 +11,6 @@ from __future__ import annotations
 import csv
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # runs from a checkout, installed or not
 
 from as_published import SHORTCUTS, without  # noqa: E402
+from stage_clock import FunctionClock  # noqa: E402
 
 from ttt3r_ros.io.room import ProceduralRoom  # noqa: E402
 from ttt3r_ros.model.backend import input_size  # noqa: E402
@@ -30,7 +30,7 @@ from ttt3r_ros.model.execution import execution  # noqa: E402
 from ttt3r_ros.model.image import normalised, resize_and_crop  # noqa: E402
 from ttt3r_ros.model.network_config import NetworkConfig  # noqa: E402
 from ttt3r_ros.model.precision import use_precision  # noqa: E402
-from ttt3r_ros.model.view import Outputs, View, patch_grid  # noqa: E402
+from ttt3r_ros.model.view import Outputs, View  # noqa: E402
 from ttt3r_ros.model.weights import PACKAGE_WEIGHTS, load_network, seeded_network  # noqa: E402
 
 if TYPE_CHECKING:
@@ -142,16 +142,18 @@ def compare(name: str, device: str, frames: int, only: Sequence[str] = ()) -> li
 def _show(row: Row, image: Tensor, device: str, *, warm: bool) -> None:
     torch.set_float32_matmul_precision(row.technique.matmul)
     before = _reset_peak(device)
-    with without(set(SHORTCUTS) - set(row.technique.shortcuts)):
-        started = _now(device)
+    clock = FunctionClock(device)
+    timed = _parts(row.network) if row.technique.mode == "none" else []
+    with without(set(SHORTCUTS) - set(row.technique.shortcuts)), clock.timing(timed):
+        started = clock.synchronised()
         row.pose, row.points, row.state = row.step(image, row.state)
-        spent = _now(device) - started
+        spent = clock.synchronised() - started
     torch.set_float32_matmul_precision("highest")
     if warm:
         row.frame_s.append(spent)
         row.peak_mib = max(row.peak_mib, _weights_mib(row.network) + _peak_mib(device) - before)
-    else:
-        row.stage_s.clear()
+        for stage, seconds in clock.spent().items():
+            row.stage_s.setdefault(stage, []).append(seconds)
 
 
 def _row(technique: Technique, name: str, device: str, networks: dict[tuple[object, ...], Ttt3r]) -> Row:
@@ -167,10 +169,8 @@ def _row(technique: Technique, name: str, device: str, networks: dict[tuple[obje
     network = networks[key]
     with torch.inference_mode():
         state = network.initial_state()
-    row = Row(technique, network, state, step=_halves(technique, network))
-    if technique.mode == "none":
-        row.step = _parts(row, device)
-    return row
+    step = _as_written(technique, network) if technique.mode == "none" else _halves(technique, network)
+    return Row(technique, network, state, step)
 
 
 def _halves(technique: Technique, network: Ttt3r) -> Any:
@@ -183,31 +183,26 @@ def _halves(technique: Technique, network: Ttt3r) -> Any:
     return step
 
 
-def _parts(row: Row, device: str) -> Any:
-    """Return a step as written, each part of it timed."""
-    network, everything = row.network, row.technique.all_heads
+def _as_written(technique: Technique, network: Ttt3r) -> Any:
+    everything = technique.all_heads
     outputs = Outputs(world=everything, rgb=everything and network.config.rgb_head)
 
-    def timed(stage: str, function: Callable[..., Any], *arguments: Any) -> Any:
-        started = _now(device)
-        result = function(*arguments)
-        row.stage_s.setdefault(stage, []).append(_now(device) - started)
-        return result
-
     def step(image: Tensor, state: RecurrentState) -> tuple[Tensor, Tensor, RecurrentState]:
-        view = View(image=image)
-        grid = patch_grid(image, network.config.patch_size)
-        features = timed("encoder", network.encode, view)
-        key = network.pose_retriever.key(features)
-        pose_token = timed("memory read", network.recall, state, key)
-        decoded = timed("decoders", network.decode, features, pose_token, state, grid)
-        token = decoded.layers[-1][:, :1]
-        memory = timed("memory write", network.pose_retriever.write, state.memory, key, token)
-        heads = timed("heads", network.read_heads, features, decoded, grid, outputs)
-        after = timed("update", network.learn, view, state, decoded, memory)
-        return heads.pose, heads.camera.points, after
+        output, after = network.step(View(image=image), state, outputs)
+        return output.pose, output.camera.points, after
 
     return step
+
+
+def _parts(network: Ttt3r) -> list[tuple[object, str, str]]:
+    return [
+        (network, "encode", "encoder"),
+        (network, "recall", "memory read"),
+        (network, "decode", "decoders"),
+        (network.pose_retriever, "write", "memory write"),
+        (network, "read_heads", "heads"),
+        (network, "learn", "update"),
+    ]
 
 
 def deviations(row: Row, first: Row) -> tuple[float, float, float]:
@@ -272,12 +267,6 @@ def _images(network: Ttt3r, count: int) -> list[Tensor]:
     room = ProceduralRoom(frames=count, width=640, height=480)
     plan = input_size(network).geometry(640, 480)
     return [normalised(resize_and_crop(frame.rgb, plan)) for frame in room.frames()]
-
-
-def _now(device: str) -> float:
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
-    return time.perf_counter()
 
 
 def _reset_peak(device: str) -> float:
