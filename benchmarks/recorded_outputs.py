@@ -37,9 +37,8 @@ REQUIRED = (
     "gate_logit",
 )  # fmt: skip
 INPUTS = re.compile(r"in_|demo_keep$")
-DEGENERATE = re.compile(
-    r"demo_focal_"
-)  # random predictions have no focal length; see the case "geometry"
+# Random predictions have no focal length; see the case "geometry".
+DEGENERATE = re.compile(r"demo_focal_")
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,11 @@ def pose_matrix(pose: Float64Array) -> Float64Array:
     return T
 
 
+def pose_matrix_xyzw(pose: Float64Array) -> Float64Array:
+    """Return the 4x4 motion (..., 4, 4) of poses (..., 7) as files have them: x, y, z, then quaternion x, y, z, w."""
+    return pose_matrix(np.asarray(pose)[..., [0, 1, 2, 6, 3, 4, 5]])
+
+
 def quat_xyzw_from_rotation(rotation: Float64Array) -> Float64Array:
     """Return the unit quaternion (x, y, z, w), w >= 0, of a rotation (3, 3).
 

@@ -100,11 +100,14 @@ class Bench:
     def publish(self, rgb: UInt8Array, stamp_ns: int, frame_id: str = FRAME_ID) -> None:
         self.images.publish(compat.rgb_to_image(rgb, compat.ns_to_stamp(stamp_ns), frame_id))
 
-    def spin_until(self, condition: Callable[[], object], what: str, limit_s: float = LIMIT_S) -> None:
+    def spin_until(
+        self, condition: Callable[[], object], what: str | Callable[[], str], limit_s: float = LIMIT_S
+    ) -> None:
+        """Drive every node until a condition holds; ``what`` it is, or a function that says at the end what lacks."""
         deadline = time.monotonic() + limit_s
         while not condition():
             assert time.monotonic() < deadline, (
-                f"not within {limit_s:.0f} s: {what}; got {self.summary()}"
+                f"not within {limit_s:.0f} s: {what if isinstance(what, str) else what()}; got {self.summary()}"
             )
             self.executor.spin_once(timeout_sec=0.05)
 
@@ -115,6 +118,18 @@ class Bench:
         topics = [OUTPUTS[name][1] for name in names or OUTPUTS]
         self.spin_until(
             lambda: all(self.node.count_publishers(topic) for topic in topics), f"publishers of {topics}"
+        )
+
+    def wait_for_listener(self, name: str) -> None:
+        """Wait until a node of this process sees our subscription, so that it makes what nobody else wants."""
+        _, topic = OUTPUTS[name]
+        self.spin_until(
+            lambda: any(
+                publisher.topic_name == topic and publisher.get_subscription_count()
+                for node in self.nodes
+                for publisher in node.publishers
+            ),
+            f"our subscription to {topic}",
         )
 
     def call(self, service: str) -> Trigger.Response:

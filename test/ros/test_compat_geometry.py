@@ -221,8 +221,9 @@ def graph(monkeypatch):
 def test_moving_transforms_arrive_together_on_tf(graph, branch):
     broadcaster = branch.TransformBroadcaster(graph.sender)
     received = graph.listen("/tf", DurabilityPolicy.VOLATILE)
-    graph.spin_until(
-        lambda: graph.sender.count_subscribers("/tf") == 1 and graph.receiver.count_publishers("/tf")
+    publisher = next(made for made in graph.sender.publishers if made.topic_name == "/tf")
+    graph.spin_until(  # its own count: the graph may know of a listener that it has not met yet
+        lambda: publisher.get_subscription_count() == 1 and graph.receiver.count_publishers("/tf")
     )
     offered = graph.receiver.get_publishers_info_by_topic("/tf")[0].qos_profile
     assert (offered.reliability, offered.durability) == (

@@ -126,9 +126,7 @@ def test_a_live_parameter_acts_on_the_next_image(start):
     _, bench = start()
     bench.listen("pose", "depth")
     connected(bench)
-    bench.spin_until(
-        lambda: bench.node.count_subscribers("/mapping_node/depth/image"), "our subscription"
-    )
+    bench.wait_for_listener("depth")
     walk(bench, 1)
     bench.spin_until(lambda: bench.got["depth"], "depth")
     assert set_live(bench, "min_confidence", 5.0).successful

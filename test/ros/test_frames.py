@@ -82,6 +82,7 @@ def test_the_corrections_of_a_reset_are_in_map_to_odom(start):
     walk(bench, 1, 10 * SECOND)
     bench.spin_until(lambda: len(links(bench, "odom", "base_link")) == 4, "odom -> base")
     T_odom_base = matrix(links(bench, "odom", "base_link")[-1])
+    bench.spin_until(lambda: links(bench, "map", "odom"), "map -> odom")
     bench.spin_until(
         lambda: np.allclose(matrix(links(bench, "map", "odom")[-1]) @ T_odom_base, np.eye(4), atol=1e-6),
         "the base at the map's origin",
@@ -92,6 +93,7 @@ def test_the_base_starts_level_at_the_origin_under_a_camera_that_looks_down(star
     _, bench = robot(start, tf_mode="odom_base")
     walk(bench, 2)
     bench.spin_until(lambda: len(links(bench, "odom", "base_link")) == 2, "odom -> base")
+    bench.spin_until(lambda: bench.got["odom"], "odometry")
     first, second = (matrix(stamped) for stamped in links(bench, "odom", "base_link"))
     np.testing.assert_allclose(first, np.eye(4), atol=1e-6)
     # One metre along an optical axis that points 20 degrees down.
@@ -247,6 +249,7 @@ def test_a_pose_given_by_hand_moves_the_map(start):
     poses = bench.node.create_publisher(PoseWithCovarianceStamped, "initialpose", 1)
     bench.spin_until(poses.get_subscription_count, "a subscriber to the pose")
     bench.spin_until(lambda: len(links(bench, "odom", "base_link")) == 2, "odom -> base")
+    bench.spin_until(lambda: links(bench, "map", "odom"), "map -> odom")
     before = matrix(links(bench, "odom", "base_link")[-1])
     poses.publish(given)
 

@@ -111,9 +111,7 @@ def test_nothing_is_computed_for_a_topic_without_subscriber(start, monkeypatch):
     _, bench = start()
     bench.listen("pose", "depth")
     connected(bench)
-    bench.spin_until(
-        lambda: bench.node.count_subscribers("/mapping_node/depth/image"), "our subscription"
-    )
+    bench.wait_for_listener("depth")
     walk(bench, 3)
     bench.spin_until(lambda: bench.got["depth"], "a depth image")
     assert set(made) == {"depth_image"}

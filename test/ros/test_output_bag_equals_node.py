@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import pytest
 from bag_reading import Names, played
-from fakes import image
-from graph import FRAME_ID
+from graph import FRAME_ID, START_S, connected, walk
 from motions import MOUNT
 from nav_msgs.msg import Path as PathMessage
 from rclpy.serialization import deserialize_message, serialize_message
@@ -104,12 +103,33 @@ def profile(qos) -> tuple[str, int, str, str]:
     return qos.history.name, qos.depth, qos.reliability.name, qos.durability.name
 
 
+def published(node, bench) -> dict[str, list[str]]:
+    """Return the node's topics and their types as the graph has them, once it has all that the node made.
+
+    The graph is asked by name, and answers for any node that has it: one that is just leaving, too.
+    """
+    named = node.get_name(), node.get_namespace()
+    known: dict[str, list[str]] = {}
+
+    def missing() -> list[str]:
+        known.clear()
+        known.update(node.get_publisher_names_and_types_by_node(*named))
+        return sorted({publisher.topic_name for publisher in node.publishers} - known.keys())
+
+    def lack() -> str:
+        nodes = node.get_node_names_and_namespaces().count(named)
+        return f"topics of {named} in the graph: {missing()} lack; nodes of this name: {nodes}"
+
+    bench.spin_until(lambda: not missing(), lack, START_S)
+    return known
+
+
 def test_topics_types_and_profiles_are_those_of_the_running_node(start, tmp_path):
     node, bench = start(camera_frame_convention="body")
-    bench.wait_for_subscriber()
-    bench.publish(image(), 10**9)
-    bench.spin_until(lambda: node.count_publishers("/tf_static"), "the axes")
-    own = dict(node.get_publisher_names_and_types_by_node("mapping_node", "/"))
+    bench.listen("pose")
+    connected(bench)
+    walk(bench, 1)
+    own = published(node, bench)
 
     config = from_mapping({"camera_frame_convention": "body", "level": "floor"})
     names = Names(FRAME_ID, f"{FRAME_ID}_optical_frame", FRAME_ID)

@@ -138,9 +138,7 @@ def test_a_measured_depth_gives_the_scale(start):
     connected(bench)
     depths = bench.node.create_publisher(Image, "measured_depth", 10)
     bench.spin_until(depths.get_subscription_count, "a subscriber to the depth")
-    bench.spin_until(
-        lambda: bench.node.count_subscribers("/mapping_node/depth/image"), "our subscription"
-    )
+    bench.wait_for_listener("depth")
     stamp = compat.ns_to_stamp(SECOND)
     depths.publish(
         compat.millimetre_image(np.full((24, 32), 3000, np.uint16), stamp, "camera_optical_frame")

@@ -16,6 +16,7 @@ from ttt3r_ros.geometry import (
     inverse,
     orthonormalised,
     pose_matrix,
+    pose_matrix_xyzw,
     quat_xyzw_from_rotation,
     ray_map,
     rotation_from_quat_wxyz,
@@ -69,6 +70,14 @@ def test_a_network_pose_is_position_then_quaternion_with_w_first() -> None:
 )
 def test_a_batch_of_poses_is_converted_pose_by_pose(poses: list[np.ndarray]) -> None:
     np.testing.assert_array_equal(pose_matrix(np.array(poses)), [pose_matrix(pose) for pose in poses])
+
+
+def test_a_pose_of_a_file_is_the_same_with_w_last() -> None:
+    position, (w, x, y, z) = (1.0, 2.0, 3.0), (0.1, -0.5, 0.7, 0.3)
+    network, file = np.array([*position, w, x, y, z]), np.array([*position, x, y, z, w])
+    np.testing.assert_array_equal(pose_matrix_xyzw(file), pose_matrix(network))
+    np.testing.assert_array_equal(pose_matrix_xyzw(np.array([file, file])), [pose_matrix(network)] * 2)
+    assert pose_matrix_xyzw(np.empty((0, 7))).shape == (0, 4, 4)
 
 
 @given(quaternions)

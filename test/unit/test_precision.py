@@ -17,11 +17,8 @@ from ttt3r_ros.model.precision import resolve_precision, use_precision
 from ttt3r_ros.model.view import Outputs, View
 from ttt3r_ros.model.weights import seeded_network
 
-TOLERANCE = {
-    "bfloat16": 3e-2,
-    "float16": 4e-3,
-    "int8": 1e-1,
-}  # relative, a few times the unit of the last place
+# Relative, a few times the unit of the last place.
+TOLERANCE = {"bfloat16": 3e-2, "float16": 4e-3, "int8": 1e-1}
 SMALL = NetworkConfig(enc_embed_dim=256, enc_num_heads=4)
 PUBLISHED = NetworkConfig.published_512_dpt()
 

@@ -26,11 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NOT_THE_SAME = ("run.json", "report.html")  # they tell how long it took
-CHANGES = [
-    "--set",
-    "reset_interval=5",
-    "level=floor",
-]  # a few resets, and all that moves what lies in the map
+# A few resets, and all that moves what lies in the map.
+CHANGES = ["--set", "reset_interval=5", "level=floor"]
 
 
 def run(*arguments: object) -> int:

@@ -19,6 +19,7 @@ from ttt3r_ros.io.bags import Bag
 from ttt3r_ros.io.room import ProceduralRoom
 from ttt3r_ros.io.sequence import ImageFolder
 from ttt3r_ros.io.video import Video
+from ttt3r_ros.io.writers import require_writable
 from ttt3r_ros.ros.middleware import isolate, use_large_image_profile
 from ttt3r_ros.ros.node_process import mapping_node
 from ttt3r_ros.ros.player import Player
@@ -40,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     isolate()
     use_large_image_profile()
     output: Path = arguments.output.expanduser().resolve()
-    _require_writable(output)
+    require_writable(output)
     name, sequence = _sequence(arguments)
     _announce(name, sequence)
     chosen = _sample_indices(len(sequence), arguments.frames)
@@ -62,17 +63,6 @@ def run(arguments: argparse.Namespace) -> int:
     finally:
         try_shutdown()
     return report(result)
-
-
-def _require_writable(output: Path) -> None:
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        probe = output / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        msg = f"--output {output} cannot be written: {error.strerror or error}"
-        raise SourceError(msg) from error
 
 
 def _sequence(arguments: argparse.Namespace) -> tuple[str, Sequence]:

@@ -19,10 +19,10 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from ttt3r_ros.cli.many_summary import SUMMARY, Result, result_of, tell, write_many_summary
-from ttt3r_ros.cli.run_outputs import require_writable
 from ttt3r_ros.cli.run_signals import INTERRUPTED, StopRequest
 from ttt3r_ros.errors import SourceError
 from ttt3r_ros.io.run_folder import RunFolder
+from ttt3r_ros.io.writers import require_writable
 from ttt3r_ros.model.loading import cuda_devices
 
 if TYPE_CHECKING:

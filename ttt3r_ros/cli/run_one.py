@@ -13,7 +13,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ttt3r_ros.cli import run_state
 from ttt3r_ros.cli.run_mapping import RecordingMapping
-from ttt3r_ros.cli.run_outputs import RunOutputs, remove_run, require_writable, run_files, write_json
+from ttt3r_ros.cli.run_outputs import RunOutputs, remove_run, run_files, write_json
 from ttt3r_ros.cli.run_progress import Progress, memory_bytes, peak_memory_bytes
 from ttt3r_ros.cli.run_samples import Samples
 from ttt3r_ros.cli.run_settings import changed_settings
@@ -22,6 +22,7 @@ from ttt3r_ros.cli.run_summary import RunSummary
 from ttt3r_ros.cli.run_surroundings import RecordedRobot
 from ttt3r_ros.errors import OutputError, SourceError
 from ttt3r_ros.io.run_folder import DEFAULT_OUTPUTS, REPORT, RUN, STATE
+from ttt3r_ros.io.writers import require_writable
 from ttt3r_ros.model.loading import load_backend
 
 if TYPE_CHECKING:
@@ -52,6 +53,19 @@ class Run:
     seconds: float = 0.0
     memory_mib: list[float] = field(default_factory=list)
     samples: Samples = field(default_factory=Samples)
+
+    @property
+    def keeps_state(self) -> bool:
+        """Return whether the state is wanted, and there is one to go on from."""
+        return "state" in self.identity.outputs and len(self.mapping.reconstructor.trajectory) > 0
+
+    def save_state(self) -> None:
+        """Write what `--resume` goes on from.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        run_state.save_run(self.folder / STATE, self.identity, self.mapping)
 
     def attempt(self, name: str, step: Callable[[], None]) -> None:
         """Write one output; where that fails, note the problem and go on."""
@@ -146,7 +160,8 @@ def _map(run: Run, stop: StopRequest, progress: Progress) -> None:
             run.memory_mib.append(memory_bytes() / 2**20)
             progress.advance(len(run.mapping.reconstructor.map))
             if time.monotonic() - saved_at > _CHECKPOINT_S:
-                _checkpoint(run)
+                if run.keeps_state:
+                    run.save_state()
                 saved_at = time.monotonic()
     except (SourceError, OutputError) as error:
         run.problems.append(str(error))
@@ -185,32 +200,25 @@ def _one_ahead(frames: Iterator[Frame]) -> Iterator[tuple[Frame, Frame | None]]:
         current = upcoming
 
 
-def _checkpoint(run: Run) -> None:
-    if "state" in run.identity.outputs and len(run.mapping.reconstructor.trajectory):
-        run_state.save_run(run.folder / STATE, run.identity, run.mapping)
-
-
 def _finish(run: Run) -> None:
     """Write what there is, and say what became of it."""
     if not run.mapping.records and run.problems:  # there is nothing, and nothing to go on from
         _tell_problems(run)
         return
     run.problems += run.outputs.finish(run.mapping)
-    if "state" in run.identity.outputs and len(run.mapping.reconstructor.trajectory):
-        state = run.folder / STATE
-        run.attempt("state", lambda: run_state.save_run(state, run.identity, run.mapping))
+    if run.keeps_state:
+        run.attempt("state", run.save_state)
     if not run.mapping.mapped and not run.interrupted and not run.problems:
         reasons = ", ".join(f"{count} {reason}" for reason, count in run.mapping.skipped().items())
         run.problems.append(
             f"{run.identity.source}: no frame could be mapped ({reasons or 'there is none'})"
         )
+    summary = _summary(run)
     if "report" in run.identity.outputs and run.mapping.mapped:
         from ttt3r_ros.cli.report import write_report  # noqa: PLC0415 - loads matplotlib
 
-        run.attempt(
-            "report", lambda: write_report(run.folder / REPORT, _summary(run), run.samples.chosen())
-        )
-    summary = _summary(run)
+        run.attempt("report", lambda: write_report(run.folder / REPORT, summary, run.samples.chosen()))
+        summary = replace(summary, problems=list(run.problems), outputs=list(run.outputs.written))
     run.attempt(RUN, lambda: write_json(run.folder / RUN, summary.as_json()))
     _tell(run, summary)
 
@@ -238,8 +246,8 @@ def _summary(run: Run) -> RunSummary:
         seconds=run.seconds,
         resumed_at=run.resumed_at,
         interrupted=run.interrupted,
-        problems=run.problems,
-        outputs=run.outputs.written,
+        problems=list(run.problems),
+        outputs=list(run.outputs.written),
     )
 
 

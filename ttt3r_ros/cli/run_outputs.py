@@ -5,11 +5,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ttt3r_ros.errors import OutputError
-from ttt3r_ros.geometry import pose_matrix
+from ttt3r_ros.geometry import pose_matrix_xyzw
 from ttt3r_ros.io.colmap import View, write_colmap
 from ttt3r_ros.io.depth_files import FrameFiles
 from ttt3r_ros.io.frame_records import FrameRecord, mapped, usual_camera, write_frames
@@ -29,11 +28,8 @@ if TYPE_CHECKING:
     from ttt3r_ros.types import Float64Array, Update
 
 _FRAME_KINDS = ("rgb", "depth", "confidence", "npz")
-_BEFORE = (
-    "trajectory_until_*.txt",
-    "map_until_*.*",
-    "bag_*",
-)  # left when time went back, or by --resume
+# Left when time went back, or by --resume.
+_BEFORE = ("trajectory_until_*.txt", "map_until_*.*", "bag_*")
 
 
 class RunOutputs:
@@ -170,24 +166,6 @@ def run_files(folder: Path) -> list[Path]:
     return [path for path in named + earlier if path.exists() or path.is_symlink()]
 
 
-def require_writable(folder: Path) -> None:
-    """Make a folder, and see that files can be written there.
-
-    Raises:
-        OutputError: they cannot.
-    """
-    probe = folder / ".writable"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"a")
-    except OSError as error:
-        msg = f"--output {folder} cannot be written: {error.strerror or error}"
-        raise OutputError(msg) from error
-    finally:
-        with suppress(OSError):
-            probe.unlink()
-
-
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write an object as JSON for people and programs.
 
@@ -206,7 +184,7 @@ def _camera(records: list[FrameRecord]) -> dict[str, float | int]:
 
 def _poses(mapping: RecordingMapping) -> Float64Array:
     _, poses = mapping.reconstructor.trajectory.poses()
-    return pose_matrix(poses[:, [0, 1, 2, 6, 3, 4, 5]])
+    return pose_matrix_xyzw(poses)
 
 
 def _views(folder: Path, mapping: RecordingMapping) -> list[View]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ttt3r_ros import __version__
 from ttt3r_ros.errors import SourceError
-from ttt3r_ros.geometry import pose_matrix
+from ttt3r_ros.geometry import pose_matrix_xyzw
 
 if TYPE_CHECKING:
     from ttt3r_ros.evaluation.trajectory import TrajectoryComparison
@@ -76,7 +76,7 @@ class RunSummary:
             from ttt3r_ros.evaluation.trajectory import compared  # noqa: PLC0415 - loads evo
         except ModuleNotFoundError as error:
             return None, f"the module {error.name} is not installed: pip install 'ttt3r_ros[eval]'"
-        matrices = pose_matrix(self.poses[:, [0, 1, 2, 6, 3, 4, 5]])
+        matrices = pose_matrix_xyzw(self.poses)
         try:
             return compared(self.truth, list(zip(self.stamps_ns, matrices, strict=True))), ""
         except SourceError as error:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ttt3r_ros.errors import ImageError, NonFiniteError
 from ttt3r_ros.evaluation.depth import DepthComparison, DepthError
 from ttt3r_ros.evaluation.trajectory import TrajectoryError, trajectory_error
-from ttt3r_ros.geometry import pose_matrix
+from ttt3r_ros.geometry import pose_matrix_xyzw
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,8 +99,7 @@ def updates(
 def estimated_poses(reconstructor: Reconstructor[Any]) -> list[StampedPose]:
     """Return the stamped poses (stamp_ns, T_map_camera) of all frames so far."""
     stamps_ns, poses = reconstructor.trajectory.poses()
-    matrices = pose_matrix(poses[:, [0, 1, 2, 6, 3, 4, 5]])
-    return list(zip(stamps_ns, matrices, strict=True))
+    return list(zip(stamps_ns, pose_matrix_xyzw(poses), strict=True))
 
 
 def true_depth_m(sequence: Sequence, stamp_ns: int) -> Float32Array | None:

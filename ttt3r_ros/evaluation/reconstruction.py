@@ -43,10 +43,7 @@ class ReconstructionError:
 class ReconstructionComparison:
     """Collects true and predicted points of pixels that have both, in the camera's frame."""
 
-    centre: tuple[float, float] = (
-        1.0,
-        1.0,
-    )  # share of width and height of the network image that counts
+    centre: tuple[float, float] = (1.0, 1.0)  # share of the network image, width and height, that counts
     max_depth_m: float = math.inf
     within_m: float = 0.1  # of ICP
     _views: list[_View] = field(default_factory=list)

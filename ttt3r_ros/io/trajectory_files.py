@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ttt3r_ros.errors import OutputError
-from ttt3r_ros.geometry import pose_matrix
+from ttt3r_ros.geometry import pose_matrix_xyzw
 from ttt3r_ros.io.writers import complete_file, write_tum
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def write_trajectory(path: Path, stamps_ns: list[int], poses: Float64Array, form
 
 
 def _write_kitti(path: Path, _stamps_ns: list[int], poses: Float64Array) -> None:
-    T_map_camera = pose_matrix(poses[:, [0, 1, 2, 6, 3, 4, 5]])
+    T_map_camera = pose_matrix_xyzw(poses)
     with complete_file(path) as file:
         np.savetxt(file, T_map_camera[:, :3].reshape(-1, 12), fmt="%.12e")
 

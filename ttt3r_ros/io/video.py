@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _ATTEMPTS = 100  # damaged frames in a row; the end of a file looks like an endless row of them
-_COUNT_TOLERANCE = (
-    0.05  # some containers tell a duration only, and players may cut a few frames off the ends
-)
+# Some containers tell a duration only, and players may cut a few frames off the ends.
+_COUNT_TOLERANCE = 0.05
 _COUNT_SLACK = 2
 
 

@@ -110,6 +110,24 @@ def _seconds(stamp_ns: int) -> str:
     return f"{stamp_ns // 10**9}.{stamp_ns % 10**9:09d}"
 
 
+def require_writable(folder: Path) -> None:
+    """Make a folder, and see that files can be written there.
+
+    Raises:
+        OutputError: they cannot.
+    """
+    probe = folder / ".writable"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"a")
+    except OSError as error:
+        msg = f"--output {folder} cannot be written: {error.strerror or error}"
+        raise OutputError(msg) from error
+    finally:
+        with suppress(OSError):
+            probe.unlink()
+
+
 @contextmanager
 def complete_file(path: Path) -> Iterator[IO[bytes]]:
     """Open a file for writing that replaces ``path`` when the block ends well, and vanishes otherwise.

@@ -20,9 +20,8 @@ _GRAVITY = 9.81  # m/s2
 _QUIET_FORCE = 0.5  # m/s2 from gravity; more is motion
 _QUIET_TURN = 0.3  # rad/s; more is motion
 _QUIET_SHARE = 0.5  # of the window; a moving body passes through quiet moments by chance, too
-_LOOKS_ALONG = (
-    0.02  # sine of the angle between optical axis and vertical below which there is no heading
-)
+# Sine of the angle between optical axis and vertical below which there is no heading.
+_LOOKS_ALONG = 0.02
 
 
 @dataclass(frozen=True)

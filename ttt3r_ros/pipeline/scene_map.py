@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 
 ScalarT = TypeVar("ScalarT", bound="np.generic")
 
-_FRAME_POINTS = (
-    1 << 14
-)  # fused of one frame at most; of a larger one every pixel has its turn in later frames
+# Fused of one frame at most; of a larger one every pixel has its turn in later frames.
+_FRAME_POINTS = 1 << 14
 _GRID_POINTS = 4000  # of one frame at most; more do not change what is seen of a floor plan
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ttt3r_ros.geometry import pose_matrix, quat_xyzw_from_rotation
+from ttt3r_ros.geometry import pose_matrix_xyzw, quat_xyzw_from_rotation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,9 +41,8 @@ class Trajectory:
         """Move all poses by a rigid motion (4, 4)."""
         stamps_ns, poses = self.poses()
         self.clear()
-        for stamp_ns, pose in zip(stamps_ns, poses, strict=True):
-            wxyz = pose[[6, 3, 4, 5]]
-            self.append(stamp_ns, T_map_map @ pose_matrix(np.concatenate((pose[:3], wxyz))))
+        for stamp_ns, T_map_camera in zip(stamps_ns, pose_matrix_xyzw(poses), strict=True):
+            self.append(stamp_ns, T_map_map @ T_map_camera)
 
     def restore(self, stamps_ns: Sequence[int], poses: Float64Array) -> None:
         """Replace all poses by stamps [ns] and poses (N, 7) as `poses` returns them."""

@@ -22,9 +22,8 @@ if TYPE_CHECKING:
     from ttt3r_ros.types import BoolArray, Float32Array, Float64Array, Intrinsics, UInt8Array
 
 _MAX_WEIGHT = np.float32(1000.0)  # an old voxel still follows new evidence
-_LOOKS = (
-    1 << 14
-)  # voxels that one frame looks at to clear, forget or evict some: bounded, however large the map
+# Voxels that one frame looks at to clear, forget or evict some: bounded, however large the map.
+_LOOKS = 1 << 14
 _CHOICE = 8  # times as many voxels as have to go are looked at to find the oldest
 _CHUNK = 1 << 16  # slots copied at once: they fit into the processor's cache
 _WORN = np.float32(0.5)  # what is left of the weight of a voxel that is seen through

@@ -64,9 +64,8 @@ class VoxelTable:
         However large the table is and however full, the work is bounded; going on again and again sees all of it.
         """
         start %= self.capacity
-        enough = (
-            most * self.capacity // max(1, self.count) + 1
-        )  # slots that hold so many: hashes spread evenly
+        # Slots that hold so many: hashes spread evenly.
+        enough = most * self.capacity // max(1, self.count) + 1
         end = min(self.capacity, start + min(-(-self.capacity // _SLICES), _SLICE_SLOTS, enough))
         used = start + np.flatnonzero(self.keys[start:end] != EMPTY)
         return (used, end) if len(used) <= most else (used[:most], int(used[most]))

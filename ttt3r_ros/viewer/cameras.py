@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ttt3r_ros.geometry import pose_matrix
+from ttt3r_ros.geometry import pose_matrix_xyzw
 from ttt3r_ros.viewer import colours
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Way:
         known = len(self.rows)
         moved = not np.array_equal(rows[:known], self.rows)
         known = 0 if moved else known
-        added = pose_matrix(rows[known:][:, [0, 1, 2, 6, 3, 4, 5]])
+        added = pose_matrix_xyzw(rows[known:])
         self.T_map_camera = np.concatenate((self.T_map_camera[:known], added))
         self.stamps_ns, self.rows = stamps_ns, rows
         last = self.segments[-1:] if len(self.segments) else np.zeros(1, np.int64)
