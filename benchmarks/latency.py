@@ -83,7 +83,18 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--only", nargs="+", default=[], help="with --compare: rows whose names hold this"
     )
+    parser.add_argument(
+        "--leave-out", nargs="+", default=[], help="with --compare: no rows whose names hold this"
+    )
     parser.add_argument("--record", action="store_true", help="with --compare: add to results.csv")
+    parser.add_argument(
+        "--commit", default="", help="with --record: outside a checkout, what was measured"
+    )
+    parser.add_argument(
+        "--backend",
+        action="store_true",
+        help="with --compare: also a frame through the backend, encoded in turn and ahead",
+    )
     parser.add_argument("--one", choices=NETWORKS, help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -100,12 +111,30 @@ def _compare(arguments: argparse.Namespace) -> int:
         frames = arguments.frames or (60 if network == "small" or device != "cpu" else 5)
         print(f"\n{network}, {_environment(device)}, median of {frames} frames")
         print(techniques.HEADER, flush=True)
-        rows = techniques.compare(network, device, frames, arguments.only)
+        rows = techniques.compare(network, device, frames, arguments.only, arguments.leave_out)
         for row in rows:
-            print(techniques.line(row, rows[0]))
+            print(techniques.line(row, rows[0]), flush=True)
         if arguments.record:
-            techniques.record(rows, network, _environment(device))
+            commit = arguments.commit or techniques.commit_here()
+            techniques.record(rows, network, _environment(device), commit)
+        if arguments.backend:
+            _backend(rows[0].network, device, arguments.precision, frames)
     return 0
+
+
+def _backend(published: Ttt3r, device: str, precision: str, frames: int) -> None:
+    import techniques
+
+    from ttt3r_ros.model.execution import resolve_compile
+    from ttt3r_ros.model.precision import resolve_precision
+
+    precision = resolve_precision(precision, device, published.config)
+    graph = resolve_compile("auto", device)
+    print(f"from image to arrays through the backend, {precision}, mean of {frames} frames")
+    for mode, depth in (("none", 1), *(((graph, 1), (graph, 2)) if graph != "none" else ())):
+        ms = techniques.backend_ms(published, device, frames, precision, mode, depth)
+        ahead = "next image encoded beside it" if depth > 1 else "one after the other"
+        print(f"compile {mode:6s} {ahead:29s} {ms:8.2f} ms {1e3 / ms:7.2f} frames/s", flush=True)
 
 
 def _measure(arguments: argparse.Namespace) -> dict[str, Any]:

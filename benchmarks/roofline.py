@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.autograd.profiler_util import DeviceType
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 KINDS = {
     "products": ("linear", "addmm", "mm", "bmm", "convolution", "linear_dynamic"),
-    "attention": ("scaled_dot_product",),
+    "attention": ("scaled_dot_product", "attention_forward"),
 }
 
 
@@ -176,6 +177,8 @@ def _shares(run: Callable[[], Any], device: str) -> dict[str, float]:
         run()
     spent: dict[str, float] = defaultdict(float)
     for event in recorded.key_averages():
+        if event.device_type != DeviceType.CPU:
+            continue  # a kernel; its time is in that of the operation that started it
         own = event.self_device_time_total if device != "cpu" else event.self_cpu_time_total
         name = event.key.lower()
         kind = next((k for k, words in KINDS.items() if any(word in name for word in words)), "other")

@@ -8,10 +8,13 @@ deviations are relative to the first row, after the last image, so that what add
 
 from __future__ import annotations
 
+import copy
 import csv
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +28,7 @@ from as_published import SHORTCUTS, without  # noqa: E402
 from stage_clock import FunctionClock  # noqa: E402
 
 from ttt3r_ros.io.room import ProceduralRoom  # noqa: E402
-from ttt3r_ros.model.backend import input_size  # noqa: E402
+from ttt3r_ros.model.backend import TorchBackend, input_size  # noqa: E402
 from ttt3r_ros.model.execution import execution  # noqa: E402
 from ttt3r_ros.model.image import normalised, resize_and_crop  # noqa: E402
 from ttt3r_ros.model.network_config import NetworkConfig  # noqa: E402
@@ -120,27 +123,66 @@ class Row:
         return float(np.percentile(self.frame_s, percent)) * 1e3
 
 
-def compare(name: str, device: str, frames: int, only: Sequence[str] = ()) -> list[Row]:
-    """Measure all rows, or those whose names hold one of ``only``, and the published form.
+def compare(
+    name: str, device: str, frames: int, only: Sequence[str] = (), leave_out: Sequence[str] = ()
+) -> list[Row]:
+    """Measure all rows, or those whose names hold one of ``only`` and none of ``leave_out``, and the published form.
 
-    The rows take turns at each frame, so that what else the machine does falls on all of them alike.
+    The rows take turns at each frame, so that what else the machine does falls on all of them alike. One that cannot
+    run on this machine is named and left out.
     """
+    first, *others = techniques(device)
     chosen = [
         technique
-        for technique in techniques(device)
-        if not only or technique.name == "as published" or any(word in technique.name for word in only)
+        for technique in others
+        if (not only or any(word in technique.name for word in only))
+        and not any(word in technique.name for word in leave_out)
     ]
     networks: dict[tuple[object, ...], Ttt3r] = {}
-    rows = [_row(technique, name, device, networks) for technique in chosen]
+    rows = [_row(technique, name, device, networks) for technique in (first, *chosen)]
     for index, image in enumerate(_images(rows[0].network, frames + 1)):
-        for row in rows:
-            _show(row, image.to(device), device, warm=index > 0)
+        shown = image.to(device)
+        if not index:
+            rows = [row for row in rows if row is rows[0] or _can_run(row, shown, device)]
+        for row in rows if index else rows[:1]:
+            _show(row, shown, device, warm=index > 0)
     return rows
+
+
+def _can_run(row: Row, image: Tensor, device: str) -> bool:
+    """Show the first image; say why where that fails."""
+    try:
+        _show(row, image, device, warm=False)
+    except RuntimeError as error:
+        print(f"{row.technique.name}: {error}", file=sys.stderr, flush=True)
+        return False
+    return True
+
+
+def backend_ms(
+    published: Ttt3r, device: str, frames: int, precision: str, mode: str, depth: int
+) -> float:
+    """Return the mean time of a frame through the backend, from image to arrays, in a stream of them [ms].
+
+    With ``depth`` 2 the next image is encoded beside the current one.
+    """
+    network = copy.deepcopy(published)
+    backend = TorchBackend(network, device, precision=precision, mode=mode, pipeline_depth=depth)
+    images = _frames(frames + 1)
+    state = backend.initial_state()
+    started = 0.0
+    for index, (image, upcoming) in enumerate(zip(images, [*images[1:], images[0]], strict=True)):
+        if index == 1:  # the first frame warms up
+            started = time.perf_counter()
+        backend.announce(upcoming)
+        _, state = backend.step(image, state)
+    return (time.perf_counter() - started) / frames * 1e3
 
 
 @torch.inference_mode()
 def _show(row: Row, image: Tensor, device: str, *, warm: bool) -> None:
     torch.set_float32_matmul_precision(row.technique.matmul)
+    torch.backends.cudnn.allow_tf32 = row.technique.matmul != "highest"
     before = _reset_peak(device)
     clock = FunctionClock(device)
     timed = _parts(row.network) if row.technique.mode == "none" else []
@@ -149,9 +191,11 @@ def _show(row: Row, image: Tensor, device: str, *, warm: bool) -> None:
         row.pose, row.points, row.state = row.step(image, row.state)
         spent = clock.synchronised() - started
     torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = True  # as torch has it
+    if warm or "graph" in row.technique.mode:  # a graph takes its memory when it is recorded
+        row.peak_mib = max(row.peak_mib, _weights_mib(row.network) + _peak_mib(device) - before)
     if warm:
         row.frame_s.append(spent)
-        row.peak_mib = max(row.peak_mib, _weights_mib(row.network) + _peak_mib(device) - before)
         for stage, seconds in clock.spent().items():
             row.stage_s.setdefault(stage, []).append(seconds)
 
@@ -159,10 +203,8 @@ def _show(row: Row, image: Tensor, device: str, *, warm: bool) -> None:
 def _row(technique: Technique, name: str, device: str, networks: dict[tuple[object, ...], Ttt3r]) -> Row:
     key = (technique.precision, technique.mode, technique.channels_last)
     if key not in networks:
-        if name == "small":
-            network = load_network(PACKAGE_WEIGHTS).network
-        else:
-            network = seeded_network(NetworkConfig.published_512_dpt())
+        # Seeding the large network takes seconds; the first is the published form, which stays as it is.
+        network = copy.deepcopy(next(iter(networks.values()))) if networks else _network(name)
         if technique.channels_last:
             use_precision(network, technique.precision)
         networks[key] = network.to(device)
@@ -171,6 +213,12 @@ def _row(technique: Technique, name: str, device: str, networks: dict[tuple[obje
         state = network.initial_state()
     step = _as_written(technique, network) if technique.mode == "none" else _halves(technique, network)
     return Row(technique, network, state, step)
+
+
+def _network(name: str) -> Ttt3r:
+    if name == "small":
+        return load_network(PACKAGE_WEIGHTS).network
+    return seeded_network(NetworkConfig.published_512_dpt())
 
 
 def _halves(technique: Technique, network: Ttt3r) -> Any:
@@ -229,15 +277,19 @@ HEADER = (
 )
 
 
-def record(rows: list[Row], network: str, machine: str) -> None:
-    """Add the rows to results.csv, with the commit that they were measured on."""
-    commit = subprocess.run(
+def commit_here() -> str:
+    """Return the commit of this checkout."""
+    return subprocess.run(
         ["git", "describe", "--always", "--dirty"],  # noqa: S607
         capture_output=True,
         text=True,
         check=True,
         cwd=ROOT,
     ).stdout.strip()
+
+
+def record(rows: list[Row], network: str, machine: str, commit: str) -> None:
+    """Add the rows to results.csv, with the commit that they were measured on."""
     plan = input_size(rows[0].network).geometry(640, 480)
     size = f"{plan.width}x{plan.height}"
     new = not RESULTS.is_file()
@@ -264,9 +316,13 @@ def record(rows: list[Row], network: str, machine: str) -> None:
 
 
 def _images(network: Ttt3r, count: int) -> list[Tensor]:
-    room = ProceduralRoom(frames=count, width=640, height=480)
     plan = input_size(network).geometry(640, 480)
-    return [normalised(resize_and_crop(frame.rgb, plan)) for frame in room.frames()]
+    return [normalised(resize_and_crop(rgb, plan)) for rgb in _frames(count)]
+
+
+@cache
+def _frames(count: int) -> list[np.ndarray]:
+    return [frame.rgb for frame in ProceduralRoom(frames=count, width=640, height=480).frames()]
 
 
 def _reset_peak(device: str) -> float:

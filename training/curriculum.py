@@ -7,25 +7,31 @@ A plan is counted in frames, never in time, so that slices of any length add up 
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import cached_property
+from itertools import accumulate, pairwise
 
 from training.sequences import Recipe
 from ttt3r_ros.model.network_config import NetworkConfig
-
-WARM_UP_FRAMES = 8_000
 
 
 @dataclass(frozen=True)
 class Stage:
     """A stretch of the run with sequences of one length."""
 
-    until: float  # share of the whole run
+    until: float  # share of the frames of the whole run
     views: int
+    batch: int  # sequences of a step, over all processes
     rule: str = "cut3r"
     reset_share: float = 0.0
     rate: float = 1.0  # factor of the learning rate
     span: float = 1.0  # share of a clip that a subsequence may cover: small motions first
+
+    @property
+    def frames_per_step(self) -> int:
+        """Return how many frames a step shows."""
+        return self.views * self.batch
 
 
 @dataclass(frozen=True)
@@ -36,8 +42,8 @@ class Plan:
     recipe: Recipe
     stages: tuple[Stage, ...]
     frames: int  # shown to the network in the whole run
-    frames_per_step: int  # over all processes
     learning_rate: float = 1e-3
+    warm_up_steps: int = 125
     ema: float = 0.998
     seed: int = 0
     per_material: int = 24  # images of each material
@@ -45,52 +51,72 @@ class Plan:
     first_batches: int = 8
     batches_kept: int = 96
     reuse: float = 5.0  # times that a rendered frame is shown, on average
-    pixel_step: int = 1  # the loss looks at every n-th pixel
+    pixel_step: int = 1  # the loss looks at every n-th pixel along both axes
     crops: tuple[
         tuple[int, int], ...
     ] = ()  # (height, width) of which each step draws one; none: as rendered
     processes: int = 1
     reset_interval: int = 8  # frames after which the weights want their state begun anew
 
+    @cached_property
+    def ends(self) -> tuple[int, ...]:
+        """Return the step at which each stage ends."""
+        starts = (0.0, *(stage.until for stage in self.stages[:-1]))
+        counts = [
+            math.ceil(self.frames * (stage.until - start) / stage.frames_per_step)
+            for stage, start in zip(self.stages, starts, strict=True)
+        ]
+        return tuple(accumulate(counts))
+
     @property
     def steps(self) -> int:
         """Return the number of optimiser steps."""
-        return math.ceil(self.frames / self.frames_per_step)
+        return self.ends[-1]
 
     def stage(self, step: int) -> Stage:
         """Return the stage of a step."""
-        progress = step / self.steps
-        return next((stage for stage in self.stages if progress < stage.until), self.stages[-1])
+        return self.stages[min(bisect_right(self.ends, step), len(self.stages) - 1)]
+
+    def shown(self, step: int) -> int:
+        """Return how many frames have been shown before a step."""
+        begins = (0, *self.ends[:-1])
+        return sum(
+            stage.frames_per_step * (min(max(step, begin), end) - begin)
+            for stage, begin, end in zip(self.stages, begins, self.ends, strict=True)
+        )
 
     def learning_rate_at(self, step: int) -> float:
-        """Return a linear rise, then half a cosine down to 2 % of the peak."""
-        rise = min(1.0, (step + 1) * self.frames_per_step / WARM_UP_FRAMES)
-        fall = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.steps)))
+        """Return a linear rise, then half a cosine down to 2 % of the peak over the frames of the run."""
+        rise = min(1.0, (step + 1) / self.warm_up_steps)
+        progress = min(1.0, self.shown(step) / self.frames)
+        fall = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress))
         return self.learning_rate * self.stage(step).rate * rise * fall
 
     def batches_at(self, step: int) -> range:
         """Return which batches of clips are at hand at a step: new ones come, the oldest go."""
         rendered = self.clips_per_batch * self.recipe.frames * self.reuse
-        newest = self.first_batches + int(step * self.frames_per_step / self.processes / rendered)
+        newest = self.first_batches + int(self.shown(step) / self.processes / rendered)
         return range(max(0, newest - self.batches_kept), newest)
 
     def __post_init__(self) -> None:
         if any(a.until >= b.until for a, b in pairwise(self.stages)) or self.stages[-1].until != 1.0:
             msg = "the stages of a plan must end in order, the last one at 1.0"
             raise ValueError(msg)
-        share = self.processes
         for stage in self.stages:
             if stage.views > self.recipe.frames:
                 msg = f"a stage has {stage.views} views; expected at most the {self.recipe.frames} frames of a clip"
                 raise ValueError(msg)
-            if self.frames_per_step % (share * stage.views):
-                msg = f"frames_per_step is {self.frames_per_step}; expected a multiple of {share} x {stage.views} views"
+            if stage.batch % self.processes:
+                msg = f"the batch of a stage is {stage.batch}; expected a multiple of {self.processes} processes"
                 raise ValueError(msg)
         patch, whole = self.network.patch_size, (self.recipe.height, self.recipe.width)
         for crop in (*self.crops, whole):
             if any(c % patch or c > w or (w - c) % 2 for c, w in zip(crop, whole, strict=True)):
                 msg = f"crop {crop} does not fit; expected multiples of {patch} up to {whole}"
                 raise ValueError(msg)
+        if patch % self.pixel_step:
+            msg = f"pixel_step is {self.pixel_step}; expected a divisor of the patch size {patch}"
+            raise ValueError(msg)
 
 
 def network(
@@ -115,39 +141,32 @@ PLANS = {
             styles=(("handheld", 0.84), ("driving", 0.08), ("flying", 0.08)),
         ),
         stages=(
-            Stage(1200 / 6875, 2),
-            Stage(0.6, 4, "ttt3r", 0.05, rate=0.4, span=0.6),
-            Stage(1.0, 8, "ttt3r", 0.03, rate=0.4),
+            Stage(1200 / 6875, 2, 32),
+            Stage(0.6, 4, 16, "ttt3r", 0.05, rate=0.4, span=0.6),
+            Stage(1.0, 8, 8, "ttt3r", 0.03, rate=0.4),
         ),
-        frames=440_000, frames_per_step=64, learning_rate=1.5e-3, reuse=6.0, processes=2,
+        frames=440_000, learning_rate=1.5e-3, reuse=6.0, processes=2,
     ),
-    # Another evening: goes on from the weights that "cpu" made (--start), with longer sequences from the first step.
-    "cpu_longer": Plan(
-        network=network(128, 4, 4, patch=8, size=(56, 80), state=90),
+    # Nine minutes of one data-centre GPU.
+    "gpu": Plan(
+        network=network(192, 6, 4, patch=16, size=(160, 224), state=169),
         recipe=Recipe(
-            width=80, height=56, frames=16,
+            width=224, height=160, frames=16,
             styles=(("handheld", 0.84), ("driving", 0.08), ("flying", 0.08)),
         ),
-        stages=(Stage(0.5, 8, "ttt3r", 0.03), Stage(1.0, 12, "ttt3r", 0.03)),
-        frames=300_000, frames_per_step=96, learning_rate=5e-4, seed=1, reuse=6.0, processes=2,
-        reset_interval=12,
-    ),
-    # Half an hour of one data-centre GPU, in slices of nine minutes.
-    "gpu": Plan(
-        network=network(192, 8, 6, patch=16, size=(160, 224), state=169),
-        recipe=Recipe(width=224, height=160, frames=16),
         stages=(
-            Stage(0.07, 1), Stage(0.3, 2), Stage(0.55, 4), Stage(0.8, 8, "cut3r", 0.03), Stage(1.0, 16, "ttt3r", 0.03),
+            Stage(0.3, 2, 128), Stage(0.55, 4, 128),
+            Stage(0.8, 8, 128, "ttt3r", 0.03), Stage(1.0, 12, 128, "ttt3r", 0.03),
         ),
-        frames=8_000_000, frames_per_step=1024, learning_rate=1e-3, ema=0.999,
-        crops=((160, 224), (160, 224), (128, 224), (160, 160), (160, 112)),
-        per_material=64, clips_per_batch=64, first_batches=8, batches_kept=16, reuse=20.0, pixel_step=2,
+        frames=7_000_000, learning_rate=1e-3, warm_up_steps=300, ema=0.999,
+        per_material=32, clips_per_batch=64, first_batches=8, batches_kept=32, reuse=12.0, pixel_step=4,
+        reset_interval=32,
     ),
     # Seconds, for the tests.
     "tiny": Plan(
         network=network(64, 1, 2, patch=8, size=(24, 32), state=16),
         recipe=Recipe(width=32, height=24, frames=4, shadows=False),
-        stages=(Stage(0.5, 1), Stage(0.75, 2), Stage(1.0, 3, "ttt3r", 0.1)),
-        frames=6_000, frames_per_step=48, learning_rate=3e-3, per_material=1, clips_per_batch=4, first_batches=4,
+        stages=(Stage(0.5, 1, 48), Stage(0.75, 2, 24), Stage(1.0, 3, 16, "ttt3r", 0.1)),
+        frames=6_000, learning_rate=3e-3, warm_up_steps=166, per_material=1, clips_per_batch=4, first_batches=4,
     ),
 }  # fmt: skip

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 CONFIDENCE_WEIGHT = 0.2
 # Points are weighed by their confidence, which grows as they get better; poses are not, and would fall behind.
-WEIGHTS = {"camera": 1.0, "world": 1.0, "pose": 3.0, "motion": 2.0}
+WEIGHTS = {"camera": 1.0, "world": 1.0, "pose": 3.0, "motion": 2.0, "ray": 1.0, "bearing": 2.0}
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,10 @@ def total_loss(answers: Answers, truth: Truth, resets: Tensor) -> tuple[Tensor, 
         "pose": pose_distance(answers.pose, truth.T_first_camera, scale),
         "motion": motion_distance(answers.pose, truth.T_first_camera, resets, scale),
     }
+    parts["ray"] = angular_distance(answers.camera, truth.points_camera)
     if answers.world is not None:
         parts["world"] = confident_distance(answers.world, truth.points_world, scale)
+        parts["bearing"] = angular_distance(answers.world, truth.points_world)
     loss = torch.stack([WEIGHTS[name] * part for name, part in parts.items()]).sum()
     return loss, parts | plain_errors(answers, truth, resets)
 
@@ -56,6 +58,14 @@ def confident_distance(predicted: PointMap, points: Tensor, scale: Tensor) -> Te
     distance = (predicted.points - points).norm(dim=-1) / scale[:, None, None, None]
     confidence = predicted.confidence
     return (confidence * distance - CONFIDENCE_WEIGHT * confidence.log()).mean()
+
+
+def angular_distance(predicted: PointMap, points: Tensor) -> Tensor:
+    """Return the mean distance of the points' directions: what can be told without knowing how far anything is.
+
+    In the first camera's frame that is where a pixel was in its image, the correspondence that poses are made from.
+    """
+    return (F.normalize(predicted.points, dim=-1) - F.normalize(points, dim=-1)).norm(dim=-1).mean()
 
 
 def pose_distance(pose: Tensor, T_first_camera: Tensor, scale: Tensor) -> Tensor:

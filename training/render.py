@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ray casting of whole batches of frames in PyTorch: linear light and exact depth at pixel centres.
 
-Frames are cast in chunks: few at a time stay in a processor's cache, many keep a GPU busy.
+Frames are cast in chunks: few at a time stay in a processor's cache, many keep a GPU busy. A processor takes one
+solid after the other and leaves out those that are not in view; a GPU takes all of a ray's in one compiled kernel.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,9 +17,12 @@ from torch import Tensor
 from training.textures import SIDE, TextureBank
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from training.scenes import Scenes
 
 _EPS = 1e-9
+_GPU_CHUNK = 64  # frames
 ROTATED_GRID_PX = ((-0.125, -0.375), (0.375, -0.125), (0.125, 0.375), (-0.375, 0.125))
 
 
@@ -30,7 +35,7 @@ class Cameras:
     width: int
     height: int
 
-    def part(self, frames: slice) -> Cameras:
+    def part(self, frames: Tensor) -> Cameras:
         """Return some of the cameras."""
         return Cameras(self.T_world_camera[frames], self.focal_px[frames], self.width, self.height)
 
@@ -64,7 +69,7 @@ class _Frames:
     half: Tensor
     cos: Tensor  # (F, P)
     sin: Tensor
-    cylinder: list[bool]
+    cylinder: Tensor  # (P,) bool
 
 
 def render(
@@ -81,21 +86,41 @@ def render(
 
     ``smooth`` takes the light of a pixel from four rays; depth always is that of its centre.
     """
-    chunk = 1 if scene.device.type == "cpu" else 64
+    on_cpu = scene.device.type == "cpu"
+    look = _look if on_cpu else _compiled_look()
     lights, depths = [], []
-    for start in range(0, scene.shape[0], chunk):
-        part = slice(start, start + chunk)
-        frames, few = _frames(scenes, scene[part], time_s[part]), cameras.part(part)
-        light, depth = _look(scenes, frames, few, bank, shadows=shadows, smooth=smooth)
+    for part in _chunks(scene.shape[0], 1 if on_cpu else _GPU_CHUNK, scene.device):
+        few = cameras.part(part)
+        light, depth = look(scenes, scene[part], time_s[part], few, bank, shadows=shadows, smooth=smooth)
         lights.append(light)
         depths.append(depth)
+    light, depth = torch.cat(lights)[: scene.shape[0]], torch.cat(depths)[: scene.shape[0]]
     size = (cameras.height, cameras.width)
-    return Shot(torch.cat(lights).unflatten(1, size), torch.cat(depths).unflatten(1, size))
+    return Shot(light.unflatten(1, size), depth.unflatten(1, size))
+
+
+def _chunks(frames: int, size: int, device: torch.device) -> Iterator[Tensor]:
+    """Yield indices of ``size`` frames at a time; the last begin anew, because a kernel is compiled for one size."""
+    for start in range(0, frames, size):
+        yield (start + torch.arange(size, device=device)) % frames
+
+
+@cache
+def _compiled_look() -> Callable[..., tuple[Tensor, Tensor]]:
+    return torch.compile(_look, dynamic=False, fullgraph=True)
 
 
 def _look(
-    scenes: Scenes, frames: _Frames, cameras: Cameras, bank: TextureBank, *, shadows: bool, smooth: bool
+    scenes: Scenes,
+    scene: Tensor,
+    time_s: Tensor,
+    cameras: Cameras,
+    bank: TextureBank,
+    *,
+    shadows: bool,
+    smooth: bool,
 ) -> tuple[Tensor, Tensor]:
+    frames = _frames(scenes, scene, time_s)
     origin = cameras.T_world_camera[:, :3, 3, None]
     centre = cameras.rays()
     depth, solid = _cast(frames, origin, centre, room=True)
@@ -158,7 +183,7 @@ def _received(frames: _Frames, lamp: Tensor, points: Tensor, normal: Tensor, *, 
 def _frames(scenes: Scenes, scene: Tensor, time_s: Tensor) -> _Frames:
     centre = scenes.centre[scene] + scenes.velocity[scene] * time_s[:, None, None]
     yaw = scenes.yaw[scene]
-    return _Frames(scene, centre, scenes.half[scene], yaw.cos(), yaw.sin(), scenes.cylinder.tolist())
+    return _Frames(scene, centre, scenes.half[scene], yaw.cos(), yaw.sin(), scenes.cylinder)
 
 
 def _cast(frames: _Frames, origin: Tensor, rays: Tensor, *, room: bool) -> tuple[Tensor, Tensor]:
@@ -171,13 +196,33 @@ def _cast(frames: _Frames, origin: Tensor, rays: Tensor, *, room: bool) -> tuple
         nearest = far.amin(dim=1)
     else:
         nearest = torch.full_like(rays[:, 0], torch.inf)
+    if rays.device.type == "cpu":
+        return _nearest_in_turn(frames, origin, rays, nearest)
+    return _nearest_at_once(frames, origin, rays, nearest)
+
+
+def _nearest_in_turn(
+    frames: _Frames, origin: Tensor, rays: Tensor, nearest: Tensor
+) -> tuple[Tensor, Tensor]:
     solid = torch.zeros(nearest.shape, dtype=torch.long, device=nearest.device)
+    tubes = frames.cylinder.tolist()
     for index in _in_view(frames, origin, rays):
-        entry = _entry(frames, index, origin, rays)
+        entry = _entries(frames, slice(index, index + 1), origin, rays, tube=tubes[index])[:, 0]
         closer = entry < nearest
         nearest = torch.where(closer, entry, nearest)
         solid = solid.masked_fill(closer, index)
     return nearest, solid
+
+
+def _nearest_at_once(
+    frames: _Frames, origin: Tensor, rays: Tensor, nearest: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Do the same for all solids together; never formed in memory where it is compiled."""
+    entry, index = _entries(frames, slice(1, None), origin, rays, tube=frames.cylinder[1:, None]).min(
+        dim=1
+    )
+    closer = entry < nearest
+    return torch.where(closer, entry, nearest), torch.where(closer, index + 1, 0)
 
 
 def _in_view(frames: _Frames, origin: Tensor, rays: Tensor) -> list[int]:
@@ -198,25 +243,37 @@ def _in_view(frames: _Frames, origin: Tensor, rays: Tensor) -> list[int]:
     return [index for index in there.any(dim=0).nonzero()[:, 0].tolist() if index > 0]
 
 
-def _entry(frames: _Frames, index: int, origin: Tensor, rays: Tensor) -> Tensor:
-    """Return where rays enter a solid, infinity where they do not."""
-    cos, sin = frames.cos[:, index, None], frames.sin[:, index, None]
-    half = frames.half[:, index, :, None]
-    start = origin - frames.centre[:, index, :, None]
-    sx, sy, sz = (
-        cos * start[:, 0] + sin * start[:, 1],
-        cos * start[:, 1] - sin * start[:, 0],
-        start[:, 2],
-    )
-    dx, dy = cos * rays[:, 0] + sin * rays[:, 1], cos * rays[:, 1] - sin * rays[:, 0]
-    near, far = _slab(sz, rays[:, 2], half[:, 2])
-    if frames.cylinder[index]:
-        round_near, round_far = _tube(sx, sy, dx, dy, half[:, 0])
-        near, far = torch.maximum(near, round_near), torch.minimum(far, round_far)
+def _entries(
+    frames: _Frames,
+    solids: slice,
+    origin: Tensor,
+    rays: Tensor,
+    *,
+    tube: bool | Tensor,
+) -> Tensor:
+    """Return where rays enter each of K solids (F, K, R), infinity where they do not.
+
+    ``tube`` says which are cylinders: all, none, or by a mask (K, 1).
+    """
+    cos, sin = frames.cos[:, solids, None], frames.sin[:, solids, None]
+    half_x, half_y, half_z = frames.half[:, solids, :, None].unbind(dim=2)
+    x, y, z = (origin[:, None] - frames.centre[:, solids, :, None]).unbind(dim=2)
+    sx, sy = cos * x + sin * y, cos * y - sin * x
+    dx = cos * rays[:, None, 0] + sin * rays[:, None, 1]
+    dy = cos * rays[:, None, 1] - sin * rays[:, None, 0]
+    near, far = _slab(z, rays[:, None, 2], half_z)
+    if tube is True:
+        spans = [_tube(sx, sy, dx, dy, half_x)]
     else:
-        for s, d, h in ((sx, dx, half[:, 0]), (sy, dy, half[:, 1])):
-            a, b = _slab(s, d, h)
-            near, far = torch.maximum(near, a), torch.minimum(far, b)
+        spans = [_slab(sx, dx, half_x), _slab(sy, dy, half_y)]
+        if isinstance(tube, Tensor):
+            near_tube, far_tube = _tube(sx, sy, dx, dy, half_x)
+            spans = [
+                (torch.where(tube, near_tube, near_box), torch.where(tube, far_tube, far_box))
+                for near_box, far_box in spans
+            ]
+    for enters, leaves in spans:
+        near, far = torch.maximum(near, enters), torch.minimum(far, leaves)
     return torch.where((near > 0) & (near < far), near, torch.inf)
 
 

@@ -6,22 +6,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from training.losses import Answers
-from training.views import Truth, Views
+from training.views import Pixels, Views
+from ttt3r_ros.model.heads import LinearHeads
 from ttt3r_ros.model.state import RecurrentState
 from ttt3r_ros.model.view import Outputs, PointMap, View
 
 if TYPE_CHECKING:
+    from ttt3r_ros.model.blocks import Mlp
     from ttt3r_ros.model.network import Ttt3r
+    from ttt3r_ros.model.network_config import NetworkConfig
     from ttt3r_ros.model.view import NetworkOutput
+
+
+# Views; the same for sequences of any length, so that one set of kernels serves them all.
+ENCODED_TOGETHER = 2
 
 
 def unroll(network: Ttt3r, views: Views, *, world: bool = True) -> Answers:
     """Show all views in order; a reset view meets a state that has seen nothing."""
     batch, count = views.images.shape[:2]
-    features = network.encode(View(image=views.images.flatten(0, 1))).unflatten(0, (batch, count))
+    features = torch.cat(
+        [_encoded(network, part) for part in views.images.split(ENCODED_TOGETHER, dim=1)], dim=1
+    )
     initial = network.initial_state(batch)
     state = initial
     outputs = []
@@ -32,6 +42,10 @@ def unroll(network: Ttt3r, views: Views, *, world: bool = True) -> Answers:
         output, state = network.advance(view, features[:, index], state, Outputs(world=world))
         outputs.append(output)
     return _stacked(outputs)
+
+
+def _encoded(network: Ttt3r, images: Tensor) -> Tensor:
+    return network.encode(View(image=images.flatten(0, 1))).unflatten(0, images.shape[:2])
 
 
 def restarted(state: RecurrentState, initial: RecurrentState, resets: Tensor) -> RecurrentState:
@@ -60,21 +74,29 @@ def _stacked_maps(maps: list[PointMap]) -> PointMap:
     )
 
 
-def thinned(
-    answers: Answers, truth: Truth, offset: tuple[int, int], step: int = 2
-) -> tuple[Answers, Truth]:
-    """Keep every ``step``-th pixel along both axes: neighbours say nearly the same, and cost as much."""
-    rows, columns = slice(offset[0], None, step), slice(offset[1], None, step)
+class SparseHeads(LinearHeads):
+    """The linear heads where only every ``step``-th row and column of pixels is asked for."""
 
-    def points(value: Tensor) -> Tensor:
-        return value[:, :, rows, columns]
+    def __init__(self, config: NetworkConfig, step: int) -> None:
+        super().__init__(config)
+        self.step = step
+        self.offset = torch.zeros(2, dtype=torch.long)
 
-    def thin(value: PointMap) -> PointMap:
-        return PointMap(points(value.points), points(value.confidence))
+    @classmethod
+    def into(cls, network: Ttt3r, step: int) -> SparseHeads:
+        """Let a network have sparse heads with the weights of its own."""
+        heads = cls(network.config, step)
+        heads.load_state_dict(network.downstream_head.state_dict())
+        network.downstream_head = heads
+        return heads
 
-    return (
-        Answers(
-            thin(answers.camera), None if answers.world is None else thin(answers.world), answers.pose
-        ),
-        Truth(points(truth.points_camera), points(truth.points_world), truth.T_first_camera),
-    )
+    def _dense(self, proj: Mlp, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        patch = self.config.patch_size
+        pixels = Pixels.every(self.step, (patch, patch), self.offset)
+
+        def chosen(layer: Tensor) -> Tensor:
+            layer = layer.unflatten(0, (-1, patch, patch)).index_select(1, pixels.rows)
+            return layer.index_select(2, pixels.columns).flatten(0, 2)
+
+        raw = F.linear(F.gelu(proj.fc1(tokens)), chosen(proj.fc2.weight), chosen(proj.fc2.bias))
+        return F.pixel_shuffle(raw.transpose(1, 2).unflatten(2, grid), patch // self.step)

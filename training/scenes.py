@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from training.camera_paths import Style, uniform
+from training.transfer import moved
 
 if TYPE_CHECKING:
     from training.textures import TextureBank
@@ -66,7 +67,7 @@ class Scenes:
 
     def to(self, device: str) -> Scenes:
         """Move to a device."""
-        return Scenes(**{name: value.to(device) for name, value in vars(self).items()})
+        return Scenes(**{name: moved(value, device) for name, value in vars(self).items()})
 
 
 def draw_scenes(

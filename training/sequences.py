@@ -13,6 +13,7 @@ from torch import Tensor
 from training.camera_paths import STYLES, Paths, uniform
 from training.render import Cameras, render
 from training.scenes import draw_scenes
+from training.transfer import moved
 
 if TYPE_CHECKING:
     from training.textures import TextureBank
@@ -81,15 +82,15 @@ def make_clips(
 
     scene = torch.arange(count).repeat_interleave(recipe.frames)
     cameras = Cameras(
-        poses.flatten(0, 1).to(device),
-        focal.repeat_interleave(recipe.frames).to(device),
+        moved(poses.flatten(0, 1), device),
+        moved(focal.repeat_interleave(recipe.frames), device),
         recipe.width,
         recipe.height,
     )
     shot = render(
         scenes.to(device),
-        scene.to(device),
-        scene_s.flatten().to(device),
+        moved(scene, device),
+        moved(scene_s.flatten(), device),
         cameras,
         bank,
         shadows=recipe.shadows,
@@ -97,7 +98,7 @@ def make_clips(
     )
     size = (count, recipe.frames)
     rgb = develop(rng, shot.light.unflatten(0, size))
-    return Clips(rgb, shot.depth.unflatten(0, size).half(), poses.to(device), focal.to(device))
+    return Clips(rgb, shot.depth.unflatten(0, size).half(), moved(poses, device), moved(focal, device))
 
 
 def develop(rng: torch.Generator, light: Tensor) -> Tensor:
@@ -107,15 +108,15 @@ def develop(rng: torch.Generator, light: Tensor) -> Tensor:
     exposure also drifts a little.
     """
     count, frames, height, width, _ = light.shape
-    device = light.device
+    device = str(light.device)
 
     def per_clip(low: float, high: float, *shape: int) -> Tensor:
-        return uniform(rng, (count, 1, 1, 1, *(shape or (1,))), low, high).to(device)
+        return moved(uniform(rng, (count, 1, 1, 1, *(shape or (1,))), low, high), device)
 
-    drift = (0.06 * torch.randn((count, frames, 1, 1, 1), generator=rng)).exp().to(device)
+    drift = moved((0.06 * torch.randn((count, frames, 1, 1, 1), generator=rng)).exp(), device)
     mean = light.mean(dim=(1, 2, 3, 4), keepdim=True).clamp(min=1e-4)
     v, u = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
-    off_axis = ((u * u + v * v) * 0.5).to(device)[None, None, ..., None]
+    off_axis = moved((u * u + v * v) * 0.5, device)[None, None, ..., None]
     exposed = light * (per_clip(0.2, 0.5) / mean) * drift * per_clip(0.92, 1.08, 3)
     exposed = exposed / (1 + per_clip(0.0, 0.3) * off_axis)
     levels = (1 - torch.exp(-exposed)).clamp(min=1e-4) ** (1 / 2.2)
@@ -124,7 +125,7 @@ def develop(rng: torch.Generator, light: Tensor) -> Tensor:
         F.pad(image.flatten(0, 1), (1, 1, 1, 1), mode="replicate"), 3, stride=1
     ).unflatten(0, (count, frames))
     image = torch.lerp(image, soft, per_clip(0.0, 0.8))
-    grey = (torch.rand((count, 1, 1, 1, 1), generator=rng) < 0.1).to(device)
+    grey = moved(torch.rand((count, 1, 1, 1, 1), generator=rng) < 0.1, device)
     image = torch.where(grey, image.mean(dim=2, keepdim=True), image)
     strength = per_clip(0.0, 0.02)
     noise_rng = torch.Generator(device).manual_seed(int(torch.randint(2**31, (1,), generator=rng)))

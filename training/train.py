@@ -32,6 +32,7 @@ SHOWN = (
     "world",
     "pose",
     "motion",
+    "bearing",
     "abs_rel",
     "t_over_moved",
     "rotation_deg",
@@ -90,6 +91,8 @@ def _process(
     if plan.processes > 1:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // plan.processes))
         dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=plan.processes)
+    if device.startswith("cuda"):
+        torch.set_float32_matmul_precision("high")  # of the heads; all else is bfloat16
     trainer = Trainer(
         plan, arguments.run, device, rank, compiled=arguments.compile, start=arguments.start
     )

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
@@ -13,11 +13,10 @@ from torch import Tensor, nn
 from training.checkpoints import Progress, append_log, load_progress, save_progress
 from training.clip_store import ClipStore
 from training.initialisation import initial_network
-from training.losses import total_loss
-from training.rollout import thinned, unroll
 from training.sequences import make_clips
+from training.step import STEPS_USED, RecordedStep, Step, compile_blocks
 from training.textures import TextureBank
-from training.views import draw_views
+from training.views import draw
 from ttt3r_ros.errors import CheckpointError
 from ttt3r_ros.model.checkpoint import check_tensors, load_checkpoint
 from ttt3r_ros.model.update_rules import update_rule
@@ -26,11 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from training.curriculum import Plan
-    from ttt3r_ros.model.network import Ttt3r
+    from training.curriculum import Plan, Stage
+    from training.views import Draw
 
-CLIP_NORM = 1.0
-WEIGHT_DECAY, BETAS = 0.05, (0.9, 0.95)
 LOG_EVERY = 20  # steps
 
 
@@ -55,17 +52,12 @@ class Trainer:
         )
         if start is not None:
             self._take_over(start)
-        self.average = {name: value.clone() for name, value in self.network.state_dict().items()}
-        self.optimiser = torch.optim.AdamW(
-            _decaying(self.network),
-            lr=plan.learning_rate,
-            betas=BETAS,
-            fused=True,
-        )
+        self._step = Step(self.network, plan)
+        self.optimiser, self.average = self._step.optimiser, self._step.average
         self.now = 0
         self._resume()
-        self._sums: dict[str, Tensor] = {}
-        self._summed = 0
+        self._run_step = RecordedStep(self._step) if device.startswith("cuda") else self._step
+        self._sums: Tensor | None = None
         if compiled:
             compile_blocks(self.network)
 
@@ -86,52 +78,29 @@ class Trainer:
             return
         self.now = progress.step
         self.network.load_state_dict(progress.network)
-        self.average = progress.average
+        for name, value in self.average.items():
+            value.copy_(progress.average[name])
         self.optimiser.load_state_dict(progress.optimiser)
 
     def step(self) -> None:
         """Draw views, unroll the network over them, correct it."""
         plan, now = self.plan, self.now
         stage = plan.stage(now)
+        drawn = self._draw(stage)
+        self.optimiser.prepare(plan.learning_rate_at(now))
+        self._step.keep.fill_(min(plan.ema, now / (now + 10)))
+        figures = self._run_step(drawn, update_rule(stage.rule))
+        self._sums = figures.clone() if self._sums is None else self._sums.add_(figures)
+        self.now += 1
+
+    def _draw(self, stage: Stage) -> Draw:
+        plan, now = self.plan, self.now
         rng = torch.Generator().manual_seed((plan.seed * 1_000_003 + now) * 64 + self.rank)
-        batch = plan.frames_per_step // plan.processes // stage.views
+        batch = stage.batch // plan.processes
         clips = self.store.at(now)
         if plan.crops:
             clips = clips.cropped(*plan.crops[int(torch.randint(len(plan.crops), (1,), generator=rng))])
-        views = draw_views(clips, rng, batch, stage.views, stage.reset_share, stage.span)
-        row, column = torch.randint(plan.pixel_step, (2,), generator=rng).tolist()
-
-        self.network.rule = update_rule(stage.rule)
-        with torch.autocast("cuda", torch.bfloat16, enabled=self.device.startswith("cuda")):
-            answers = unroll(self.network, views)
-        answers, truth = thinned(answers, views.truth, (row, column), plan.pixel_step)
-        loss, parts = total_loss(answers, truth, views.resets)
-
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        average_gradients(self.network, plan.processes)
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), CLIP_NORM)
-        for group in self.optimiser.param_groups:
-            group["lr"] = plan.learning_rate_at(now)
-        usable = bool(torch.isfinite(norm))
-        if usable:
-            self.optimiser.step()
-            self._update_average()
-            self._note(parts | {"gradient": norm})
-        self.now += 1
-
-    def _note(self, parts: dict[str, Tensor]) -> None:
-        self._summed += 1
-        for name, value in parts.items():
-            self._sums[name] = self._sums.get(name, torch.zeros_like(value)) + value.detach()
-
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        keep = min(self.plan.ema, self.now / (self.now + 10))
-        current = self.network.state_dict()
-        torch._foreach_lerp_(
-            list(self.average.values()), [current[name] for name in self.average], 1 - keep
-        )
+        return draw(clips, rng, batch, stage.views, stage.reset_share, stage.span, plan.pixel_step)
 
     def save(self) -> None:
         """Write the checkpoint; only the first process does."""
@@ -143,16 +112,19 @@ class Trainer:
 
     def log(self, frames_per_s: float) -> dict[str, float | str]:
         """Return and write the means since the last call."""
+        values = [] if self._sums is None else self._sums.tolist()
+        sums = dict(zip(self._step.names, values, strict=True))
+        self._sums = None
+        used = sums.pop(STEPS_USED)
         row: dict[str, float | str] = {
             "step": self.now,
-            "frames": self.now * self.plan.frames_per_step,
+            "frames": self.plan.shown(self.now),
             "views": self.plan.stage(self.now - 1).views,
             "learning_rate": self.plan.learning_rate_at(self.now - 1),
             "frames_per_s": round(frames_per_s, 1),
-            "steps_used": self._summed,  # those whose gradient was finite
+            STEPS_USED: used,
         }
-        row |= {name: round(float(value) / self._summed, 5) for name, value in self._sums.items()}
-        self._sums, self._summed = {}, 0
+        row |= {name: round(value / max(used, 1.0), 5) for name, value in sums.items()}
         if self.rank == 0:
             append_log(self.run, row)
         return row
@@ -172,7 +144,8 @@ def train(trainer: Trainer, minutes: float, report: Callable[[dict[str, float | 
         trainer.step()
         if trainer.now % LOG_EVERY == 0:
             now = time.monotonic()
-            report(trainer.log((trainer.now - first) * plan.frames_per_step / (now - logged)))
+            shown = plan.shown(trainer.now) - plan.shown(first)
+            report(trainer.log(shown / (now - logged)))
             logged, first = now, trainer.now
             if now - saved > 120:
                 trainer.save()
@@ -192,29 +165,6 @@ def agreed(mine: bool, processes: int) -> bool:  # noqa: FBT001 - a vote
     return bool(vote)
 
 
-def average_gradients(network: Ttt3r, processes: int) -> None:
-    """Let every process have the mean gradient of all."""
-    if processes == 1:
-        return
-    gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
-    flat = torch.cat([gradient.flatten() for gradient in gradients])
-    dist.all_reduce(flat)
-    flat /= processes
-    start = 0
-    for gradient in gradients:
-        gradient.copy_(flat[start : start + gradient.numel()].view_as(gradient))
-        start += gradient.numel()
-
-
-def _decaying(network: Ttt3r) -> list[dict[str, object]]:
-    """Return parameter groups: matrices decay; gains, biases and single tokens have no reason to be small."""
-    groups: dict[float, list[nn.Parameter]] = {WEIGHT_DECAY: [], 0.0: []}
-    for parameter in network.parameters():
-        is_matrix = parameter.ndim >= 2 and parameter.shape[0] > 1
-        groups[WEIGHT_DECAY if is_matrix else 0.0].append(parameter)
-    return [{"params": group, "weight_decay": decay} for decay, group in groups.items()]
-
-
 def typical_patches(plan: Plan, bank: TextureBank, device: str = "cpu") -> Tensor:
     """Return image patches (K, 3 * patch * patch) in [-1, 1] of a few clips."""
     side = plan.network.patch_size
@@ -222,10 +172,3 @@ def typical_patches(plan: Plan, bank: TextureBank, device: str = "cpu") -> Tenso
     clips = [make_clips(seed, 2, plan.recipe, bank, device).rgb for seed in seeds]
     images = torch.cat(clips).cpu().flatten(0, 1)[::3].float() / 127.5 - 1.0
     return nn.functional.unfold(images, side, stride=side).movedim(1, 2).flatten(0, 1)
-
-
-def compile_blocks(network: Ttt3r) -> None:
-    """Compile the blocks, once for each shape they meet; what lies between matrix products is fused."""
-    blocks: Any = network.downstream_head.final_transform
-    for module in (*network.enc_blocks, *network.dec_blocks, *network.dec_blocks_state, *blocks):
-        module.compile(dynamic=False, recompile_limit=64, isolate_recompiles=True)

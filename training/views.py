@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from training.transfer import moved
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from training.sequences import Clips
 
 
@@ -31,14 +35,56 @@ class Views:
     truth: Truth
 
 
-def draw_views(
+@dataclass(frozen=True)
+class Pixels:
+    """The pixels that are asked about: a loss on every n-th is nearly as good, and cheaper."""
+
+    rows: Tensor  # (h,)
+    columns: Tensor  # (w,)
+    size: tuple[int, int]  # height and width of the images
+
+    @classmethod
+    def every(cls, step: int, size: tuple[int, int], offset: Tensor) -> Pixels:
+        """Choose every ``step``-th row and column of (height, width), beginning at ``offset`` (2,)."""
+        rows, columns = (torch.arange(0, side, step, device=offset.device) for side in size)
+        return cls(rows + offset[0], columns + offset[1], size)
+
+    @classmethod
+    def all(cls, maps: Tensor) -> Pixels:
+        """Choose every pixel of maps (..., H, W)."""
+        offset = torch.zeros(2, dtype=torch.long, device=maps.device)
+        return cls.every(1, (maps.shape[-2], maps.shape[-1]), offset)
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What was drawn for a step, all of it tensors on the device."""
+
+    clips: Clips  # (B, V)
+    resets: Tensor  # (B, V) bool
+    mirrored: Tensor  # (B,) bool
+    offset: Tensor  # (2,) first row and column that the loss looks at
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Return all of them in one order."""
+        return (*vars(self.clips).values(), self.resets, self.mirrored, self.offset)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Draw:
+        """Return the same with a function applied to every tensor."""
+        clips = {name: function(value) for name, value in vars(self.clips).items()}
+        rest = (function(value) for value in (self.resets, self.mirrored, self.offset))
+        return Draw(replace(self.clips, **clips), *rest)
+
+
+def draw(
     clips: Clips,
     rng: torch.Generator,
     batch: int,
     views: int,
     reset_share: float = 0.0,
     span: float = 1.0,
-) -> Views:
+    pixel_step: int = 1,
+) -> Draw:
     """Draw subsequences at an even stride, half of them backwards, half mirrored.
 
     ``span`` is the share of a clip that the longest may cover.
@@ -54,24 +100,34 @@ def draw_views(
     mirrored = torch.rand(batch, generator=rng) < 0.5
     resets = torch.rand((batch, views), generator=rng) < reset_share
     resets[:, 0] = True
-    device = clips.rgb.device
-    picked = clips.pick(clip.to(device), frame.to(device))
-    return prepare(picked, resets.to(device), mirrored.to(device))
+    offset = torch.randint(pixel_step, (2,), generator=rng)
+    device = str(clips.rgb.device)
+    picked = clips.pick(moved(clip, device), moved(frame, device))
+    return Draw(picked, *(moved(value, device) for value in (resets, mirrored, offset)))
 
 
-def prepare(clips: Clips, resets: Tensor | None = None, mirrored: Tensor | None = None) -> Views:
-    """Turn clips (B, V) into views; those ``mirrored`` (B,) are seen in a mirror."""
-    rgb, depth, poses = clips.rgb, clips.depth.float(), clips.T_world_camera
+def prepare(
+    clips: Clips,
+    resets: Tensor | None = None,
+    mirrored: Tensor | None = None,
+    pixels: Pixels | None = None,
+) -> Views:
+    """Turn clips (B, V) into views; those ``mirrored`` (B,) are seen in a mirror. The truth is that of ``pixels``."""
+    rgb, depth, poses = clips.rgb, clips.depth, clips.T_world_camera
     if resets is None:
         resets = torch.zeros(rgb.shape[:2], dtype=torch.bool, device=rgb.device)
         resets[:, 0] = True
     if mirrored is not None:
         rgb = torch.where(mirrored[:, None, None, None, None], rgb.flip(-1), rgb)
         depth = torch.where(mirrored[:, None, None, None], depth.flip(-1), depth)
-        flip = torch.diag(torch.tensor([-1.0, 1.0, 1.0, 1.0], device=poses.device))
-        poses = torch.where(mirrored[:, None, None, None], flip @ poses @ flip, poses)
+        is_x = torch.arange(4, device=poses.device) == 0
+        flip = torch.where(mirrored[:, None] & is_x, -1.0, 1.0)[:, None]
+        poses = poses * flip[..., None] * flip[..., None, :]
+    if pixels is None:
+        pixels = Pixels.all(depth)
     T_first_camera = in_first_camera(poses, resets)
-    points = unprojected(depth, clips.focal_px)
+    depth = depth.index_select(-2, pixels.rows).index_select(-1, pixels.columns).float()
+    points = unprojected(depth, clips.focal_px, pixels)
     R, t = T_first_camera[..., :3, :3], T_first_camera[..., :3, 3]
     points_world = (points.flatten(2, 3) @ R.mT + t[:, :, None]).unflatten(2, points.shape[2:4])
     return Views(rgb.float() / 127.5 - 1.0, resets, Truth(points, points_world, T_first_camera))
@@ -85,14 +141,11 @@ def in_first_camera(T_world_camera: Tensor, resets: Tensor) -> Tensor:
     return rigid_inverse(T_world_first) @ T_world_camera
 
 
-def unprojected(depth: Tensor, focal_px: Tensor) -> Tensor:
-    """Return points (B, V, H, W, 3) of depth (B, V, H, W) for a centred camera of ``focal_px`` (B,)."""
-    height, width = depth.shape[-2:]
-    v, u = torch.meshgrid(
-        torch.arange(height, device=depth.device) - (height - 1) / 2,
-        torch.arange(width, device=depth.device) - (width - 1) / 2,
-        indexing="ij",
-    )
+def unprojected(depth: Tensor, focal_px: Tensor, pixels: Pixels | None = None) -> Tensor:
+    """Return points (B, V, h, w, 3) of depth (B, V, h, w) at ``pixels``, or all, of centred cameras (B,)."""
+    pixels = pixels or Pixels.all(depth)
+    v = (pixels.rows - (pixels.size[0] - 1) / 2)[:, None]
+    u = (pixels.columns - (pixels.size[1] - 1) / 2)[None]
     scaled = depth / focal_px[:, None, None, None]
     return torch.stack((u * scaled, v * scaled, depth), dim=-1)
 

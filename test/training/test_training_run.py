@@ -17,9 +17,9 @@ from training import export, train
 from training.checkpoints import LOG, read_log, read_progress
 from training.curriculum import PLANS, Plan, Stage
 from training.initialisation import initial_network
-from training.rollout import thinned, unroll
+from training.rollout import SparseHeads, unroll
 from training.trainer import Trainer, typical_patches
-from training.views import Views, draw_views, prepare
+from training.views import Pixels, Views, draw, prepare
 from ttt3r_ros.errors import CheckpointError
 from ttt3r_ros.model.update_rules import update_rule
 from ttt3r_ros.model.view import View
@@ -100,9 +100,10 @@ def test_a_file_is_cut_into_pieces_of_sixteen_mebibytes(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"stages": (Stage(0.5, 1), Stage(0.4, 2), Stage(1.0, 4))}, "must end in order"),
-        ({"stages": (Stage(1.0, 6),)}, "6 views; expected at most the 4 frames"),
-        ({"frames_per_step": 50}, "frames_per_step is 50; expected a multiple of 1 x 3 views"),
+        ({"stages": (Stage(0.5, 1, 8), Stage(0.4, 2, 8), Stage(1.0, 4, 8))}, "must end in order"),
+        ({"stages": (Stage(1.0, 6, 8),)}, "6 views; expected at most the 4 frames"),
+        ({"stages": (Stage(1.0, 2, 9),), "processes": 2}, "is 9; expected a multiple of 2 processes"),
+        ({"pixel_step": 3}, "pixel_step is 3; expected a divisor of the patch size 8"),
         ({"crops": ((20, 32),)}, "expected multiples of 8"),
     ],
 )
@@ -140,22 +141,20 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from torch import nn
 
 from training import train
 from training.curriculum import PLANS
-from training.trainer import average_gradients, agreed
+from training.step import averaged
+from training.trainer import agreed
 
 plan = replace(PLANS["tiny"], processes=2)
 
 
 def share(rank, folder, address):
     dist.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
-    layer = nn.Linear(3, 1, bias=False)
-    layer.weight.grad = torch.full((1, 3), 1.0 + rank)
-    average_gradients(layer, 2)
+    mean = averaged(torch.full((3,), 1.0 + rank), 2)
     assert agreed(rank == 0, 2) and not agreed(rank == 1, 2)
-    torch.save(layer.weight.grad[0], f"{folder}/share_{rank}.pt")
+    torch.save(mean, f"{folder}/share_{rank}.pt")
     dist.destroy_process_group()
 
 
@@ -205,19 +204,25 @@ def test_a_log_becomes_a_picture(tmp_path, capsys):
 
 def test_the_loss_may_look_at_every_second_pixel(clips):
     network = initial_network(PLANS["cpu"].network, 0)
-    views = prepare(clips.pick(torch.arange(2), torch.arange(2).expand(2, 2)))
+    picked = clips.pick(torch.arange(2), torch.arange(2).expand(2, 2))
+    offset = torch.tensor([1, 0])
+    views = prepare(picked)
+    few = prepare(picked, pixels=Pixels.every(2, tuple(picked.rgb.shape[-2:]), offset))
+    torch.testing.assert_close(few.truth.points_world, views.truth.points_world[:, :, 1::2, ::2])
     with torch.no_grad():
-        answers = unroll(network, views)
-    few, truth = thinned(answers, views.truth, (1, 0), 2)
-    assert torch.equal(few.camera.points, answers.camera.points[:, :, 1::2, ::2])
-    assert torch.equal(few.world.confidence, answers.world.confidence[:, :, 1::2, ::2])
-    assert torch.equal(truth.points_world, views.truth.points_world[:, :, 1::2, ::2])
+        whole = unroll(network, views)
+        SparseHeads.into(network, 2).offset = offset
+        sparse = unroll(network, views)
+    torch.testing.assert_close(sparse.camera.points, whole.camera.points[:, :, 1::2, ::2])
+    torch.testing.assert_close(sparse.world.confidence, whole.world.confidence[:, :, 1::2, ::2])
 
 
 @pytest.mark.parametrize("plan", PLANS.values(), ids=list(PLANS))
 def test_a_plan_shows_its_stages_in_order_and_lets_the_rate_rise_and_fall(plan: Plan):
     views = [plan.stage(step).views for step in range(plan.steps)]
     assert views == sorted(views)
+    assert plan.shown(0) == 0
+    assert plan.frames <= plan.shown(plan.steps) < 1.02 * plan.frames
     rates = [plan.learning_rate_at(step) for step in range(plan.steps)]
     assert max(rates) <= plan.learning_rate
     assert rates[0] < max(rates)
@@ -255,11 +260,12 @@ def test_unrolling_is_streaming(clips):
 def test_before_any_training_attention_already_tells_how_the_camera_turned(clips, bank):
     plan = replace(
         PLANS["cpu"],
-        stages=(Stage(1.0, 2),),
+        stages=(Stage(1.0, 2, 8),),
         recipe=replace(PLANS["cpu"].recipe, frames=4, smooth=False, shadows=False),
     )
     network = initial_network(plan.network, 0, typical_patches(plan, bank))
-    views = draw_views(clips, torch.Generator().manual_seed(1), 192, 2, span=0.4)
+    drawn = draw(clips, torch.Generator().manual_seed(1), 192, 2, span=0.4)
+    views = prepare(drawn.clips, drawn.resets, drawn.mirrored)
     moved = _mean_displacement(network, views)
     T = views.truth.T_first_camera[:, 1]
     yaw = (T[:, 0, 2] - T[:, 2, 0]) / 2

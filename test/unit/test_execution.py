@@ -12,15 +12,19 @@ import pytest
 import torch
 from test_network import DPT, LINEAR
 
-from ttt3r_ros.model.backend import TorchBackend
-from ttt3r_ros.model.execution import execution, resolve_compile
+from ttt3r_ros.model.backend import TorchBackend, _packed, _unpacked, fetched_sync
+from ttt3r_ros.model.execution import Replayed, Shown, execution, resolve_compile
 from ttt3r_ros.model.weights import seeded_network
 from ttt3r_ros.pipeline.session import StreamingSession
 
 if TYPE_CHECKING:
     from ttt3r_ros.types import Prediction, UInt8Array
 
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+no_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
+def needs_cuda(test):
+    return pytest.mark.gpu(no_cuda(test))
 
 
 def noise(seed: int, height: int = 60, width: int = 80) -> UInt8Array:
@@ -112,6 +116,24 @@ def test_graphs_without_a_cuda_device_are_declined_in_one_line(caplog):
     assert "compile graph needs a CUDA device, not cpu" in record.getMessage()
 
 
+def shown(batch: int, device: str = "cpu") -> Shown:
+    generator = torch.Generator().manual_seed(batch)
+    points, confidence, pose = (
+        torch.rand(batch, *shape, generator=generator).to(device) for shape in ((6, 8, 3), (6, 8), (7,))
+    )
+    return Shown(points, confidence, pose, torch.arange(batch, device=device) % 2 == 0)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_what_travels_from_a_device_as_one_tensor_arrives_as_it_was(batch):
+    sent = shown(batch)
+    flat = _packed(sent)
+    assert flat.shape == (batch, 6 * 8 * 4 + 7 + 1)
+    for arrived, expected in zip(_unpacked(flat, sent), sent, strict=True):
+        assert arrived.dtype == expected.dtype
+        np.testing.assert_array_equal(arrived.numpy(), expected.numpy())
+
+
 def stream(backend: TorchBackend, *, announce: bool = False) -> list[Prediction]:
     state = backend.initial_state()
     found = []
@@ -154,3 +176,51 @@ def test_a_state_from_a_recorded_graph_stays_as_it_was_when_the_next_image_is_sh
     before = backend.state_arrays(state)
     backend.step(noise(2), state)
     np.testing.assert_equal(backend.state_arrays(state), before)
+
+
+@needs_cuda
+@pytest.mark.parametrize("batch", [1, 3])
+def test_what_is_fetched_from_a_device_is_what_was_there(batch):
+    for arrived, expected in zip(fetched_sync(shown(batch, "cuda")), shown(batch), strict=True):
+        assert arrived.device.type == "cpu"
+        torch.testing.assert_close(arrived, expected, rtol=0, atol=0)
+
+
+@needs_cuda
+@pytest.mark.parametrize("mode", ["none", "graph"])
+def test_a_cuda_device_gives_what_the_processor_gives(mode):
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        found = stream(TorchBackend(seeded_network(DPT), "cuda", mode=mode))
+    close(found, stream(TorchBackend(seeded_network(DPT))))
+
+
+@needs_cuda
+def test_streams_in_a_batch_of_recorded_graphs_get_what_they_get_alone():
+    backend = TorchBackend(seeded_network(DPT), "cuda", mode="graph")
+    images = [noise(1), noise(2), noise(3, 80, 60)]  # the last is of another shape
+    together = [answer[0] for answer in backend.step_many(images, [backend.initial_state()] * 3)]
+    alone = TorchBackend(seeded_network(DPT), "cuda")
+    close(together, [alone.step(image, alone.initial_state())[0] for image in images])
+
+
+@needs_cuda
+def test_a_recording_called_from_two_streams_answers_both():
+    weight = torch.randn(2048, 2048, device="cuda") / 2048**0.5
+
+    def slow(image):
+        x = image
+        for _ in range(50):
+            x = x @ weight
+        return (x + image,)  # its input is needed to the end
+
+    recorded, other = Replayed(slow), torch.cuda.Stream()
+    first, second = (torch.randn(2048, 2048, device="cuda") for _ in range(2))
+    expected = slow(first)[0], slow(second)[0]
+    recorded(first)
+    torch.cuda.synchronize()
+    (of_first,) = recorded(first)
+    with torch.cuda.stream(other):  # while the first is under way
+        (of_second,) = recorded(second)
+    torch.cuda.synchronize()
+    torch.testing.assert_close(of_first, expected[0], rtol=0, atol=1e-2)
+    torch.testing.assert_close(of_second, expected[1], rtol=0, atol=1e-2)

@@ -7,6 +7,7 @@ import hashlib
 import logging
 import time
 from collections import deque
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,6 +25,7 @@ from ttt3r_ros.types import ImageGeometry, Prediction, UInt8Array
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
 
@@ -81,13 +83,17 @@ class TorchBackend:
         self.reset_interval = reset_interval
         self._device = torch.device(device)
         self._network = use_precision(network.eval(), precision).to(self._device)
-        self._execution = execution(self._network, mode)
         self._encoded: deque[_Encoded] = deque(maxlen=_ENCODED_KEPT)
         self._announced: UInt8Array | None = None
         cuda = self._device.type == "cuda"
         self._ahead = torch.cuda.Stream(self._device) if cuda and pipeline_depth > 1 else None
-        with torch.inference_mode():
+        with torch.inference_mode(), self._current():
+            self._execution = execution(self._network, mode)
             self._fresh = self._network.initial_state()
+
+    def _current(self) -> AbstractContextManager[object]:
+        """Return a context in which streams, events and recordings are those of this device, not of the first."""
+        return torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext()
 
     @property
     def device(self) -> str:
@@ -139,7 +145,9 @@ class TorchBackend:
         answers: dict[int, Answer] = {}
         for indices in batches.values():
             streams = [(images[k], geometries[k], states[k]) for k in indices]
-            answers.update(zip(indices, self._step_batch(*zip(*streams, strict=True)), strict=True))
+            with self._current():
+                found = self._step_batch(*zip(*streams, strict=True))
+            answers.update(zip(indices, found, strict=True))
         return [answers[index] for index in range(len(images))]
 
     def _step_batch(
@@ -289,13 +297,23 @@ def fetched_sync(shown: Shown) -> Shown:
     """Return the same on the host, by one transfer; waits for the device."""
     if shown.points.device.type != "cuda":
         return shown
-    parts = [tensor.flatten(1).float() for tensor in shown]
-    flat = torch.cat(parts, dim=1)
+    flat = _packed(shown)
     host = torch.empty(flat.shape, dtype=flat.dtype, pin_memory=True)
     host.copy_(flat, non_blocking=True)
     torch.cuda.current_stream().synchronize()
-    split = host.split([part.shape[1] for part in parts], dim=1)
-    return Shown(*(part.reshape(tensor.shape) for part, tensor in zip(split, shown, strict=True)))
+    return _unpacked(host, shown)
+
+
+def _packed(shown: Shown) -> Tensor:
+    """Return all of it as one float32 tensor (B, values)."""
+    return torch.cat([tensor.reshape(len(tensor), -1).float() for tensor in shown], dim=1)
+
+
+def _unpacked(flat: Tensor, like: Shown) -> Shown:
+    """Return what `_packed` made into one tensor, in the shapes and types of ``like``."""
+    parts = flat.split([tensor[0].numel() for tensor in like], dim=1)
+    pairs = zip(parts, like, strict=True)
+    return Shown(*(part.reshape(tensor.shape).to(tensor.dtype) for part, tensor in pairs))
 
 
 def _answer(shown: Shown, after: RecurrentState, index: int, seen: Seen) -> Answer:

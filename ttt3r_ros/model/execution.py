@@ -74,8 +74,9 @@ def execution(network: Ttt3r, mode: str) -> Execution:
     halves: tuple[TensorFunction, TensorFunction] = (encode, advance)
     if "inductor" in mode:
         halves = (_compiled(encode), _compiled(advance))
-    if "graph" in mode:
+    elif "graph" in mode:  # a compiled function keeps to one stream
         network.side_by_side = TwoStreams()
+    if "graph" in mode:
         halves = (Replayed(halves[0]), Replayed(halves[1]))
     return Execution(*halves)
 
@@ -98,24 +99,33 @@ def resolve_compile(requested: str, device: str) -> str:
 class Replayed:
     """A function of tensors, recorded as a CUDA graph for each shape it meets and replayed with new values.
 
-    Every function has a memory pool of its own, so that different ones may replay at the same time.
+    Every function has a memory pool and a stream for recording of its own, so that different ones may replay at the
+    same time: what a library needs for its products is kept for each stream, and a graph goes on using it.
     """
 
     def __init__(self, function: TensorFunction) -> None:
         self._function = function
         self._pool = torch.cuda.graph_pool_handle()
+        self._stream = torch.cuda.Stream()
         self._recordings: dict[tuple[torch.Size, ...], _Recording] = {}
+        self._idle = (
+            torch.cuda.Event()
+        )  # the last call, from whatever stream, is done with the recording
 
     def __call__(self, *values: Tensor) -> tuple[Tensor, ...]:
         """Return fresh copies of the outputs, so that a result stays a value when the next one is made."""
         shapes = tuple(value.shape for value in values)
         if shapes not in self._recordings:
-            self._recordings[shapes] = _record(self._function, values, self._pool)
+            self._recordings[shapes] = _record(self._function, values, self._pool, self._stream)
         recording = self._recordings[shapes]
+        stream = torch.cuda.current_stream()
+        stream.wait_event(self._idle)
         for held, value in zip(recording.inputs, values, strict=True):
             held.copy_(value, non_blocking=True)
         recording.graph.replay()
-        return tuple(output.clone() for output in recording.outputs)
+        results = tuple(output.clone() for output in recording.outputs)
+        self._idle.record(stream)
+        return results
 
 
 class _Recording(NamedTuple):
@@ -124,16 +134,18 @@ class _Recording(NamedTuple):
     outputs: tuple[Tensor, ...]
 
 
-def _record(function: TensorFunction, values: tuple[Tensor, ...], pool: Any) -> _Recording:
+def _record(
+    function: TensorFunction, values: tuple[Tensor, ...], pool: Any, stream: torch.cuda.Stream
+) -> _Recording:
     inputs = tuple(value.clone() for value in values)
-    rehearsal = torch.cuda.Stream()
-    rehearsal.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(rehearsal):
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
         for _ in range(_WARM_UP_CALLS):
             function(*inputs)
-    torch.cuda.current_stream().wait_stream(rehearsal)
+    torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, pool=pool):
+    # What other threads do on the device meanwhile is not recorded, and need not stop it.
+    with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
         outputs = function(*inputs)
     logger.info("recorded a CUDA graph for inputs %s", [tuple(value.shape) for value in values])
     return _Recording(graph, inputs, outputs)
