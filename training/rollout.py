@@ -85,7 +85,7 @@ class SparseHeads(LinearHeads):
     @classmethod
     def into(cls, network: Ttt3r, step: int) -> SparseHeads:
         """Let a network have sparse heads with the weights of its own."""
-        heads = cls(network.config, step)
+        heads = cls(network.config, step).to(network.pose_token.device)
         heads.load_state_dict(network.downstream_head.state_dict())
         network.downstream_head = heads
         return heads
