@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,8 +18,10 @@ from ttt3r_ros.model.view import Outputs, PointMap, View
 
 if TYPE_CHECKING:
     from ttt3r_ros.model.blocks import Mlp
+    from ttt3r_ros.model.heads import HeadOutput
     from ttt3r_ros.model.network import Ttt3r
     from ttt3r_ros.model.network_config import NetworkConfig
+    from ttt3r_ros.model.rope import RotaryTable
     from ttt3r_ros.model.view import NetworkOutput
 
 
@@ -75,7 +78,10 @@ def _stacked_maps(maps: list[PointMap]) -> PointMap:
 
 
 class SparseHeads(LinearHeads):
-    """The linear heads where only every ``step``-th row and column of pixels is asked for."""
+    """The linear heads where only every ``step``-th row and column of pixels is asked for.
+
+    Under autocast their hidden layers are computed in half precision, their last ones and what follows are not.
+    """
 
     def __init__(self, config: NetworkConfig, step: int) -> None:
         super().__init__(config)
@@ -90,6 +96,14 @@ class SparseHeads(LinearHeads):
         network.downstream_head = heads
         return heads
 
+    def forward(
+        self, layers: tuple[Tensor, ...], grid: tuple[int, int], rotary: RotaryTable, outputs: Outputs
+    ) -> HeadOutput:
+        """Run the heads as the network does, but for the pixels that are left out."""
+        dense = self._read(layers, grid, rotary, outputs)
+        with torch.autocast(layers[-1].device.type, enabled=False):
+            return replace(dense, pose=self.pose_head(layers[-1][:, 0].float()))
+
     def _dense(self, proj: Mlp, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
         patch = self.config.patch_size
         pixels = Pixels.every(self.step, (patch, patch), self.offset)
@@ -98,5 +112,7 @@ class SparseHeads(LinearHeads):
             layer = layer.unflatten(0, (-1, patch, patch)).index_select(1, pixels.rows)
             return layer.index_select(2, pixels.columns).flatten(0, 2)
 
-        raw = F.linear(F.gelu(proj.fc1(tokens)), chosen(proj.fc2.weight), chosen(proj.fc2.bias))
+        hidden = F.gelu(proj.fc1(tokens))
+        with torch.autocast(hidden.device.type, enabled=False):
+            raw = F.linear(hidden.float(), chosen(proj.fc2.weight), chosen(proj.fc2.bias))
         return F.pixel_shuffle(raw.transpose(1, 2).unflatten(2, grid), patch // self.step)

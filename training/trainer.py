@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from training.checkpoints import Progress, append_log, load_progress, save_progress
 from training.clip_store import ClipStore
+from training.growth import grown
 from training.initialisation import initial_network
 from training.sequences import make_clips
 from training.step import STEPS_USED, RecordedStep, Step, compile_blocks
 from training.textures import TextureBank
 from training.views import draw
-from ttt3r_ros.errors import CheckpointError
-from ttt3r_ros.model.checkpoint import check_tensors, load_checkpoint
+from ttt3r_ros.model.checkpoint import load_checkpoint
 from ttt3r_ros.model.update_rules import update_rule
 
 if TYPE_CHECKING:
@@ -63,14 +63,10 @@ class Trainer:
 
     def _take_over(self, start: Path) -> None:
         checkpoint = load_checkpoint(start)
-        if checkpoint.config != self.plan.network:
-            msg = f"{start} has another architecture than the plan: {checkpoint.config}"
-            raise CheckpointError(msg)
-        check_tensors(
-            {name: tuple(value.shape) for name, value in self.network.state_dict().items()},
-            checkpoint.tensors,
-        )
-        self.network.load_state_dict(checkpoint.tensors)
+        fresh = self.network.state_dict()
+        tensors = {name: value.to(self.device) for name, value in checkpoint.tensors.items()}
+        tensors = grown(tensors, checkpoint.config, self.plan.network, fresh)
+        self.network.load_state_dict(tensors)
 
     def _resume(self) -> None:
         progress = load_progress(self.run, repr(self.plan), self.device)
