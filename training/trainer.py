@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from training.views import Draw
 
 LOG_EVERY = 20  # steps
+PATCH_CLIPS = 16  # looked at before the first step
 
 
 class Trainer:
@@ -164,7 +165,6 @@ def agreed(mine: bool, processes: int) -> bool:  # noqa: FBT001 - a vote
 def typical_patches(plan: Plan, bank: TextureBank, device: str = "cpu") -> Tensor:
     """Return image patches (K, 3 * patch * patch) in [-1, 1] of a few clips."""
     side = plan.network.patch_size
-    seeds = [(plan.seed, 10**6, index) for index in range(8)]
-    clips = [make_clips(seed, 2, plan.recipe, bank, device).rgb for seed in seeds]
-    images = torch.cat(clips).cpu().flatten(0, 1)[::3].float() / 127.5 - 1.0
-    return nn.functional.unfold(images, side, stride=side).movedim(1, 2).flatten(0, 1)
+    clips = make_clips((plan.seed, 10**6), plan.clips_per_batch, plan.recipe, bank, device)
+    frames = clips.rgb[:PATCH_CLIPS].flatten(0, 1)[::3].cpu().float() / 127.5 - 1.0
+    return nn.functional.unfold(frames, side, stride=side).movedim(1, 2).flatten(0, 1)
