@@ -155,11 +155,11 @@ PLANS = {
             styles=(("handheld", 0.84), ("driving", 0.08), ("flying", 0.08)),
         ),
         stages=(
-            Stage(0.25, 2, 32, span=0.5), Stage(0.55, 4, 32, "ttt3r", 0.03),
+            Stage(0.25, 2, 32), Stage(0.55, 4, 32, "ttt3r", 0.03),
             Stage(0.83, 8, 32, "ttt3r", 0.03), Stage(1.0, 12, 32, "ttt3r", 0.03),
         ),
-        frames=2_000_000, learning_rate=1e-3, warm_up_steps=300, ema=0.999,
-        per_material=32, clips_per_batch=64, first_batches=8, batches_kept=32, reuse=16.0, pixel_step=4,
+        frames=2_000_000, learning_rate=8e-4, warm_up_steps=300, ema=0.999,
+        per_material=32, clips_per_batch=64, first_batches=8, batches_kept=32, reuse=14.0, pixel_step=4,
         reset_interval=32,
     ),
     # Seconds, for the tests.

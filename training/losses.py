@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from ttt3r_ros.model.view import PointMap
 
 CONFIDENCE_WEIGHT = 0.2
-# Points are weighed by their confidence, which grows as they get better; poses are not, and would fall behind.
-WEIGHTS = {"camera": 1.0, "world": 1.0, "pose": 3.0, "motion": 2.0, "ray": 1.0, "bearing": 2.0}
+# Points are weighed by their confidence, which grows as they get better; poses are not, and would fall behind. What
+# tells about motion counts more than depth, which is learned sooner.
+WEIGHTS = {"camera": 0.7, "world": 0.7, "pose": 5.0, "motion": 3.0, "ray": 1.0, "bearing": 4.0}
 
 
 @dataclass(frozen=True)
