@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate, pairwise
 
@@ -132,6 +132,11 @@ def network(
     )  # fmt: skip
 
 
+GPU_NETWORK = network(192, 6, 4, patch=16, size=(160, 224), state=169)
+GPU_RECIPE = Recipe(
+    width=224, height=160, frames=16, styles=(("handheld", 0.84), ("driving", 0.08), ("flying", 0.08))
+)
+
 PLANS = {
     # Two processor cores and an evening.
     "cpu": Plan(
@@ -147,20 +152,28 @@ PLANS = {
         ),
         frames=440_000, learning_rate=1.5e-3, reuse=6.0, processes=2,
     ),
-    # Nine minutes of one data-centre GPU.
+    # Seven minutes of an H100: the weights of the package.
     "gpu": Plan(
-        network=network(192, 6, 4, patch=16, size=(160, 224), state=169),
-        recipe=Recipe(
-            width=224, height=160, frames=16,
-            styles=(("handheld", 0.84), ("driving", 0.08), ("flying", 0.08)),
-        ),
+        network=GPU_NETWORK,
+        recipe=GPU_RECIPE,
         stages=(
-            Stage(0.25, 2, 32), Stage(0.55, 4, 32, "ttt3r", 0.03),
-            Stage(0.83, 8, 32, "ttt3r", 0.03), Stage(1.0, 12, 32, "ttt3r", 0.03),
+            Stage(0.194, 2, 32), Stage(0.558, 4, 32, "ttt3r", 0.03),
+            Stage(0.851, 8, 32, "ttt3r", 0.03), Stage(1.0, 12, 32, "ttt3r", 0.03),
         ),
-        frames=2_000_000, learning_rate=8e-4, warm_up_steps=300, ema=0.999,
+        frames=1_409_000, learning_rate=8e-4, warm_up_steps=300, ema=0.999,
         per_material=32, clips_per_batch=64, first_batches=8, batches_kept=32, reuse=14.0, pixel_step=4,
-        reset_interval=32,
+        reset_interval=16,
+    ),
+    # The next minutes of one: goes on from those weights (--start) with fresher clips, one ray a pixel to afford them.
+    "gpu_longer": Plan(
+        network=GPU_NETWORK,
+        recipe=replace(GPU_RECIPE, smooth=False),
+        stages=(
+            Stage(0.4, 4, 32, "ttt3r", 0.03), Stage(0.8, 8, 32, "ttt3r", 0.03), Stage(1.0, 16, 32, "ttt3r", 0.03),
+        ),
+        frames=1_600_000, learning_rate=6e-4, warm_up_steps=300, ema=0.999, seed=1,
+        per_material=64, clips_per_batch=64, first_batches=16, batches_kept=64, reuse=4.0, pixel_step=4,
+        reset_interval=16,
     ),
     # Seconds, for the tests.
     "tiny": Plan(

@@ -16,17 +16,17 @@ from ttt3r_ros.model.weights import PACKAGE_WEIGHTS, load_network, seeded_networ
 
 
 def test_larger_patches_and_more_layers_change_no_answer():
-    loaded = load_network(PACKAGE_WEIGHTS)
-    small, config = loaded.network, loaded.network.config
+    small = load_network(PACKAGE_WEIGHTS).network
+    config = replace(small.config, img_size=(64, 96))
     size = (2 * config.img_size[0], 2 * config.img_size[1])
     large_config = replace(
-        config, patch_size=2 * config.patch_size, img_size=size, enc_depth=6, dec_depth=5
+        config, patch_size=2 * config.patch_size, img_size=size, enc_depth=7, dec_depth=5
     )
     large = seeded_network(large_config, 0, "cut3r", ray_maps=False)
     large.load_state_dict(grown(small.state_dict(), config, large_config, large.state_dict()))
     small = _with_rule(small, "cut3r")  # the other rule's gate is the mean over layers, the new ones too
     rng = torch.Generator().manual_seed(3)
-    images = torch.rand((2, 1, 3, 56, 80), generator=rng) * 2 - 1
+    images = torch.rand((2, 1, 3, *config.img_size), generator=rng) * 2 - 1
     states = [network.initial_state() for network in (small, large)]
     with torch.no_grad():
         for image in images:
@@ -52,6 +52,6 @@ def _with_rule(network: Ttt3r, rule: str) -> Ttt3r:
 def test_a_network_that_is_no_extension_is_refused():
     network = load_network(PACKAGE_WEIGHTS).network
     tensors, config = network.state_dict(), network.config
-    for change in ({"dec_depth": 2}, {"patch_size": 12}, {"state_size": 100}):
+    for change in ({"dec_depth": 2}, {"patch_size": 24}, {"state_size": 100}):
         with pytest.raises(CheckpointError, match="cannot grow into"):
             grown(tensors, config, replace(config, **change), tensors)
