@@ -15,6 +15,7 @@ from graph import START_S, Bench, node_process
 
 from ttt3r_ros.io.room import ProceduralRoom
 from ttt3r_ros.io.sequence import read_tum
+from ttt3r_ros.model.weights import PACKAGE_WEIGHTS, load_network
 from ttt3r_ros.ros.messages import depth_from_image
 from ttt3r_ros.ros.middleware import PROFILE
 
@@ -64,7 +65,7 @@ def test_images_become_poses_depth_and_a_map_in_another_process(context, domain_
     bench.close()
     assert process.returncode == 0, (tmp_path / "log").read_text()
     depth = depth_from_image(bench.got["depth"][-1])
-    assert depth.shape == (56, 80)
+    assert depth.shape == tuple(load_network(PACKAGE_WEIGHTS).network.config.img_size)
     assert np.isfinite(depth).mean() > 0.9
     assert [stamp for stamp, _ in read_tum(tmp_path / "trajectory.txt")] == [
         room.stamp_ns(i) for i in range(5)

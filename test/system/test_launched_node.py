@@ -15,6 +15,7 @@ from sensor_msgs.msg import Image
 from tf2_msgs.msg import TFMessage
 
 from ttt3r_ros.io.room import ProceduralRoom
+from ttt3r_ros.model.weights import PACKAGE_WEIGHTS, load_network
 from ttt3r_ros.ros import compat
 from ttt3r_ros.ros.messages import depth_from_image
 
@@ -41,7 +42,9 @@ def test_three_images_become_poses_transforms_and_depth_and_the_node_ends_well(o
     assert [compat.stamp_to_ns(pose.header.stamp) for pose in poses] == stamps
     assert [compat.stamp_to_ns(message.transforms[0].header.stamp) for message in transforms] == stamps
     assert {pose.header.frame_id for pose in poses} == {"map"}
-    assert depth_from_image(depths[-1]).shape == (56, 80)
+    assert depth_from_image(depths[-1]).shape == tuple(
+        load_network(PACKAGE_WEIGHTS).network.config.img_size
+    )
 
 
 def test_file_and_typed_arguments_reach_a_node_in_a_namespace(observer, tmp_path):

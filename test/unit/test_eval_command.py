@@ -14,6 +14,7 @@ import pytest
 from ttt3r_ros.cli.main import main
 from ttt3r_ros.geometry import quat_xyzw_from_rotation
 from ttt3r_ros.io.room import ProceduralRoom, RenderedFrame
+from ttt3r_ros.model.weights import PACKAGE_WEIGHTS, load_network
 
 pytest.importorskip("evo")
 pytest.importorskip("matplotlib")
@@ -79,7 +80,7 @@ def test_every_task_is_evaluated_and_written(tmp_path: Path, capsys) -> None:
     assert picture.std() > 10, "something is drawn"
     content = json.loads((out / "results.json").read_text())
     assert content["settings"]["threads"] == 1
-    assert content["network"]["reset_interval"] == 12
+    assert content["network"]["reset_interval"] == load_network(PACKAGE_WEIGHTS).reset_interval
     assert {"ttt3r_ros", "numpy", "torch", "evo", "scipy"} <= set(content["versions"])
 
 

@@ -14,6 +14,7 @@ import pytest
 from ttt3r_ros.cli.main import main
 from ttt3r_ros.geometry import inverse, quat_xyzw_from_rotation
 from ttt3r_ros.io.room import ProceduralRoom, RenderedFrame
+from ttt3r_ros.model.weights import PACKAGE_WEIGHTS, load_network
 
 pytest.importorskip("evo")
 pytest.importorskip("matplotlib")
@@ -158,7 +159,8 @@ def test_a_data_set_is_evaluated_where_its_files_lie(dataset: str, tmp_path: Pat
     assert {one["protocol"]["name"] for one in evaluations} == set(expected)
     printed = capsys.readouterr().out
     assert "| TTT3R | published weights |" in printed
-    assert "| **this run** | ttt3r, reset every 12 frames, the package's own" in printed
+    frames = load_network(PACKAGE_WEIGHTS).reset_interval
+    assert f"| **this run** | ttt3r, reset every {frames} frames, the package's own" in printed
 
 
 def test_frames_without_a_true_pose_are_shown_and_not_compared(tmp_path: Path) -> None:
