@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ttt3r_ros.types import Float64Array, Update
 
 _SAME_CLOCK_NS = 10 * 10**9  # images and this node's clock farther apart than this tell different times
+_LATENCY_NS = 1_000_000_000  # more than that, and images were held up
 
 
 class TransformOutput:
@@ -43,6 +44,7 @@ class TransformOutput:
         self._fixed: tuple[Float64Array, int, int] | None = (
             None  # T_map_odom, image stamp, our clock then
         )
+        self._latest_ns = 0  # stamp of the last correcting edge
         self._checked_s: dict[str, float] = {}  # by child
         if not config.publish_tf or config.tf_mode == "none":
             self._moving = self._static = None
@@ -59,6 +61,7 @@ class TransformOutput:
         """Say no more what was true before time went back."""
         with self._lock:
             self._fixed = None
+            self._latest_ns = 0
 
     def send(self, update: Update) -> None:
         """Publish what a frame brought; called by the worker."""
@@ -88,15 +91,20 @@ class TransformOutput:
         self._send_again()
 
     def _send_again(self) -> None:
-        with self._lock:
+        with self._lock:  # held until it is sent: the timer's stamps and the worker's must not cross
             if self._fixed is None:
                 return
             T_map_odom, stamp_ns, then_ns = self._fixed
-        now_ns = self._clock.now().nanoseconds
-        current_ns = now_ns if abs(then_ns - stamp_ns) < _SAME_CLOCK_NS else stamp_ns + now_ns - then_ns
-        ahead_ns = int(self.config.transform_tolerance * 1e9)
-        correcting = Edge(self._map_frame, self.config.odom_frame, T_map_odom)
-        self._send(correcting, max(current_ns, stamp_ns) + ahead_ns)
+            now_ns = self._clock.now().nanoseconds
+            if abs(then_ns - stamp_ns) < _SAME_CLOCK_NS:
+                current_ns = max(now_ns, stamp_ns)
+            else:
+                current_ns = max(stamp_ns, stamp_ns + now_ns - then_ns)
+            dated_ns = current_ns + int(self.config.transform_tolerance * 1e9)
+            if 0 <= self._latest_ns - dated_ns < _LATENCY_NS:
+                dated_ns = self._latest_ns + 1  # an image that took long to map is no step back in time
+            self._latest_ns = dated_ns
+            self._send(Edge(self._map_frame, self.config.odom_frame, T_map_odom), dated_ns)
 
     def _send(self, edge: Edge, stamp_ns: int) -> None:
         assert self._moving is not None
