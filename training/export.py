@@ -13,6 +13,7 @@ from pathlib import Path
 
 from training.checkpoints import read_progress
 from training.curriculum import PLANS
+from training.smoothing import smoothed_heads
 from ttt3r_ros.errors import CheckpointError, OutputError, Ttt3rError
 from ttt3r_ros.io.writers import complete_file
 from ttt3r_ros.model.checkpoint import save_checkpoint
@@ -45,14 +46,16 @@ def _export(run: Path, target: Path, pieces: Path | None) -> None:
     if not plans:
         msg = f"{run} was made with a plan that is no longer in training/curriculum.py"
         raise CheckpointError(msg)
-    tensors = {name: value.half() for name, value in progress.average.items()}
+    (plan,) = plans
+    smooth = smoothed_heads(progress.average, plan.network, plan.pixel_step)
+    tensors = {name: value.half() for name, value in smooth.items()}
     with complete_file(target) as file:
-        save_checkpoint(file.name, tensors, plans[0].network, plans[0].reset_interval)
+        save_checkpoint(file.name, tensors, plan.network, plan.reset_interval)
     loaded = load_network(target)
     if pieces is not None:
         write_pieces(target.read_bytes(), pieces)
     size = target.stat().st_size / 2**20
-    print(f"{loaded.description}: step {progress.step} of {plans[0].steps}, {size:.1f} MiB")
+    print(f"{loaded.description}: step {progress.step} of {plan.steps}, {size:.1f} MiB")
 
 
 def write_pieces(data: bytes, folder: Path) -> list[Path]:
