@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ttt3r_ros.settings import Setting, overridden, setting, settings_of, yaml_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 __all__ = ["Config", "Setting", "from_mapping", "parameters_yaml", "settings"]
 
@@ -250,7 +250,7 @@ class Config:
         return self.tf_mode in ("map_odom", "odom_base")
 
 
-def settings() -> Iterator[Setting]:
+def settings() -> tuple[Setting, ...]:
     """List the settings in the order of their declaration."""
     return settings_of(Config)
 

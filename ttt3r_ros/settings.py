@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from ttt3r_ros.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 Value = bool | int | float | str | tuple[str, ...]
 ConfigT = TypeVar("ConfigT")
@@ -89,15 +90,23 @@ class Setting:
             raise ConfigError(msg)
 
 
-def settings_of(config_class: type[Any], prefix: str = "") -> Iterator[Setting]:
+def settings_of(config_class: type[Any]) -> tuple[Setting, ...]:
     """List the settings of a configuration class in the order of their declaration."""
+    hashable: Any = config_class  # mypy looks for the __hash__ of an instance
+    return _settings_of(hashable, "")
+
+
+@cache  # a node asks anew for each parameter that it declares
+def _settings_of(config_class: Any, prefix: str) -> tuple[Setting, ...]:
     types = get_type_hints(config_class)
+    found: list[Setting] = []
     for entry in fields(config_class):
         if is_dataclass(types[entry.name]):
-            yield from settings_of(types[entry.name], f"{prefix}{entry.name}.")
+            found += _settings_of(types[entry.name], f"{prefix}{entry.name}.")
         else:
             default: Any = entry.default
-            yield Setting(name=prefix + entry.name, default=default, **entry.metadata)
+            found.append(Setting(name=prefix + entry.name, default=default, **entry.metadata))
+    return tuple(found)
 
 
 def overridden(base: ConfigT, values: Mapping[str, object]) -> ConfigT:

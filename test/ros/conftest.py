@@ -42,9 +42,19 @@ def executor(context: rclpy.context.Context) -> Iterator[SingleThreadedExecutor]
     executor.shutdown()
 
 
+@pytest.fixture(scope="session")
+def _modules_set_aside() -> None:
+    """Let collections pass over torch and its kin, whose million objects take a tenth of a second each time."""
+    import ttt3r_ros.model.backend
+    import ttt3r_ros.ros.mapping_node  # noqa: F401
+
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture
 def start(
-    context: rclpy.context.Context, tmp_path: Path
+    context: rclpy.context.Context, tmp_path: Path, _modules_set_aside: None
 ) -> Iterator[Callable[..., tuple[MappingNode, Bench]]]:
     from ttt3r_ros.ros.mapping_node import (
         MappingNode,  # not at the top: the other tests here need no torch

@@ -126,12 +126,12 @@ def test_a_folder_knows_its_measured_depth(tmp_path: Path) -> None:
 def test_the_command_prints_a_row_per_sequence_and_their_medians(tmp_path: Path, capsys) -> None:
     walk = written(tmp_path / "walk")
     status = accuracy.main(
-        [str(walk), "room:1:4", "procedural:1-2:4", "--json", str(tmp_path / "rows.json")]
+        [str(walk), "room:0:4", "procedural:1-2:4", "--json", str(tmp_path / "rows.json")]
     )
     printed = capsys.readouterr().out.splitlines()
     assert status == 0
     assert [line.split()[0] for line in printed] == [
-        "sequence", "walk", "room:1:4", "procedural:1:4", "procedural:2:4", "median",
+        "sequence", "walk", "room:0:4", "procedural:1:4", "procedural:2:4", "median",
     ]  # fmt: skip
     rows = json.loads((tmp_path / "rows.json").read_text())
     assert [row["frames"] for row in rows] == [8, 4, 4, 4]

@@ -7,7 +7,7 @@ A frame is one ray through each pixel centre, filtered textures, and four more r
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -101,7 +101,7 @@ class ProceduralRoom:
         self.intrinsics = Intrinsics(
             focal_px, focal_px, (width - 1) / 2.0, (height - 1) / 2.0, width, height
         )
-        self._path = HandheldPath(np.random.default_rng([seed, 0]))
+        self._path = _path_of(seed)
 
     def __len__(self) -> int:
         return self._frames
@@ -161,9 +161,7 @@ class ProceduralRoom:
 
     @cached_property
     def _scene(self) -> Scene:
-        times_s = np.linspace(0.0, LOOP_S, 240)
-        path_m = np.stack([self._path.pose(time_s)[:3, 3] for time_s in times_s])
-        return Scene(np.random.default_rng([self._seed, 1]), path_m)
+        return scene_of(self._seed)
 
     @cached_property
     def _rays(self) -> Float64Array:
@@ -185,6 +183,18 @@ class ProceduralRoom:
         poses = [self._path.pose(time_s) for time_s in np.arange(6) * LOOP_S / 6.0]
         seen = [self._scene.radiance(T[:3, 3], turned(T[:3, :3], rays), 0.02)[0] for T in poses]
         return np.float32(0.3 / np.mean(seen))
+
+
+@lru_cache(maxsize=2)  # to paint it takes more than a second
+def scene_of(seed: int) -> Scene:
+    """Return the furnished room of a seed, which images of every size and number share."""
+    path = _path_of(seed)
+    path_m = np.stack([path.pose(time_s)[:3, 3] for time_s in np.linspace(0.0, LOOP_S, 240)])
+    return Scene(np.random.default_rng([seed, 1]), path_m)
+
+
+def _path_of(seed: int) -> HandheldPath:
+    return HandheldPath(np.random.default_rng([seed, 0]))
 
 
 def _edge_pixels(surface: IntArray) -> IntArray:

@@ -64,7 +64,9 @@ class Ttt3r(nn.Module):
             )
             self.enc_norm_ray_map = layer_norm(enc)
 
-        self.register_tokens = nn.Embedding(config.state_size, enc)
+        # Not nn.Embedding(...): drawing its first values on the meta device loads torch's compiler, 1.4 s.
+        tokens = torch.empty(config.state_size, enc)
+        self.register_tokens = nn.Embedding.from_pretrained(tokens, freeze=False)
         self.decoder_embed_state = nn.Linear(enc, dec)
         self.pose_token = nn.Parameter(torch.zeros(1, 1, dec))
         self.pose_retriever = PoseMemory(
