@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -25,14 +24,16 @@ IMAGE, INFO = "sensor_msgs/msg/Image", "sensor_msgs/msg/CameraInfo"
 TF = "tf2_msgs/msg/TFMessage"
 
 
-@cache
-def room(frames: int = 12) -> ProceduralRoom:
-    return ProceduralRoom(frames=frames, width=160, height=120)
+ROOM = ProceduralRoom(frames=120, width=160, height=120)
+_coming = ROOM.frames()
+_rendered: list[Frame] = []
 
 
-@cache
 def shots(frames: int = 12) -> list[Frame]:
-    return list(room(frames).frames())
+    """Return the first frames of the room, each of which is rendered once."""
+    while len(_rendered) < frames:
+        _rendered.append(next(_coming))
+    return _rendered[:frames]
 
 
 def image_folder(path: Path, frames: int = 12, *, truth: bool = True) -> Path:
@@ -41,7 +42,7 @@ def image_folder(path: Path, frames: int = 12, *, truth: bool = True) -> Path:
     lines = []
     for index, frame in enumerate(shots(frames)):
         assert cv2.imwrite(str(path / "rgb" / f"{index:04d}.png"), frame.rgb[..., ::-1])
-        T = room(frames).T_world_camera(index)
+        T = ROOM.T_world_camera(index)
         values = " ".join(repr(float(v)) for v in (*T[:3, 3], *quat_xyzw_from_rotation(T[:3, :3])))
         lines.append(f"{frame.stamp_ns // 10**9}.{frame.stamp_ns % 10**9:09d} {values}\n")
     if truth:

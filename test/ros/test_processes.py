@@ -164,7 +164,9 @@ def test_asking_for_cuda_where_there_is_none_is_an_error(domain_id, tmp_path):
     assert "auto" in last_line(text)
 
 
-def test_a_second_node_of_the_same_name_is_warned_about(context, domain_id, tmp_path):
+def test_without_images_the_log_says_what_is_missing_and_warns_of_a_second_node_of_the_same_name(
+    context, domain_id, tmp_path
+):
     bench = Bench(context)
     with (
         node_process(domain_id, tmp_path / "first"),
@@ -177,16 +179,11 @@ def test_a_second_node_of_the_same_name_is_warned_about(context, domain_id, tmp_
             START_S,
         )
         assert second.poll() is None
-    bench.close()
-
-
-def test_without_images_the_log_says_what_is_missing(context, domain_id, tmp_path):
-    bench = Bench(context)
-    log = tmp_path / "log"
-    with node_process(domain_id, log):
-        bench.spin_until(
-            lambda: "waiting for images on /image" in log.read_text(), "the warning", START_S
-        )
+        for name in ("first", "second"):
+            bench.spin_until(
+                lambda name=name: "waiting for images on /image" in (tmp_path / name).read_text(),
+                "what is missing",
+            )
     bench.close()
 
 

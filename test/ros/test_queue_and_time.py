@@ -108,7 +108,7 @@ def test_where_nobody_publishes_the_topics_that_do_exist_are_named(start, capfd,
 
 def test_odometry_gives_the_scale_without_a_jump(start):
     """The network says one metre per image, odometry half a metre."""
-    _, bench = start(FakeBackend(), **{"scale.source": "odometry", "wait_for_transform": 5.0})
+    _, bench = start(FakeBackend(), **{"scale.source": "odometry", "wait_for_transform": 2.0})
     bench.listen("pose")
     bench.listen_to_diagnostics()
     connected(bench)

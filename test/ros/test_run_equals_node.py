@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.ros
-FRAMES = 24
+FRAMES = 16  # two resets
 
 
 def played(
@@ -74,6 +74,11 @@ def play(bench: Bench, bag: Path, transforms) -> None:
     assert len(frames) == FRAMES
 
 
+def offline(bag: Path, output: Path, *settings: str) -> None:
+    words = ["--write", "trajectory", "map", "state", "--set", *settings]
+    assert main(["run", str(bag), "--output", str(output), *words]) == 0
+
+
 def settle(bench: Bench) -> None:
     import time
 
@@ -94,9 +99,8 @@ def assert_the_same(offline: Path, live: Path) -> None:
 @pytest.mark.parametrize("calibrated", [False, True], ids=["uncalibrated", "calibrated"])
 def test_offline_and_live_give_the_same_trajectory(context, domain_id, tmp_path, calibrated):
     bag = room_bag(tmp_path / "bag", FRAMES, calibrated=calibrated)
-    played(context, domain_id, bag, tmp_path / "live", reset_interval=9)
-    words = ["run", str(bag), "--output", str(tmp_path / "offline"), "--set", "reset_interval=9"]
-    assert main(words) == 0
+    played(context, domain_id, bag, tmp_path / "live", reset_interval=6)
+    offline(bag, tmp_path / "offline", "reset_interval=6")
     assert_the_same(tmp_path / "offline", tmp_path / "live")
 
 
@@ -117,5 +121,5 @@ def test_offline_and_live_give_the_same_with_a_robots_transforms(context, domain
     bag = room_bag(tmp_path / "bag", FRAMES, transforms=transforms)
     played(context, domain_id, bag, tmp_path / "live", transforms, **settings)
     words = [f"{name}={value}" for name, value in settings.items()]
-    assert main(["run", str(bag), "--output", str(tmp_path / "offline"), "--set", *words]) == 0
+    offline(bag, tmp_path / "offline", *words)
     assert_the_same(tmp_path / "offline", tmp_path / "live")

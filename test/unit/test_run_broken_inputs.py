@@ -82,7 +82,7 @@ def test_a_bag_without_the_transforms_that_a_robot_needs(tmp_path, capsys):
 
 
 def test_of_a_truncated_bag_what_is_readable_is_mapped(tmp_path, capsys):
-    bag = cut(room_bag(tmp_path / "bag", 60), 0.7)
+    bag = cut(room_bag(tmp_path / "bag", 36), 0.7)
     assert run(bag, "--output", tmp_path / "out") == 1
     assert str(bag) in complaint(capsys)
     assert_kept(tmp_path / "out")

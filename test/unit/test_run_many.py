@@ -18,6 +18,8 @@ from recordings import image_folder, room_bag
 from ttt3r_ros.cli.main import main
 from ttt3r_ros.io.sequence import read_tum
 
+LONG = 80  # frames: more than are mapped before a signal arrives
+
 
 def run(*arguments: object) -> int:
     return main(["run", *map(str, arguments)])
@@ -65,7 +67,7 @@ def test_a_resumed_batch_does_only_what_is_left(tmp_path):
 
 def test_an_interrupted_batch_lets_each_run_write_what_there_is(tmp_path):
     for name in ("one", "two"):
-        image_folder(tmp_path / name, 120, truth=False)
+        image_folder(tmp_path / name, LONG, truth=False)
     output = tmp_path / "out"
     command = [sys.executable, "-m", "ttt3r_ros", "run", tmp_path / "one", tmp_path / "two"]
     command += ["--output", output, "--write", "default", "rgb"]
@@ -87,7 +89,7 @@ def test_an_interrupted_batch_lets_each_run_write_what_there_is(tmp_path):
 def test_a_ray_cluster_maps_one_source_per_task_and_tries_a_killed_one_again(tmp_path):
     if importlib.util.find_spec("ray") is None:
         pytest.skip("ray is not installed: pip install 'ttt3r_ros[ray]'")
-    image_folder(tmp_path / "one", 120, truth=False)
+    image_folder(tmp_path / "one", LONG, truth=False)
     image_folder(tmp_path / "two", 4, truth=False)
     (tmp_path / "three").mkdir()
     output = tmp_path / "out"
@@ -104,7 +106,7 @@ def test_a_ray_cluster_maps_one_source_per_task_and_tries_a_killed_one_again(tmp
     told = process.communicate(timeout=90)[0]
     assert process.returncode == 1, told
     one, two, three = summary(output)["results"]
-    assert (one["result"], one["attempts"], one["frames"]) == ("done", 2, 120), told
+    assert (one["result"], one["attempts"], one["frames"]) == ("done", 2, LONG), told
     assert (two["result"], two["attempts"], two["frames"]) == ("done", 1, 4)
     assert (three["result"], three["attempts"]) == ("failed", 1)
     assert str(tmp_path / "three") in three["problem"]
