@@ -18,6 +18,7 @@ from ttt3r_ros.model.weights import PACKAGE_WEIGHTS, load_network
 
 pytest.importorskip("evo")
 pytest.importorskip("matplotlib")
+pytestmark = pytest.mark.usefixtures("few_points")
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NOT_THE_SAME = ("run.json", "report.html")  # they tell how long it took
+ONE_THREAD = ("--set", "threads=1")  # another number adds in another order
 LONG = 80  # frames: more than are mapped before a signal arrives
 # A few resets, and all that moves what lies in the map.
 CHANGES = ["--set", "reset_interval=5", "level=floor"]
@@ -142,6 +143,7 @@ def test_an_interrupted_run_leaves_what_there_is_and_can_be_resumed(tmp_path, nu
         "--write",
         "default",
         "rgb",
+        *ONE_THREAD,
     ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
@@ -158,7 +160,7 @@ def test_an_interrupted_run_leaves_what_there_is_and_can_be_resumed(tmp_path, nu
     assert 5 <= meta["frames"] < LONG
     assert len(read_tum(output / "trajectory.txt")) == meta["mapped"]
     assert (output / "report.html").is_file()
-    more = ("--limit", meta["frames"] + 4)
+    more = ("--limit", meta["frames"] + 4, *ONE_THREAD)
     assert run(source, "--output", output, "--resume", *more) == 0
     compared = ("--write", "trajectory", "frames", "map")
     assert run(source, "--output", tmp_path / "whole", *more, *compared) == 0
