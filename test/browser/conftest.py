@@ -22,7 +22,7 @@ FLAGS = (
     "--enable-unsafe-swiftshader", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
-SIZE = {"width": 960, "height": 640}
+SIZE = {"width": 960, "height": 600}  # what draws is software
 LIMIT_S = 60.0
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,6 +27,16 @@ def little_room(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path
         if not works:
             pytest.skip("no file system can be mounted here")
         yield folder
+
+
+@pytest.fixture(autouse=True)
+def _threads_as_before() -> Iterator[None]:
+    """A run may set torch's threads for the whole process, and another number gives other last bits."""
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch else None
+    yield
+    if torch:
+        torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from ttt3r_ros.cli.main import main
 from ttt3r_ros.geometry import quat_xyzw_from_rotation
@@ -22,7 +21,6 @@ pytest.importorskip("matplotlib")
 pytestmark = pytest.mark.usefixtures("few_points")
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -60,15 +58,6 @@ def evaluated(root: Path, output: Path, *options: str) -> tuple[int, dict[str, d
     return status, {one["protocol"]["name"]: one for one in content["evaluations"]}
 
 
-@pytest.fixture
-def _threads_as_before() -> Iterator[None]:
-    """The command sets them for the whole process, and a later run of other tests would give other last bits."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.mark.usefixtures("_threads_as_before")
 def test_every_task_is_evaluated_and_written(tmp_path: Path, capsys) -> None:
     written(tmp_path / "data" / "walk")
     written(tmp_path / "data" / "stroll", frames=5)
