@@ -28,12 +28,12 @@ def peak_kib():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 for path in sys.argv[1:]:
-    held, start = peak_kib(), time.perf_counter()
+    held, start = peak_kib(), time.process_time()
     try:
         outcome = "loaded " + ",".join(read_container(path).tensors)
     except CheckpointError as error:
         outcome = "refused " + str(error)
-    print(json.dumps([path, outcome, time.perf_counter() - start, peak_kib() - held]), flush=True)
+    print(json.dumps([path, outcome, time.process_time() - start, peak_kib() - held]), flush=True)
 """
 
 
@@ -119,7 +119,7 @@ REFUSED = {
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
-    """Outcome, seconds and KiB of memory for every attack; a hang ends the process they share."""
+    """Outcome, seconds of the processor and KiB of memory for every attack; a hang ends the process they share."""
     folder = tmp_path_factory.mktemp("hostile")
     data = {f"loads {name}": content for name, content in HARMLESS.items()}
     data |= {f"refuses {name}": content for name, (content, _) in REFUSED.items()}
