@@ -11,15 +11,15 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from ttt3r_ros.cli.many import started
 from ttt3r_ros.cli.many_summary import Result, result_of
+from ttt3r_ros.cli.many_tasks import started
 from ttt3r_ros.cli.run_signals import INTERRUPTED, StopRequest
 from ttt3r_ros.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ttt3r_ros.cli.many import Task
+    from ttt3r_ros.cli.many_tasks import Task
 
 _LOOK_EVERY_S = 1.0
 _END_TIMEOUT_S = 60.0

@@ -12,6 +12,7 @@ import numpy as np
 from ttt3r_ros.errors import ConfigError, SourceError
 from ttt3r_ros.io.frame_records import FrameRecord, record_of, values_of
 from ttt3r_ros.io.state_file import read_state, write_state
+from ttt3r_ros.pipeline.snapshot import restore_into, snapshot_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,7 +70,7 @@ def save_run(path: Path, identity: Identity, mapping: RecordingMapping) -> None:
     Raises:
         OutputError: the file cannot be written, or nothing was mapped yet.
     """
-    arrays = mapping.reconstructor.snapshot()
+    arrays = snapshot_of(mapping.reconstructor)
     run = {
         "source": identity.source,
         "options": identity.options,
@@ -107,5 +108,5 @@ def restore_run(saved: SavedRun, mapping: RecordingMapping) -> None:
     Raises:
         SourceError: it is of other weights, or damaged.
     """
-    mapping.reconstructor.restore(saved.arrays)
+    restore_into(mapping.reconstructor, saved.arrays)
     mapping.remember(saved.memory, saved.records)

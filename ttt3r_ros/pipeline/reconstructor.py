@@ -17,15 +17,12 @@ from ttt3r_ros.pipeline.metres import Metres
 from ttt3r_ros.pipeline.placement import Placed, Placement
 from ttt3r_ros.pipeline.scene_map import SceneMap
 from ttt3r_ros.pipeline.session import Sighting, StreamingSession
-from ttt3r_ros.pipeline.snapshot import restore_into, snapshot_of
 from ttt3r_ros.pipeline.surroundings import NOTHING, Surroundings
 from ttt3r_ros.pipeline.trajectory import Trajectory
 from ttt3r_ros.pipeline.uncertainty import Uncertainty
 from ttt3r_ros.types import Backend, Frame, Intrinsics, StateT, Update
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from ttt3r_ros.config import Config
     from ttt3r_ros.pipeline.voxel_map import VoxelMap
     from ttt3r_ros.types import Float64Array
@@ -122,7 +119,7 @@ class Reconstructor(Generic[StateT]):
         self._ground.restart()
         self.metres.restart()
         self._uncertainty.restart()
-        self._previous_ns = None
+        self.forget_interval()
         if forget_odom:
             self.placement.forget()
         else:
@@ -133,24 +130,15 @@ class Reconstructor(Generic[StateT]):
     def reopen(self) -> None:
         """Begin the state anew at the start of the map, which is kept: a recording that is played again."""
         self.session.restart()
-        self._previous_ns = None
+        self.forget_interval()
         self.placement.reopen()
 
-    def snapshot(self) -> dict[str, NDArray[Any]]:
-        """Return all that a later session needs in order to go on, as arrays."""
-        return snapshot_of(self)
-
-    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
-        """Go on from a snapshot; the next image follows the last one before it.
-
-        Raises:
-            SourceError: it is damaged, or of another network or map; nothing has changed.
-        """
-        restore_into(self, arrays)
+    def forget_interval(self) -> None:
+        """Take the next frame as the first of its time: how long ago the last one was, nobody knows."""
         self._previous_ns = None
 
     def memory(self) -> dict[str, Any]:
-        """Return what `snapshot` leaves out, as plain values: a later session need not know it, the same run must."""
+        """Return what a snapshot leaves out, as plain values: a later session need not know it, the same run must."""
         return {
             "previous_ns": self._previous_ns,
             "focals": {frame: memory_of(focal) for frame, focal in self._focals.items()},
@@ -158,7 +146,7 @@ class Reconstructor(Generic[StateT]):
         }
 
     def remember(self, memory: dict[str, Any]) -> None:
-        """After `restore`: go on as if the run had never stopped.
+        """After a snapshot was restored: go on as if the run had never stopped.
 
         Raises:
             SourceError: the memory is damaged.

@@ -19,7 +19,7 @@ Arrays = dict[str, "NDArray[Any]"]
 
 
 def snapshot_of(reconstructor: Reconstructor[Any]) -> Arrays:
-    """Return everything as named arrays.
+    """Return all that a later session needs in order to go on, as named arrays.
 
     Raises:
         OutputError: there was no image yet, so that there is nothing to go on from.
@@ -41,7 +41,7 @@ def snapshot_of(reconstructor: Reconstructor[Any]) -> Arrays:
 
 
 def restore_into(reconstructor: Reconstructor[Any], arrays: Arrays) -> None:
-    """Take over a snapshot.
+    """Go on from a snapshot; the next image follows the last one before it.
 
     Raises:
         SourceError: it is damaged, or of another network or map; nothing has changed.
@@ -66,6 +66,7 @@ def restore_into(reconstructor: Reconstructor[Any], arrays: Arrays) -> None:
     reconstructor.trajectory.restore(stamps_ns, poses)
     reconstructor.placement.restore(T_map_base, T_base_camera, T_world_camera)
     reconstructor.metres.restore(scale)
+    reconstructor.forget_interval()
 
 
 def _require_weights(found: str, own: str) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ttt3r_ros.errors import ConfigError
 from ttt3r_ros.io.state_file import read_state, write_state
 from ttt3r_ros.io.writers import write_occupancy, write_pcd, write_ply, write_tum
+from ttt3r_ros.pipeline.snapshot import restore_into, snapshot_of
 
 if TYPE_CHECKING:
     from ttt3r_ros.pipeline.reconstructor import Reconstructor
@@ -61,7 +62,7 @@ class ResultFiles:
             OutputError: folder or file cannot be written, or there is nothing to go on from.
         """
         path = self._path("state", "", ".npz")
-        write_state(path, self._reconstructor.snapshot())
+        write_state(path, snapshot_of(self._reconstructor))
         poses = len(self._reconstructor.trajectory)
         return f"state after {poses} poses, with map and trajectory, written to {path}"
 
@@ -72,7 +73,7 @@ class ResultFiles:
             SourceError: there is no such file, or it is damaged or of another network or map.
         """
         path = self._path("state", "", ".npz")
-        self._reconstructor.restore(read_state(path))
+        restore_into(self._reconstructor, read_state(path))
         return (
             f"{path} read: {len(self._reconstructor.trajectory)} poses, {len(self._reconstructor.map)} voxels;"
             " the next image goes on from the last one"
