@@ -35,7 +35,7 @@ TEST = [
     *RUN,
     *VIEWER,
     "hypothesis>=6.50",
-    "import-linter>=2.0",
+    "import-linter>=2.6",
     "mypy>=1.10",
     "playwright>=1.40",
     "pycolmap>=3.11; platform_machine == 'x86_64'",  # elsewhere its test is skipped
