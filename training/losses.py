@@ -19,9 +19,12 @@ if TYPE_CHECKING:
     from ttt3r_ros.model.view import PointMap
 
 CONFIDENCE_WEIGHT = 0.2
+# How many times the confidence of the published loss stands for the same error. A small network errs more; by that loss
+# nearly all of it would be at 1, the lower end, where confidence tells nothing and hardly learns.
+CONFIDENCE_GAIN = 8.0
 # Points are weighed by their confidence, which grows as they get better; poses are not, and would fall behind. What
 # tells about motion counts more than depth, which is learned sooner.
-WEIGHTS = {"camera": 0.7, "world": 0.7, "pose": 5.0, "motion": 3.0, "ray": 1.0, "bearing": 4.0}
+WEIGHTS = {"camera": 1.4, "world": 1.4, "pose": 5.0, "motion": 3.0, "ray": 1.0, "bearing": 4.0}
 
 
 @dataclass(frozen=True)
@@ -55,10 +58,10 @@ def mean_distance(truth: Truth) -> Tensor:
 
 
 def confident_distance(predicted: PointMap, points: Tensor, scale: Tensor) -> Tensor:
-    """Return the mean of c * distance / scale - 0.2 log c: doubt lowers the price of an error and costs itself."""
+    """Return the mean of c * distance / scale / 8 - 0.2 log c: doubt lowers the price of an error and costs itself."""
     distance = (predicted.points - points).norm(dim=-1) / scale[:, None, None, None]
     confidence = predicted.confidence
-    return (confidence * distance - CONFIDENCE_WEIGHT * confidence.log()).mean()
+    return (confidence * distance / CONFIDENCE_GAIN - CONFIDENCE_WEIGHT * confidence.log()).mean()
 
 
 def angular_distance(predicted: PointMap, points: Tensor) -> Tensor:

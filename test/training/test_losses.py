@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from training.losses import (
+    CONFIDENCE_GAIN,
     CONFIDENCE_WEIGHT,
     Answers,
     confident_distance,
@@ -36,7 +37,7 @@ def random_truth(seed: int = 0) -> Truth:
     return Truth(points, points @ T[..., :3, :3].mT[:, :, None] + T[:, :, None, None, :3, 3], T)
 
 
-def true_answers(truth: Truth, confidence: float = 2.0) -> Answers:
+def true_answers(truth: Truth, confidence: float = 2.0 * CONFIDENCE_GAIN) -> Answers:
     def certain(points: torch.Tensor) -> PointMap:
         return PointMap(points, torch.full(points.shape[:-1], confidence, dtype=points.dtype))
 
@@ -75,18 +76,17 @@ def test_the_truth_has_no_pose_and_no_motion_loss_and_only_the_price_of_doubt():
     loss, parts = total_loss(true_answers(truth), truth, resets())
     assert parts["pose"] == pytest.approx(0, abs=1e-6)
     assert parts["motion"] == pytest.approx(0, abs=1e-6)
-    assert parts["camera"] == pytest.approx(-CONFIDENCE_WEIGHT * np.log(2.0))
+    assert parts["camera"] == pytest.approx(-CONFIDENCE_WEIGHT * np.log(2.0 * CONFIDENCE_GAIN))
     assert parts["abs_rel"] == pytest.approx(0)
     assert float(loss) < 0
 
 
-def test_the_best_confidence_is_the_weight_over_the_error():
+def test_the_best_confidence_is_weight_times_gain_over_the_error():
     truth = random_truth()
     scale = mean_distance(truth)
     off = truth.points_camera + torch.tensor([0.05, 0.0, 0.0]) * scale[:, None, None, None, None]
-    confidence = torch.full(
-        (B, V, H, W), CONFIDENCE_WEIGHT / 0.05, dtype=torch.float64, requires_grad=True
-    )
+    best = CONFIDENCE_WEIGHT * CONFIDENCE_GAIN / 0.05
+    confidence = torch.full((B, V, H, W), best, dtype=torch.float64, requires_grad=True)
     confident_distance(PointMap(off, confidence), truth.points_camera, scale).backward()
     torch.testing.assert_close(confidence.grad, torch.zeros_like(confidence), rtol=0, atol=1e-9)
 
