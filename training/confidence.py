@@ -51,7 +51,8 @@ def raised_confidence(
         CheckpointError: the network has no linear heads with confidence 1 + exp(x).
     """
     if config.head_type != "linear" or tuple(config.conf_mode[:2]) != ("exp", 1):
-        msg = f"head_type is '{config.head_type}' and conf_mode {config.conf_mode}; expected 'linear' and ('exp', 1, inf)"
+        found = f"head_type is '{config.head_type}' and conf_mode {config.conf_mode}"
+        msg = f"{found}; expected 'linear' and ('exp', 1, inf)"
         raise CheckpointError(msg)
     biases = {f"{head}bias" for head in DENSE_HEADS}
     return {name: _raised(value, gain) if name in biases else value for name, value in tensors.items()}
