@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ttt3r_ros.errors import SourceError
-from ttt3r_ros.evaluation.trajectory import trajectory_error
+from ttt3r_ros.evaluation.trajectory import compared, trajectory_error
 from ttt3r_ros.geometry import pose_matrix
 
 NOW_NS = 1_785_000_000 * 10**9
@@ -68,7 +68,7 @@ def test_noise_of_a_known_size_is_the_error() -> None:
 
 def test_true_positions_are_told_in_the_world_of_the_estimate() -> None:
     estimate = moved(truth())
-    positions = trajectory_error(truth(), estimate).in_estimate(truth())
+    positions = compared(truth(), estimate).true_in_estimate()
     np.testing.assert_allclose(positions, [T[:3, 3] for _, T in estimate], atol=1e-9)
 
 

@@ -227,6 +227,18 @@ def test_the_report_holds_everything_itself(finished):
         assert word in text
 
 
+def test_a_map_that_is_as_good_as_empty_is_explained(folder, tmp_path, capsys):
+    assert run(folder, "--output", tmp_path / "out", "--set", "map.min_confidence=100000") == 0
+    why = "0.0 % of the pixels went into the map: the others are below map.min_confidence 100000"
+    assert why in capsys.readouterr().out
+    assert why in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_weights_of_the_package_are_sure_enough_of_most_pixels_for_a_map(finished):
+    records = read_frames(finished / "frames.csv")
+    assert np.mean([record.fused_share for record in records]) > 0.5
+
+
 def test_the_report_escapes_what_it_does_not_know(tmp_path):
     source = image_folder(tmp_path / "<b>room & co", truth=False)
     assert run(source, "--output", tmp_path / "out", "--limit", 2, "--write", "report") == 0

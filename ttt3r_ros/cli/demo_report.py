@@ -10,7 +10,7 @@ import numpy as np
 
 from ttt3r_ros.config import MapConfig
 from ttt3r_ros.errors import SourceError
-from ttt3r_ros.evaluation.trajectory import trajectory_error
+from ttt3r_ros.evaluation.trajectory import compared
 from ttt3r_ros.io.sequence import read_tum
 from ttt3r_ros.io.writers import read_ply
 from ttt3r_ros.pipeline.voxel_map import PointCloud
@@ -79,14 +79,15 @@ def _compared(result: RunResult, estimate: list[StampedPose]) -> tuple[str, Floa
     if not truth:
         return "no ground truth", nothing
     try:
-        error = trajectory_error(truth, estimate)
+        comparison = compared(truth, estimate)
     except SourceError as problem:
         return f"no error figure: {problem}", nothing
+    error = comparison.error
     text = (
         f"ATE {error.se3_m:.3f} m (SE3), {error.sim3_m:.3f} m (Sim3, scale {error.scale:.3f})"
         f" over {error.length_m:.1f} m, {error.pairs} poses"
     )
-    return text, error.in_estimate(truth)
+    return text, comparison.true_in_estimate()
 
 
 def _draw(

@@ -23,6 +23,13 @@ if TYPE_CHECKING:
     from ttt3r_ros.types import Float64Array
 
 _LISTED = 200  # skipped frames in the table
+_STAGE_NAMES = {
+    "preprocess": "in step: image",
+    "network": "in step: network",
+    "step": "step",
+    "map": "pose and map",
+    "frame": "whole frame",
+}
 
 
 def write_report(path: Path, run: RunSummary, samples: Sequence[Sample]) -> None:
@@ -57,6 +64,8 @@ def _notices(run: RunSummary) -> list[str]:
     texts = [f"Problem: {problem}" for problem in dict.fromkeys(run.problems)]
     if run.interrupted:
         texts.append(f"Interrupted after {len(run.records)} frames; --resume goes on from there.")
+    if run.sparse:
+        texts.append(f"{run.sparse[0].upper()}{run.sparse[1:]}.")
     return texts
 
 
@@ -68,9 +77,17 @@ def _key_figures(run: RunSummary) -> list[tuple[str, str, str]]:
             f"{run.mapped}",
             f"of {len(run.records)}, {sum(run.skipped.values())} skipped",
         ),
-        ("speed", f"{run.rate_hz:.1f} /s", f"{run.seconds:.1f} s, {run.facts.get('device', '')}"),
+        (
+            "frames per second",
+            f"{run.rate_hz:.1f}",
+            f"{run.seconds:.1f} s, {run.facts.get('device', '')}",
+        ),
         ("recording", f"{span_s:.1f} s", f"way of {run.path_m:.2f} m"),
-        ("map", f"{len(run.cloud.points)}", f"points, voxels of {run.settings['map.voxel_size']} m"),
+        (
+            "points of the map",
+            f"{len(run.cloud.points):,}",
+            f"voxels of {run.settings['map.voxel_size']} m; {100 * run.fused_share:.0f} % of the pixels",
+        ),
     ]
     if run.comparison is not None:
         error = run.comparison.error
@@ -158,7 +175,7 @@ def _stages(run: RunSummary) -> str:
 
 def _stages_ms(run: RunSummary) -> dict[str, Float64Array]:
     known = {
-        stage: np.array([1e3 * times[stage] for times in run.timings_s if stage in times])
+        _STAGE_NAMES[stage]: np.array([1e3 * times[stage] for times in run.timings_s if stage in times])
         for stage in STAGES
     }
     return {stage: values for stage, values in known.items() if len(values)}

@@ -40,6 +40,7 @@ td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; wh
 .pictures > .scroll { margin: 0; align-self: start; }
 code { font: .88em ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
 details { margin-top: 12px; } summary { cursor: pointer; color: var(--accent); padding: 6px 0; }
+@media (max-width: 480px) { th, td { padding: 6px; } table { font-size: .82rem; } }
 @media print {
   @page { margin: 14mm; }
   body { background: white; font-size: 10.5pt; } main { max-width: none; padding: 0; }

@@ -13,6 +13,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from ttt3r_ros.viewer.map_views import below_ceiling, bulk_bounds
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from ttt3r_ros.types import Float64Array
 
 INK, QUIET, ACCENT, TRUTH, WARM = "#1b2430", "#64707f", "#0b63c5", "#8a94a3", "#c2540a"
+RESET = "#7b5ea7"
 _STYLE: Any = {
     "font.size": 9.5, "font.family": "sans-serif", "text.color": INK, "axes.labelcolor": QUIET,
     "axes.edgecolor": "#c9d0d9", "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10,
@@ -41,8 +44,8 @@ def trajectory_picture(run: RunSummary, view: str) -> str:
     with mpl.rc_context(_STYLE):
         figure, axes = _figure(height=4.2 if view == "above" else 2.6)
         if run.comparison is not None:
-            true_m = run.comparison.error.in_estimate(run.truth)
-            axes.plot(true_m[:, a], true_m[:, b], "--", color=TRUTH, label="ground truth")
+            true_m = run.comparison.true_in_estimate()
+            axes.plot(true_m[:, a], true_m[:, b], "--", color=TRUTH, label="ground truth, SE(3) aligned")
         path = run.poses[:, :3]
         axes.plot(path[:, a], path[:, b], color=ACCENT, label="estimate")
         axes.plot(*path[0, [a, b]], "o", color="#1f9d55", ms=6, label="start")
@@ -56,10 +59,11 @@ def map_picture(run: RunSummary, view: str) -> str:
     """Draw the map from ``above``, without what is over the camera, or from the ``side``."""
     a, b, xlabel, ylabel = _AXES[view]
     points, rgb = run.cloud.points, run.cloud.rgb
-    order = np.argsort(points[:, 2] if view == "above" else -points[:, 1], kind="stable")
     if view == "above":
-        below = points[order, 2] < float(np.median(run.poses[:, 2])) + 0.6
-        order = order[below] if below.sum() > 0.2 * len(points) else order
+        order = below_ceiling(points, run.poses[:, :3])
+        order = order[np.argsort(points[order, 2], kind="stable")]
+    else:
+        order = np.argsort(-points[:, 1], kind="stable")
     order = order[:: max(1, len(order) // _MAX_POINTS)]
     points, rgb = points[order], rgb[order]
     with mpl.rc_context(_STYLE):
@@ -69,7 +73,7 @@ def map_picture(run: RunSummary, view: str) -> str:
             points[:, a], points[:, b], c=rgb / 255.0, s=_marker(points, a, b), marker="s", lw=0
         )
         axes.plot(run.poses[:, a], run.poses[:, b], color=ACCENT, lw=1.6)
-        low, high = _bulk(points, run.poses[:, :3])
+        low, high = bulk_bounds(points, run.poses[:, :3])
         axes.set(xlim=(low[a], high[a]), ylim=(low[b], high[b]), aspect="equal")
         axes.set(xlabel=xlabel, ylabel=ylabel)
         return _png(figure)
@@ -111,6 +115,7 @@ def drift_picture(run: RunSummary) -> str:
     """Draw the distance from ground truth over time or, without it, what the model of the error says."""
     with mpl.rc_context(_STYLE):
         figure, axes = _figure()
+        _mark_resets(axes, run)
         if run.comparison is not None:
             times_s = run.comparison.stamps_s - run.stamps_ns[0] * 1e-9
             for error_m, colour, label in zip(
@@ -145,9 +150,9 @@ def timing_picture(stages_ms: dict[str, Float64Array]) -> str:
     """Draw the time of each stage: the mean as a bar, from the 5th to the 95th percentile as a line."""
     with mpl.rc_context(_STYLE):
         figure, axes = _figure(height=0.42 * len(stages_ms) + 0.8)
-        for row, (stage, values) in enumerate(reversed(stages_ms.items())):
+        for row, values in enumerate(reversed(stages_ms.values())):
             low, high = np.percentile(values, [5, 95])
-            axes.barh(row, values.mean(), height=0.6, color=INK if stage == "frame" else ACCENT)
+            axes.barh(row, values.mean(), height=0.6, color=ACCENT)
             axes.plot([low, high], [row, row], color=WARM, lw=1.8)
         axes.set_yticks(range(len(stages_ms)), list(reversed(stages_ms)))
         axes.grid(visible=False, axis="y")
@@ -185,7 +190,7 @@ def _resets_s(run: RunSummary) -> Iterator[float]:
 def _mark_resets(axes: Axes, run: RunSummary) -> None:
     resets_s = list(_resets_s(run))
     for index, time_s in enumerate(resets_s if len(resets_s) <= _MAX_RESETS else []):
-        axes.axvline(time_s, color="#c9d0d9", lw=0.9, label="state reset" if index == 0 else None)
+        axes.axvline(time_s, color=RESET, lw=1.0, ls=":", label="state reset" if index == 0 else None)
     if 0 < len(resets_s) <= _MAX_RESETS:
         axes.legend(fontsize=8.5)
 
@@ -200,16 +205,6 @@ def _mark_skipped(axes: Axes, run: RunSummary) -> None:
             within, np.full(len(within), axes.get_ylim()[0]), "|", color=WARM, ms=9, label="skipped"
         )
         axes.legend(fontsize=8.5)
-
-
-def _bulk(points: Any, path: Float64Array) -> tuple[Float64Array, Float64Array]:
-    """Return bounds (3,) of the path and all but the most distant points."""
-    corners = [path]
-    if len(points):
-        corners.append(np.percentile(points, [0.5, 99.5], axis=0))
-    low, high = np.concatenate(corners).min(axis=0), np.concatenate(corners).max(axis=0)
-    margin = 0.05 * max(float((high - low).max()), 0.2)
-    return low - margin, high + margin
 
 
 def _marker(points: Any, a: int, b: int) -> float:

@@ -82,7 +82,8 @@ class RecordingMapping:
             timings_s: dict[str, float] = {}
             self._skipped += 1
         else:
-            record = _record(outcome, len(self.records), self._era)
+            share = self.reconstructor.scene.fused_share
+            record = _record(outcome, len(self.records), self._era, share)
             timings_s = {**outcome.timings_s, "frame": time.perf_counter() - started}
         self.records.append(record)
         self.timings_s.append(timings_s)
@@ -143,7 +144,7 @@ class RecordingMapping:
         return self.reconstructor.place(frame, sighting, surroundings)
 
 
-def _record(update: Update, index: int, era: int) -> FrameRecord:
+def _record(update: Update, index: int, era: int, fused_share: float) -> FrameRecord:
     camera = update.intrinsics
     return FrameRecord(
         index,
@@ -152,6 +153,7 @@ def _record(update: Update, index: int, era: int) -> FrameRecord:
         segment=update.segment,
         scale=float(update.scale),
         confidence_mean=float(np.mean(update.prediction.confidence)),
+        fused_share=fused_share,
         position_std_m=float(np.sqrt(np.diag(update.pose_covariance)[:3].max())),
         fx=float(camera.fx), fy=float(camera.fy), cx=float(camera.cx), cy=float(camera.cy),
         width=camera.width, height=camera.height,

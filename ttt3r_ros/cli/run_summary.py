@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ttt3r_ros.types import Float64Array
 
 _FORMAT = 1
+_SPARSE = 0.05  # of the pixels: with less in it a map is hardly one
 _LIBRARIES = ("numpy", "torch", "opencv-python-headless", "rosbags")
 STAGES = ("preprocess", "network", "step", "map", "frame")
 
@@ -57,6 +58,23 @@ class RunSummary:
     def mapped(self) -> int:
         """Return how many images were mapped."""
         return sum(not record.skipped for record in self.records)
+
+    @property
+    def fused_share(self) -> float:
+        """Return the mean share of the pixels that went into the map."""
+        shares = [record.fused_share for record in self.records if not record.skipped]
+        return float(np.mean(shares)) if shares else 0.0
+
+    @property
+    def sparse(self) -> str:
+        """Return why the map is as good as empty; '' if it is not."""
+        if not self.mapped or self.fused_share >= _SPARSE:
+            return ""
+        return (
+            f"only {100 * self.fused_share:.1f} % of the pixels went into the map: the others are below "
+            f"map.min_confidence {self.settings['map.min_confidence']:g}, "
+            f"or beyond map.max_range {self.settings['map.max_range']:g} m"
+        )
 
     @property
     def rate_hz(self) -> float:
@@ -117,6 +135,7 @@ class RunSummary:
             "resumed_at": self.resumed_at,
             "path_m": self.path_m,
             "points": len(self.cloud.points),
+            "fused_share": round(self.fused_share, 4),
             "error": self._error(),
             "outputs": self.outputs,
             "weights": self.facts.get("weights", ""),
@@ -158,6 +177,8 @@ class RunSummary:
                 f"ATE {error.se3_m:.3f} m (SE3), {error.sim3_m:.3f} m (Sim3, scale {error.scale:.3f}) over"
                 f" {error.length_m:.1f} m; RPE {error.rpe_m:.4f} m, {error.rpe_deg:.3f} deg per frame"
             )
+        if self.sparse:
+            lines.append(self.sparse)
         return lines
 
 

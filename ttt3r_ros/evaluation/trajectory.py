@@ -41,11 +41,6 @@ class TrajectoryError:
     length_m: float  # of the ground truth
     T_truth_estimate: Float64Array  # (4, 4) the rigid alignment
 
-    def in_estimate(self, truth: list[StampedPose]) -> Float64Array:
-        """Return the true positions (N, 3) in the world of the estimate."""
-        positions = np.array([T[:3, 3] for _, T in truth])
-        return transform(inverse(self.T_truth_estimate), positions)
-
 
 @dataclass(frozen=True)
 class TrajectoryComparison:
@@ -56,6 +51,10 @@ class TrajectoryComparison:
     true_m: Float64Array
     rigid_m: Float64Array  # the estimate after rigid alignment
     similar_m: Float64Array  # the estimate after alignment with a scale
+
+    def true_in_estimate(self) -> Float64Array:
+        """Return the true positions (N, 3) in the world of the estimate, after rigid alignment."""
+        return transform(inverse(self.error.T_truth_estimate), self.true_m)
 
     def errors_m(self) -> tuple[Float64Array, Float64Array]:
         """Return the distances (N,) from the truth after rigid alignment and after one with a scale."""

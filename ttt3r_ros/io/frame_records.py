@@ -30,6 +30,9 @@ class FrameRecord:
     segment: int = 0  # counts state resets
     scale: float = 1.0  # metres per unit of the network
     confidence_mean: float = 0.0
+    fused_share: float = (
+        0.0  # of the pixels; the others were not sure enough for the map, or too far away
+    )
     position_std_m: float = 0.0  # by the model of the odometry's error, along the worst axis
     fx: float = 0.0  # of the network's image, as all that follows
     fy: float = 0.0

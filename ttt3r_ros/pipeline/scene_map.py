@@ -31,6 +31,7 @@ class SceneMap:
     def __init__(self, config: Config) -> None:
         self.voxels = VoxelMap(config.map.voxel_size, config.map.max_voxels)
         self.grid = OccupancyMap(config.grid.resolution, config.grid.max_size)
+        self.fused_share = 0.0  # of the newest frame's pixels: sure enough, and near enough
         self.configure(config)
 
     def configure(self, config: Config) -> None:
@@ -75,6 +76,7 @@ class SceneMap:
         )
         depth, sure = points[:, 2], confidence >= config.min_confidence
         chosen = np.flatnonzero(sure & (depth > 0) & (depth <= config.max_range))
+        self.fused_share = len(chosen) / max(1, len(points))
         points_map = transform(update.T_map_camera, points.take(chosen, axis=0))
         if len(chosen):
             # Each stands for its neighbours, too: what a voxel weighs does not depend on how many are fused.

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from ttt3r_ros.io.writers import complete_file
+from ttt3r_ros.viewer.map_views import below_ceiling, bulk_bounds
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,8 +73,8 @@ def write_preview(path: Path, run: RunPicture) -> None:
 def _draw_map(axes: Axes, run: RunPicture) -> None:
     axes.set_facecolor("#0e0f11")
     points, rgb = _visible_from_above(run.cloud, run.positions)
-    limits = _limits(points, run)
-    extent = max(high - low for low, high in limits)
+    low, high = _bounds(points, run)
+    extent = float((high - low)[:2].max())
     side_pt = np.clip(_MAP_SIDE_PT * run.voxel_size_m / extent, 0.8, 12.0)  # one marker covers one voxel
     axes.scatter(points[:, 0], points[:, 1], c=rgb / 255.0, s=side_pt**2, marker="s", linewidths=0)
     if len(run.true_positions):
@@ -88,7 +89,8 @@ def _draw_map(axes: Axes, run: RunPicture) -> None:
     axes.plot(run.positions[:, 0], run.positions[:, 1], color="#19c8ff", lw=1.8, label="estimate")
     if len(run.positions):
         axes.plot(*run.positions[0, :2], "o", color="#45e06f", ms=7, label="start")
-    axes.set(xlim=limits[0], ylim=limits[1], aspect="equal", xlabel="x forward [m]", ylabel="y left [m]")
+    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
+    axes.set(xlabel="x forward [m]", ylabel="y left [m]")
     axes.set_title(f"map from above, {len(run.cloud.points)} voxels", color=_INK)
     legend = axes.legend(loc="upper right", facecolor=_PAPER, edgecolor="none", fontsize=9)
     for text in legend.get_texts():
@@ -97,28 +99,17 @@ def _draw_map(axes: Axes, run: RunPicture) -> None:
 
 def _visible_from_above(cloud: PointCloud, positions: Float64Array) -> tuple[Float32Array, UInt8Array]:
     """Take away the ceiling, thin out, and order from low to high, as seen from above."""
-    points, rgb = cloud.points, cloud.rgb
-    if len(positions):
-        below = points[:, 2] < float(np.median(positions[:, 2])) + 0.6
-        if below.sum() > 0.2 * len(points):
-            points, rgb = points[below], rgb[below]
-    step = max(1, len(points) // _MAX_POINTS)
-    order = np.argsort(points[:, 2], kind="stable")[::step]
-    return points[order], rgb[order]
+    below = below_ceiling(cloud.points, positions)
+    order = below[np.argsort(cloud.points[below, 2], kind="stable")]
+    order = order[:: max(1, len(order) // _MAX_POINTS)]
+    return cloud.points[order], cloud.rgb[order]
 
 
-def _limits(points: Float32Array, run: RunPicture) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Frame the estimate and all but the most distant points of the map; a stray one must not shrink it."""
-    bulk = np.percentile(points[:, :2], [0.5, 99.5], axis=0) if len(points) else np.empty((0, 2))
-    corners = np.concatenate((run.positions[:, :2], bulk))
-    if not len(corners):
-        return (-1.0, 1.0), (-1.0, 1.0)
-    with_truth = np.concatenate((corners, run.true_positions[:, :2]))
-    if np.ptp(with_truth, axis=0).max() < 3 * np.ptp(corners, axis=0).max():
-        corners = with_truth
-    low, high = corners.min(axis=0), corners.max(axis=0)
-    margin = 0.05 * max(float((high - low).max()), 0.2)
-    return (low[0] - margin, high[0] + margin), (low[1] - margin, high[1] + margin)
+def _bounds(points: Float32Array, run: RunPicture) -> tuple[Float64Array, Float64Array]:
+    """Frame the map and the estimate, and the truth where it does not make them small."""
+    low, high = bulk_bounds(points, run.positions)
+    wider = bulk_bounds(points, run.positions, run.true_positions)
+    return wider if np.ptp(wider, axis=0).max() < 3 * (high - low).max() else (low, high)
 
 
 def _draw_image(axes: Axes, sample: FrameSample) -> None:
