@@ -70,3 +70,58 @@ def test_a_reader_never_sees_a_stamp_without_its_pose() -> None:
         np.testing.assert_array_equal(poses[:, 0], stamps_ns)
     writer.join()
     assert len(trajectory) == 2000
+
+
+def test_a_reader_sees_all_poses_moved_or_none() -> None:
+    trajectory = Trajectory()
+    for k in range(200):
+        trajectory.append(k, pose(k))
+    T, moves = np.eye(4), 10
+    T[2, 3] = 1.0
+
+    def move() -> None:
+        for _ in range(moves):
+            trajectory.move(T)
+
+    mover = threading.Thread(target=move)
+    mover.start()
+    while mover.is_alive():
+        _, poses = trajectory.poses()
+        assert len(poses) == 200
+        np.testing.assert_allclose(poses[:, 2] + np.arange(200), poses[0, 2], atol=1e-9)
+    mover.join()
+    assert trajectory.poses()[1][0, 2] == moves
+
+
+def test_the_news_are_the_poses_that_were_appended() -> None:
+    trajectory = Trajectory()
+    trajectory.append(1, pose(1))
+    first = trajectory.news(-1, 0)
+    trajectory.append(2, pose(2))
+    then = trajectory.news(first.changes, 1)
+    assert (first.start, first.poses[:, 0].tolist()) == (0, [1.0])
+    assert (then.start, then.poses[:, 0].tolist()) == (1, [2.0])
+    assert (then.beginnings, then.changes) == (first.beginnings, first.changes)
+
+
+def test_once_poses_have_moved_all_of_them_are_news_and_no_new_beginning() -> None:
+    trajectory = Trajectory()
+    trajectory.append(1, pose(1))
+    first = trajectory.news(-1, 0)
+    trajectory.move(np.eye(4))
+    then = trajectory.news(first.changes, 1)
+    assert (then.beginnings, then.start, len(then.poses)) == (first.beginnings, 0, 1)
+    assert then.changes == trajectory.changes > first.changes
+
+
+def test_forgetting_and_restoring_are_new_beginnings() -> None:
+    trajectory = Trajectory()
+    trajectory.append(1, pose(1))
+    saved = trajectory.poses()
+    before = trajectory.news(-1, 0)
+    trajectory.clear()
+    cleared = trajectory.news(before.changes, 1)
+    trajectory.restore(*saved)
+    restored = trajectory.news(cleared.changes, 0)
+    assert before.beginnings < cleared.beginnings < restored.beginnings
+    assert (len(cleared.poses), restored.start, len(restored.poses)) == (0, 0, 1)

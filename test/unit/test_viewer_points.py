@@ -79,7 +79,7 @@ def test_beyond_its_capacity_every_second_point_goes_and_the_others_stay():
     add(points, line(600), 2.0)
     add(points, line(600, y=0.35), 2.0, index=1)
     assert len(points) == 600
-    assert points.chunks[0].parts[2].count(0) == 300
+    assert points.chunks[0].parts[2].count(1) == 600
     assert add(points, line(600, y=0.65), 2.0, index=2) == 300
 
 
@@ -96,7 +96,7 @@ def test_a_finished_cloud_is_split_into_neighbourhoods_and_kept_whole():
 
 
 def test_the_table_of_voxels_agrees_with_a_dictionary_while_it_doubles():
-    rng, table, truth = np.random.default_rng(1), VoxelBands(), {}
+    rng, table, truth = np.random.default_rng(1), VoxelBands(10**6), {}
     for _ in range(20):
         keys = np.unique(rng.integers(0, 20_000, 3000)).astype(np.int64)
         bands = rng.integers(0, 7, len(keys)).astype(np.uint8)
@@ -108,3 +108,36 @@ def test_the_table_of_voxels_agrees_with_a_dictionary_while_it_doubles():
             for key, band, new in zip(keys.tolist(), bands.tolist(), news.tolist(), strict=True)
             if new
         }
+
+
+def test_a_voxel_that_is_seen_again_and_again_is_drawn_once_and_one_not_seen_for_long_may_be_drawn_twice():
+    table = VoxelBands(100)
+    always, once = np.array([1], np.int64), np.array([2], np.int64)
+    band = np.zeros(1, np.uint8)
+    assert table.raised(always, band)[0]
+    assert table.raised(once, band)[0]
+    for turn in range(10):
+        table.raised(np.arange(100, dtype=np.int64) + 1000 * (turn + 1), np.zeros(100, np.uint8))
+        assert not table.raised(always, band)[0]
+    assert table.raised(once, band)[0]
+
+
+def test_neither_the_table_of_voxels_nor_what_is_known_of_the_frames_grows_without_end():
+    capacity = 2000
+    points = store(capacity)
+    for index in range(400):
+        add(points, line(100, y=0.05 + VOXEL * index), 2.0, index)
+    assert len(points) <= capacity
+    # Two tables for half as many voxels and a frame each, at most half full, a power of two long; 9 bytes a slot.
+    assert points._voxels.nbytes <= 2 * 4096 * 9
+    parts = [part for chunk in points.chunks for part in chunk.parts]
+    assert sum(len(part._indices) for part in parts) <= len(points)
+
+
+def test_after_halving_the_last_pose_of_a_part_still_has_all_its_points():
+    points = store(capacity=35)
+    for index in range(4):
+        add(points, line(9, y=0.05 + VOXEL * index), 2.0, index)
+    part = points.chunks[0].parts[2]
+    assert len(points) == len(part) == part.count(3) == 18
+    assert [part.count(until) for until in range(4)] == [0, 9, 9, 18]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 
 import numpy as np
@@ -12,6 +13,8 @@ from fakes import DEPTH_M, HEIGHT, WIDTH, FakeBackend, frame
 from ttt3r_ros.config import Config
 from ttt3r_ros.pipeline.reconstructor import Reconstructor
 from ttt3r_ros.types import Intrinsics
+from ttt3r_ros.viewer import colours
+from ttt3r_ros.viewer.cameras import Way
 from ttt3r_ros.viewer.live import Mailbox
 from ttt3r_ros.viewer.points import BANDS
 from ttt3r_ros.viewer.scene import Choice, Scene, Sight
@@ -25,7 +28,7 @@ def walked(frames: int, voxel_size: float = 0.01) -> tuple[Scene, Reconstructor]
     scene = Scene(voxel_size)
     for index in range(frames):
         update = reconstructor.step(frame(0, (index + 1) * 10**9))
-        scene.follow(*reconstructor.trajectory.poses())
+        scene.follow(reconstructor.trajectory.poses()[1][index:], index)
         scene.add(Sight.of(update), index, update.segment)
     return scene, reconstructor
 
@@ -83,7 +86,7 @@ def test_full_chunks_and_old_poses_do_not_change_as_the_scene_grows():
     before = signatures(scene)
     for index in range(130, 140):
         update = reconstructor.step(frame(0, (index + 1) * 10**9))
-        scene.follow(*reconstructor.trajectory.poses())
+        scene.follow(reconstructor.trajectory.poses()[1][index:], index)
         scene.points.seal()
         scene.add(Sight.of(update), index, update.segment)
     after = signatures(scene, Choice(frusta=True))
@@ -97,21 +100,11 @@ def test_points_move_with_the_trajectory_and_are_not_made_anew():
     T = np.eye(4)
     T[:3, 3] = (0.0, 0.0, 5.0)
     reconstructor.trajectory.move(T)
-    assert scene.follow(*reconstructor.trajectory.poses())
+    scene.follow(reconstructor.trajectory.poses()[1])
     assert scene.cloud(Choice()).points == pytest.approx(before.points + [0, 0, 5], abs=1e-4)
     assert {name: signature for name, signature in signatures(scene).items() if "/map" in name} == {
         name: signature for name, signature in shown.items() if "/map" in name
     }
-
-
-def test_after_a_restart_the_scene_begins_anew():
-    scene, reconstructor = walked(3)
-    reconstructor.restart()
-    update = reconstructor.step(frame(7))
-    assert not scene.follow(*reconstructor.trajectory.poses())
-    scene.add(Sight.of(update), 0, update.segment)
-    assert len(scene.way) == 1
-    assert scene.count(Choice()) == PIXELS
 
 
 def test_segments_have_colours_of_their_own():
@@ -133,7 +126,7 @@ def test_a_depth_image_gives_the_points_that_it_shows():
 
 def test_points_beyond_the_range_are_left_out():
     scene = Scene(0.01, max_range=1.0)
-    scene.follow([1], np.array([[0, 0, 0, 0, 0, 0, 1.0]]))
+    scene.follow(np.array([[0, 0, 0, 0, 0, 0, 1.0]]))
     depth = np.array([[0.5, 2.0]], np.float32)
     camera = Intrinsics(10.0, 10.0, 0.5, 0.0, 2, 1)
     scene.add(
@@ -142,16 +135,77 @@ def test_points_beyond_the_range_are_left_out():
     assert scene.count(Choice()) == 1
 
 
+def straight(poses: int, start: int = 0) -> np.ndarray:
+    """Poses (N, 7) ten centimetres apart."""
+    rows = np.zeros((poses, 7))
+    rows[:, 0], rows[:, 6] = (start + np.arange(poses)) * 0.1, 1.0
+    return rows
+
+
 def test_every_pose_is_on_the_way_and_frusta_are_bounded():
     scene = Scene(0.05)
-    poses = np.zeros((3000, 7))
-    poses[:, 0], poses[:, 6] = np.arange(3000) * 0.1, 1.0
-    scene.follow(list(range(1, 3001)), poses)
+    scene.follow(straight(3000))
     assert 128 <= 3000 // scene.way.frustum_stride() <= 256
     lines = [piece.make() for piece in scene.camera_pieces(Choice(frusta=False))]
     assert sum(len(group.ends) for group in lines) == 2999
     with_frusta = [piece.make() for piece in scene.camera_pieces(Choice())]
     assert sum(len(group.ends) for group in with_frusta) - 2999 <= 8 * 256
+
+
+@pytest.mark.parametrize("until", [None, 70_001])
+def test_of_a_long_way_every_so_many_th_pose_is_drawn_in_a_bounded_number_of_pieces(until):
+    scene = Scene(0.05)
+    scene.follow(straight(100_003))
+    pieces = list(scene.camera_pieces(Choice(frusta=False, until=until)))
+    assert len(pieces) <= 128
+    lines = [piece.make().ends[..., 0] for piece in pieces]
+    assert 50 * len(pieces) < sum(map(len, lines)) <= 1 << 14
+    last = 100_002 if until is None else until
+    assert lines[0][0, 0] == 0.0
+    assert lines[-1][-1, 1] == pytest.approx(0.1 * last, rel=1e-6)
+    for before, after in itertools.pairwise(lines):  # without a gap
+        assert before[-2, 1] <= after[0, 0] <= before[-1, 1]
+        assert np.array_equal(after[1:, 0], after[:-1, 1])
+
+
+def test_only_the_newest_piece_of_the_way_changes_as_it_grows():
+    scene = Scene(0.05)
+    scene.follow(straight(1000))
+    before = signatures(scene)
+    scene.follow(straight(1, 1000), 1000)
+    after = signatures(scene)
+    assert {name for name in after if before.get(name) != after[name]} == {f"/cameras/{1000 // 128}"}
+
+
+def test_a_segment_that_begins_among_known_poses_changes_what_is_drawn_of_them():
+    scene = Scene(0.05)
+    scene.follow(straight(3))
+    by_segment = Choice(by_segment=True)
+    before = signatures(scene, by_segment)
+    scene.way.note_segment(2, 1)
+    assert signatures(scene, by_segment) != before
+
+
+def test_poses_one_by_one_make_the_same_way_as_all_at_once():
+    at_once, one_by_one = Way(), Way()
+    at_once.follow(straight(300), 0)
+    for index in range(300):
+        assert not one_by_one.follow(straight(1, index), index)
+    assert np.array_equal(at_once.T_map_camera, one_by_one.T_map_camera)
+    assert at_once.frustum_depth_m() == one_by_one.frustum_depth_m()
+    assert one_by_one.follow(straight(301), 0)  # all of them anew
+    assert len(one_by_one) == 301
+
+
+def test_the_words_for_depths_fit_their_colours():
+    depth = np.repeat(np.array([1.1, 1.8, 2.6, np.nan], np.float32), 50)[None]
+    picture, ends = colours.of_depth(depth)
+    assert ends == pytest.approx((1.1, 2.6), abs=1e-6)
+    near, far, unknown = (picture[0, column].astype(int) for column in (0, 149, 199))
+    assert near[0] > 150 > 2 * near[1:].max()  # red
+    assert far[2] > 150 > 1.5 * far[:2].max()  # blue
+    assert np.ptp(unknown) < 5  # grey
+    assert colours.of_depth(np.full((2, 2), np.nan, np.float32))[1] is None
 
 
 def test_the_newest_of_what_waits_in_the_mailbox_wins_and_the_others_are_counted():

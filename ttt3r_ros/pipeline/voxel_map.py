@@ -46,6 +46,7 @@ class VoxelMap:
         self._max_voxels = max_voxels
         self._lock = threading.Lock()
         self._version = 0
+        self._beginnings = 0
         self.clear()
 
     def clear(self) -> None:
@@ -55,6 +56,7 @@ class VoxelMap:
             self._clock = 0
             self._turns = {"wear": 0, "forget": 0, "evict": 0}  # the slot at which each goes on
             self._version += 1
+            self._beginnings += 1
 
     @property
     def clock(self) -> int:
@@ -65,6 +67,11 @@ class VoxelMap:
     def version(self) -> int:
         """Return a number that changes whenever the map does."""
         return self._version
+
+    @property
+    def beginnings(self) -> int:
+        """Return how often the map was emptied or replaced."""
+        return self._beginnings
 
     def __len__(self) -> int:
         return self._table.count
@@ -208,6 +215,7 @@ class VoxelMap:
             self._table, self._clock = table, clock
             self._turns = dict(zip(self._turns, turns, strict=True))
             self._version += 1
+            self._beginnings += 1
 
     def _next_slice(self, task: str, most: int = _LOOKS) -> NDArray[np.intp]:
         slots, self._turns[task] = self._table.used_from(self._turns[task], most)

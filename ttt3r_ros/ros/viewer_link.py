@@ -39,8 +39,7 @@ class ViewerLink:
             return
         reconstructor = self._body.reconstructor
         leads = not isinstance(reconstructor, Rig) or reconstructor.leads(update.frame)
-        trajectory = reconstructor.trajectory
-        self.live.show(update, trajectory, leads=leads)
+        self.live.show(update, reconstructor, leads=leads)
 
     def facts(self) -> dict[str, str]:
         """Return what diagnostics say of the viewer."""

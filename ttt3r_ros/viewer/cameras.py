@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from ttt3r_ros.types import Float32Array, Float64Array, Intrinsics, UInt8Array
 
-GROUP = 128  # poses of which the lines are sent together
+GROUP = 128  # poses on the path of which the lines are sent together
+_MOST_ON_PATH = 128 * GROUP  # of more poses every second, fourth and so on is on the path
 _MOST_FRUSTA = 256
 _SHARE = 0.02  # of the way's extent that a frustum is deep
 _SMALLEST_M = 0.08
@@ -80,25 +81,43 @@ class Way:
 
     def __init__(self) -> None:
         self.complete = False  # no pose comes any more
-        self.stamps_ns: list[int] = []
-        self.T_map_camera = np.empty((0, 4, 4))
-        self.segments = np.empty(0, np.int64)
-        self.rows = np.empty((0, 7))
+        self.moves = 0  # how often known poses have moved
+        self._count = 0
+        # Of more poses than there are, so that most new ones cost nothing but themselves.
+        self._T_map_camera = np.empty((GROUP, 4, 4))
+        self._segments = np.zeros(GROUP, np.int64)
+        self._nearest, self._farthest = np.full(3, np.inf), np.full(3, -np.inf)
 
     def __len__(self) -> int:
-        return len(self.stamps_ns)
+        return self._count
 
-    def follow(self, stamps_ns: list[int], rows: Float64Array) -> bool:
-        """Take over stamps [ns] and poses (N, 7: x y z qx qy qz qw); tell whether known poses have moved."""
-        known = len(self.rows)
-        moved = not np.array_equal(rows[:known], self.rows)
-        known = 0 if moved else known
-        added = pose_matrix_xyzw(rows[known:])
-        self.T_map_camera = np.concatenate((self.T_map_camera[:known], added))
-        self.stamps_ns, self.rows = stamps_ns, rows
-        last = self.segments[-1:] if len(self.segments) else np.zeros(1, np.int64)
-        grown = np.repeat(last, max(0, len(rows) - len(self.segments)))
-        self.segments = np.concatenate((self.segments[: len(rows)], grown))
+    @property
+    def T_map_camera(self) -> Float64Array:
+        """Return all poses (N, 4, 4)."""
+        return self._T_map_camera[: self._count]
+
+    @property
+    def segments(self) -> NDArray[np.int64]:
+        """Return the segment of each pose (N,)."""
+        return self._segments[: self._count]
+
+    def follow(self, rows: Float64Array, start: int) -> bool:
+        """Take over poses (N, 7: x y z qx qy qz qw) from an index on; tell whether known ones have moved."""
+        before, end = self._count, start + len(rows)
+        if end > len(self._segments):
+            room = 1 << (end - 1).bit_length()
+            self._T_map_camera = np.resize(self._T_map_camera, (room, 4, 4))
+            self._segments = np.resize(self._segments, room)
+        self._T_map_camera[start:end] = pose_matrix_xyzw(rows)
+        self._segments[before:end] = self._segments[before - 1] if before else 0
+        self._count = end
+        moved = start < before
+        self.moves += moved
+        changed = self.T_map_camera[0 if moved else start :, :3, 3]
+        if moved:
+            self._nearest, self._farthest = np.full(3, np.inf), np.full(3, -np.inf)
+        self._nearest = np.minimum(self._nearest, changed.min(axis=0, initial=np.inf))
+        self._farthest = np.maximum(self._farthest, changed.max(axis=0, initial=-np.inf))
         return moved
 
     def note_segment(self, index: int, segment: int) -> None:
@@ -107,37 +126,46 @@ class Way:
 
     def frustum_depth_m(self) -> float:
         """Return how deep frusta are drawn: it doubles as the way grows, and so changes seldom."""
-        if not len(self):
-            return _SMALLEST_M
-        extent = float(np.linalg.norm(np.ptp(self.T_map_camera[:, :3, 3], axis=0)))
+        extent = float(np.linalg.norm(self._farthest - self._nearest)) if len(self) else 0.0
         doublings = np.ceil(np.log2(max(1.0, _SHARE * extent / _SMALLEST_M)))
         return float(_SMALLEST_M * 2.0**doublings)
 
     def frustum_stride(self) -> int:
         """Return which poses have a frustum: every so many-th, a power of two."""
-        return 1 << max(0, (len(self) - 1) // _MOST_FRUSTA).bit_length()
+        return self._stride(_MOST_FRUSTA)
 
-    def times(self) -> Float64Array:
-        """Return the share of the run (N,) at each pose; of one that grows, the whole doubles now and then."""
-        whole = len(self) if self.complete else 1 << max(6, (len(self) - 1).bit_length())
-        return np.arange(len(self)) / max(1, whole - 1)
+    def path_stride(self) -> int:
+        """Return which poses are on the path: every so many-th, a power of two."""
+        return self._stride(_MOST_ON_PATH)
 
-    def colours(self, *, by_segment: bool) -> UInt8Array:
-        """Return the colour of each pose (N, 3)."""
-        return colours.of_segments(self.segments) if by_segment else colours.of_shares(self.times())
+    def _stride(self, most: int) -> int:
+        return 1 << max(0, (len(self) - 1) // most).bit_length()
+
+    def span(self) -> int:
+        """Return for how many poses the colours are; of a way that grows, it doubles now and then."""
+        return len(self) if self.complete else 1 << max(6, (len(self) - 1).bit_length())
+
+    def colours(self, indices: NDArray[np.integer], *, by_segment: bool) -> UInt8Array:
+        """Return the colours (N, 3) of some poses (N,)."""
+        if by_segment:
+            return colours.of_segments(self.segments[indices])
+        return colours.of_shares(indices / max(1, self.span() - 1))
 
 
-def lines_of(way: Way, first: int, end: int, lens: Lens, rgb: UInt8Array, *, frusta: bool) -> Lines:
-    """Return the lines of the poses from ``first`` to before ``end``, colours (N, 3) being those of all poses."""
-    places = way.T_map_camera[max(0, first - 1) : end, :3, 3]
+def lines_of(way: Way, first: int, end: int, lens: Lens, *, by_segment: bool, frusta: bool) -> Lines:
+    """Return the lines of the poses from ``first``, which is on the path, to before ``end``."""
+    step = way.path_stride()
+    # From the last one on the path before these, to the very last of these.
+    path = np.union1d(np.arange(max(0, first - step), end, step), end - 1)
+    places = way.T_map_camera[path, :3, 3]
     ends = [np.stack((places[:-1], places[1:]), axis=1)]
-    shades = [rgb[max(1, first) : end]]
+    shades = [way.colours(path[1:], by_segment=by_segment)]
     if frusta:
         stride = way.frustum_stride()
         chosen = np.arange(-(-first // stride) * stride, end, stride)
         T, corners = way.T_map_camera[chosen], lens.corners(way.frustum_depth_m())
         seen = np.einsum("nij,kj->nki", T[:, :3, :3], corners) + T[:, None, :3, 3]
         ends.append(seen[:, _EDGES].reshape(-1, 2, 3))
-        shades.append(np.repeat(rgb[chosen], len(_EDGES), axis=0))
+        shades.append(np.repeat(way.colours(chosen, by_segment=by_segment), len(_EDGES), axis=0))
     shade: NDArray[np.uint8] = np.concatenate(shades)
     return Lines(np.concatenate(ends).astype(np.float32), np.repeat(shade[:, None], 2, axis=1))

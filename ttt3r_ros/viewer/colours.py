@@ -20,8 +20,9 @@ SEGMENTS: UInt8Array = np.array(
     ],
     np.uint8,
 )  # fmt: skip
+# Without its ends, which are nearly black: what is called blue is blue, and what is called red is red.
 _TURBO: UInt8Array = np.ascontiguousarray(
-    cv2.applyColorMap(np.arange(256, dtype=np.uint8), cv2.COLORMAP_TURBO)[:, 0, ::-1]
+    cv2.applyColorMap(np.linspace(26, 230, 256).astype(np.uint8), cv2.COLORMAP_TURBO)[:, 0, ::-1]
 )
 _UNKNOWN = (24, 24, 26)
 
@@ -44,13 +45,16 @@ def of_shares(shares: Float64Array) -> UInt8Array:
     return _TURBO[np.clip(np.rint(shares * 255.0), 0, 255).astype(np.uint8)]
 
 
-def of_depth(depth_m: Float32Array) -> UInt8Array:
-    """Return a picture (h, w, 3) of depths (h, w), near ones red; grey where there is none."""
+def of_depth(depth_m: Float32Array) -> tuple[UInt8Array, tuple[float, float] | None]:
+    """Return a picture (h, w, 3) of depths (h, w): red near, blue far, grey where there is none.
+
+    And the depths [m] from which on it is quite red or blue; None if there are no depths.
+    """
     known = np.isfinite(depth_m) & (depth_m > 0)
     if not known.any():
-        return np.full((*depth_m.shape, 3), _UNKNOWN, np.uint8)
-    near, far = np.percentile(depth_m[known], [2, 98])
-    shares = 1.0 - (np.where(known, depth_m, near) - near) / max(float(far - near), 1e-6)
+        return np.full((*depth_m.shape, 3), _UNKNOWN, np.uint8), None
+    near, far = (float(depth) for depth in np.percentile(depth_m[known], [2, 98]))
+    shares = 1.0 - (np.where(known, depth_m, near) - near) / max(far - near, 1e-6)
     picture = of_shares(shares.ravel().astype(np.float64)).reshape(*depth_m.shape, 3)
     picture[~known] = _UNKNOWN
-    return picture
+    return picture, (near, far)

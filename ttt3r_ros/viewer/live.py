@@ -7,14 +7,14 @@ import logging
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ttt3r_ros.viewer.panel import PanelSettings
 from ttt3r_ros.viewer.scene import Scene, Sight
 from ttt3r_ros.viewer.server import Page, Showing
 
 if TYPE_CHECKING:
-    from ttt3r_ros.pipeline.trajectory import Trajectory
+    from ttt3r_ros.pipeline.reconstructor import Reconstructor
     from ttt3r_ros.types import Update
 
 PERIOD_S = 0.2  # between two pictures, and so the most of them: 5 per second
@@ -50,9 +50,56 @@ class Snapshot:
     """What the worker hands over: references to what does not change, or may be read by any thread."""
 
     update: Update
-    trajectory: Trajectory
+    reconstructor: Reconstructor[Any]
     newest: int  # index of the trajectory's last pose
     leads: bool  # that pose is this frame's; otherwise the frame is of another camera of the rig
+    # The counters of trajectory and map as they were: once they are others, the frame belongs to what is gone.
+    trajectory_changes: int
+    map_beginnings: int
+
+    @classmethod
+    def of(cls, update: Update, reconstructor: Reconstructor[Any], *, leads: bool = True) -> Snapshot:
+        """Return that of a frame whose pose, or that of the rig's first camera, is the newest."""
+        trajectory, voxels = reconstructor.trajectory, reconstructor.map
+        return cls(
+            update, reconstructor, len(trajectory) - 1, leads, trajectory.changes, voxels.beginnings
+        )
+
+
+class Follower:
+    """Keeps a scene in step with a reconstruction that begins anew, is emptied or restored as it likes."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        self._reconstructor: Reconstructor[Any] | None = None
+        self._beginnings = self._changes = self._map_beginnings = -1  # as the scene shows them
+
+    def look(self, snapshot: Snapshot | None) -> None:
+        """Take over what has changed, and what a frame has shown if it is of the map as it is now."""
+        if snapshot is not None:
+            self._reconstructor = snapshot.reconstructor
+        if self._reconstructor is None:
+            return
+        self._follow(self._reconstructor)
+        now = (self._changes, self._map_beginnings)
+        if snapshot is not None and (snapshot.trajectory_changes, snapshot.map_beginnings) == now:
+            update = snapshot.update
+            beside = None if snapshot.leads else update.T_map_camera
+            self.scene.add(Sight.of(update), snapshot.newest, update.segment, beside)
+
+    def _follow(self, reconstructor: Reconstructor[Any]) -> None:
+        map_beginnings = reconstructor.map.beginnings
+        news = reconstructor.trajectory.news(self._changes, len(self.scene.way))
+        if news.beginnings != self._beginnings:
+            self.scene.clear()
+        elif map_beginnings != self._map_beginnings:
+            self.scene.clear_points()
+        self._beginnings, self._changes, self._map_beginnings = (
+            news.beginnings,
+            news.changes,
+            map_beginnings,
+        )
+        self.scene.follow(news.poses, news.start)
 
 
 def open_live(
@@ -74,16 +121,18 @@ class LiveViewer:
         self.mailbox: Mailbox[Snapshot] = Mailbox()
         self.scene, self.page = scene, page
         self.failure: Exception | None = None
+        self._follower = Follower(scene)
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="viewer", daemon=True)
         self._thread.start()
 
-    def show(self, update: Update, trajectory: Trajectory, *, leads: bool = True) -> None:
+    def show(self, update: Update, reconstructor: Reconstructor[Any], *, leads: bool = True) -> None:
         """Show a frame as soon as there is time for it, unless a newer one comes before that.
 
         To be called by who has just appended the frame's pose; ``leads`` false: that of the rig's first camera.
+        From then on the page also shows when the reconstruction begins anew, is emptied or restored.
         """
-        self.mailbox.put(Snapshot(update, trajectory, len(trajectory) - 1, leads))
+        self.mailbox.put(Snapshot.of(update, reconstructor, leads=leads))
 
     def close(self) -> None:
         """Close the page."""
@@ -95,24 +144,11 @@ class LiveViewer:
         try:
             while not self._closing.is_set():
                 started = time.perf_counter()
-                self._look()
+                self._follower.look(self.mailbox.take())
+                self.page.show(self.scene, Showing(f"{self.mailbox.dropped} frames left out here"))
                 spent = time.perf_counter() - started
                 self._closing.wait(max(PERIOD_S - spent, _REST * spent))
         except Exception as error:  # the mapping goes on without its viewer
             self.failure = error
             logger.exception("the viewer stopped")
-
-    def _look(self) -> None:
-        if (snapshot := self.mailbox.take()) is not None:
-            self._take_in(snapshot)
-        self.page.show(self.scene, Showing(f"{self.mailbox.dropped} frames left out here"))
-
-    def _take_in(self, snapshot: Snapshot) -> None:
-        update, index = snapshot.update, snapshot.newest
-        # A snapshot from before a restart of the mapping shows nothing of the map that began with it.
-        if not self.scene.follow(*snapshot.trajectory.poses()) or index >= len(self.scene.way):
-            return
-        if snapshot.leads and self.scene.way.stamps_ns[index] != update.frame.stamp_ns:
-            return
-        beside = None if snapshot.leads else update.T_map_camera
-        self.scene.add(Sight.of(update), index, update.segment, beside)
+            self.page.panel.tell(f"**The viewer stopped:** `{error!r}`")

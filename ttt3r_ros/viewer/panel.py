@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from ttt3r_ros.viewer import colours
-from ttt3r_ros.viewer.points import BANDS
+from ttt3r_ros.viewer.points import BANDS, bands_of
 from ttt3r_ros.viewer.scene import CAPACITY, MOST_POINTS, Choice
 
 if TYPE_CHECKING:
@@ -31,8 +31,10 @@ class PanelSettings:
     rate_hz: float = 10.0  # at which it is played
 
 
+_NOTHING = np.full((120, 160, 3), 24, np.uint8)
 _PICTURE_WIDTH = 320  # of images beside the picture
 _MILLION = 1e6
+_CONFIDENCES = tuple(f"{least:g}" for least in BANDS)
 
 
 class Panel:
@@ -48,10 +50,9 @@ class Panel:
     ) -> None:
         self._status = gui.add_markdown("")
         with gui.add_folder("Points"):
-            first = int(np.searchsorted(BANDS[1:], settings.min_confidence, side="right"))
-            self.confidence = gui.add_slider(
-                "confidence", 0, len(BANDS) - 1, 1, first,
-                marks=tuple((band, f"{least:g}") for band, least in enumerate(BANDS)),
+            first = int(bands_of(np.array([settings.min_confidence], np.float32))[0])
+            self.confidence = gui.add_dropdown(
+                "confidence", _CONFIDENCES, initial_value=_CONFIDENCES[first],
                 disabled=not settings.graded, hint="Points of which the network is less sure are hidden.",
             )  # fmt: skip
             self.point_size = gui.add_slider(
@@ -68,12 +69,13 @@ class Panel:
             )
         with gui.add_folder("Camera"):
             self.follow = gui.add_checkbox("follow", initial_value=False)
-            self.frusta = gui.add_checkbox("frusta", initial_value=True)
+            self.frusta = gui.add_checkbox(
+                "frusta", initial_value=True, hint="Every so many-th camera along the path."
+            )
         self.player = Player(gui, settings) if settings.frames else None
         with gui.add_folder("Now"):
-            empty = np.full((120, 160, 3), 24, np.uint8)
-            self._image = gui.add_image(empty, label="image")
-            self._depth = gui.add_image(empty, label="depth")
+            self._image = gui.add_image(_NOTHING, label="image")
+            self._depth = gui.add_image(_NOTHING, label="depth")
         gui.add_button("screenshot").on_click(lambda event: on_screenshot(event.client))
         gui.add_button("download PLY").on_click(lambda event: on_download(event.client))
         self._text = ""
@@ -82,7 +84,7 @@ class Panel:
     def choice(self) -> Choice:
         """Return what the user wants to see."""
         return Choice(
-            band=int(self.confidence.value),
+            band=_CONFIDENCES.index(self.confidence.value),
             most_points=round(self.most.value * _MILLION),
             by_segment=bool(self.by_segment.value),
             frusta=bool(self.frusta.value),
@@ -96,11 +98,17 @@ class Panel:
 
     def picture(self, sight: Sight | None) -> None:
         """Show image and depth."""
-        if sight is None or sight is self._sight:
+        if sight is self._sight:
             return
         self._sight = sight
-        self._image.image = _fitted(sight.rgb)
-        self._depth.image = _fitted(colours.of_depth(sight.depth_m))
+        if sight is None:
+            image, depth, ends = _NOTHING, _NOTHING, None
+        else:
+            image, (depth, ends) = sight.rgb, colours.of_depth(sight.depth_m)
+        self._image.image, self._depth.image = _fitted(image), _fitted(depth)
+        self._depth.label = (
+            "depth" if ends is None else f"depth, {ends[0]:.1f} m (red) to {ends[1]:.1f} m (blue)"
+        )
 
 
 def _fitted(rgb: UInt8Array) -> UInt8Array:

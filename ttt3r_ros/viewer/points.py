@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ttt3r_ros.geometry import inverse
-from ttt3r_ros.pipeline.voxel_table import EMPTY, claimed, grouped, keys_of
+from ttt3r_ros.pipeline.voxel_table import EMPTY, claimed, grouped, keys_of, scattered
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,10 +56,11 @@ class Part:
         return self._blocks[0][:count:stride] if self._blocks else np.empty(0, ROW)
 
     def halve(self) -> None:
-        """Keep every second point."""
+        """Keep every second point, and every second of the poses by which they are told apart in time."""
         if self._blocks:
             self._blocks = [self.rows(len(self), 2).copy()]
-            self._ends = [(end + 1) // 2 for end in self._ends]
+            self._indices = self._indices[::-2][::-1]  # always the last, up to which all points are
+            self._ends = [(end + 1) // 2 for end in self._ends[::-2][::-1]]
 
 
 class Chunk:
@@ -85,37 +86,73 @@ class Chunk:
 
 
 class VoxelBands:
-    """For every voxel that was seen, the highest band in which it was; a hash table that doubles."""
+    """For every voxel that was seen lately, the highest band in which it was.
 
-    def __init__(self) -> None:
-        self._keys = np.full(1 << 12, EMPTY, np.int64)
-        self._bands = np.zeros(1 << 12, np.uint8)
-        self._count = 0
+    Of two tables the younger one takes in all that is seen. Once it holds ``most`` voxels, it is the older one, and
+    the one that was is dropped: a voxel that was in neither meanwhile counts as new.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._young, self._old = _BandTable(), _BandTable()
+
+    @property
+    def nbytes(self) -> int:
+        """Return how large the tables are."""
+        return self._young.nbytes + self._old.nbytes
 
     def raised(self, keys: NDArray[np.int64], bands: UInt8Array) -> BoolArray:
         """Enter distinct keys (N,) with their bands; tell which of them are new or were in lower ones only."""
-        if 2 * (self._count + len(keys)) > len(self._keys):
+        if self._young.count >= self._most:
+            self._young, self._old = _BandTable(), self._young
+        slots = self._young.claim(keys)
+        known = np.maximum(self._young.levels[slots], self._old.levels_of(keys))
+        levels = bands + np.uint8(1)
+        self._young.levels[slots] = np.maximum(known, levels)
+        return levels > known
+
+
+class _BandTable:
+    """A hash table that doubles. A level is the number of a band, counted from 1; 0: none."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._empty(1 << 12)
+
+    @property
+    def nbytes(self) -> int:
+        return self._keys.nbytes + self.levels.nbytes
+
+    def claim(self, keys: NDArray[np.int64]) -> NDArray[np.intp]:
+        """Return a slot for each of these distinct keys (N,), taking free ones for those that are new."""
+        while 2 * (self.count + len(keys)) > len(self._keys):
             self._double()
-            return self.raised(keys, bands)
-        slots, new = self._claim(keys)
-        news = new | (bands > self._bands[slots])
-        self._bands[slots[news]] = bands[news]
-        return news
+        slots, new = claimed(self._keys, keys)
+        self.count += int(np.count_nonzero(new))
+        return slots
+
+    def levels_of(self, keys: NDArray[np.int64]) -> UInt8Array:
+        """Return the level of each key (N,)."""
+        last = len(self._keys) - 1
+        slots = scattered(keys) & last
+        pending = np.arange(len(keys))
+        while pending.size:
+            there = self._keys[slots[pending]]
+            pending = pending[(there != keys[pending]) & (there != EMPTY)]
+            slots[pending] = (slots[pending] + 1) & last
+        levels: UInt8Array = self.levels[slots]
+        return levels
 
     def _double(self) -> None:
         used = self._keys != EMPTY
-        keys, bands = self._keys[used], self._bands[used]
-        self._keys = np.full(2 * len(self._keys), EMPTY, np.int64)
-        self._bands = np.zeros(len(self._keys), np.uint8)
-        self._count = 0
-        slots, _ = self._claim(keys)
-        self._bands[slots] = bands
+        keys, levels = self._keys[used], self.levels[used]
+        self._empty(2 * len(self._keys))
+        slots, _ = claimed(self._keys, keys)
+        self.levels[slots] = levels
 
-    def _claim(self, keys: NDArray[np.int64]) -> tuple[NDArray[np.intp], BoolArray]:
-        """Return the slot of each key, and which of them had none before."""
-        slots, new = claimed(self._keys, keys)
-        self._count += int(np.count_nonzero(new))
-        return slots, new
+    def _empty(self, slots: int) -> None:
+        self._keys = np.full(slots, EMPTY, np.int64)
+        self.levels = np.zeros(slots, np.uint8)
 
 
 class PointStore:
@@ -125,7 +162,7 @@ class PointStore:
         self.chunks: list[Chunk] = []
         self._voxel_size = voxel_size
         self._capacity = capacity
-        self._voxels = VoxelBands()
+        self._voxels = VoxelBands(capacity // 2)
         self.share = 1  # of so many new points one is kept
         self._open = False
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _PERIOD_S = 0.05
 _LOADING_S = 0.1  # at a time, before the page is looked after again
 _DEFAULT_VOXEL_M = 0.05
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,12 @@ class Recording:
     @property
     def pictured(self) -> bool:
         """Tell whether there are depth images, so that the map can grow frame by frame."""
-        return self._first_frame_has("rgb", "depth_m")
+        return self._has("rgb", "depth")
 
     @property
     def graded(self) -> bool:
         """Tell whether there are confidences."""
-        return self._first_frame_has("rgb", "depth_m", "confidence")
+        return self._has("rgb", "depth", "confidence")
 
     @property
     def rate_hz(self) -> float:
@@ -92,11 +94,12 @@ class Recording:
         """Return the segment of a pose."""
         return self.run.records()[index].segment if self.run is not None and self.run.records() else 0
 
-    def _first_frame_has(self, *pictures: str) -> bool:
-        if self.run is None or not self.run.records():
-            return False
-        frame = self.run.frame(0)
-        return all(getattr(frame, name) is not None for name in pictures)
+    def _has(self, *pictures: str) -> bool:
+        return (
+            self.run is not None
+            and bool(self.run.records())
+            and all((self.run.path / kind).is_dir() for kind in pictures)
+        )
 
 
 def open_recording(path: Path) -> Recording:
@@ -130,7 +133,6 @@ class Replay:
 
         Raises:
             ConfigError: viser is missing, or the port cannot be had.
-            SourceError: a picture is damaged.
         """
         self._recording = recording
         self._frames = len(recording.stamps_ns)
@@ -140,13 +142,13 @@ class Replay:
             float(recording.settings.get("map.max_range", np.inf)),
         )
         self.scene.way.complete = True
-        self.scene.follow(recording.stamps_ns, _rows(recording.T_map_camera))
+        self.scene.follow(_rows(recording.T_map_camera))
+        self.scene.way.segments[:] = [recording.segment(index) for index in range(self._frames)]
         if not growing:
             self.scene.add_cloud(recording.cloud)
         self._to_load = iter(range(self._frames if growing else 0))
         self._shown = -1
-        for index in range(self._frames):
-            self.scene.way.note_segment(index, recording.segment(index))
+        self._damaged: list[str] = []  # what was skipped, each once
         self.page = Page(
             host,
             port,
@@ -160,11 +162,7 @@ class Replay:
         )
 
     def run(self, closing: Event) -> None:
-        """Load, play and show; then serve no more.
-
-        Raises:
-            SourceError: a picture is damaged.
-        """
+        """Load, play and show; then serve no more."""
         before = time.perf_counter()
         try:
             while not closing.is_set():
@@ -180,21 +178,38 @@ class Replay:
         if (player := self.page.panel.player) is not None:
             player.advance(passed_s)
             self._look_at(player.frame)
-        self.page.show(self.scene, Showing("" if loaded is None else f"reading frame {loaded + 1}"))
+        self.page.show(self.scene, Showing(self._note(loaded)))
+
+    def _note(self, loaded: int | None) -> str:
+        lines = [] if loaded is None else [f"reading frame {loaded}"]
+        if self._damaged:
+            more = f" ({len(self._damaged)} in all)" if len(self._damaged) > 1 else ""
+            lines.append(f"skipped: `{self._damaged[-1]}`{more}")
+        return "  \n".join(lines)
 
     def _load(self) -> int | None:
         """Read some frames; return the last of them, None once all are there."""
         until = time.perf_counter() + _LOADING_S
         index = None
         while time.perf_counter() < until and (index := next(self._to_load, None)) is not None:
-            if (sight := self._recording.sight(index)) is not None:
+            if (sight := self._sight(index)) is not None:
                 self.scene.add(sight, index, self._recording.segment(index))
                 self._shown = -1
         return index
 
     def _look_at(self, frame: int) -> None:
         if frame != self._shown:
-            self.scene.sight, self._shown = self._recording.sight(frame), frame
+            self.scene.sight, self._shown = self._sight(frame), frame
+
+    def _sight(self, index: int) -> Sight | None:
+        """Return what a frame shows, None if no picture of it was written or one is damaged."""
+        try:
+            return self._recording.sight(index)
+        except SourceError as error:
+            if str(error) not in self._damaged:
+                self._damaged.append(str(error))
+                logger.warning("skipped: %s", error)
+            return None
 
 
 def _rows(T_map_camera: Float64Array) -> Float64Array:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from ttt3r_ros.types import Float32Array, Float64Array, Intrinsics, UInt8Array, Update
     from ttt3r_ros.viewer.points import Chunk, Part
 
-CAPACITY = 4_000_000  # points kept, 16 bytes each and 9 in the table of voxels
-MOST_POINTS = 2_000_000  # drawn, unless the user wants fewer or more
+# Points kept, 16 bytes each. The two tables of voxels (`VoxelBands`) have 38 MB each at most.
+CAPACITY = 4_000_000
+MOST_POINTS = 2_500_000  # drawn, unless the user wants fewer or more
 _UNMOVED = np.eye(4)
 
 
@@ -97,15 +98,17 @@ class Scene:
         self._voxel_size = voxel_size
         self._max_range = max_range
         self._capacity = capacity
-        self.era = 0  # counts beginnings
         self.clear()
 
     def clear(self) -> None:
         """Forget everything."""
-        self.era += 1
-        self.points = PointStore(self._voxel_size, self._capacity)
+        self.clear_points()
         self.way = Way()
         self.sight: Sight | None = None  # the one of the pose that is shown last
+
+    def clear_points(self) -> None:
+        """Forget the points; the way goes on."""
+        self.points = PointStore(self._voxel_size, self._capacity)
         self._sights = 0
 
     @property
@@ -115,19 +118,13 @@ class Scene:
 
     # --- growing ------------------------------------------------------------------------------------
 
-    def follow(self, stamps_ns: list[int], poses: Float64Array) -> bool:
-        """Take over the trajectory: stamps [ns] and poses (N, 7: x y z qx qy qz qw).
+    def follow(self, poses: Float64Array, start: int = 0) -> None:
+        """Take over poses (N, 7: x y z qx qy qz qw) of the trajectory from an index on.
 
-        Points move with the poses that saw them. Tell whether it is still the one from before: after a restart,
-        when it is not, everything is forgotten.
+        Points move with the poses that saw them.
         """
-        before = self.way.stamps_ns
-        same = not before or (len(stamps_ns) >= len(before) and stamps_ns[0] == before[0])
-        if not same:
-            self.clear()
-        if self.way.follow(stamps_ns, poses):
+        if self.way.follow(poses, start):
             self._move_points()
-        return same
 
     def _move_points(self) -> None:
         for chunk in self.points.chunks:
@@ -188,20 +185,28 @@ class Scene:
 
     def camera_pieces(self, choice: Choice) -> Iterator[Piece]:
         """List the pieces of the camera's way."""
-        way, lens = self.way, self.lens.coarse()
-        end = self.last(choice) + 1
-        rgb = way.colours(by_segment=choice.by_segment)
-        shape = (lens, way.frustum_depth_m(), way.frustum_stride(), choice.frusta)
-        for first in range(0, end, GROUP):
-            stop = min(end, first + GROUP)
-            content = way.T_map_camera[max(0, first - 1) : stop].tobytes() + rgb[first:stop].tobytes()
-            make = partial(lines_of, way, first, stop, lens, rgb, frusta=choice.frusta)
-            yield Piece(f"/cameras/{first // GROUP}", (hash(content), shape), make, _UNMOVED)
+        way, lens, end = self.way, self.lens.coarse(), self.last(choice) + 1
+        shape = (way.moves, way.path_stride(), way.span(), choice.by_segment)
+        frusta = (lens, way.frustum_depth_m(), way.frustum_stride()) if choice.frusta else None
+        group = GROUP * way.path_stride()
+        for first in range(0, end, group):
+            stop = min(end, first + group)
+            make = partial(
+                lines_of, way, first, stop, lens, by_segment=choice.by_segment, frusta=choice.frusta
+            )
+            # Segments only count upwards: where one has changed, so has the last of the group.
+            signature = (shape, frusta, stop, int(way.segments[stop - 1]))
+            yield Piece(f"/cameras/{first // group}", signature, make, _UNMOVED)
 
     def last(self, choice: Choice) -> int:
         """Return the index of the last pose that is shown, -1 if there is none."""
         newest = len(self.way) - 1
         return newest if choice.until is None else min(choice.until, newest)
+
+    def found(self, choice: Choice) -> float:
+        """Return which share of the points is sure enough to be drawn; 1 if there are none."""
+        everything = self._count(replace(choice, band=0), 1)
+        return self._count(choice, 1) / everything if everything else 1.0
 
     def _count(self, choice: Choice, stride: int) -> int:
         return sum(-(-count // stride) for *_, count in self._parts(choice))

@@ -11,13 +11,14 @@ import socket
 import tempfile
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
-from ttt3r_ros.errors import ConfigError
+from ttt3r_ros.errors import ConfigError, OutputError
 from ttt3r_ros.geometry import quat_xyzw_from_rotation, transform
 from ttt3r_ros.io.writers import write_ply
 from ttt3r_ros.viewer.layers import Layer
@@ -25,6 +26,8 @@ from ttt3r_ros.viewer.panel import Panel
 from ttt3r_ros.viewer.points import BANDS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ttt3r_ros.types import Float64Array, UInt8Array
     from ttt3r_ros.viewer.panel import PanelSettings
     from ttt3r_ros.viewer.scene import Choice, Scene, Sight
@@ -35,6 +38,9 @@ _BEHIND = np.array([0.0, -0.6, -1.8])  # of a camera that is followed, in its op
 _AHEAD = np.array([0.0, 0.0, 2.0])
 _NOW = "/now"
 _FRUSTUM_WIDTH = 160  # of the image in the current camera [px]
+_FEW = 0.05  # of the points: if so few are sure enough, that is said
+# No space, no time, no browser any more (RuntimeError, says viser).
+_UNSENT = (OSError, OutputError, RuntimeError, cv2.error)
 logger = logging.getLogger(__name__)
 
 
@@ -66,30 +72,41 @@ class Page:
             self._server.gui,
             settings,
             on_download=self._downloads.put,
-            on_screenshot=_send_screenshot,
+            on_screenshot=self._send_screenshot,
         )
         self.map, self.cameras = Layer(self._server), Layer(self._server)
         self.current_camera: Any = None
         self._now_shown: tuple[bytes, Sight | None] = (b"", None)
-        self._era = 0
+        self._shown: tuple[object, object] = (
+            None,
+            None,
+        )  # the points and the way of which nodes are there
+        self._followed = False
+        self._failed = ""  # the newest download that came to nothing
         self._newcomers: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._server.on_client_connect(self._newcomers.put)
 
     def show(self, scene: Scene, showing: Showing) -> bool:
         """Bring the page up to date; tell whether it now is, or some points are still to come."""
-        if scene.era != self._era:
-            self._era = scene.era
-            self.map.clear()
-            self.cameras.clear()
+        for layer, before, now in zip(
+            (self.map, self.cameras), self._shown, (scene.points, scene.way), strict=True
+        ):
+            if now is not before:
+                layer.clear()
+        self._shown = scene.points, scene.way
         choice = self.panel.choice()
         complete = self.map.show(scene.point_pieces(choice), float(self.panel.point_size.value))
         self.cameras.show(scene.camera_pieces(choice))
         self.panel.picture(scene.sight)
-        self.panel.tell(_status(scene, choice, showing))
         if (last := scene.last(choice)) >= 0:
             self._show_camera(scene, scene.way.T_map_camera[last])
+        elif self.current_camera is not None:
+            self.current_camera.remove()
+            self.current_camera, self._now_shown = None, (b"", None)
         while not self._downloads.empty():
-            _send_ply(self._downloads.get(), scene, choice)
+            client = self._downloads.get()
+            self._try("the PLY", partial(_send_ply, client, scene, choice))
+        self.panel.tell("  \n".join(filter(None, (_status(scene, choice, showing), self._failed))))
         return complete
 
     def clients(self) -> list[Any]:
@@ -114,7 +131,7 @@ class Page:
         """Draw the current camera with its image, and take the users there."""
         lens, sight = scene.lens, scene.sight
         before, before_sight = self._now_shown
-        if before != T_map_camera.tobytes() or before_sight is not sight:
+        if moved := before != T_map_camera.tobytes() or before_sight is not sight:
             self._now_shown = (T_map_camera.tobytes(), sight)
             self.current_camera = self._server.scene.add_camera_frustum(
                 _NOW,
@@ -128,11 +145,27 @@ class Page:
                 thickness=2.0,
                 thickness_units="screen",
             )
-            if self.panel.follow.value:
-                for client in self.clients():
-                    _look_over_shoulder(client, T_map_camera)
+        follows = bool(self.panel.follow.value)
+        if follows and (moved or not self._followed):
+            for client in self.clients():
+                _look_over_shoulder(client, T_map_camera)
+        self._followed = follows
         while not self._newcomers.empty():
             _look_over_shoulder(self._newcomers.get(), T_map_camera)
+
+    def _send_screenshot(self, client: Any) -> None:
+        """Send what a user sees as a file; on a thread of viser's, for it waits for the browser."""
+        self._try("the screenshot", partial(_send_screenshot, client))
+
+    def _try(self, what: str, send: Callable[[], None]) -> None:
+        """Send a file; where that fails, say so and go on."""
+        try:
+            send()
+        except _UNSENT as error:
+            logger.warning("%s could not be sent: %s", what, error)
+            self._failed = f"{what} could not be sent: `{error}`"
+        else:
+            self._failed = ""
 
 
 def _serve(host: str, port: int) -> Any:
@@ -181,16 +214,20 @@ def _status(scene: Scene, choice: Choice, showing: Showing) -> str:
     ]
     if choice.band:
         lines.append(f"confidence {BANDS[choice.band]:g} or more")
-    lines.append(f"frame {last + 1} of {len(scene.way)}")
-    if last >= 0 and int(scene.way.segments[-1]):
-        lines.append(f"segment {scene.way.segments[last] + 1} of {scene.way.segments[-1] + 1}")
+    if scene.found(choice) < _FEW:
+        lines.append("most points are below the confidence chosen")
+    if last >= 0:
+        lines.append(f"frame {last} of 0 to {len(scene.way) - 1}")
+        if newest := int(scene.way.segments[-1]):
+            lines.append(f"segment {scene.way.segments[last]} of 0 to {newest}")
+        if not choice.by_segment:
+            lines.append("path: blue is early, red is late")
     if showing.note:
         lines.append(showing.note)
     return "  \n".join(lines)
 
 
 def _send_screenshot(client: Any) -> None:
-    """Send what the user sees as a file; on a thread of viser's, for it waits for the browser."""
     height, width = _SCREENSHOT
     picture = client.get_render(height, width, transport_format="png", timeout=_PATIENCE_S)
     encoded = cv2.imencode(".png", np.ascontiguousarray(picture[..., 2::-1]))[1]
