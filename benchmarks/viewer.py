@@ -65,10 +65,10 @@ def show_points(arguments: argparse.Namespace) -> None:
     with _browser(page.url) as tab:
         _report("all points", page, tab, scene, show)
         _report("nothing new", page, tab, scene, show)
-        page.panel.confidence.value = 3
-        _report("slider up", page, tab, scene, show)
-        page.panel.confidence.value = 0
-        _report("slider back", page, tab, scene, show)
+        page.panel.confidence.value = "3"
+        _report("confidence up", page, tab, scene, show)
+        page.panel.confidence.value = "1"
+        _report("confidence back", page, tab, scene, show)
         page.panel.point_size.value = 0.05
         _report("point size", page, tab, scene, show)
         _add(scene, len(scene.way), np.random.default_rng(1))
@@ -96,9 +96,7 @@ def _filled(points: int) -> tuple[Scene, float]:
 
 def _add(scene: Scene, index: int, rng: np.random.Generator) -> None:
     height, width = PIXELS
-    row = np.array([[*rng.uniform(-20, 20, 3), 0, 0, 0, 1.0]])
-    rows = np.concatenate((scene.way.rows, row)) if index else row
-    scene.follow(list(range(1, index + 2)), rows)
+    scene.follow(np.array([[*rng.uniform(-20, 20, 3), 0, 0, 0, 1.0]]), index)
     depth = rng.uniform(1, 6, (height, width)).astype(np.float32)
     confidence = (1 + rng.exponential(3, (height, width))).astype(np.float32)
     rgb = rng.integers(0, 255, (height, width, 3), dtype=np.uint8)

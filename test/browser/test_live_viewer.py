@@ -35,7 +35,7 @@ def test_the_map_grows_in_the_browser_while_frames_come(live: LiveViewer, tab: T
     tab.open(live.page.url)
     text = tab.page.locator("strong").first
     for index in range(3):
-        live.show(reconstructor.step(frame(0, (index + 1) * 10**9)), reconstructor.trajectory)
+        live.show(reconstructor.step(frame(0, (index + 1) * 10**9)), reconstructor)
         expected = f"{(index + 1) * HEIGHT * WIDTH}"
         tab.wait_until(lambda expected=expected: text.inner_text() == expected, f"{expected} points")
     assert np.allclose(live.page.current_camera.position, (2.0, 0.0, 0.0))
@@ -46,6 +46,28 @@ def test_the_map_grows_in_the_browser_while_frames_come(live: LiveViewer, tab: T
 def test_frames_that_come_too_fast_are_left_out_and_counted(live: LiveViewer):
     reconstructor = Reconstructor(FakeBackend(), Config(level="camera"))
     for index in range(50):
-        live.show(reconstructor.step(frame(0, (index + 1) * 10**9)), reconstructor.trajectory)
+        live.show(reconstructor.step(frame(0, (index + 1) * 10**9)), reconstructor)
     assert live.mailbox.dropped >= 45
     assert live.failure is None
+
+
+def test_a_reset_empties_the_page_though_no_frame_comes(live: LiveViewer, tab: Tab):
+    reconstructor = Reconstructor(FakeBackend(), Config(level="camera"))
+    tab.open(live.page.url)
+    text = tab.page.locator("strong").first
+    live.show(reconstructor.step(frame(0, 10**9)), reconstructor)
+    tab.wait_until(lambda: text.inner_text() == f"{HEIGHT * WIDTH}", "the points")
+    reconstructor.restart()
+    tab.wait_until(lambda: text.inner_text() == "0", "no points")
+    tab.wait_until(lambda: live.page.current_camera is None, "no camera")
+    live.show(reconstructor.step(frame(0, 2 * 10**9)), reconstructor)
+    tab.wait_until(lambda: text.inner_text() == f"{HEIGHT * WIDTH}", "the new points")
+    assert live.failure is None
+
+
+def test_a_viewer_that_failed_says_so_on_its_page(live: LiveViewer, tab: Tab, monkeypatch):
+    tab.open(live.page.url)
+    tab.wait_until(tab.page.get_by_text("of 0 points").count, "the page")
+    monkeypatch.setattr(live.page, "show", lambda *_: 1 // 0)
+    tab.wait_until(tab.page.get_by_text("The viewer stopped:").count, "the words")
+    assert isinstance(live.failure, ZeroDivisionError)

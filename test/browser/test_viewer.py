@@ -10,7 +10,7 @@ import pytest
 from walls import COLOURS, PLACES, poses, shown, write_walls
 
 from ttt3r_ros.io.writers import read_ply
-from ttt3r_ros.viewer.points import BANDS
+from ttt3r_ros.viewer import colours
 
 pytest.importorskip("viser")
 
@@ -35,7 +35,7 @@ def replay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replay]:
 def seen(replay: Replay, tab: Tab) -> Tab:
     """The page, looked at from behind all walls, its controls as at first."""
     panel = replay.page.panel
-    panel.confidence.value, panel.by_segment.value, panel.follow.value = 1, False, False
+    panel.confidence.value, panel.by_segment.value, panel.follow.value = "1.5", False, False
     assert panel.player is not None
     panel.player.slider.value = len(PLACES) - 1
     tab.open(replay.page.url)
@@ -58,12 +58,15 @@ def drawn(tab: Tab) -> int:
 
 def press(tab: Tab, label: str, key: str, times: int) -> None:
     """Move a slider by the keyboard."""
-    thumb = tab.page.get_by_role("slider").nth(
-        ["confidence", "size [m]", "at most [M]", "frame"].index(label)
-    )
+    thumb = tab.page.get_by_role("slider").nth(["size [m]", "at most [M]", "frame"].index(label))
     thumb.focus()
     for _ in range(times):
         thumb.press(key)
+
+
+def choose_confidence(tab: Tab, least: float) -> None:
+    tab.page.locator("input[role=combobox]:visible").first.click()
+    tab.page.locator(f"[role=listbox]:visible [role=option][value='{least:g}']").click()
 
 
 def test_the_page_loads_without_an_error_and_asks_no_other_host(seen):
@@ -76,15 +79,15 @@ def test_the_points_of_the_map_arrive_in_their_colours(seen, replay):
     assert seen.received_bytes > 9 * len(replay.scene.points)
 
 
-def test_the_confidence_slider_hides_what_is_less_sure(seen, replay):
+def test_a_higher_confidence_hides_what_is_less_sure(seen, replay):
     before = drawn(seen)
-    press(seen, "confidence", "ArrowRight", BANDS.index(3.0) - 1)
+    choose_confidence(seen, 3.0)
     seen.wait_until(lambda: seen.pixels_of(MAGENTA) == 0, "no magenta")
     assert seen.pixels_of(GREEN) > MANY
     assert seen.pixels_of(BLUE) > MANY
     assert 0 < drawn(seen) < before
     sent = replay.page.map.sent_bytes
-    press(seen, "confidence", "ArrowLeft", BANDS.index(3.0) - 1)
+    choose_confidence(seen, 1.5)
     seen.wait_until(lambda: seen.pixels_of(MAGENTA) > MANY, "magenta again")
     assert replay.page.map.sent_bytes == sent  # what was hidden had stayed in the browser
 
@@ -113,6 +116,11 @@ def test_colours_of_segments_tell_them_apart(seen, replay):
     seen.wait_until(lambda: seen.pixels_of(MAGENTA) + seen.pixels_of(GREEN) < MANY, "other colours")
 
 
+def test_the_last_camera_is_red_as_the_page_says(seen):
+    red = tuple(colours.of_shares(np.ones(1))[0].tolist())
+    seen.wait_until(lambda: seen.pixels_of(red) > 20, "the frustum")
+
+
 def test_following_takes_the_user_along(seen, replay):
     seen.page.get_by_text("follow").click()
     press(seen, "frame", "ArrowLeft", 2)
@@ -120,8 +128,49 @@ def test_following_takes_the_user_along(seen, replay):
     seen.wait_until(lambda: client.camera.position[1] > PLACES[0][1] - 0.5, "the camera")
 
 
+def test_the_view_goes_behind_the_camera_at_once_when_it_is_to_follow(seen, replay):
+    (client,) = replay.page.clients()
+    seen.page.get_by_text("follow").click()
+    seen.wait_until(lambda: np.allclose(client.camera.look_at, np.add(PLACES[2], (2, 0, 0))), "the view")
+
+
+def test_the_page_says_which_frame_is_seen_counting_as_the_files_do(seen, replay):
+    seen.wait_until(lambda: seen.page.get_by_text("frame 2 of 0 to 2").count(), "the last frame")
+    press(seen, "frame", "ArrowLeft", 2)
+    seen.wait_until(lambda: seen.page.get_by_text("frame 0 of 0 to 2").count(), "the first frame")
+
+
+def test_the_depth_image_says_which_depths_its_colours_are(seen):
+    label = seen.page.get_by_text("depth, 2.0 m (red) to 2.0 m (blue)")
+    seen.wait_until(label.count, "the label")
+
+
+def test_where_nearly_all_is_hidden_the_page_says_why(seen):
+    text = seen.page.get_by_text("most points are below the confidence chosen")
+    choose_confidence(seen, 10.0)
+    seen.wait_until(lambda: drawn(seen) > 0, "the blue wall")
+    assert text.count() == 0  # a third is left
+    press(seen, "frame", "ArrowLeft", 1)
+    seen.wait_until(text.count, "the reason")
+    assert drawn(seen) == 0
+
+
+def test_a_download_that_fails_ends_nothing_else(seen, replay, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("tempfile.TemporaryDirectory", full)
+        seen.page.get_by_role("button", name="download PLY").click()
+        text = seen.page.get_by_text("the PLY could not be sent")
+        seen.wait_until(text.count, "the reason")
+    with seen.page.expect_download():
+        seen.page.get_by_role("button", name="download PLY").click()
+    seen.wait_until(lambda: text.count() == 0, "it to be over")
+
+
 def test_the_ply_holds_the_points_that_are_drawn(seen, replay, tmp_path):
-    press(seen, "confidence", "ArrowRight", BANDS.index(3.0) - 1)
+    choose_confidence(seen, 3.0)
     seen.wait_until(lambda: seen.pixels_of(MAGENTA) == 0, "no magenta")
     with seen.page.expect_download() as download:
         seen.page.get_by_role("button", name="download PLY").click()
@@ -152,3 +201,15 @@ def test_a_map_and_a_trajectory_alone_are_enough(tab, tmp_path):
         assert drawn(tab) == 1600
         assert replay.page.current_camera.position == pytest.approx(poses()[2][:3, 3])
     assert tab.hosts == {"127.0.0.1"}
+
+
+def test_a_damaged_picture_is_skipped_and_named_and_all_else_is_shown(tab, tmp_path):
+    damaged = write_walls(tmp_path) / "depth" / "000000.png"
+    damaged.write_bytes(b"no picture")
+    with shown(tmp_path) as replay:
+        tab.open(replay.page.url)
+        tab.wait_until(tab.page.get_by_text(f"{damaged} cannot be read").count, "the file's name")
+        tab.wait_until(lambda: tab.pixels_of(BLUE) > MANY, "the last wall")
+        assert drawn(tab) == len(replay.scene.points) > 2000
+        press(tab, "frame", "ArrowLeft", 2)
+        tab.wait_until(lambda: np.allclose(replay.page.current_camera.position, PLACES[0]), "the camera")

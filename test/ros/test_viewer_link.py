@@ -50,6 +50,18 @@ def test_after_a_reset_the_viewer_begins_anew(start):
 
 
 @needs_viser
+def test_a_reset_while_paused_empties_the_viewer_and_clearing_the_map_its_points(start):
+    bench, live = after_three_images(start)
+    bench.spin_until(lambda: len(live.scene.points) > 0, "points")
+    assert bench.call("clear_map").success
+    bench.spin_until(lambda: len(live.scene.points) == 0, "no points")
+    assert len(live.scene.way) == 3
+    assert bench.call("pause").success
+    assert bench.call("reset").success
+    bench.spin_until(lambda: len(live.scene.way) == 0, "no poses")
+
+
+@needs_viser
 def test_a_port_that_is_taken_is_an_error_that_names_it(start):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

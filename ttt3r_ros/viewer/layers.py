@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 2_000_000  # of new content for each picture; what is left over comes with the next ones
 _LINE_PX = 1.5
+# viser takes the colours of lines for linear light and those of points and images for what the screen shows (sRGB).
+_SRGB = np.arange(256) / 255.0
+_LINEAR = np.rint(
+    255.0 * np.where(_SRGB <= 0.04045, _SRGB / 12.92, ((_SRGB + 0.055) / 1.055) ** 2.4)
+).astype(np.uint8)
 
 
 class Layer:
@@ -84,7 +89,7 @@ class Layer:
 
     def _lines(self, piece: Piece, lines: Lines) -> Any:
         return self._server.scene.add_line_segments(
-            piece.name, lines.ends, lines.rgb, thickness=_LINE_PX, thickness_units="screen"
+            piece.name, lines.ends, _LINEAR[lines.rgb], thickness=_LINE_PX, thickness_units="screen"
         )
 
     def _move(self, piece: Piece) -> None:
