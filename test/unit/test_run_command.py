@@ -69,7 +69,7 @@ def test_every_output_is_there_and_nothing_else(finished):
     assert names == {
         "run.json", "frames.csv", "trajectory.txt", "trajectory_kitti.txt", "trajectory_euroc.csv", "camera.json",
         "map.ply", "map.pcd", "map.pgm", "map.yaml", "map.glb", "rgb", "depth", "confidence", "depth_npz", "colmap",
-        "transforms.json", "bag", "report.html", "state.npz",
+        "transforms.json", "bag", "report.html", "state.npz", ".ttt3r_run",
     }  # fmt: skip
     assert sorted(json.loads((finished / "run.json").read_text())["outputs"]) == sorted(OUTPUTS)
     for name in ("rgb", "depth", "confidence", "depth_npz"):
@@ -115,7 +115,7 @@ def test_a_resumed_run_ends_as_one_that_was_not_interrupted(folder, finished, tm
     assert run(folder, "--output", tmp_path, "--resume", *CHANGES) == 0
     whole, resumed = contents(finished), contents(tmp_path)
     for name in resumed:
-        if name != "state.npz":  # it names the outputs, and this run had no bag
+        if name not in ("state.npz", ".ttt3r_run"):  # they name the outputs, and this run had no bag
             assert resumed[name] == whole[name], name
     assert set(resumed) == {name for name in whole if not name.startswith("bag/")}
 
@@ -189,7 +189,7 @@ def test_a_run_is_replaced_only_if_that_is_wanted(folder, finished, tmp_path, ca
     assert run(folder, "--output", tmp_path, "--overwrite", "--write", "trajectory") == 0
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {
-        "notes.txt", "run.json", "camera.json",
+        "notes.txt", "run.json", "camera.json", ".ttt3r_run",
         "trajectory.txt", "trajectory_kitti.txt", "trajectory_euroc.csv",
     }  # fmt: skip
 

@@ -50,11 +50,18 @@ def expanded(texts: list[str]) -> tuple[list[str], bool]:
     return list(dict.fromkeys(sources)), len(texts) == 1 and not patterns
 
 
-def run_many(sources: list[str], folder: Path, arguments: argparse.Namespace, config: Config) -> int:
+def run_many(
+    sources: list[str],
+    folder: Path,
+    arguments: argparse.Namespace,
+    config: Config,
+    outputs: tuple[str, ...],
+) -> int:
     """Map sources into sub-folders; return 0 if all went well, 130 if interrupted, else 1."""
     require_writable(folder)
+    sources = [source for source in sources if Path(source).expanduser().resolve() != folder]
     devices = _devices(config.device, arguments.jobs)
-    tasks = tasks_of(sources, folder, arguments, config, len(devices))
+    tasks = tasks_of(sources, folder, arguments, config, outputs, len(devices))
     done = [result for task in tasks if arguments.resume and (result := finished(task)) is not None]
     left = [task for task in tasks if task.name not in {result.name for result in done}]
     if arguments.ray:
@@ -105,7 +112,7 @@ def _status_of(process: subprocess.Popen[bytes], stop: StopRequest) -> int:
         if stop.asked and not told:
             told = time.monotonic()
             process.send_signal(signal.SIGINT)
-        if told and time.monotonic() - told > _END_TIMEOUT_S:
+        if stop.insisted or (told and time.monotonic() - told > _END_TIMEOUT_S):
             process.kill()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ttt3r_ros.cli.many_summary import Result, result_of
@@ -121,11 +122,18 @@ def _gathered(ray: Any, pending: dict[Any, Task], stop: StopRequest) -> list[Res
             results.append(_outcome(ray, reference, pending.pop(reference)))
             print(f"[{len(results)} of {total}] {results[-1].line()}", file=sys.stderr, flush=True)
         if stop.asked:
-            for reference, task in pending.items():
+            for reference in pending:
                 ray.cancel(reference)
-                results.append(Result(task.name, task.source, INTERRUPTED, "cancelled"))
+            # Each lets its run write what there is.
+            ray.wait(list(pending), num_returns=len(pending), timeout=_END_TIMEOUT_S)
+            results += [_cancelled(task) for task in pending.values()]
             pending = {}
     return results
+
+
+def _cancelled(task: Task) -> Result:
+    result = result_of(task.name, task.source, task.folder, task.log, INTERRUPTED, 0.0)
+    return result if result.frames else replace(result, problem="cancelled")
 
 
 def _outcome(ray: Any, reference: Any, task: Task) -> Result:

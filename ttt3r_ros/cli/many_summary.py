@@ -61,9 +61,11 @@ def result_of(
 ) -> Result:
     """Return what became of a process, from what it left in its folder and its log."""
     problem = _last_line(log) if status not in (0, INTERRUPTED) else ""
-    try:
-        meta = RunFolder(folder).meta
-    except SourceError:
+    meta = _left_in(folder)
+    refused = status not in (0, INTERRUPTED) and not meta.get(
+        "problems"
+    )  # what is there is of an earlier run
+    if "mapped" not in meta or refused:
         return Result(name, source, status, problem, seconds=round(seconds, 1), attempts=attempts)
     error: dict[str, Any] = meta.get("error") or {}
     return Result(
@@ -76,6 +78,13 @@ def result_of(
         path_m=meta["path_m"],
         ate_se3_m=error.get("ate_se3_m"), ate_sim3_m=error.get("ate_sim3_m"), scale=error.get("scale"),
     )  # fmt: skip
+
+
+def _left_in(folder: Path) -> dict[str, Any]:
+    try:
+        return RunFolder(folder).meta
+    except SourceError:
+        return {}
 
 
 def write_many_summary(path: Path, results: list[Result]) -> None:

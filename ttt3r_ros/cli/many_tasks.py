@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ttt3r_ros.cli.many_summary import SUMMARY, Result, result_of
+from ttt3r_ros.cli.run_settings import full_name, identity_of, source_options
 from ttt3r_ros.errors import SourceError
-from ttt3r_ros.io.run_folder import RunFolder
+from ttt3r_ros.io.run_folder import DEFAULT_OUTPUTS, RunFolder
 
 if TYPE_CHECKING:
     import argparse
 
+    from ttt3r_ros.cli.run_state import Identity
     from ttt3r_ros.config import Config
 
 
@@ -30,6 +32,7 @@ class Task:
     source: str
     folder: Path
     arguments: tuple[str, ...]
+    identity: Identity
 
     @property
     def log(self) -> Path:
@@ -43,17 +46,25 @@ class Task:
 
 
 def tasks_of(
-    sources: list[str], folder: Path, arguments: argparse.Namespace, config: Config, jobs: int
+    sources: list[str],
+    folder: Path,
+    arguments: argparse.Namespace,
+    config: Config,
+    outputs: tuple[str, ...],
+    jobs: int,
 ) -> list[Task]:
     """Return a task for each source, each with a name of its own."""
     options = _options(arguments)
     if jobs > 1 and config.threads == 0:
         # Each would take all cores, and all would be slower for it.
         options += ["--set", f"threads={max(1, (os.cpu_count() or 1) // jobs)}"]
-    return [
-        Task(name, source, folder / name, ("run", source, "--output", str(folder / name), *options))
-        for name, source in zip(_names(sources), sources, strict=True)
-    ]
+    read, outputs = source_options(arguments), outputs or DEFAULT_OUTPUTS
+    tasks = []
+    for name, source in zip(_names(sources), sources, strict=True):
+        words = ("run", full_name(source), "--output", str(folder / name), *options)
+        identity = identity_of(source, read, config, outputs)
+        tasks.append(Task(name, source, folder / name, words, identity))
+    return tasks
 
 
 def started(task: Task, device: str = "") -> subprocess.Popen[bytes]:
@@ -77,7 +88,7 @@ def finished(task: Task) -> Result | None:
         meta = RunFolder(task.folder).meta
     except SourceError:
         return None
-    if meta.get("interrupted") or meta.get("problems"):
+    if not task.identity.is_done_by(meta):
         return None
     return result_of(task.name, task.source, task.folder, task.log, 0, 0.0)
 
@@ -106,7 +117,7 @@ def _names(sources: list[str]) -> list[str]:
     for source in sources:
         path = Path(source).expanduser()
         word = path.stem if path.is_file() else path.resolve().name
-        plain = re.sub(r"[^A-Za-z0-9._-]+", "_", word).strip(".") or "source"
+        plain = re.sub(r"[^\w.-]+", "_", word).strip(".") or "source"
         taken = {*names, "logs", SUMMARY}
         copies = (f"{plain}_{count}" for count in count_from(2))
         names.append(plain if plain not in taken else next(n for n in copies if n not in taken))

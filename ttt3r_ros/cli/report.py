@@ -40,7 +40,7 @@ def write_report(path: Path, run: RunSummary, samples: Sequence[Sample]) -> None
     """
     text = html.page(run.name, _under(run), _body(run, samples))
     with complete_file(path) as file:
-        file.write(text.encode("utf-8"))
+        file.write(text.encode("utf-8", "replace"))  # file names need not be UTF-8
 
 
 def _under(run: RunSummary) -> str:

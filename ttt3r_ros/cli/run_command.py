@@ -5,19 +5,18 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ttt3r_ros.cli.many import expanded, run_many
 from ttt3r_ros.cli.run_one import run_one
-from ttt3r_ros.cli.run_settings import all_settings, config_of, outputs_of
-from ttt3r_ros.cli.run_state import Identity
-from ttt3r_ros.io.sources import AmbiguousSource, SourceOptions, open_source
+from ttt3r_ros.cli.run_settings import config_of, identity_of, outputs_of, source_options
+from ttt3r_ros.io.sources import AmbiguousSource, open_source
 
 if TYPE_CHECKING:
     import argparse
 
     from ttt3r_ros.io.sequence import Sequence
+    from ttt3r_ros.io.sources import SourceOptions
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -27,22 +26,9 @@ def run(arguments: argparse.Namespace) -> int:
     sources, is_one = expanded(arguments.sources)
     folder = arguments.output.expanduser().resolve()
     if not is_one or arguments.jobs or arguments.ray:
-        return run_many(sources, folder, arguments, config)
-    options = SourceOptions(
-        topic=arguments.topic,
-        camera_info_topic=arguments.camera_info,
-        layout=arguments.layout,
-        stride=arguments.stride,
-        limit=arguments.limit,
-    )
-    source, options = _opened(sources[0], options)
-    read = {
-        "topic": options.topic,
-        "camera_info": options.camera_info_topic,
-        "layout": options.layout,
-        "stride": options.stride,
-    }
-    identity = Identity(_full_name(sources[0]), read, all_settings(config), outputs)
+        return run_many(sources, folder, arguments, config, outputs)
+    source, options = _opened(sources[0], source_options(arguments))
+    identity = identity_of(sources[0], options, config, outputs)
     return run_one(
         identity, source, config, folder, resume=arguments.resume, overwrite=arguments.overwrite
     )
@@ -70,8 +56,3 @@ def _asked(error: AmbiguousSource) -> str:
             raise error
         if answer.strip().isdigit() and 1 <= int(answer) <= len(error.choices):
             return error.choices[int(answer) - 1]
-
-
-def _full_name(source: str) -> str:
-    path = Path(source).expanduser()
-    return str(path.resolve()) if path.exists() else source

@@ -41,7 +41,7 @@ class RecordingMapping:
         self.timings_s: list[dict[str, float]] = []
         self._backend = backend
         self._config = config
-        self._robot = robot
+        self.robot = robot
         self._complain = complain
         # Called when time has gone back, before map and trajectory are cleared.
         self.before_anew: Callable[[RecordingMapping], None] = lambda _: None
@@ -75,8 +75,13 @@ class RecordingMapping:
     def show(self, frame: Frame, upcoming: Frame | None = None) -> Update | None:
         """Map the next prepared image; None if it was skipped. The one after it the network may encode meanwhile."""
         started = time.perf_counter()
-        self._backend.announce(None if upcoming is None else upcoming.rgb)
-        outcome = self._mapped(frame)
+        order = memory_of(self._intake.order)
+        try:
+            self._backend.announce(None if upcoming is None else upcoming.rgb)
+            outcome = self._mapped(frame)
+        except BaseException:
+            remember(self._intake.order, order)  # this image was not seen: a run that goes on begins with it
+            raise
         if isinstance(outcome, str):
             record = FrameRecord(len(self.records), frame.stamp_ns, self._era, skipped=outcome)
             timings_s: dict[str, float] = {}
@@ -128,7 +133,7 @@ class RecordingMapping:
         except ImageError as error:
             return f"out of order: {error}"
         try:
-            mount = self._robot.mount(frame.camera_frame, frame.stamp_ns)
+            surroundings = self._surroundings(frame)
             sighting = self.reconstructor.see(frame)
         except UnplacedError as error:
             return f"not placed: {error}"
@@ -136,12 +141,19 @@ class RecordingMapping:
             return f"of one colour: {error}"
         except NonFiniteError as error:
             return f"not finite: {error}"
-        surroundings = Surroundings(
-            T_base_camera=mount,
-            T_odom_base=self._robot.odometry(frame.stamp_ns),
-            measured_depth=self._robot.measured_depth(frame.stamp_ns),
-        )
         return self.reconstructor.place(frame, sighting, surroundings)
+
+    def _surroundings(self, frame: Frame) -> Surroundings:
+        """Return what the robot says at a frame; before the network sees it, so that nothing has changed if this fails.
+
+        Raises:
+            UnplacedError: the mount of the camera is not known.
+        """
+        return Surroundings(
+            T_base_camera=self.robot.mount(frame.camera_frame, frame.stamp_ns),
+            T_odom_base=self.robot.odometry(frame.stamp_ns),
+            measured_depth=self.robot.measured_depth(frame.stamp_ns),
+        )
 
 
 def _record(update: Update, index: int, era: int, fused_share: float) -> FrameRecord:

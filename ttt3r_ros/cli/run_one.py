@@ -3,37 +3,40 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ttt3r_ros.cli import run_state
 from ttt3r_ros.cli.run_mapping import RecordingMapping
-from ttt3r_ros.cli.run_outputs import RunOutputs, remove_run, run_files, write_json
-from ttt3r_ros.cli.run_progress import Progress, memory_bytes, peak_memory_bytes
+from ttt3r_ros.cli.run_outputs import RunOutputs, write_json
+from ttt3r_ros.cli.run_progress import Progress, complain, memory_bytes, peak_memory_bytes, say
 from ttt3r_ros.cli.run_samples import Samples
 from ttt3r_ros.cli.run_settings import changed_settings
 from ttt3r_ros.cli.run_signals import INTERRUPTED, StopRequest
 from ttt3r_ros.cli.run_summary import RunSummary
 from ttt3r_ros.cli.run_surroundings import RecordedRobot
-from ttt3r_ros.errors import OutputError, SourceError
-from ttt3r_ros.io.run_folder import DEFAULT_OUTPUTS, REPORT, RUN, STATE
-from ttt3r_ros.io.writers import require_writable
+from ttt3r_ros.errors import OutputError, SourceError, Ttt3rError
+from ttt3r_ros.io.run_claim import RunClaim, claimed
+from ttt3r_ros.io.run_folder import DEFAULT_OUTPUTS, REPORT, RUN, STATE, RunFolder
 from ttt3r_ros.model.loading import load_backend
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from ttt3r_ros.config import Config
     from ttt3r_ros.io.sequence import Sequence
     from ttt3r_ros.types import Frame
 
 _CHECKPOINT_S = 60.0  # between two states, so that a run that is killed loses no more
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -86,14 +89,30 @@ def run_one(
     """Map a source into a folder; return the exit status: 0, 1 after a problem, 130 when interrupted.
 
     Raises:
-        Ttt3rError: it could not begin.
+        Ttt3rError: it could not begin; what was in the folder is still there.
     """
-    identity, saved = _prepared(identity, folder, resume=resume, overwrite=overwrite)
-    with StopRequest() as stop, logging_redirect_tqdm():
-        run = _begun(identity, source, config, folder, saved)
+    with StopRequest() as stop, claimed(folder) as claim, logging_redirect_tqdm():
+        if resume:
+            identity, saved = _resumed(identity, claim, source)
+            if saved is None and claim.ended:
+                say(f"{folder}: nothing is left to do")
+                return 0
+        else:
+            identity, saved = _fresh(identity, claim, overwrite=overwrite), None
+        claim.require_room(identity.outputs, Path(identity.source))
+        mapping, facts = _mapping(source, config, saved)
+        frames = _one_ahead(_remaining(source, mapping, stop))
+        first = next(frames, None)
+        if stop.asked:
+            return INTERRUPTED
+        if first is None and saved is None:
+            msg = f"{identity.source}: no frame could be mapped (there is none)"
+            raise SourceError(msg)
+        claim.begin(identity.outputs, afresh=saved is None)
+        run = _begun(identity, source, config, folder, mapping, facts)
         try:
             with Progress(source.name, len(source), run.resumed_at) as progress:
-                _map(run, stop, progress)
+                _map(run, _all(first, frames), stop, progress)
             run.interrupted = stop.asked
             _finish(run)
         finally:
@@ -101,28 +120,55 @@ def run_one(
     return INTERRUPTED if run.interrupted else int(bool(run.problems))
 
 
-def _prepared(
-    identity: run_state.Identity, folder: Path, *, resume: bool, overwrite: bool
-) -> tuple[run_state.Identity, run_state.SavedRun | None]:
-    """Return what to write and from where to go on."""
-    require_writable(folder)
-    there = run_files(folder)
-    if there and not (resume or overwrite):
+def _fresh(identity: run_state.Identity, claim: RunClaim, *, overwrite: bool) -> run_state.Identity:
+    there = claim.files()
+    if there and not overwrite:
         names = ", ".join(path.name for path in there[:3])
         msg = (
-            f"{folder} holds a run already ({names}): --resume goes on with it, --overwrite replaces it"
+            f"{claim.folder} holds a run already ({names}): --resume goes on with it, "
+            "--overwrite replaces it"
         )
         raise OutputError(msg)
+    return replace(identity, outputs=identity.outputs or DEFAULT_OUTPUTS)
+
+
+def _resumed(
+    identity: run_state.Identity, claim: RunClaim, source: Sequence
+) -> tuple[run_state.Identity, run_state.SavedRun | None]:
+    """Return what to write and from where to go on; nothing, where a run has ended, if it has done all."""
+    folder = claim.folder
+    if getattr(source, "live", False):
+        msg = f"--resume: what {source.name} has shown does not come again"
+        raise SourceError(msg)
     fresh = replace(identity, outputs=identity.outputs or DEFAULT_OUTPUTS)
-    if not resume:
+    if claim.ended and fresh.is_done_by(RunFolder(folder).meta):
         return fresh, None
     if not (folder / STATE).exists():
-        print(f"{folder} holds no {STATE} to resume from: beginning at the first frame", file=sys.stderr)
+        if claim.ended:
+            msg = (
+                f"{folder} holds a run without {STATE}, which cannot be resumed; --overwrite begins anew"
+            )
+            raise OutputError(msg)
+        say(f"{folder} holds no {STATE} to resume from: beginning at the first frame")
         return fresh, None
     saved = run_state.read_run(folder / STATE)
     identity = replace(identity, outputs=identity.outputs or saved.outputs)
     identity.require_same(saved.identity)
+    if "bag" in identity.outputs and not claim.ended:
+        say("the bag of a run that was killed is lost: beginning at the first frame")
+        return identity, None
     return identity, saved
+
+
+def _mapping(
+    source: Sequence, config: Config, saved: run_state.SavedRun | None
+) -> tuple[RecordingMapping, dict[str, str]]:
+    robot = RecordedRobot(config, source, _warn)
+    backend, facts = load_backend(config)
+    mapping = RecordingMapping(backend, config, robot, _warn)
+    if saved is not None:
+        run_state.restore_run(saved, mapping)
+    return mapping, facts
 
 
 def _begun(
@@ -130,28 +176,22 @@ def _begun(
     source: Sequence,
     config: Config,
     folder: Path,
-    saved: run_state.SavedRun | None,
+    mapping: RecordingMapping,
+    facts: dict[str, str],
 ) -> Run:
-    robot = RecordedRobot(config, source, _warn)
-    backend, facts = load_backend(config)
-    mapping = RecordingMapping(backend, config, robot, _warn)
-    if saved is None:
-        remove_run(folder)
-    else:
-        run_state.restore_run(saved, mapping)
     first = len(mapping.records)
-    outputs = RunOutputs(folder, identity.outputs, config, robot, first)
+    outputs = RunOutputs(folder, identity.outputs, config, mapping.robot, first)
     mapping.before_anew = outputs.before_anew
     return Run(identity, source, config, folder, mapping, outputs, facts, resumed_at=first)
 
 
-def _map(run: Run, stop: StopRequest, progress: Progress) -> None:
+def _map(
+    run: Run, frames: Iterator[tuple[Frame, Frame | None]], stop: StopRequest, progress: Progress
+) -> None:
     """Show every frame; what ends it early is noted as a problem."""
     started = saved_at = time.monotonic()
     try:
-        for frame, upcoming in _one_ahead(_remaining(run)):
-            if stop.asked:
-                break
+        for frame, upcoming in frames:
             update = run.mapping.show(frame, upcoming)
             if update is not None:
                 index = len(run.mapping.records) - 1
@@ -163,28 +203,34 @@ def _map(run: Run, stop: StopRequest, progress: Progress) -> None:
                 if run.keeps_state:
                     run.save_state()
                 saved_at = time.monotonic()
-    except (SourceError, OutputError) as error:
+            if stop.asked:
+                break
+    except Ttt3rError as error:
         run.problems.append(str(error))
+    except Exception as error:  # whatever it is, what was mapped is written
+        logger.exception("frame %d", len(run.mapping.records))
+        run.problems.append(f"frame {len(run.mapping.records)}: {type(error).__name__}: {error}")
     run.seconds = time.monotonic() - started
 
 
-def _remaining(run: Run) -> Iterator[Frame]:
+def _remaining(source: Sequence, mapping: RecordingMapping, stop: StopRequest) -> Iterator[Frame]:
     """Return the frames that were not shown yet, prepared.
 
     Raises:
         SourceError: the source breaks off, or is not the one that was begun with.
     """
-    done = run.mapping.records[: run.resumed_at]
-    for count, raw in enumerate(run.source.frames()):
-        if count < len(done):
-            if raw.stamp_ns != done[count].stamp_ns:
-                msg = (
-                    f"--resume: frame {count} of {run.identity.source} has the stamp {raw.stamp_ns}, "
-                    f"the interrupted run saw {done[count].stamp_ns}"
-                )
-                raise SourceError(msg)
-        else:
-            yield run.mapping.prepared(raw)
+    done = list(mapping.records)
+    for count, raw in enumerate(source.frames()):
+        if stop.asked:
+            return
+        if count >= len(done):
+            yield mapping.prepared(raw)
+        elif raw.stamp_ns != done[count].stamp_ns:
+            msg = (
+                f"--resume: frame {count} of {source.name} has the stamp {raw.stamp_ns}, "
+                f"the interrupted run saw {done[count].stamp_ns}"
+            )
+            raise SourceError(msg)
 
 
 def _one_ahead(frames: Iterator[Frame]) -> Iterator[tuple[Frame, Frame | None]]:
@@ -200,11 +246,14 @@ def _one_ahead(frames: Iterator[Frame]) -> Iterator[tuple[Frame, Frame | None]]:
         current = upcoming
 
 
+def _all(first: Any, others: Iterator[Any]) -> Iterator[Any]:
+    if first is not None:
+        yield first
+        yield from others
+
+
 def _finish(run: Run) -> None:
     """Write what there is, and say what became of it."""
-    if not run.mapping.records and run.problems:  # there is nothing, and nothing to go on from
-        _tell_problems(run)
-        return
     run.problems += run.outputs.finish(run.mapping)
     if run.keeps_state:
         run.attempt("state", run.save_state)
@@ -230,6 +279,7 @@ def _summary(run: Run) -> RunSummary:
         name=run.source.name,
         source=run.identity.source,
         options=run.identity.options,
+        limit=run.identity.limit,
         settings=run.identity.settings,
         changed=changed_settings(run.config),
         facts=run.facts,
@@ -252,21 +302,19 @@ def _summary(run: Run) -> RunSummary:
 
 
 def _tell(run: Run, summary: RunSummary) -> None:
-    for line in summary.lines():
-        print(line)
-    print(f"results: {run.folder}: {', '.join(run.outputs.written)}")
-    _tell_problems(run)
-    if run.interrupted:
-        print(
-            f"ttt3r_ros: interrupted; --resume goes on with frame {len(summary.records)}",
-            file=sys.stderr,
-        )
-
-
-def _tell_problems(run: Run) -> None:
+    for line in [*summary.lines(), f"results: {run.folder}: {', '.join(run.outputs.written)}"]:
+        say(line)
     for problem in dict.fromkeys(run.problems):
-        print(f"ttt3r_ros: {problem}", file=sys.stderr)
+        complain(problem)
+    if run.interrupted:
+        hint = (
+            ""
+            if getattr(run.source, "live", False)
+            else f"; --resume goes on with frame {len(summary.records)}"
+        )
+        complain(f"interrupted{hint}")
 
 
 def _warn(text: str) -> None:
-    tqdm.write(f"WARNING: {text}", file=sys.stderr)  # not into the bar
+    with suppress(OSError, ValueError):  # nobody listens
+        tqdm.write(f"WARNING: {text}", file=sys.stderr)  # not into the bar

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-import shutil
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ttt3r_ros.errors import OutputError
@@ -14,7 +14,7 @@ from ttt3r_ros.io.depth_files import FrameFiles
 from ttt3r_ros.io.frame_records import FrameRecord, mapped, usual_camera, write_frames
 from ttt3r_ros.io.glb import write_glb
 from ttt3r_ros.io.nerfstudio import write_transforms
-from ttt3r_ros.io.run_folder import CAMERA, FILES, FRAMES, MAP, RUN, TRAJECTORY
+from ttt3r_ros.io.run_folder import CAMERA, FRAMES, MAP, TRAJECTORY
 from ttt3r_ros.io.trajectory_files import write_trajectory
 from ttt3r_ros.io.writers import complete_file, write_occupancy, write_pcd, write_ply
 
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from ttt3r_ros.types import Float64Array, Update
 
 _FRAME_KINDS = ("rgb", "depth", "confidence", "npz")
-# Left when time went back, or by --resume.
-_BEFORE = ("trajectory_until_*.txt", "map_until_*.*", "bag_*")
 
 
 class RunOutputs:
@@ -38,12 +36,13 @@ class RunOutputs:
     def __init__(
         self, folder: Path, names: tuple[str, ...], config: Config, robot: RecordedRobot, first: int = 0
     ) -> None:
-        """Open what is written while the run goes; ``first``: the frame with which it begins or goes on."""
+        """Get ready; ``first``: the frame with which it begins or goes on."""
         self.folder = folder
         self.names = names
         self.written: list[str] = []
         self._pictures = _frame_files(folder, names, config.min_confidence)
-        self._bag = _output_bag(folder / _bag_name(first), config, robot) if "bag" in names else None
+        self._open_bag = partial(_output_bag, folder / _bag_name(first), config, robot)
+        self._bag: Any = None  # from the first frame on, so that a run of none leaves none
 
     def add(self, index: int, update: Update) -> None:
         """Write what belongs to one frame.
@@ -53,7 +52,8 @@ class RunOutputs:
         """
         if self._pictures is not None:
             self._pictures.add(index, update)
-        if self._bag is not None:
+        if "bag" in self.names:
+            self._bag = self._bag or self._open_bag()
             self._bag.add(update)
 
     def before_anew(self, mapping: RecordingMapping) -> None:
@@ -140,30 +140,9 @@ class RunOutputs:
         write_transforms(self.folder / "transforms.json", views, self.folder / MAP)
 
     def _close_bag(self, mapping: RecordingMapping) -> None:
-        assert self._bag is not None
-        self._bag.close(mapping.reconstructor)
-        self._bag = None
-
-
-def remove_run(folder: Path) -> None:
-    """Remove what a run wrote into a folder, and nothing else.
-
-    Raises:
-        OutputError: something cannot be removed.
-    """
-    try:
-        for path in run_files(folder):
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-    except OSError as error:
-        msg = f"cannot remove the run in {folder}: {error}"
-        raise OutputError(msg) from error
-
-
-def run_files(folder: Path) -> list[Path]:
-    """Return what a run wrote into a folder."""
-    named = [folder / name for names in FILES.values() for name in names] + [folder / RUN]
-    earlier = [path for pattern in _BEFORE for path in sorted(folder.glob(pattern))]
-    return [path for path in named + earlier if path.exists() or path.is_symlink()]
+        if self._bag is not None:
+            self._bag.close(mapping.reconstructor)
+            self._bag = None
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -174,7 +153,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     """
     text = json.dumps(content, indent=1, ensure_ascii=False, default=str)
     with complete_file(path) as file:
-        file.write(f"{text}\n".encode())
+        file.write(f"{text}\n".encode("utf-8", "backslashreplace"))  # file names need not be UTF-8
 
 
 def _camera(records: list[FrameRecord]) -> dict[str, float | int]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _LINE_EVERY_S = 5.0
+_DEAF = (
+    OSError,
+    ValueError,
+)  # who listened has gone; what is under way is worth more than being told of
 _STATM = Path("/proc/self/statm")
 
 
@@ -23,11 +28,11 @@ class Progress:
 
     def __init__(self, name: str, total: int, done: int = 0, stream: TextIO | None = None) -> None:
         """Begin; ``total`` 0: not known, ``done`` frames of an earlier run are not counted in the rate."""
-        self._stream = stream or sys.stderr
+        self._stream: TextIO | None = stream or sys.stderr  # None: it was closed
         self._name, self._total, self._first, self._done = name, total, done, done
         self._started = self._said = time.monotonic()
         self._bar: tqdm[None] | None = None
-        if self._stream.isatty():
+        if self._stream is not None and self._stream.isatty():
             self._bar = tqdm(
                 total=total or None, initial=done, desc=name, unit="frame", dynamic_ncols=True,
                 file=self._stream,
@@ -40,17 +45,19 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._bar is not None:
-            self._bar.close()
+            with suppress(*_DEAF):
+                self._bar.close()
 
     def advance(self, voxels: int) -> None:
         """Count a frame; say so if it is time."""
         self._done += 1
         if self._bar is not None:
             self._bar.set_postfix_str(f"{_mib(memory_bytes())}, {voxels} voxels", refresh=False)
-            self._bar.update()
+            with suppress(*_DEAF):
+                self._bar.update()
         elif time.monotonic() - self._said >= _LINE_EVERY_S:
             self._said = time.monotonic()
-            self._print(self._line(voxels))
+            _tell(self._line(voxels), self._stream)
 
     def _line(self, voxels: int) -> str:
         rate_hz = (self._done - self._first) / max(time.monotonic() - self._started, 1e-9)
@@ -63,8 +70,21 @@ class Progress:
             f" {_mib(memory_bytes())}, {voxels} voxels"
         )
 
-    def _print(self, text: str) -> None:
-        print(text, file=self._stream, flush=True)
+
+def say(text: str) -> None:
+    """Tell a user something on standard output, if there still is one."""
+    _tell(text, sys.stdout)
+
+
+def complain(problem: str) -> None:
+    """Tell a user of a problem on standard error, if there still is one."""
+    _tell(f"ttt3r_ros: {problem}", sys.stderr)
+
+
+def _tell(text: str, stream: TextIO | None) -> None:
+    if stream is not None:
+        with suppress(*_DEAF):
+            print(text, file=stream, flush=True)
 
 
 def memory_bytes() -> int:

@@ -4,15 +4,17 @@
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ttt3r_ros.cli.run_state import Identity
 from ttt3r_ros.config import Config, from_mapping, settings
 from ttt3r_ros.errors import ConfigError
 from ttt3r_ros.io.run_folder import DEFAULT_OUTPUTS, OUTPUTS
+from ttt3r_ros.io.sources import SourceOptions
 
 if TYPE_CHECKING:
     import argparse
-    from pathlib import Path
 
     from ttt3r_ros.settings import Setting
 
@@ -38,6 +40,36 @@ def config_of(arguments: argparse.Namespace) -> Config:
     config = from_mapping({name: value for name, value in named.items() if value is not None}, config)
     _require_one_camera(config)
     return config
+
+
+def source_options(arguments: argparse.Namespace) -> SourceOptions:
+    """Return how to read a source."""
+    return SourceOptions(
+        topic=arguments.topic,
+        camera_info_topic=arguments.camera_info,
+        layout=arguments.layout,
+        stride=arguments.stride,
+        limit=arguments.limit,
+    )
+
+
+def identity_of(
+    source: str, options: SourceOptions, config: Config, outputs: tuple[str, ...]
+) -> Identity:
+    """Return what makes a run the same as another."""
+    read = {
+        "topic": options.topic,
+        "camera_info": options.camera_info_topic,
+        "layout": options.layout,
+        "stride": options.stride,
+    }
+    return Identity(full_name(source), read, all_settings(config), outputs, options.limit)
+
+
+def full_name(source: str) -> str:
+    """Return a source by its whole path, so that it means the same from every folder; a camera as it is named."""
+    path = Path(source).expanduser()
+    return str(path.resolve()) if path.exists() else source
 
 
 def changed_settings(config: Config) -> dict[str, Any]:

@@ -33,6 +33,24 @@ class Identity:
     options: dict[str, Any]  # what of the source is read
     settings: dict[str, Any]
     outputs: tuple[str, ...]
+    limit: int = 0  # frames, 0: all; a run may go on beyond that of the one before
+
+    def is_done_by(self, meta: dict[str, Any]) -> bool:
+        """Tell whether the run that left this ``run.json`` has done all of it."""
+        if (
+            meta.get("interrupted", True)
+            or meta.get("problems", True)
+            or meta.get("limit") != self.limit
+        ):
+            return False
+        theirs = {
+            "source": meta.get("source"),
+            **(meta.get("options") or {}),
+            **(meta.get("settings") or {}),
+        }
+        own = {"source": self.source, **self.options, **self.settings}
+        same = all(theirs.get(name) == own[name] for name in own if name not in _MAY_DIFFER)
+        return same and set(self.outputs) <= set(meta.get("outputs") or ())
 
     def require_same(self, saved: dict[str, Any]) -> None:
         """Refuse to go on with another run.

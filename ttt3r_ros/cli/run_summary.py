@@ -35,6 +35,7 @@ class RunSummary:
     name: str
     source: str
     options: dict[str, Any]
+    limit: int  # frames, 0: all
     settings: dict[str, Any]  # all of them
     changed: dict[str, Any]  # those that differ from the defaults
     facts: dict[str, str]  # weights, device, precision
@@ -124,6 +125,7 @@ class RunSummary:
             "name": self.name,
             "source": self.source,
             "options": self.options,
+            "limit": self.limit,
             "frames": len(self.records),
             "mapped": self.mapped,
             "skipped": self.skipped,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ttt3r_ros.errors import ConfigError, Ttt3rError
+from ttt3r_ros.errors import ConfigError, SourceError, Ttt3rError
 from ttt3r_ros.pipeline import camera_frames
 
 if TYPE_CHECKING:
@@ -89,10 +89,14 @@ class RecordedRobot:
         return T
 
     def measured_depth(self, stamp_ns: int) -> Float32Array | None:
-        """Return the measured depth (H, W) [m] of this image, NaN unknown; None if there is none."""
+        """Return the measured depth (H, W) [m] of this image, NaN unknown; None if there is none, or it is damaged."""
         if self._config.scale.source != "depth" or self._true_depth_m is None:
             return None
-        depth: Float32Array | None = self._true_depth_m(stamp_ns)
+        try:
+            depth: Float32Array | None = self._true_depth_m(stamp_ns)
+        except SourceError as error:
+            self._complain(f"no depth for the scale: {error}")
+            return None
         return None if depth is None else np.where(depth > 0, depth, np.float32(np.nan))
 
     def _lookup(self, parent: str, child: str, stamp_ns: int) -> Float64Array | None:

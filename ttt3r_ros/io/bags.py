@@ -163,9 +163,11 @@ def _image_topic(reader: AnyReader, wanted: str, path: Path) -> str:
     chosen = [topic for topic in cameras if not _is_copy(topic, cameras)]
     if len(chosen) == 1:
         return chosen[0]
-    msg = f"{path}: {len(chosen)} image topics; name one (image topics: {topics})"
     if not chosen:
+        others = ", ".join(sorted({c.topic for c in reader.connections})) or "none"
+        msg = f"{path} has no image topic (its topics: {others})"
         raise SourceError(msg)
+    msg = f"{path}: {len(chosen)} image topics; name one (image topics: {topics})"
     raise AmbiguousSource(msg, choices=chosen, what="image topic")
 
 

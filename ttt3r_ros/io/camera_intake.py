@@ -65,7 +65,7 @@ class CameraIntake:
     def _note_size(self, rgb: UInt8Array) -> None:
         size = (rgb.shape[1], rgb.shape[0])
         if self._size is not None and size != self._size:
-            self._complain(
+            self.complain_once(
                 f"images changed from {self._size[0]}x{self._size[1]} to {size[0]}x{size[1]}; mapping goes on"
             )
         self._size = size

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class FrameRecord:
     """One image; of one that was skipped, the reason and nothing more."""
 
-    index: int  # among all images of the source, from 0; the name of its pictures
+    index: int  # among all images that could be decoded, from 0; the name of its pictures
     stamp_ns: int
     era: int  # counts how often everything began anew because time went back
     skipped: str = ""  # why it was not mapped

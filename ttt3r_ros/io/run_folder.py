@@ -12,6 +12,7 @@ import numpy as np
 
 from ttt3r_ros.errors import SourceError
 from ttt3r_ros.io.frame_records import FrameRecord, mapped, read_frames
+from ttt3r_ros.io.picture_files import read_picture
 from ttt3r_ros.io.sequence import read_tum
 from ttt3r_ros.io.writers import read_ply
 from ttt3r_ros.pipeline.voxel_map import PointCloud
@@ -131,7 +132,7 @@ class RunFolder:
         path = self.path / kind / name
         if not path.is_file():
             return None
-        picture = cv2.imread(str(path), mode)
+        picture = read_picture(path, mode)
         if picture is None:
             msg = f"{path} cannot be read as an image"
             raise SourceError(msg)

@@ -16,6 +16,7 @@ import numpy as np
 
 from ttt3r_ros.errors import ConfigError, SourceError
 from ttt3r_ros.geometry import pose_matrix
+from ttt3r_ros.io.picture_files import read_picture
 from ttt3r_ros.types import Frame, Intrinsics
 
 if TYPE_CHECKING:
@@ -186,10 +187,13 @@ class ImageFolder(ImageFiles):
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Return the images of a folder in the order of their names, numbers by value."""
-    return sorted(
-        (file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES), key=by_number
-    )
+    """Return the images of a folder in the order of their names, numbers by value; hidden files are none."""
+    return sorted((file for file in folder.iterdir() if is_image_file(file)), key=by_number)
+
+
+def is_image_file(file: Path) -> bool:
+    """Tell from its name whether a file is an image; macOS leaves hidden files that end alike."""
+    return file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".") and not file.is_dir()
 
 
 def by_number(path: Path) -> tuple[list[str | int], str]:
@@ -200,7 +204,7 @@ def by_number(path: Path) -> tuple[list[str | int], str]:
 
 def read_rgb(file: Path) -> UInt8Array | None:
     """Return an image (H, W, 3); None, with a warning that names it, if it cannot be read."""
-    picture = cv2.imread(str(file), cv2.IMREAD_COLOR)
+    picture = read_picture(file)
     if picture is None:
         logger.warning("%s cannot be read as an image; it is left out", file)
         return None
@@ -218,7 +222,7 @@ def read_depth_m(path: Path, units_per_m: float) -> Float32Array:
     Raises:
         SourceError: the file is something else.
     """
-    raw = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    raw = read_picture(path, cv2.IMREAD_UNCHANGED)
     if raw is None or raw.ndim != 2 or raw.dtype != np.uint16:
         msg = f"{path} is not a depth image of one channel of 16 bits"
         raise SourceError(msg)

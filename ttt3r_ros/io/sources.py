@@ -50,12 +50,21 @@ def open_source(text: str, options: SourceOptions = _DEFAULTS) -> Sequence:
         msg = f"layout is '{options.layout}'; expected one of {', '.join(LAYOUT_NAMES)}"
         raise SourceError(msg)
     selection = Selection(options.stride, options.limit)
+    try:
+        return _opened(text, options, selection)
+    except (OSError, RuntimeError) as error:  # RuntimeError: a home that is not there
+        msg = f"{text} cannot be read: {getattr(error, 'strerror', None) or error}"
+        raise SourceError(msg) from error
+
+
+def _opened(text: str, options: SourceOptions, selection: Selection) -> Sequence:
     device = device_of(text)
     if device is not None or options.layout == "webcam":
         return Webcam(text if device is None else device, selection)
     path = Path(text).expanduser()
-    if not path.exists():
-        msg = f"{text} does not exist (expected a bag, video, folder of images or data set, webcam or /dev/videoN)"
+    if not text or not path.exists():
+        expected = "a bag, video, folder of images or data set, webcam or /dev/videoN"
+        msg = f"{text or 'a source without a name'} does not exist (expected {expected})"
         raise SourceError(msg)
     layout = _found(path) if options.layout == "auto" else options.layout
     if layout == "bag":

@@ -37,6 +37,8 @@ class Webcam:
     is not an old one.
     """
 
+    live = True  # what it has shown does not come again
+
     def __init__(self, device: int | str, selection: Selection = EVERYTHING) -> None:
         """Name a device by its number or its path (or the address of a stream that OpenCV opens)."""
         self.name = f"webcam {device}" if isinstance(device, int) else Path(device).name
