@@ -16,6 +16,7 @@ import pytest
 from recordings import image_folder, room_bag
 
 from ttt3r_ros.cli.main import main
+from ttt3r_ros.io.run_claim import claimed
 from ttt3r_ros.io.sequence import read_tum
 
 LONG = 80  # frames: more than are mapped before a signal arrives
@@ -63,6 +64,45 @@ def test_a_resumed_batch_does_only_what_is_left(tmp_path):
     assert (output / "one" / "run.json").stat().st_mtime_ns == before
     assert len(read_tum(output / "two" / "trajectory.txt")) == 2
     assert [result["frames"] for result in summary(output)["results"]] == [2, 2]
+
+
+def test_a_resumed_batch_takes_nothing_for_done_that_is_another_source_or_has_other_settings(tmp_path):
+    for name in ("mine", "yours"):
+        image_folder(tmp_path / name / "walk", truth=False)
+    output = tmp_path / "out"
+    words = ("--jobs", 1, "--output", output, "--write", "trajectory", "state")
+    assert run(tmp_path / "mine" / "walk", *words, "--limit", 2) == 0
+    assert run(tmp_path / "mine" / "walk", *words, "--resume") == 0
+    assert summary(output)["results"][0]["frames"] == 12
+    changes = (
+        (tmp_path / "mine" / "walk", ("--set", "map.voxel_size=0.5"), "map.voxel_size is 0.5"),
+        (tmp_path / "yours" / "walk", (), "source is"),
+    )
+    for source, options, why in changes:
+        assert run(source, *words, "--resume", *options) == 1
+        (result,) = summary(output)["results"]
+        assert (result["result"], result["frames"]) == ("failed", 0), (
+            "not the figures of the earlier run"
+        )
+        assert why in result["problem"]
+
+
+def test_a_second_ctrl_c_ends_a_batch_at_once_and_leaves_no_process(tmp_path):
+    image_folder(tmp_path / "one", LONG, truth=False)
+    output = tmp_path / "out"
+    command = [sys.executable, "-m", "ttt3r_ros", "run", tmp_path / "one", "--jobs", "1"]
+    command += ["--output", output, "--write", "rgb"]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not list(output.glob("one/rgb/*.jpg")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 130
+    with claimed(output / "one"):
+        pass  # nobody is writing there any more
 
 
 def test_an_interrupted_batch_lets_each_run_write_what_there_is(tmp_path):

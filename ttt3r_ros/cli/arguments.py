@@ -30,6 +30,15 @@ def whole_number(low: int, high: int | None = None) -> Callable[[str], int]:
     return parse
 
 
+def rate_hz(text: str) -> float:
+    """Return a rate; a type for argparse."""
+    value = float(text)
+    if not 0 < value <= 1000:
+        msg = f"{text} is not between 0 and 1000 Hz"
+        raise argparse.ArgumentTypeError(msg)
+    return value
+
+
 @contextmanager
 def needing(who: str, how: str) -> Iterator[None]:
     """Turn a missing module of others into one line: who needs it, and how to get it.

@@ -99,6 +99,8 @@ def _options(arguments: argparse.Namespace) -> list[str]:
         "--topic": arguments.topic,
         "--camera-info": arguments.camera_info,
         "--layout": arguments.layout,
+        "--camera": arguments.camera and arguments.camera.expanduser().resolve(),
+        "--rate": arguments.rate,
         "--stride": arguments.stride,
         "--limit": arguments.limit,
         "--config": arguments.config and arguments.config.expanduser().resolve(),

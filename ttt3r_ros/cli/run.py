@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ttt3r_ros.cli.arguments import needing, whole_number
+from ttt3r_ros.cli.arguments import needing, rate_hz, whole_number
 
 if TYPE_CHECKING:
     import argparse
@@ -51,6 +51,13 @@ def _add_source_options(parser: argparse.ArgumentParser) -> None:
         "--layout", default="auto",
         help="how a folder is laid out: auto, folder, tum, kitti, euroc, 7scenes, scannet, bonn, sintel, nrgbd",
     )  # fmt: skip
+    source.add_argument(
+        "--camera", type=Path, metavar="FILE",
+        help="its calibration: YAML of ROS's camera_calibration, or JSON with fx, fy, cx, cy, width, height",
+    )  # fmt: skip
+    source.add_argument(
+        "--rate", type=rate_hz, default=10.0, metavar="HZ", help="of a folder without stamps (10)"
+    )
     source.add_argument(
         "--stride", type=whole_number(1), default=1, metavar="N", help="take every Nth frame"
     )

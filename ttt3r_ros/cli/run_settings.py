@@ -48,6 +48,8 @@ def source_options(arguments: argparse.Namespace) -> SourceOptions:
         topic=arguments.topic,
         camera_info_topic=arguments.camera_info,
         layout=arguments.layout,
+        camera=arguments.camera and arguments.camera.expanduser().resolve(),
+        rate_hz=arguments.rate,
         stride=arguments.stride,
         limit=arguments.limit,
     )
@@ -61,6 +63,8 @@ def identity_of(
         "topic": options.topic,
         "camera_info": options.camera_info_topic,
         "layout": options.layout,
+        "camera": str(options.camera or ""),
+        "rate_hz": options.rate_hz,
         "stride": options.stride,
     }
     return Identity(full_name(source), read, all_settings(config), outputs, options.limit)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from dataclasses import dataclass
@@ -16,8 +15,9 @@ import numpy as np
 
 from ttt3r_ros.errors import ConfigError, SourceError
 from ttt3r_ros.geometry import pose_matrix
+from ttt3r_ros.io.camera_files import intrinsics_of, read_camera_json
 from ttt3r_ros.io.picture_files import read_picture
-from ttt3r_ros.types import Frame, Intrinsics
+from ttt3r_ros.types import Frame
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -25,13 +25,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ttt3r_ros.types import Float32Array, Float64Array, UInt8Array
+    from ttt3r_ros.types import Float32Array, Float64Array, Intrinsics, UInt8Array
 
 logger = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 CAMERA_FRAME = "camera_optical_frame"
 MILLIMETRES = 1000.0  # per metre
+FOLDER_RATE_HZ = 10.0  # of images without stamps
 FIRST_STAMP_NS = 1_000_000_000  # a stamp of zero means "latest" to TF
 
 StampedPose = tuple[int, "Float64Array"]  # (stamp_ns, T_world_camera)
@@ -148,7 +149,9 @@ class ImageFolder(ImageFiles):
     PNG of the same name as the image, metres = value / depth_scale, 0: none; not every frame needs one).
     """
 
-    def __init__(self, path: Path, rate_hz: float = 10.0, selection: Selection = EVERYTHING) -> None:
+    def __init__(
+        self, path: Path, rate_hz: float = FOLDER_RATE_HZ, selection: Selection = EVERYTHING
+    ) -> None:
         if not path.is_dir():
             msg = f"{path} is not a folder of images"
             raise SourceError(msg)
@@ -156,9 +159,10 @@ class ImageFolder(ImageFiles):
         if not files:
             msg = f"{path} holds no images ({', '.join(IMAGE_SUFFIXES)})"
             raise SourceError(msg)
-        camera = _read_camera(path / "camera.json")
-        intrinsics = _intrinsics(camera, path / "camera.json") if camera is not None else None
-        self._depth_scale = _depth_scale(camera or {}, path / "camera.json")
+        described = path / "camera.json"
+        camera = read_camera_json(described) if described.is_file() else {}
+        intrinsics = intrinsics_of(camera, described) if camera else None
+        self._depth_scale = _depth_scale(camera, described)
         self._truth = read_tum(path / "groundtruth.txt")
         if self._truth and len(self._truth) != len(files):
             msg = f"{path}: {len(files)} images, but {len(self._truth)} rows in groundtruth.txt"
@@ -234,37 +238,12 @@ def stamp_at(index: int, rate_hz: float) -> int:
     return FIRST_STAMP_NS + round(index * 1e9 / rate_hz)
 
 
-def _read_camera(path: Path) -> dict[str, Any] | None:
-    if not path.is_file():
-        return None
-    try:
-        camera = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise _camera_error(path, error) from error
-    if not isinstance(camera, dict):
-        raise _camera_error(path, TypeError(f"{camera!r} is no object"))
-    return camera
-
-
-def _intrinsics(camera: dict[str, Any], path: Path) -> Intrinsics:
-    try:
-        fx, fy, cx, cy = (float(camera[key]) for key in ("fx", "fy", "cx", "cy"))
-        return Intrinsics(fx, fy, cx, cy, int(camera["width"]), int(camera["height"]))
-    except (ValueError, KeyError, TypeError) as error:
-        raise _camera_error(path, error) from error
-
-
 def _depth_scale(camera: dict[str, Any], path: Path) -> float:
     value = camera.get("depth_scale", MILLIMETRES)
     if not isinstance(value, (int, float)) or not 0 < value < float("inf"):
         msg = f"{path}: depth_scale is {value!r}; expected units per metre, above 0"
         raise SourceError(msg)
     return float(value)
-
-
-def _camera_error(path: Path, problem: object) -> SourceError:
-    msg = f"{path}: expected a JSON object with fx, fy, cx, cy, width and height ({problem!r})"
-    return SourceError(msg)
 
 
 def read_tum(path: Path) -> list[StampedPose]:

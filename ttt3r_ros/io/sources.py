@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ttt3r_ros.errors import AmbiguousSource, SourceError
+from ttt3r_ros.io.calibrated import Calibrated
+from ttt3r_ros.io.camera_files import read_camera_file
 from ttt3r_ros.io.layouts import LAYOUTS, layout_of, nothing_found, open_layout
 from ttt3r_ros.io.layouts_files import has_images
-from ttt3r_ros.io.sequence import IMAGE_SUFFIXES, ImageFolder, Selection
+from ttt3r_ros.io.sequence import FOLDER_RATE_HZ, IMAGE_SUFFIXES, ImageFolder, Selection
 from ttt3r_ros.io.video import Video
 from ttt3r_ros.io.webcam import Webcam, device_of
 
@@ -32,6 +34,8 @@ class SourceOptions:
     topic: str = ""  # bag: image topic; empty: the only one
     camera_info_topic: str = ""  # bag; empty: the one beside the image topic
     layout: str = "auto"  # one of LAYOUT_NAMES
+    camera: Path | None = None  # file with the calibration; None: what the source says
+    rate_hz: float = FOLDER_RATE_HZ  # of a folder of images without stamps
     stride: int = 1
     limit: int = 0  # 0: all
 
@@ -51,7 +55,8 @@ def open_source(text: str, options: SourceOptions = _DEFAULTS) -> Sequence:
         raise SourceError(msg)
     selection = Selection(options.stride, options.limit)
     try:
-        return _opened(text, options, selection)
+        sequence = _opened(text, options, selection)
+        return Calibrated(sequence, read_camera_file(options.camera)) if options.camera else sequence
     except (OSError, RuntimeError) as error:  # RuntimeError: a home that is not there
         msg = f"{text} cannot be read: {getattr(error, 'strerror', None) or error}"
         raise SourceError(msg) from error
@@ -75,7 +80,7 @@ def _opened(text: str, options: SourceOptions, selection: Selection) -> Sequence
     if layout == "video":
         return Video(path, selection)
     if layout == "folder":
-        return ImageFolder(path, selection=selection)
+        return ImageFolder(path, options.rate_hz, selection)
     return open_layout(layout, path, selection)
 
 

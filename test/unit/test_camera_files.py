@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A calibration that stands in a file of its own."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from recordings import image_folder, video
+
+from ttt3r_ros.cli.main import main
+from ttt3r_ros.errors import SourceError
+from ttt3r_ros.io.camera_files import read_camera_file
+from ttt3r_ros.io.frame_records import read_frames
+from ttt3r_ros.io.sources import SourceOptions, open_source
+from ttt3r_ros.types import Intrinsics
+
+YAML = """image_width: 160
+image_height: 120
+camera_name: camera
+camera_matrix: {rows: 3, cols: 3, data: [140.0, 0.0, 80.5, 0.0, 141.0, 60.5, 0.0, 0.0, 1.0]}
+distortion_model: plumb_bob
+distortion_coefficients: {rows: 1, cols: 5, data: [-0.2, 0.05, 0.001, 0.0, 0.0]}
+"""
+JSON = {"fx": 140.0, "fy": 141.0, "cx": 80.5, "cy": 60.5, "width": 160, "height": 120}
+
+
+@pytest.fixture
+def calibration(tmp_path):
+    path = tmp_path / "camera.yaml"
+    path.write_text(YAML)
+    return path
+
+
+def test_the_yaml_of_ros_and_json_are_read(calibration, tmp_path):
+    lens = ("plumb_bob", (-0.2, 0.05, 0.001, 0.0, 0.0))
+    assert read_camera_file(calibration) == Intrinsics(140.0, 141.0, 80.5, 60.5, 160, 120, *lens)
+    (tmp_path / "camera.json").write_text(json.dumps(JSON))
+    assert read_camera_file(tmp_path / "camera.json") == Intrinsics(140.0, 141.0, 80.5, 60.5, 160, 120)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a: [1, 2", YAML.replace("141.0", "wide"), YAML.replace("image_width", "w")]
+)
+def test_what_describes_no_camera_is_named(tmp_path, text):
+    path = tmp_path / "camera.yaml"
+    path.write_text(text)
+    with pytest.raises(SourceError, match=r"camera\.yaml: expected YAML with image_width"):
+        read_camera_file(path)
+    with pytest.raises(SourceError, match=r"absent\.json: expected a JSON object with fx"):
+        read_camera_file(tmp_path / "absent.json")
+
+
+def test_a_video_is_rectified_by_it(calibration, tmp_path):
+    options = SourceOptions(camera=calibration)
+    for frame in open_source(str(video(tmp_path / "room.avi", 2)), options).frames():
+        assert frame.intrinsics == read_camera_file(calibration)
+    words = [
+        "run",
+        tmp_path / "room.avi",
+        "--camera",
+        calibration,
+        "--output",
+        tmp_path / "out",
+        "--write",
+        "frames",
+    ]
+    assert main([str(word) for word in words]) == 0
+    for record in read_frames(tmp_path / "out" / "frames.csv"):
+        assert record.distortion == "", "the images were rectified"
+        assert record.width / record.fx == pytest.approx(160 / 140.0, rel=0.2)
+
+
+def test_what_else_a_sequence_has_stays(calibration, tmp_path):
+    source = image_folder(tmp_path / "room")
+    sequence = open_source(str(source), SourceOptions(camera=calibration))
+    assert len(sequence) == len(sequence.ground_truth()) == 12
+    assert sequence.true_depth_m(next(sequence.frames()).stamp_ns) is None
+    with pytest.raises(AttributeError):
+        _ = sequence.transforms
+
+
+def test_the_rate_of_a_folder_without_stamps_is_told(tmp_path):
+    source = image_folder(tmp_path / "room", truth=False)
+    stamps_ns = [
+        frame.stamp_ns for frame in open_source(str(source), SourceOptions(rate_hz=25.0)).frames()
+    ]
+    np.testing.assert_array_equal(np.diff(stamps_ns), 40_000_000)

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A sequence whose camera is described elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ttt3r_ros.io.sequence import Sequence, StampedPose
+    from ttt3r_ros.types import Frame, Intrinsics
+
+
+class Calibrated:
+    """Shows what a sequence shows, with these intrinsics in place of its own."""
+
+    def __init__(self, sequence: Sequence, intrinsics: Intrinsics) -> None:
+        self._sequence = sequence
+        self._intrinsics = intrinsics
+
+    @property
+    def name(self) -> str:
+        """Return the sequence's name."""
+        return self._sequence.name
+
+    @property
+    def skipped(self) -> int:
+        """Return how many frames the sequence has left out."""
+        return self._sequence.skipped
+
+    def __len__(self) -> int:
+        return len(self._sequence)
+
+    def frames(self) -> Iterator[Frame]:
+        """Return the frames; raises as the sequence does."""
+        for frame in self._sequence.frames():
+            yield replace(frame, intrinsics=self._intrinsics)
+
+    def ground_truth(self) -> list[StampedPose]:
+        """Return the sequence's poses."""
+        return self._sequence.ground_truth()
+
+    def __getattr__(self, name: str) -> Any:  # true_depth_m and transforms, where the sequence has them
+        return getattr(self._sequence, name)
