@@ -44,6 +44,5 @@ def few_points(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let clouds be compared by few of their points: where the figures go matters, and not how good they are."""
     from ttt3r_ros.evaluation import surfaces
 
-    monkeypatch.setattr(surfaces, "_MOST_POINTS", 20_000)
     for name in ("_MOST_MEASURED", "_MOST_REGISTERED"):
         monkeypatch.setattr(surfaces, name, 2_000)

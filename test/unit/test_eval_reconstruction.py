@@ -14,11 +14,12 @@ from ttt3r_ros.config import Config
 from ttt3r_ros.evaluation.measurement import Result, evaluate, mean_of
 from ttt3r_ros.evaluation.protocols import protocols_of
 from ttt3r_ros.evaluation.reconstruction import (
+    PosedClouds,
+    aligned_by_medians,
     points_of,
-    scaled_by_medians,
     true_depth_in_network_image,
 )
-from ttt3r_ros.geometry import inverse
+from ttt3r_ros.geometry import inverse, transform
 from ttt3r_ros.io.room import ProceduralRoom
 from ttt3r_ros.pipeline.reconstructor import Reconstructor
 from ttt3r_ros.types import Frame, ImageGeometry, Intrinsics, Prediction
@@ -150,9 +151,11 @@ def test_true_depth_is_that_of_the_pixel_where_the_network_looks() -> None:
 
 def test_medians_bring_depth_and_size_together() -> None:
     true = np.random.default_rng(3).normal(size=(501, 3)) + [0.0, 0.0, 4.0]
-    scaled, centred, scale = scaled_by_medians(3.0 * true + [0.0, 0.0, 7.0], true)
-    assert scale == pytest.approx(1 / 3)
-    np.testing.assert_allclose(scaled, centred, atol=1e-12)
+    predicted = 3.0 * true + [0.0, 0.0, 7.0]
+    clouds = (PosedClouds([(cloud.astype(np.float32), np.eye(4))]) for cloud in (predicted, true))
+    S, scale = aligned_by_medians(*clouds)
+    assert scale == pytest.approx(1 / 3, rel=1e-6)
+    np.testing.assert_allclose(transform(S, predicted), true, atol=1e-5)
 
 
 def test_means_weigh_sequences_alike_or_pixels_alike_and_leave_failures_out() -> None:

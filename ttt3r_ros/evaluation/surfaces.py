@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
     from ttt3r_ros.types import Float64Array
 
-_MOST_POINTS = 2_000_000  # of a cloud; more are thinned at random
-_MOST_MEASURED = 200_000  # distances taken of a cloud
+MOST_POINTS = (
+    26_000_000  # of a cloud, more than 500 views of 224x224; beyond that a random choice is searched
+)
+_MOST_MEASURED = 200_000  # distances taken of a cloud, to all of the other
 _MOST_REGISTERED = 50_000
 _NEIGHBOURS = 30  # of which a normal is made
 _ROUNDS, _SETTLED = 30, 1e-6
@@ -46,17 +48,30 @@ class SurfaceError:
 
 
 class Surface:
-    """A point cloud (N, 3) that can be searched; beyond two million points a fixed random choice of it."""
+    """A point cloud (N, 3) that can be searched; its tree is built once, at the first search.
+
+    It takes 48 bytes a point: the points in double precision, which are not copied, and the tree.
+    """
 
     def __init__(self, points: Float64Array) -> None:
         if len(points) < _FEWEST:
             msg = f"a cloud of {len(points)} points is no surface; expected at least {_FEWEST}"
             raise SourceError(msg)
-        self.points = thinned(np.asarray(points, np.float64), _MOST_POINTS)
+        self.points = np.ascontiguousarray(thinned(points, MOST_POINTS), np.float64)
 
     @cached_property
     def _tree(self) -> cKDTree:
-        return cKDTree(self.points, balanced_tree=False, compact_nodes=False)
+        return cKDTree(self.points, balanced_tree=False, compact_nodes=False, copy_data=False)
+
+    @cached_property
+    def sample(self) -> NDArray[np.int64]:
+        """Return the indices of the points that distances are taken of: all, or a fixed random choice."""
+        return thinned(np.arange(len(self.points)), _MOST_MEASURED)
+
+    @cached_property
+    def sample_normals(self) -> Float64Array:
+        """Return the normals (n, 3) of these points."""
+        return self.normals(self.sample)
 
     def nearest(
         self, points: Float64Array, within_m: float = np.inf
@@ -69,11 +84,10 @@ class Surface:
         """Return unit normals (n, 3), of either sign, of some of the points, by the spread of their neighbours."""
         wanted, back = np.unique(index, return_inverse=True)
         count = min(_NEIGHBOURS, len(self.points))
-        _, neighbours = self._tree.query(self.points[wanted], k=count, workers=-1)
         normals: Float64Array = np.concatenate(
             [
-                _plane_normals(self.points[part])
-                for part in np.array_split(neighbours, len(wanted) // 50_000 + 1)
+                _plane_normals(self.points[self._tree.query(self.points[part], k=count, workers=-1)[1]])
+                for part in np.array_split(wanted, len(wanted) // 50_000 + 1)
             ]
         )
         return normals[back]
@@ -86,15 +100,24 @@ def _plane_normals(neighbours: Float64Array) -> Float64Array:
     return normals
 
 
-def surface_error(predicted: Float64Array, true: Float64Array) -> SurfaceError:
-    """Compare a predicted cloud (N, 3) with the true one (M, 3) as they lie.
+def surface_error(
+    predicted: Surface, true: Surface, S_true_predicted: Float64Array | None = None
+) -> SurfaceError:
+    """Compare a predicted cloud with the true one, as they lie or moved by a similarity (4, 4).
 
-    Raises:
-        SourceError: one of them has hardly any points.
+    Nearest points and planes stay the same under a similarity, so that each cloud is searched where it is: one tree
+    serves every alignment.
     """
-    ours, theirs = Surface(predicted), Surface(true)
-    accuracy_m, forth = _one_way(ours, theirs)
-    completion_m, back = _one_way(theirs, ours)
+    S = np.eye(4) if S_true_predicted is None else S_true_predicted
+    scale = float(np.cbrt(np.linalg.det(S[:3, :3])))
+    R = S[:3, :3] / scale
+
+    accuracy_m, partner = true.nearest(transform(S, predicted.points[predicted.sample]))
+    forth = _cosines(predicted.sample_normals @ R.T, true.normals(partner))
+    S_back = np.linalg.inv(S).astype(np.float64)
+    distance, partner = predicted.nearest(transform(S_back, true.points[true.sample]))
+    completion_m = scale * distance
+    back = _cosines(true.sample_normals, predicted.normals(partner) @ R.T)
     return SurfaceError(
         accuracy_mean=float(accuracy_m.mean()),
         accuracy_median=float(np.median(accuracy_m)),
@@ -109,34 +132,33 @@ def surface_error(predicted: Float64Array, true: Float64Array) -> SurfaceError:
     )
 
 
-def _one_way(source: Surface, target: Surface) -> tuple[Float64Array, Float64Array]:
-    """Return distances [m] and absolute cosines of normals from points of one surface to the other."""
-    chosen = thinned(np.arange(len(source.points)), _MOST_MEASURED)
-    distance_m, partner = target.nearest(source.points[chosen])
-    cosine = np.abs((source.normals(chosen) * target.normals(partner)).sum(axis=1))
-    return distance_m, np.minimum(cosine, 1.0)
+def _cosines(ours: Float64Array, theirs: Float64Array) -> Float64Array:
+    cosines: Float64Array = np.minimum(np.abs((ours * theirs).sum(axis=1)), 1.0)
+    return cosines
 
 
-def registered(predicted: Float64Array, true: Float64Array, within_m: float) -> Float64Array:
-    """Return the rigid motion T_true_predicted (4, 4) found by point-to-point ICP from where the clouds lie.
+def registered(
+    predicted: Surface, true: Surface, within_m: float, S_true_predicted: Float64Array | None = None
+) -> Float64Array:
+    """Return where point-to-point ICP moves the predicted cloud from where it lies, or from a similarity (4, 4).
 
-    At most 30 rounds, ended when neither the share of points with a partner nor their distance changes by more
-    than 1e-6. Too few partners leave the motion as it is.
+    That is a rigid motion on top of the similarity. At most 30 rounds, ended when neither the share of points with
+    a partner nor their distance changes by more than 1e-6. Too few partners leave the cloud where it is.
     """
-    target, moving = Surface(true), thinned(predicted, _MOST_REGISTERED)
-    T: Float64Array = np.eye(4)
+    S: Float64Array = np.eye(4) if S_true_predicted is None else S_true_predicted
+    moving = thinned(predicted.points, _MOST_REGISTERED)
     before = (0.0, 0.0)
     for _ in range(_ROUNDS):
-        moved = transform(T, moving)
-        distance_m, partner = target.nearest(moved, within_m)
+        moved = transform(S, moving)
+        distance_m, partner = true.nearest(moved, within_m)
         near = np.isfinite(distance_m)
         if np.count_nonzero(near) < _FEWEST:
             break
         now = (float(near.mean()), float(np.sqrt((distance_m[near] ** 2).mean())))
         if max(abs(now[0] - before[0]), abs(now[1] - before[1])) < _SETTLED:
             break
-        T, before = rigid_motion(moved[near], target.points[partner[near]]) @ T, now
-    return T
+        S, before = rigid_motion(moved[near], true.points[partner[near]]) @ S, now
+    return S
 
 
 def rigid_motion(source: Float64Array, target: Float64Array) -> Float64Array:
