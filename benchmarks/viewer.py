@@ -9,7 +9,9 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +30,9 @@ from ttt3r_ros.viewer.server import Page, Showing  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
-WARM_UP, FRAMES, LOOP = 60, 240, 120
+WARM_UP, LOOP = 60, 120
 PERIOD_S = 0.2
 PIXELS = (96, 128)
 
@@ -42,9 +45,11 @@ def main() -> int:
     points.add_argument("--points", type=int, default=2_000_000)
     points.set_defaults(run=show_points)
     node = commands.add_parser(
-        "node", help="frame time of the node with and without a viewer that is looked at"
+        "node",
+        help="frame time of the node without a viewer, and with one that nobody or somebody looks at",
     )
     node.add_argument("--rounds", type=int, default=3)
+    node.add_argument("--frames", type=int, default=240, help="timed in each round")
     node.set_defaults(run=time_node)
     arguments = parser.parse_args()
     arguments.run(arguments)
@@ -149,84 +154,121 @@ def time_node(arguments: argparse.Namespace) -> None:
     isolate()
     use_large_image_profile()
     rclpy.init(args=[])
-    rounds: dict[bool, list[np.ndarray]] = {False: [], True: []}
-    for _ in range(arguments.rounds):
-        for viewer, measured in rounds.items():
-            times = _frame_times_ms(viewer=viewer)
-            measured.append(times)
-            median, p95 = np.percentile(times, [50, 95])
-            print(
-                f"viewer {'on ' if viewer else 'off'}: median {median:.1f} ms, p95 {p95:.1f} ms",
-                flush=True,
-            )
+    cases: dict[str, Callable[[], AbstractContextManager[Any]] | None] = {
+        "no viewer": None,
+        "viewer, nobody looks": nullcontext,
+        "viewer, looked at from another machine": _onlooker,
+        "viewer, looked at here, drawn by the processor": lambda: _browser(_URL),
+    }
+    rounds: dict[str, list[NodeRound]] = {name: [] for name in cases}
+    for number in range(arguments.rounds):
+        for name, looking in cases.items():
+            rounds[name].append(_node_round(arguments.frames, looking))
+            median = np.median(rounds[name][-1].times_ms)
+            print(f"round {number + 1}, {name}: median {median:.1f} ms", file=sys.stderr, flush=True)
     rclpy.utilities.try_shutdown()
-    for viewer, runs in rounds.items():
-        medians = [float(np.median(times)) for times in runs]
+    _print_node_table(rounds)
+
+
+@dataclass(frozen=True)
+class NodeRound:
+    """One run of the node over the same images."""
+
+    times_ms: np.ndarray  # (N,) from sending an image to receiving its pose
+    worker_ms: float  # mean of the last hundred frames, from an image's arrival to its results, by the node's clock
+    left_out: str  # by the viewer, as the node says
+    received_mb: float  # by who looked
+    positions: np.ndarray  # (N, 3) of all frames [m]
+
+
+def _print_node_table(rounds: dict[str, list[NodeRound]]) -> None:
+    reference = rounds["no viewer"][0].positions
+    print(
+        "| | image to pose: median [ms] | rounds | p95 [ms] | in the node: mean [ms] | frames left out | received [MB]"
+        " | positions differ by |"
+    )
+    print("|---|--:|--:|--:|--:|--:|--:|--:|")
+    for name, runs in rounds.items():
+        times = np.concatenate([run.times_ms for run in runs])
+        medians = [float(np.median(run.times_ms)) for run in runs]
+        off_mm = max(1e3 * float(np.abs(run.positions - reference).max()) for run in runs)
         print(
-            f"viewer {'on' if viewer else 'off'}: median of all frames {np.median(np.concatenate(runs)):.1f} ms,"
-            f" rounds {min(medians):.1f} to {max(medians):.1f} ms"
+            f"| {name} | {np.median(times):.1f} | {min(medians):.1f} to {max(medians):.1f}"
+            f" | {np.percentile(times, 95):.1f} | {np.mean([run.worker_ms for run in runs]):.1f}"
+            f" | {', '.join(run.left_out for run in runs)} | {np.mean([run.received_mb for run in runs]):.1f}"
+            f" | {off_mm:.3g} mm |"
         )
 
 
-def _frame_times_ms(*, viewer: bool) -> np.ndarray:
-    """Return the time from sending an image to receiving its pose [ms], one image at a time."""
-    from dataclasses import replace
-
+def _node_round(frames: int, looking: Callable[[], AbstractContextManager[Any]] | None) -> NodeRound:
+    """Show the node one image at a time; the first ones are not timed."""
+    from ttt3r_ros.io.run_folder import TRAJECTORY
+    from ttt3r_ros.io.sequence import read_tum
     from ttt3r_ros.ros.node_process import mapping_node
     from ttt3r_ros.ros.player import Player
 
-    parameters = {
-        "viewer": viewer,
-        "viewer_port": _PORT,
-        "diagnostics_period": 0.5,
-        "image_qos": "reliable",
-    }
-    images, times = list(ProceduralRoom(frames=LOOP).frames()), []
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        mapping_node(parameters, Path(folder) / "node.log") as node,
-    ):
-        player = Player()
-        player.wait_until_ready(node)
-        with _onlooker() if viewer else _nobody() as bytes_seen:
-            for index in range(WARM_UP + FRAMES):
-                frame = replace(images[index % LOOP], stamp_ns=(index + 1) * 10**7)
-                started = time.perf_counter()
-                player.publish(frame)
-                player.settle(node, lambda index=index: player.answered(index + 1))  # type: ignore[misc]
-                times.append(1e3 * (time.perf_counter() - started))
-            if viewer:
-                print(
-                    f"  the onlooker received {sum(bytes_seen) / 1e6:.1f} MB; {player.facts['viewer_dropped']} left out"
-                )
-        player.close()
-    return np.array(times[WARM_UP:])
+    images, times, count = list(ProceduralRoom(frames=LOOP).frames()), [], WARM_UP + frames
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        parameters = {
+            "viewer": looking is not None,
+            "viewer_port": _PORT,
+            "diagnostics_period": 0.5,
+            "image_qos": "reliable",
+            "output_directory": str(folder),
+        }
+        with mapping_node(parameters, folder / "node.log") as node:
+            player = Player()
+            player.wait_until_ready(node)
+            with (looking or nullcontext)() as onlooker:
+                for index in range(count):
+                    frame = replace(images[index % LOOP], stamp_ns=(index + 1) * 10**7)
+                    started = time.perf_counter()
+                    player.publish(frame)
+                    player.settle(node, partial(player.answered, index + 1))
+                    times.append(1e3 * (time.perf_counter() - started))
+                player.settle(node, lambda: player.account.processed == count)
+                if onlooker is not None:
+                    onlooker.settle()
+                received_mb = 0.0 if onlooker is None else 1e-6 * onlooker.received_bytes
+            player.call("save_trajectory")
+            worker_ms, left_out = (
+                player.facts.get(key, "-") for key in ("latency_ms", "viewer_dropped")
+            )
+            player.close()
+        positions = np.array([T[:3, 3] for _, T in read_tum(folder / TRAJECTORY)])
+    return NodeRound(np.array(times[WARM_UP:]), float(worker_ms), left_out, received_mb, positions)
 
 
 _PORT = 8099
+_URL = f"http://127.0.0.1:{_PORT}"
+
+
+class Onlooker:
+    """Receives what a browser would, without drawing it: that is another machine's work."""
+
+    def __init__(self, messages: Iterator[str | bytes]) -> None:
+        self.received_bytes = 0
+        self._messages = messages
+        self._thread = threading.Thread(target=self._receive, daemon=True)
+        self._thread.start()
+
+    def _receive(self) -> None:
+        for message in self._messages:
+            self.received_bytes += len(message)
+
+    def settle(self) -> None:
+        """Do nothing: what arrives is counted at once."""
 
 
 @contextmanager
-def _nobody() -> Iterator[list[int]]:
-    yield []
-
-
-@contextmanager
-def _onlooker() -> Iterator[list[int]]:
-    """Receive what a browser would, without drawing it: that is another machine's work."""
+def _onlooker() -> Iterator[Onlooker]:
     import viser
     from websockets.sync.client import connect
 
-    seen: list[int] = []
     protocol: Any = f"viser-v{viser.__version__}"
-    with connect(f"ws://127.0.0.1:{_PORT}", subprotocols=[protocol], max_size=None) as socket:
-
-        def receive() -> None:
-            seen.extend(len(message) for message in socket)
-
-        thread = threading.Thread(target=receive, daemon=True)
-        thread.start()
-        yield seen
+    with connect(_URL.replace("http", "ws"), subprotocols=[protocol], max_size=None) as socket:
+        yield Onlooker(iter(socket))
 
 
 if __name__ == "__main__":

@@ -130,7 +130,7 @@ class Player:
             self.button = gui.add_button("play")
             self.rate = gui.add_number(
                 "frames per second",
-                float(np.clip(settings.rate_hz, 0.5, 120.0)),
+                round(float(np.clip(settings.rate_hz, 0.5, 120.0)), 2),
                 min=0.5,
                 max=120.0,
                 step=0.5,
