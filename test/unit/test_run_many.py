@@ -167,3 +167,36 @@ def kill_the_run_of(folder: Path) -> None:
             os.kill(int(entry.name), signal.SIGKILL)
             return
     raise AssertionError(folder)
+
+
+@pytest.mark.slow
+def test_ctrl_c_lets_the_runs_on_a_ray_cluster_write_what_there_is(tmp_path):
+    if importlib.util.find_spec("ray") is None:
+        pytest.skip("ray is not installed: pip install 'ttt3r_ros[ray]'")
+    image_folder(tmp_path / "one", LONG, truth=False)
+    output = tmp_path / "out"
+    command = [
+        sys.executable,
+        "-m",
+        "ttt3r_ros",
+        "run",
+        tmp_path / "one",
+        "--ray",
+        "local",
+        "--output",
+        output,
+    ]
+    command += ["--write", "trajectory", "rgb"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    deadline = time.monotonic() + 90
+    while not list(output.glob("one/rgb/*.jpg")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    told = process.communicate(timeout=90)[0]
+    assert process.returncode == 130, told
+    (one,) = summary(output)["results"]
+    assert one["result"] == "interrupted", told
+    assert 0 < one["frames"] < LONG
+    assert len(read_tum(output / "one" / "trajectory.txt")) == one["frames"]

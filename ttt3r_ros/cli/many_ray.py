@@ -66,7 +66,8 @@ def run_there(task: Task) -> Result:
     began = time.monotonic()
     process = started(resumed)
     try:
-        status = process.wait()
+        while (status := process.poll()) is None:  # not `wait`, which Ray's wish to cancel does not interrupt
+            time.sleep(_LOOK_EVERY_S)
     finally:
         if process.poll() is None:  # the task is being cancelled; let the run write what there is
             process.terminate()
