@@ -74,6 +74,17 @@ def test_the_page_loads_without_an_error_and_asks_no_other_host(seen):
     assert seen.hosts == {"127.0.0.1"}
 
 
+def test_no_public_link_is_opened_though_a_client_asks_for_one(replay, tab, caplog):
+    import msgspec
+    import viser
+    from websockets.sync.client import connect
+
+    address = replay.page.url.replace("http", "ws")
+    with connect(address, subprotocols=[f"viser-v{viser.__version__}"], max_size=None) as client:
+        client.send(msgspec.msgpack.encode({"type": "ShareUrlRequest"}))
+        tab.wait_until(lambda: "public link" in caplog.text, "a refusal")
+
+
 def test_the_points_of_the_map_arrive_in_their_colours(seen, replay):
     assert drawn(seen) == len(replay.scene.points) > 3000
     assert seen.received_bytes > 9 * len(replay.scene.points)

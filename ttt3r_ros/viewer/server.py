@@ -174,9 +174,16 @@ def _serve(host: str, port: int) -> Any:
     except ModuleNotFoundError as error:
         msg = f"the viewer needs the module {error.name}: pip install 'ttt3r_ros[viewer]'"
         raise ConfigError(msg) from error
+
+    class PrivateServer(viser.ViserServer):  # type: ignore[misc, unused-ignore]
+        """Any page that connects may ask for a public link to this one; without the button, too."""
+
+        def request_share_url(self, verbose: bool = True) -> None:  # noqa: ARG002, FBT001, FBT002 - viser's signature
+            logger.warning("a public link to the viewer was asked for and refused")
+
     port = _free_port(host, port)
     with redirect_stdout(io.StringIO()):  # viser's banner; who asked for the page says where it is
-        server = viser.ViserServer(host, port, label="ttt3r_ros", verbose=False)
+        server = PrivateServer(host, port, label="ttt3r_ros", verbose=False)
     if server.get_port() != port:
         server.stop()
         msg = f"the viewer cannot listen on {host}, port {port}: somebody else just took it"
