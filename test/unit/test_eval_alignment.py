@@ -43,9 +43,10 @@ def test_medians_are_those_of_the_whole_image_and_the_centre_is_measured() -> No
     error = comparison.error(STILL, STILL)
     assert error is not None
 
-    sizes = []
-    for cloud in (true.reshape(-1, 3), predicted.reshape(-1, 3)):
-        sizes.append(np.median(np.linalg.norm(cloud - [0.0, 0.0, np.median(cloud[:, 2])], axis=1)))
+    sizes = [
+        np.median(np.linalg.norm(cloud - [0.0, 0.0, np.median(cloud[:, 2])], axis=1))
+        for cloud in (true.reshape(-1, 3), predicted.reshape(-1, 3))
+    ]
     assert error.scale == pytest.approx(sizes[0] / sizes[1], rel=1e-5)
     assert error.scale < 0.6, "of the centre alone it would be 1"
     assert error.points == WIDTH * HEIGHT // 4

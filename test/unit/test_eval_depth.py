@@ -86,3 +86,13 @@ def test_the_first_frames_are_those_shown_first() -> None:
 
 def test_without_true_depth_there_is_nothing_to_align() -> None:
     assert compared(scene()[0], np.zeros((48, 64), np.float32)).aligned() is None
+
+
+def test_scale_and_shift_begin_at_medians_which_wild_pixels_do_not_move() -> None:
+    predicted = np.random.default_rng(0).uniform(1.0, 5.0, 5000)
+    true = 2.0 * predicted
+    true[:500] *= 100
+    assert true.mean() / predicted.mean() > 15
+    factor, shift_m = scale_and_shift(true, predicted)
+    assert factor == pytest.approx(np.median(true) / np.median(predicted), abs=0.2)
+    assert abs(shift_m) < 0.2

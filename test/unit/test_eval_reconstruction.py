@@ -109,6 +109,9 @@ def test_refused_images_are_counted_where_they_were(room) -> None:
     protocols = protocols_of("folder", ["pose"], lengths=(4, 0))
     measured = evaluate("room", covered, Reconstructor(Seer(covered), Config()), protocols)
     assert [(result.frames, result.refused) for result in measured.results] == [(4, 0), (6, 1)]
+    assert [result.metrics["steps"] for result in measured.results] == [3, 3], (
+        "none to or from the fifth"
+    )
 
 
 def test_without_true_depth_poses_are_evaluated_and_the_rest_says_why(room) -> None:
@@ -173,3 +176,100 @@ def test_a_walk_that_is_too_short_is_a_problem_and_no_figure(room) -> None:
     short = ProceduralRoom(frames=2, width=WIDTH, height=HEIGHT)
     found = evaluated(short, 1.0)
     assert "cannot be compared" in found["pose"].problem
+
+
+def test_the_rules_of_a_protocol_reach_the_comparison_of_reconstructions(room) -> None:
+    """Centre, cap and the limit of frames; ICP's reach shows where it is zero: nothing moves."""
+    plain = protocols_of("folder", ["reconstruction"])[0]
+    central = np.array([room.render(k).depth_m[12:36, 16:48] for k in (0, 4)])  # those with depth
+    cap_m = float(np.median(central))
+    narrow = replace(plain, centre=(0.5, 0.5), max_depth_m=cap_m, lengths=(5,))
+    result = evaluate("room", room, Reconstructor(Seer(room), Config()), [narrow]).results[0]
+    assert result.metrics["points"] == np.count_nonzero(central < cap_m)
+    assert result.metrics["views"] == 2
+
+    wrong = [replace(plain, icp_m=reach) for reach in (0.1, 1e-9)]
+    moved, still = (
+        evaluate("room", room, Reconstructor(Seer(room, 1.01), Config()), [one]).results[0]
+        for one in wrong
+    )
+    assert moved.metrics["accuracy_mean.metric"] != still.metrics["accuracy_mean.metric"]
+
+
+class Step:
+    """Four frames of a wall at 1 m on the left and at 2 m on the right, measured at twice the network's size."""
+
+    name, skipped, remarks = "step", 0, ()
+
+    def __len__(self) -> int:
+        return 4
+
+    def frames(self) -> Iterator[Frame]:
+        for k in range(4):
+            rgb = np.random.default_rng(k).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+            yield Frame((k + 1) * 10**8, "camera", rgb)
+
+    def ground_truth(self) -> list[tuple[int, np.ndarray]]:
+        return []
+
+    def true_depth_m(self, _stamp_ns: int) -> np.ndarray:
+        return np.repeat(np.where(np.arange(32) < 16, 1.0, 2.0)[None], 24, axis=0).astype(np.float32)
+
+
+class Watcher(FakeBackend):
+    """Sees that wall, from some image on twice as far away."""
+
+    def __init__(self, doubled_from: int = 99) -> None:
+        super().__init__()
+        self.doubled_from = doubled_from
+
+    def step(self, rgb: np.ndarray, state: FakeState) -> tuple[Prediction, FakeState]:
+        seen, after = super().step(rgb, state)
+        points = np.zeros((12, 16, 3), np.float32)
+        points[..., 2] = np.where(np.arange(16) < 8, 1.0, 2.0)
+        points *= 2 if state.seen >= self.doubled_from else 1
+        geometry = ImageGeometry(32, 24, 16, 12, 0, 0, 16, 12)
+        return replace(seen, points_camera=points, geometry=geometry), after
+
+
+WALL = replace(protocols_of("folder", ["depth"])[0], pixel_step=1)
+
+
+def cubic(values: np.ndarray) -> np.ndarray:
+    """Return values (16,) at twice their number, by the four weights of OpenCV's cubic a quarter off a pixel."""
+    quarter = np.array([-27 / 256, 225 / 256, 67 / 256, -9 / 256])
+    padded = np.pad(values, 2, mode="edge")
+    found = [
+        (padded[k : k + 4] @ quarter[::-1], padded[k + 1 : k + 5] @ quarter) for k in range(len(values))
+    ]
+    return np.array(found).ravel()
+
+
+def test_depth_is_resampled_by_cubic_interpolation() -> None:
+    result = evaluate("step", Step(), Reconstructor(Watcher(), Config()), [WALL]).results[0]
+    predicted = cubic(np.where(np.arange(16) < 8, 1.0, 2.0))
+    true = Step().true_depth_m(0)[0]
+    expected = np.mean(np.abs(predicted - true) / true)
+    assert expected > 0.01
+    assert result.metrics["abs_rel.metric"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_cap_on_predictions_reaches_the_comparison_of_depths() -> None:
+    cut = replace(WALL, clip_m=1.5)
+    result = evaluate("step", Step(), Reconstructor(Watcher(), Config()), [cut]).results[0]
+    predicted = np.minimum(cubic(np.where(np.arange(16) < 8, 1.0, 2.0)), 1.5)
+    true = Step().true_depth_m(0)[0]
+    expected = np.mean(np.abs(predicted - true) / true)
+    assert result.metrics["abs_rel.metric"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_curve_of_depth_is_drawn_with_the_scale_of_all_that_is_drawn() -> None:
+    whole_then_begin = replace(WALL, lengths=(0, 1))
+    backend = Watcher(doubled_from=1)
+    measured = evaluate("step", Step(), Reconstructor(backend, Config()), [whole_then_begin])
+    scales = [result.metrics["scale"] for result in measured.results]
+    assert scales[0] == pytest.approx(0.5, abs=1e-3)
+    assert scales[1] == pytest.approx(1.0, abs=1e-3)
+    errors = measured.curves.depth_abs_rel
+    assert errors[0] == pytest.approx(0.5, abs=0.02)
+    assert max(errors[1:]) < 0.05

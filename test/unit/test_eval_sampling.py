@@ -10,6 +10,7 @@ import pytest
 
 from ttt3r_ros.evaluation.protocols import Sampling
 from ttt3r_ros.evaluation.sampling import SampledSequence, squeezed
+from ttt3r_ros.io.rectification import rectified_depth
 from ttt3r_ros.model.image import InputSize
 from ttt3r_ros.types import Frame, Intrinsics
 
@@ -92,3 +93,63 @@ def test_images_are_rectified_only_where_the_protocol_says_so() -> None:
     assert (pinhole.rgb != raw.rgb).any()
     assert pinhole.intrinsics is not None
     assert not any(pinhole.intrinsics.distortion)
+
+
+class Ramp(Ten):
+    """As deep as the number of the column."""
+
+    def true_depth_m(self, stamp_ns: int) -> np.ndarray:
+        return np.tile(np.arange(80, dtype=np.float32) + 1, (40, 1))
+
+
+def test_true_depth_is_rectified_with_its_image() -> None:
+    raw = next(Ramp().frames())
+    plain, rectified = (
+        SampledSequence(Ramp(), Sampling(rectified=wanted), SIZE.geometry) for wanted in (False, True)
+    )
+    next(plain.frames())
+    pinhole = next(rectified.frames()).intrinsics
+    np.testing.assert_array_equal(plain.true_depth_m(0), Ramp().true_depth_m(0))
+    expected = rectified_depth(Ramp().true_depth_m(0), raw.intrinsics, pinhole)
+    np.testing.assert_array_equal(rectified.true_depth_m(0), expected)
+    assert (expected != Ramp().true_depth_m(0)).any()
+
+
+@pytest.mark.parametrize(
+    ("sampling", "steps"),
+    [
+        (Sampling(), [1] * 9),
+        (Sampling(stride=3), [1, 1, 1]),
+        (Sampling(only_with="pose"), [2, 2, 2, 2]),
+        (Sampling(only_with="depth", first=2), [1, 1, 1]),
+    ],
+)
+def test_frames_between_which_others_lie_are_no_neighbours(sampling: Sampling, steps: list[int]) -> None:
+    sequence = SampledSequence(Ten(), sampling, SIZE.geometry)
+    places = [sequence.place_of[frame.stamp_ns] for frame in sequence.frames()]
+    assert np.diff(places).tolist() == steps
+
+
+def test_a_broken_image_leaves_a_gap() -> None:
+    class Torn(Ten):
+        def frames(self) -> Iterator[Frame]:
+            self.skipped = 0
+            for k, frame in enumerate(super().frames()):
+                if k == 4:
+                    self.skipped += 1
+                else:
+                    yield frame
+
+    sequence = SampledSequence(Torn(), Sampling(), SIZE.geometry)
+    places = [sequence.place_of[frame.stamp_ns] for frame in sequence.frames()]
+    assert np.diff(places).tolist() == [1, 1, 1, 2, 1, 1, 1, 1]
+
+
+def test_true_poses_that_are_not_finite_are_left_out_and_counted() -> None:
+    class Lost(Ten):
+        def ground_truth(self) -> list[tuple[int, np.ndarray]]:
+            return [*super().ground_truth(), (11 * 10**9, np.full((4, 4), np.nan))]
+
+    sequence = SampledSequence(Lost(), Sampling(), SIZE.geometry)
+    assert len(sequence.ground_truth()) == 5
+    assert sequence.remarks == ("1 of 6 true poses are not finite and left out",)

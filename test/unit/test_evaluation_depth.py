@@ -70,3 +70,19 @@ def test_measured_depth_may_have_another_size_than_the_image() -> None:
     small = depth_at(np.full((12, 16), 2.0, np.float32), WHOLE, (24, 32))
     assert small.shape == (24, 32)
     assert (small == 2.0).all()
+
+
+def test_the_common_scale_is_that_of_ten_rounds() -> None:
+    rng = np.random.default_rng(1)
+    predicted = rng.uniform(1.0, 5.0, 500)
+    true = predicted * rng.choice([1.0, 1.3, 4.0], 500)
+    scales = [true.mean() / predicted.mean()]
+    for _ in range(11):
+        weight = 1.0 / (np.abs(scales[-1] * predicted - true) + 1e-8)
+        scales.append(np.average(true / predicted, weights=weight * predicted**2))
+    assert len({round(scale, 7) for scale in (scales[1], scales[9], scales[10], scales[11])}) == 4
+    assert common_scale(true, predicted) == pytest.approx(scales[10], rel=1e-12)
+
+
+def test_predictions_of_zero_have_a_scale_of_one() -> None:
+    assert common_scale(np.full(5, 2.0), np.zeros(5)) == 1.0

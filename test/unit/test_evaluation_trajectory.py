@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 from ttt3r_ros.errors import SourceError
 from ttt3r_ros.evaluation.trajectory import compared, trajectory_error
-from ttt3r_ros.geometry import pose_matrix
+from ttt3r_ros.geometry import inverse, pose_matrix
 
 NOW_NS = 1_785_000_000 * 10**9
 Stamped = list[tuple[int, np.ndarray]]
@@ -133,3 +135,46 @@ def test_the_error_of_a_step_is_that_of_the_motion_and_not_of_the_place() -> Non
     assert error.rpe_m == pytest.approx(0.01, rel=1e-6)
     assert error.rpe_deg == pytest.approx(0.0, abs=1e-4)
     assert error.se3_m > 0.02
+
+
+def drifting(poses: Stamped, T_step: np.ndarray) -> Stamped:
+    """Return a walk each of whose steps ends by an extra motion (4, 4)."""
+    told = [poses[0]]
+    for (_, T_before), (stamp_ns, T) in pairwise(poses):
+        told.append((stamp_ns, told[-1][1] @ inverse(T_before) @ T @ T_step))
+    return told
+
+
+def test_a_turn_of_two_degrees_in_every_step_is_two_degrees() -> None:
+    half = np.radians(2.0) / 2
+    turn = pose_matrix(np.array([0.0, 0.0, 0.0, np.cos(half), 0.0, 0.0, np.sin(half)]))
+    error = trajectory_error(truth(), drifting(truth(), turn))
+    assert error.rpe_deg == pytest.approx(2.0, rel=1e-5)
+
+
+def test_a_motion_across_a_gap_is_no_step() -> None:
+    """A centimetre too much in every step: two where a frame is missing, and that does not count."""
+    slip = np.eye(4)
+    slip[0, 3] = 0.01
+    walk = truth()
+    estimate = [pose for k, pose in enumerate(drifting(walk, slip)) if k not in (10, 20, 22)]
+    places = {stamp_ns: k for k, (stamp_ns, _) in enumerate(walk)}
+    error = compared(walk, estimate, places).error
+    assert error.rpe_m == pytest.approx(0.01, rel=1e-6)
+    assert (error.pairs, error.steps) == (27, 29 - 6)
+    assert compared(walk, estimate).error.rpe_m > 0.0105, "the gaps would count"
+
+
+def test_frames_without_a_true_pose_are_gaps_too() -> None:
+    slip = np.eye(4)
+    slip[0, 3] = 0.01
+    estimate = drifting(truth(), slip)
+    error = trajectory_error([pose for k, pose in enumerate(truth()) if k != 15], estimate)
+    assert error.rpe_m == pytest.approx(0.01, rel=1e-6)
+    assert error.steps == 29 - 2
+
+
+def test_without_neighbours_there_is_no_error_of_a_step() -> None:
+    error = trajectory_error(truth()[::2], truth())
+    assert (error.steps, error.pairs) == (0, 15)
+    assert np.isnan([error.rpe_m, error.rpe_sim3_m, error.rpe_deg]).all()

@@ -12,7 +12,7 @@ import pytest
 
 from ttt3r_ros.errors import ConfigError
 from ttt3r_ros.io import rectification
-from ttt3r_ros.io.rectification import Rectifier
+from ttt3r_ros.io.rectification import Rectifier, rectified_depth
 from ttt3r_ros.types import Intrinsics
 
 WIDTH, HEIGHT = 640, 480
@@ -209,3 +209,24 @@ def test_a_distortion_that_cannot_be_undone_is_named_with_what_can(
 ) -> None:
     with pytest.raises(ConfigError, match=rf"'{model}'.*plumb_bob \(5\).*equidistant \(4\)"):
         Rectifier(replace(PINHOLE, distortion_model=model, distortion=coefficients))
+
+
+@each_camera
+@pytest.mark.parametrize("divisor", [1, 2])
+def test_depth_is_rectified_to_that_of_the_nearest_pixel_at_its_own_size(
+    camera: Intrinsics, divisor: int
+) -> None:
+    """Every pixel is as deep as the number of its column, so the depth tells where it was taken."""
+    _, pinhole = Rectifier(camera).rectify(np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    width, height = WIDTH // divisor, HEIGHT // divisor
+    ramp = np.tile(np.arange(width, dtype=np.float32) + 1, (height, 1))
+    found = rectified_depth(ramp, camera, pinhole)
+    u, v = np.meshgrid(np.arange(width), np.arange(height))
+    x, y = (divisor * (at + 0.5) - 0.5 for at in (u, v))  # in the whole image
+    rays = np.stack(
+        ((x - pinhole.cx) / pinhole.fx, (y - pinhole.cy) / pinhole.fy, np.ones(x.shape)), axis=-1
+    )
+    columns = (
+        seen_by_lens(rays.reshape(-1, 3), camera)[:, 0].reshape(height, width) + 0.5
+    ) / divisor - 0.5
+    assert np.abs(found - 1 - columns).max() <= 0.51

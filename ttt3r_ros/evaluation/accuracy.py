@@ -7,10 +7,11 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ttt3r_ros.errors import ImageError, NonFiniteError
+from ttt3r_ros.errors import ImageError, NonFiniteError, SourceError
 from ttt3r_ros.evaluation.depth import DepthComparison, DepthError
-from ttt3r_ros.evaluation.trajectory import TrajectoryError, trajectory_error
+from ttt3r_ros.evaluation.trajectory import TrajectoryError, compared
 from ttt3r_ros.geometry import pose_matrix_xyzw
+from ttt3r_ros.io.layouts_files import finite_poses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +26,11 @@ class Account:
     """What became of the frames that were shown."""
 
     stamps_ns: list[int] = field(default_factory=list)  # of all of them
+    places: dict[int, int] = field(
+        default_factory=dict
+    )  # of a stamp: neighbours in the sequence differ by one
     refused_at: list[int] = field(default_factory=list)  # which of them could not be used
+    unread_depths: list[tuple[int, str]] = field(default_factory=list)  # which of them, and why
     seconds: float = 0.0  # of the reconstructor alone
 
     @property
@@ -53,6 +58,7 @@ class Accuracy:
     frames_per_s: float  # of the reconstructor alone
     trajectory: TrajectoryError
     depth: DepthError | None
+    unread_depths: int = 0  # files of true depth that could not be read
 
 
 def measure(sequence: Sequence, reconstructor: Reconstructor[Any], limit: int = 0) -> Accuracy:
@@ -65,15 +71,17 @@ def measure(sequence: Sequence, reconstructor: Reconstructor[Any], limit: int = 
     """
     depth, account = DepthComparison(), Account()
     for update in updates(sequence, reconstructor, account, limit):
-        true_m = true_depth_m(sequence, update.frame.stamp_ns)
+        true_m = noted_depth_m(sequence, update, account)
         if true_m is not None:
             depth.add(update.prediction, true_m)
+    truth = finite_poses(sequence.ground_truth())
     return Accuracy(
         frames=account.frames,
         refused=account.refused,
         frames_per_s=account.frames_per_s,
-        trajectory=trajectory_error(sequence.ground_truth(), estimated_poses(reconstructor)),
+        trajectory=compared(truth, estimated_poses(reconstructor), account.places).error,
         depth=depth.error(),
+        unread_depths=len(account.unread_depths),
     )
 
 
@@ -84,6 +92,7 @@ def updates(
     for frame in sequence.frames():
         if limit and len(account.stamps_ns) >= limit:
             break
+        account.places[frame.stamp_ns] = _place(sequence, frame.stamp_ns, len(account.stamps_ns))
         account.stamps_ns.append(frame.stamp_ns)
         started = time.perf_counter()
         try:
@@ -102,7 +111,22 @@ def estimated_poses(reconstructor: Reconstructor[Any]) -> list[StampedPose]:
     return list(zip(stamps_ns, pose_matrix_xyzw(poses), strict=True))
 
 
+def noted_depth_m(sequence: Sequence, update: Update, account: Account) -> Float32Array | None:
+    """Return the measured depth of the frame shown last; where its file is broken, note that and go on without."""
+    try:
+        return true_depth_m(sequence, update.frame.stamp_ns)
+    except (SourceError, OSError) as error:
+        account.unread_depths.append((len(account.stamps_ns) - 1, str(error)))
+        return None
+
+
 def true_depth_m(sequence: Sequence, stamp_ns: int) -> Float32Array | None:
     """Return the measured depth (h, w) of a frame; nothing where there is none, as in videos and bags."""
     measured = getattr(sequence, "true_depth_m", None)
     return None if measured is None else measured(stamp_ns)
+
+
+def _place(sequence: Sequence, stamp_ns: int, shown_before: int) -> int:
+    """Return the number of a frame, between neighbours one more: sampling knows it, else broken files leave gaps."""
+    place_of: dict[int, int] | None = getattr(sequence, "place_of", None)
+    return shown_before + sequence.skipped if place_of is None else place_of[stamp_ns]

@@ -109,6 +109,11 @@ class DepthComparison:
         }
         return AlignedDepths(figures, scale, (factor, shift_m), true.size)
 
+    def scale(self) -> float:
+        """Return the one scale of all frames, 1 without true depth."""
+        pooled = self._pooled(0)
+        return 1.0 if pooled is None else common_scale(*pooled)
+
     def abs_rel_of_frames(self, scale: float, length: int = 0) -> list[tuple[int, float]]:
         """Return the mean relative error of each of the first frames (0: all) that has true depth."""
         return [
@@ -162,7 +167,10 @@ def common_scale(true: Float64Array, predicted: Float64Array) -> float:
     scale = true.mean() / max(float(predicted.mean()), 1e-9)
     for _ in range(_ITERATIONS):
         weight = 1.0 / (np.abs(scale * predicted - true) + 1e-8)
-        scale = (weight * predicted * true).sum() / (weight * predicted * predicted).sum()
+        size = (weight * predicted * predicted).sum()
+        if not size > 0:  # predictions of zero: no scale is better than another
+            return 1.0
+        scale = (weight * predicted * true).sum() / size
     return max(float(scale), 1e-3)
 
 

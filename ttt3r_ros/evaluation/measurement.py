@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import cv2
 import numpy as np
 
 from ttt3r_ros.errors import SourceError
-from ttt3r_ros.evaluation.accuracy import Account, estimated_poses, true_depth_m, updates
+from ttt3r_ros.evaluation.accuracy import Account, estimated_poses, noted_depth_m, updates
 from ttt3r_ros.evaluation.depth import DepthComparison
 from ttt3r_ros.evaluation.protocols import DEPTH, POSE, RECONSTRUCTION, Protocol
 from ttt3r_ros.evaluation.reconstruction import ReconstructionComparison
@@ -36,6 +37,7 @@ class Result:
     frames_per_s: float = 0.0
     metrics: dict[str, float] = field(default_factory=dict)
     problem: str = ""
+    remarks: tuple[str, ...] = ()  # what a reader of the figures must know
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,13 @@ def evaluate(
     Every length is the beginning of the same pass: what comes later changes nothing before.
     """
     pass_ = _Pass(name, sequence, protocols)
-    limit = 0 if any(not protocol.limit for protocol in protocols) else max(p.limit for p in protocols)
+    limits = [protocol.limit for protocol in protocols]
+    limit = max(limits) if all(limits) else 0
     for update in updates(sequence, reconstructor, pass_.account, limit):
         pass_.add(update)
     pass_.estimate = estimated_poses(reconstructor)
     results = [pass_.result(protocol, length) for protocol in protocols for length in protocol.lengths]
-    return Measurement(results, pass_.curves(results))
+    return Measurement(results, pass_.curves())
 
 
 class _Pass:
@@ -87,7 +90,9 @@ class _Pass:
             if protocol.task == DEPTH
         }
         self._reconstructions = {
-            protocol: ReconstructionComparison(protocol.centre, protocol.max_depth_m, protocol.icp_m)
+            protocol: ReconstructionComparison(
+                protocol.centre, protocol.max_depth_m, protocol.icp_m, protocol.limit
+            )
             for protocol in protocols
             if protocol.task == RECONSTRUCTION
         }
@@ -97,7 +102,7 @@ class _Pass:
         """Take in what came of the frame shown last."""
         if not self._depths and not self._reconstructions:
             return
-        true_m = true_depth_m(self._sequence, update.frame.stamp_ns)
+        true_m = noted_depth_m(self._sequence, update, self.account)
         if true_m is None:
             return
         frame = len(self.account.stamps_ns) - 1
@@ -132,7 +137,17 @@ class _Pass:
             frames_per_s=self.account.frames_per_s,
             metrics=metrics,
             problem=problem,
+            remarks=self._remarks(protocol, frames),
         )
+
+    def _remarks(self, protocol: Protocol, frames: int) -> tuple[str, ...]:
+        remarks: tuple[str, ...] = getattr(self._sequence, "remarks", ())
+        unread = [why for frame, why in self.account.unread_depths if frame < frames]
+        if protocol.task != POSE and unread:
+            remarks += (
+                f"true depths that cannot be read are left out, {len(unread)}: {'; '.join(unread)}",
+            )
+        return remarks
 
     def pose_metrics(self, _: Protocol, length: int) -> dict[str, float]:
         error = self._trajectory(length).error
@@ -144,6 +159,7 @@ class _Pass:
             "rpe_m": error.rpe_m,
             "rpe_sim3_m": error.rpe_sim3_m,
             "rpe_deg": error.rpe_deg,
+            "steps": error.steps,
             "length_m": error.length_m,
             "pairs": error.pairs,
         }
@@ -175,25 +191,25 @@ class _Pass:
             "scale": error.scale,
             "views": error.frames,
             "points": error.points,
+            "share": error.share,
         }
 
-    def curves(self, results: list[Result]) -> Curves:
+    def curves(self) -> Curves:
         """Return what there is to draw of the whole pass."""
         trajectory = None
         with suppress(SourceError):  # the result says why
             trajectory = self._trajectory(0)
         stamps_ns = self.account.stamps_ns
         errors: list[tuple[int, float]] = []
-        for protocol, depth in self._depths.items():
-            scales = [r.metrics["scale"] for r in results if r.protocol == protocol.name and r.metrics]
-            errors = depth.abs_rel_of_frames(scales[-1]) if scales else errors
+        for depth in self._depths.values():  # the scale of what is drawn: all that was shown
+            errors = depth.abs_rel_of_frames(depth.scale()) or errors
         times_s = [(stamps_ns[frame] - stamps_ns[0]) * 1e-9 for frame, _ in errors]
         return Curves(trajectory, times_s, [error for _, error in errors])
 
     def _trajectory(self, length: int) -> TrajectoryComparison:
         shown = set(self.account.stamps_ns[: length or None])
         estimate = [pose for pose in self.estimate if pose[0] in shown]
-        return compared(self._sequence.ground_truth(), estimate)
+        return compared(self._sequence.ground_truth(), estimate, self.account.places)
 
 
 _TASKS = {
@@ -211,14 +227,23 @@ def _by_alignment(figures: dict[str, Any]) -> dict[str, float]:
     }
 
 
+def with_figure(results: list[Result], figure: str) -> list[Result]:
+    """Return the results that have a figure: without a problem, and the figure is finite."""
+    return [
+        result
+        for result in results
+        if not result.problem and math.isfinite(result.metrics.get(figure, math.nan))
+    ]
+
+
 def mean_of(results: list[Result], by: str = "sequences") -> dict[str, float]:
-    """Return the mean of each figure over results without a problem, plain or weighted by pixels."""
-    good = [result for result in results if not result.problem]
-    if not good:
-        return {}
-    weights = [result.metrics["pixels"] if by == "pixels" else 1.0 for result in good]
-    names = [name for name in good[0].metrics if all(name in result.metrics for result in good)]
-    return {
-        name: float(np.average([result.metrics[name] for result in good], weights=weights))
-        for name in names
-    }
+    """Return the mean of each figure over the results that have it, plain or weighted by pixels."""
+    means = {}
+    for figure in dict.fromkeys(name for result in results for name in result.metrics):
+        good = with_figure(results, figure)
+        weights = [result.metrics["pixels"] if by == "pixels" else 1.0 for result in good]
+        if good:
+            means[figure] = float(
+                np.average([result.metrics[figure] for result in good], weights=weights)
+            )
+    return means

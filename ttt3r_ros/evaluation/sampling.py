@@ -11,23 +11,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from ttt3r_ros.errors import SourceError
 from ttt3r_ros.evaluation.accuracy import true_depth_m
 from ttt3r_ros.evaluation.protocols import DEPTH, POSE
 from ttt3r_ros.evaluation.trajectory import PosesByTime
 from ttt3r_ros.io.camera_intake import CameraIntake
+from ttt3r_ros.io.layouts_files import finite_poses, left_out
+from ttt3r_ros.io.rectification import rectified_depth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ttt3r_ros.evaluation.protocols import Sampling
     from ttt3r_ros.io.sequence import Sequence, StampedPose
-    from ttt3r_ros.types import Float32Array, Frame, ImageGeometry, UInt8Array
+    from ttt3r_ros.types import Float32Array, Frame, ImageGeometry, Intrinsics, UInt8Array
 
 logger = logging.getLogger(__name__)
 
 
 class SampledSequence:
-    """A sequence of which only some frames are shown; ground truth stays whole."""
+    """A sequence of which only some frames are shown; ground truth stays whole, but for poses that are not finite."""
 
     def __init__(
         self, sequence: Sequence, sampling: Sampling, geometry: Callable[[int, int], ImageGeometry]
@@ -36,8 +39,15 @@ class SampledSequence:
         self._sequence = sequence
         self._sampling = sampling
         self._geometry = geometry
-        self._truth = sequence.ground_truth()
+        recorded = sequence.ground_truth()
+        self._truth = finite_poses(recorded)
         self._poses = PosesByTime(self._truth)
+        self.remarks: tuple[str, ...] = (
+            *getattr(sequence, "remarks", ()),
+            *left_out(recorded, self._truth),
+        )
+        self.place_of: dict[int, int] = {}  # of a frame's stamp: neighbours by the stride differ by one
+        self._rectified: dict[int, tuple[Intrinsics, Intrinsics]] = {}  # its camera and what that became
 
     @property
     def name(self) -> str:
@@ -56,8 +66,16 @@ class SampledSequence:
     def frames(self) -> Iterator[Frame]:
         """Read the chosen frames in order."""
         intake = CameraIntake(rectify=self._sampling.rectified, complain=logger.warning)
-        counted = (frame for frame in self._sequence.frames() if self._counts(frame))
-        for frame in islice(counted, self._sampling.first, None, self._sampling.stride):
+        counted = (
+            # A file that is no image leaves a gap, too.
+            (index + self._sequence.skipped, frame)
+            for index, frame in enumerate(self._sequence.frames())
+            if self._counts(frame)
+        )
+        place, before = 0, None
+        for index, frame in islice(counted, self._sampling.first, None, self._sampling.stride):
+            place += 1 if before is None or index - before == self._sampling.stride else 2
+            self.place_of[frame.stamp_ns], before = place, index
             yield self._prepared(frame, intake)
 
     def ground_truth(self) -> list[StampedPose]:
@@ -65,20 +83,33 @@ class SampledSequence:
         return self._truth
 
     def true_depth_m(self, stamp_ns: int) -> Float32Array | None:
-        """Return the measured depth (h, w) of a frame."""
-        return true_depth_m(self._sequence, stamp_ns)
+        """Return the measured depth (h, w) of a frame, rectified like its image.
+
+        Raises:
+            SourceError: its file cannot be read.
+        """
+        depth_m = true_depth_m(self._sequence, stamp_ns)
+        cameras = self._rectified.get(stamp_ns)
+        return depth_m if depth_m is None or cameras is None else rectified_depth(depth_m, *cameras)
 
     def _counts(self, frame: Frame) -> bool:
         if self._sampling.only_with == POSE:
             return self._poses.at(frame.stamp_ns) is not None
         if self._sampling.only_with == DEPTH:
-            return self.true_depth_m(frame.stamp_ns) is not None
+            try:
+                return self.true_depth_m(frame.stamp_ns) is not None
+            except (SourceError, OSError):  # measured, and named when the frame is compared
+                return True
         return True
 
     def _prepared(self, frame: Frame, intake: CameraIntake) -> Frame:
         if self._sampling.rectified:
-            intake.calibrate(frame.intrinsics)
+            source = frame.intrinsics
+            intake.calibrate(source)
             frame = intake.frame(frame.stamp_ns, frame.camera_frame, frame.rgb)
+            pinhole = frame.intrinsics
+            if source and pinhole and pinhole.distortion_model != source.distortion_model:
+                self._rectified[frame.stamp_ns] = source, pinhole
         if self._sampling.whole_image:
             geometry = self._geometry(frame.rgb.shape[1], frame.rgb.shape[0])
             frame = replace(frame, rgb=squeezed(frame.rgb, geometry))

@@ -16,6 +16,10 @@ from ttt3r_ros.errors import SourceError
 from ttt3r_ros.geometry import inverse, quat_xyzw_from_rotation, transform
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
     from ttt3r_ros.io.sequence import StampedPose
     from ttt3r_ros.types import Float64Array
 
@@ -37,6 +41,7 @@ class TrajectoryError:
     rpe_m: float  # error of the motion from one frame to the next, root mean square
     rpe_sim3_m: float  # the same after alignment with a scale
     rpe_deg: float
+    steps: int  # motions between neighbouring frames that both have a true pose; the three above are NaN without one
     pairs: int
     length_m: float  # of the ground truth
     T_truth_estimate: Float64Array  # (4, 4) the rigid alignment
@@ -73,8 +78,14 @@ def trajectory_error(truth: list[StampedPose], estimate: list[StampedPose]) -> T
     return compared(truth, estimate).error
 
 
-def compared(truth: list[StampedPose], estimate: list[StampedPose]) -> TrajectoryComparison:
-    """Do as `trajectory_error`, and return the aligned positions, too."""
+def compared(
+    truth: list[StampedPose], estimate: list[StampedPose], places: Mapping[int, int] | None = None
+) -> TrajectoryComparison:
+    """Do as `trajectory_error`, and return the aligned positions, too.
+
+    ``places`` (stamp_ns -> number) tells which frames are neighbours, so that no motion across a gap counts as one
+    step; without it the poses of the estimate are taken to follow each other.
+    """
     try:
         reference, moving = sync.associate_trajectories(
             _trajectory(truth), _trajectory(estimate), max_diff=MAX_TIME_DIFFERENCE_S
@@ -85,14 +96,19 @@ def compared(truth: list[StampedPose], estimate: list[StampedPose]) -> Trajector
     except (EvoException, ValueError, IndexError) as error:
         msg = f"trajectories of {len(truth)} and {len(estimate)} poses cannot be compared: {error}"
         raise SourceError(msg) from error
+    if places is None:
+        places = {stamp_ns: place for place, (stamp_ns, _) in enumerate(estimate)}
+    place_at_s = {stamp_ns * 1e-9: place for stamp_ns, place in places.items()}
+    runs = _runs(np.array([place_at_s[stamp_s] for stamp_s in moving.timestamps]))
     figures = TrajectoryError(
         se3_m=_position_rmse(reference, rigid),
         sim3_m=_position_rmse(reference, similar),
         scale=float(scale),
         scale_spread=_scale_spread(reference, moving),
-        rpe_m=_step_rmse(reference, moving, metrics.PoseRelation.translation_part),
-        rpe_sim3_m=_step_rmse(reference, similar, metrics.PoseRelation.translation_part),
-        rpe_deg=_step_rmse(reference, moving, metrics.PoseRelation.rotation_angle_deg),
+        rpe_m=_step_rmse(reference, moving, metrics.PoseRelation.translation_part, runs),
+        rpe_sim3_m=_step_rmse(reference, similar, metrics.PoseRelation.translation_part, runs),
+        rpe_deg=_step_rmse(reference, moving, metrics.PoseRelation.rotation_angle_deg, runs),
+        steps=sum(len(run) - 1 for run in runs),
         pairs=reference.num_poses,
         length_m=float(reference.path_length),
         T_truth_estimate=_rigid(rotation, translation),
@@ -127,12 +143,33 @@ def _position_rmse(reference: PoseTrajectory3D, estimate: PoseTrajectory3D) -> f
     return float(error.get_statistic(metrics.StatisticsType.rmse))
 
 
+def _runs(places: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Return the indices of poses in runs of neighbours, those of at least two."""
+    cuts = np.flatnonzero(np.diff(places) != 1) + 1
+    return [run for run in np.split(np.arange(len(places)), cuts) if len(run) > 1]
+
+
 def _step_rmse(
-    reference: PoseTrajectory3D, estimate: PoseTrajectory3D, relation: metrics.PoseRelation
+    reference: PoseTrajectory3D,
+    estimate: PoseTrajectory3D,
+    relation: metrics.PoseRelation,
+    runs: list[NDArray[np.int64]],
 ) -> float:
-    error = metrics.RPE(relation, delta=1, delta_unit=metrics.Unit.frames, all_pairs=True)
-    error.process_data((reference, estimate))
-    return float(error.get_statistic(metrics.StatisticsType.rmse))
+    """Return the error of evo over each run by itself, the errors of all steps pooled."""
+    errors = []
+    for run in runs:
+        step = metrics.RPE(relation, delta=1, delta_unit=metrics.Unit.frames, all_pairs=True)
+        step.process_data((_part(reference, run), _part(estimate, run)))
+        errors.append(step.error)
+    return float(np.sqrt(np.mean(np.concatenate(errors) ** 2))) if errors else float("nan")
+
+
+def _part(trajectory: PoseTrajectory3D, chosen: NDArray[np.int64]) -> PoseTrajectory3D:
+    return PoseTrajectory3D(
+        positions_xyz=trajectory.positions_xyz[chosen],
+        orientations_quat_wxyz=trajectory.orientations_quat_wxyz[chosen],
+        timestamps=trajectory.timestamps[chosen],
+    )
 
 
 def _scale_spread(reference: PoseTrajectory3D, estimate: PoseTrajectory3D) -> float:

@@ -20,6 +20,7 @@ from ttt3r_ros.io.sequence import (
     View,
     by_number,
     image_files,
+    is_image_file,
 )
 from ttt3r_ros.types import Intrinsics
 
@@ -42,8 +43,11 @@ class DatasetSequence(ImageFiles):
         views: Sequence[View],
         selection: Selection,
         read_depth: Callable[[Path], Float32Array] | None = None,
+        remarks: tuple[str, ...] = (),
     ) -> None:
         """Take views in the order of time; ``read_depth`` returns the depth (h, w) [m] of a file, 0: none.
+
+        ``remarks`` are what a reader of figures must know about the files.
 
         Raises:
             SourceError: there is no view, or time does not go on from one to the next.
@@ -57,14 +61,15 @@ class DatasetSequence(ImageFiles):
                 raise SourceError(msg)
         super().__init__(root, views, selection)
         self._read_depth = read_depth
+        recorded = [
+            (view.stamp_ns, view.T_world_camera) for view in views if view.T_world_camera is not None
+        ]
+        self._truth = finite_poses(recorded)
+        self.remarks = (*remarks, *left_out(recorded, self._truth))
 
     def ground_truth(self) -> list[StampedPose]:
         """Return the pose of every view that has one, under the very stamp of its frame."""
-        return [
-            (view.stamp_ns, view.T_world_camera)
-            for view in self._views
-            if view.T_world_camera is not None
-        ]
+        return self._truth
 
     def true_depth_m(self, stamp_ns: int) -> Float32Array | None:
         """Return the measured depth (h, w) of the frame of a stamp, 0 where there is none."""
@@ -81,7 +86,7 @@ def numbered(folder: Path, pattern: str) -> list[Path]:
 
 def has_images(folder: Path) -> bool:
     """Tell whether a folder is there and holds images."""
-    return folder.is_dir() and any(file.suffix.lower() in IMAGE_SUFFIXES for file in folder.iterdir())
+    return folder.is_dir() and any(is_image_file(file) for file in folder.iterdir())
 
 
 def image_size(folder: Path) -> tuple[int, int]:
@@ -144,9 +149,15 @@ def matrix_file(path: Path, *shape: int) -> Float64Array:
         raise SourceError(msg) from error
 
 
-def valid_pose(T: Float64Array) -> Float64Array | None:
-    """Return a pose (4, 4) or nothing: data sets mark frames that were not tracked by NaN or infinities."""
-    return T if bool(np.isfinite(T).all()) else None
+def finite_poses(poses: list[StampedPose]) -> list[StampedPose]:
+    """Return the poses without those of NaN or infinities, by which data sets mark frames that were not tracked."""
+    return [(stamp_ns, T) for stamp_ns, T in poses if np.isfinite(T).all()]
+
+
+def left_out(recorded: list[StampedPose], finite: list[StampedPose]) -> tuple[str, ...]:
+    """Return how many poses that leaves out, in words; nothing if none."""
+    count = len(recorded) - len(finite)
+    return (f"{count} of {len(recorded)} true poses are not finite and left out",) if count else ()
 
 
 def parsed(

@@ -21,7 +21,6 @@ from ttt3r_ros.io.layouts_files import (
     parsed,
     pinhole,
     rows,
-    valid_pose,
 )
 from ttt3r_ros.io.sequence import (
     MILLIMETRES,
@@ -45,6 +44,9 @@ _TUM_UNITS_PER_M = 5000.0
 _ASSOCIATION_NS = 20_000_000  # as the tools of the data set have it
 _RATE_HZ = 30.0
 _NO_DEPTH_M = 65.0  # 65535 mm marks pixels without depth
+_UNREGISTERED = (
+    "no depth.proj.png: true depth is depth.png, which is not registered to the colour camera"
+)
 
 # Colour cameras of TUM RGB-D as published with it; the images of the third came out undistorted.
 _TUM_CAMERAS = {
@@ -102,7 +104,7 @@ def open_bonn(root: Path, selection: Selection) -> DatasetSequence:
 def bonn_camera_pose(T_recorded: Float64Array) -> Float64Array:
     """Return T_world_camera (4, 4) of a pose as it stands in Bonn's groundtruth.txt."""
     T_world_camera: Float64Array = _BONN_T_ROS @ T_recorded @ _BONN_T_ROS @ _BONN_T_MARKER
-    return orthonormalised(T_world_camera)
+    return orthonormalised(T_world_camera) if np.isfinite(T_recorded).all() else T_recorded
 
 
 def _kinect(root: Path, camera: tuple[float, ...], distortion: tuple[float, ...]) -> Intrinsics:
@@ -172,11 +174,14 @@ def open_7scenes(root: Path, selection: Selection) -> DatasetSequence:
                 stamp_at(index, _RATE_HZ),
                 image,
                 existing(root / f"{stem}.depth{'.proj' if projected else ''}.png"),
-                valid_pose(matrix_file(pose, 4, 4)) if pose else None,
+                matrix_file(pose, 4, 4) if pose else None,
                 camera,
             )
         )
-    return DatasetSequence(root, views, selection, _depth_7scenes)
+    unregistered = not projected and any(view.depth for view in views)
+    return DatasetSequence(
+        root, views, selection, _depth_7scenes, (_UNREGISTERED,) if unregistered else ()
+    )
 
 
 def _depth_7scenes(path: Path) -> Float32Array:
@@ -210,7 +215,7 @@ def open_scannet(root: Path, selection: Selection) -> DatasetSequence:
                 stamp_at(index, _RATE_HZ),
                 image,
                 existing(root / "depth" / f"{image.stem}.png"),
-                valid_pose(matrix_file(pose, 4, 4)) if pose else None,
+                matrix_file(pose, 4, 4) if pose else None,
                 camera,
             )
         )

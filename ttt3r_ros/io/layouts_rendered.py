@@ -20,7 +20,6 @@ from ttt3r_ros.io.layouts_files import (
     matrix_file,
     numbered,
     pinhole,
-    valid_pose,
 )
 from ttt3r_ros.io.sequence import MILLIMETRES, Selection, View, image_files, read_depth_m, stamp_at
 
@@ -124,7 +123,7 @@ def open_nrgbd(root: Path, selection: Selection) -> DatasetSequence:
         if poses is not None and number >= len(poses):
             msg = f"{truth}: {len(poses)} poses, none of them for {image.name}"
             raise SourceError(msg)
-        pose = None if poses is None else valid_pose(poses[number] @ _GL_CV)
+        pose = None if poses is None else poses[number] @ _GL_CV
         depth = existing(root / "depth" / f"depth{number}.png")
         views.append(View(stamp_at(index, _NRGBD_RATE_HZ), image, depth, pose, camera))
     return DatasetSequence(root, views, selection, partial(read_depth_m, units_per_m=MILLIMETRES))

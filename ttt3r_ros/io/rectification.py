@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -15,7 +16,7 @@ from ttt3r_ros.types import ImageGeometry, Intrinsics
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ttt3r_ros.types import Float64Array, UInt8Array
+    from ttt3r_ros.types import Float32Array, Float64Array, UInt8Array
 
 COEFFICIENTS = {"plumb_bob": 5, "rational_polynomial": 8, "equidistant": 4}
 _WIDEST = 0.3  # focal length over the long side, 118 degrees: farther out a pinhole image is all stretch
@@ -54,16 +55,41 @@ class Rectifier:
     def _prepare(self, width: int, height: int) -> None:
         source = _at_size(self._source, width, height)
         self._pinhole = widest_pinhole(source)
-        lens: Any = cv2.fisheye if source.distortion_model == "equidistant" else cv2
-        self._tables: tuple[NDArray[Any], NDArray[Any]] = lens.initUndistortRectifyMap(
-            source.matrix(),
-            np.array(source.distortion),
-            np.eye(3),
-            self._pinhole.matrix(),
-            (width, height),
-            cv2.CV_16SC2,  # fixed point, 1/32 pixel
-        )
+        self._tables = _tables(source, self._pinhole, cv2.CV_16SC2)  # fixed point, 1/32 pixel
         self._size = width, height
+
+
+def rectified_depth(depth_m: Float32Array, source: Intrinsics, pinhole: Intrinsics) -> Float32Array:
+    """Return depth (h, w) [m] of a distorted camera as the pinhole camera that its image was rectified to sees it.
+
+    Depth may have another size than the image, as long as it covers the same view. It is that of the nearest pixel,
+    since a mean across an edge lies on neither side; 0 where the source does not look.
+    """
+    height, width = depth_m.shape
+    x, y = _depth_tables(_at_size(source, width, height), _at_size(pinhole, width, height))
+    return np.asarray(
+        cv2.remap(depth_m, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT), np.float32
+    )
+
+
+@lru_cache(maxsize=1)
+def _depth_tables(source: Intrinsics, pinhole: Intrinsics) -> tuple[NDArray[Any], NDArray[Any]]:
+    # Of fixed-point tables the nearest neighbour would take the whole part: half a pixel off.
+    return _tables(source, pinhole, cv2.CV_32FC1)
+
+
+def _tables(source: Intrinsics, pinhole: Intrinsics, kind: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return where each pixel of the pinhole camera lies in the source's image."""
+    lens: Any = cv2.fisheye if source.distortion_model == "equidistant" else cv2
+    x, y = lens.initUndistortRectifyMap(
+        source.matrix(),
+        np.array(source.distortion),
+        np.eye(3),
+        pinhole.matrix(),
+        (pinhole.width, pinhole.height),
+        kind,
+    )
+    return x, y
 
 
 def widest_pinhole(source: Intrinsics) -> Intrinsics:
