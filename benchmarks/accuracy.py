@@ -10,7 +10,6 @@ flying names the motion), or room:SEED:FRAMES (the demo's room). procedural:0-19
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 from dataclasses import asdict, replace
@@ -26,8 +25,10 @@ sys.path.insert(0, str(ROOT))  # runs from a checkout, installed or not
 from ttt3r_ros.config import Config  # noqa: E402
 from ttt3r_ros.errors import ConfigError, Ttt3rError  # noqa: E402
 from ttt3r_ros.evaluation.accuracy import measure  # noqa: E402
+from ttt3r_ros.evaluation.record import json_text  # noqa: E402
 from ttt3r_ros.io.room import ProceduralRoom  # noqa: E402
 from ttt3r_ros.io.sources import open_source  # noqa: E402
+from ttt3r_ros.io.writers import complete_file  # noqa: E402
 from ttt3r_ros.model.loading import load_backend  # noqa: E402
 from ttt3r_ros.pipeline.reconstructor import Reconstructor  # noqa: E402
 
@@ -51,6 +52,8 @@ def main(argv: list[str] | None = None) -> int:
         sequences = [one for text in arguments.sequences for one in _sequences(text)]
         config = _config(arguments)
         backend, _ = load_backend(config)
+        if arguments.json:
+            _write(arguments.json, [])  # fails before the work, not after it
     except Ttt3rError as error:
         print(f"accuracy: {error}", file=sys.stderr)
         return 2
@@ -66,12 +69,16 @@ def main(argv: list[str] | None = None) -> int:
             continue
         rows.append((name, accuracy))
         print(_line(name, _figures(accuracy)), flush=True)
+        if accuracy.unread_depths:
+            print(
+                f"{name}: without {accuracy.unread_depths} true depths that cannot be read",
+                file=sys.stderr,
+            )
     if len(rows) > 1:
         table = np.array([_figures(accuracy) for _, accuracy in rows])
         print(_line(f"median of {len(rows)}", list(np.nanmedian(table, axis=0))))
     if arguments.json:
-        found = [{"sequence": name, **_jsonable(accuracy)} for name, accuracy in rows]
-        arguments.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        _write(arguments.json, [{"sequence": name, **_jsonable(accuracy)} for name, accuracy in rows])
     return 1 if failed or not rows else 0
 
 
@@ -152,6 +159,11 @@ def _line(name: str, figures: list[float]) -> str:
         f"{name:<26} {f[0]:6.0f} {f[1]:7.2f} {f[2]:7.3f} {f[3]:7.3f} {f[4]:6.1f} {f[5]:6.2f} {f[6]:6.2f} "
         f"{f[7]:7.1f} {f[8]:7.2f} | {f[9]:6.3f} {f[10]:6.3f} | {f[11]:6.3f} {f[12]:6.3f} | {f[13]:5.1f}"
     )
+
+
+def _write(path: Path, rows: list[dict[str, object]]) -> None:
+    with complete_file(path) as file:
+        file.write(json_text(rows).encode("utf-8"))
 
 
 def _jsonable(accuracy: Accuracy) -> dict[str, object]:

@@ -15,6 +15,7 @@ import pytest
 from fakes import FakeBackend, FakeState
 
 from ttt3r_ros.config import Config
+from ttt3r_ros.errors import SourceError
 from ttt3r_ros.evaluation.accuracy import measure
 from ttt3r_ros.geometry import quat_xyzw_from_rotation
 from ttt3r_ros.io.room import ProceduralRoom
@@ -49,6 +50,8 @@ class Walker(FakeBackend):
 
 class Walk:
     """What `Walker` believes in."""
+
+    name, skipped = "walk", 0
 
     def __len__(self) -> int:
         return 6
@@ -150,3 +153,43 @@ def test_a_sequence_that_cannot_be_measured_is_named_and_fails_the_command(
 def test_a_name_that_stands_for_nothing_is_refused(text: str, capsys) -> None:
     assert accuracy.main([text]) == 2
     assert f"'{text}' stands for no sequence" in capsys.readouterr().err
+
+
+def test_a_file_for_the_figures_that_cannot_be_written_fails_before_the_work(
+    tmp_path: Path, capsys
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert accuracy.main(["room:0:4", "--json", str(tmp_path / "file" / "rows.json")]) == 2
+    captured = capsys.readouterr()
+    assert "cannot write" in captured.err
+    assert not captured.out, "nothing was measured"
+
+
+def test_a_figure_that_is_not_finite_is_null_in_json(tmp_path: Path, monkeypatch) -> None:
+    class Sparse(Walk):
+        """Every second frame has a true pose, so that no step can be compared."""
+
+        def ground_truth(self) -> list[tuple[int, np.ndarray]]:
+            return super().ground_truth()[::2]
+
+    found = measure(Sparse(), Reconstructor(Walker(), Config()))
+    monkeypatch.setattr(accuracy, "measure", lambda *_: found)
+    assert accuracy.main(["room:0:4", "--json", str(tmp_path / "rows.json")]) == 0
+    (row,) = json.loads((tmp_path / "rows.json").read_text(), parse_constant=pytest.fail)
+    assert row["trajectory"]["rpe_m"] is None
+
+
+def test_a_depth_that_cannot_be_read_and_a_pose_of_nan_cost_their_frames_alone() -> None:
+    class Torn(Walk):
+        def ground_truth(self) -> list[tuple[int, np.ndarray]]:
+            return [*super().ground_truth()[:-1], (6 * 10**8, np.full((4, 4), np.nan))]
+
+        def true_depth_m(self, stamp_ns: int) -> np.ndarray:
+            if stamp_ns == 10**8:
+                msg = "torn"
+                raise SourceError(msg)
+            return super().true_depth_m(stamp_ns)
+
+    found = measure(Torn(), Reconstructor(Walker(), Config()))
+    assert (found.trajectory.pairs, found.unread_depths) == (5, 1)
+    assert found.depth.abs_rel_metric == pytest.approx(0.0, abs=1e-6)

@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import pytest
 
+from ttt3r_ros.cli import eval_run
 from ttt3r_ros.cli.main import main
+from ttt3r_ros.evaluation.measurement import Measurement, evaluate
 from ttt3r_ros.geometry import quat_xyzw_from_rotation
 from ttt3r_ros.io.room import ProceduralRoom, RenderedFrame
 from ttt3r_ros.model.weights import PACKAGE_WEIGHTS, load_network
@@ -131,4 +134,104 @@ def test_an_output_that_cannot_be_written_fails_before_the_work(tmp_path: Path, 
     root = written(tmp_path / "walk", frames=3)
     (tmp_path / "file").write_text("")
     assert main(["eval", "folder", str(root), "--output", str(tmp_path / "file")]) == 1
-    assert "cannot write" in capsys.readouterr().err
+    assert "file cannot be written: File exists" in capsys.readouterr().err
+
+
+def test_one_broken_file_of_each_kind_costs_its_frame_alone(tmp_path: Path) -> None:
+    root = written(tmp_path / "walk")
+    depth = root / "depth" / "000004.png"
+    depth.write_bytes(depth.read_bytes()[:60])
+    lines = (root / "groundtruth.txt").read_text().splitlines()
+    lines[1] = " ".join([lines[1].split()[0], *["nan"] * 3, "0", "0", "0", "1"])
+    (root / "groundtruth.txt").write_text("\n".join(lines))
+    status, found = evaluated(root, tmp_path / "out")
+    assert status == 0
+    pose, depths = (found[name]["results"][0] for name in ("pose", "depth"))
+    assert (pose["metrics"]["pairs"], pose["metrics"]["steps"]) == (5, 3)
+    assert pose["remarks"] == ["1 of 6 true poses are not finite and left out"]
+    assert depths["metrics"]["pixels"] == 5 * 24 * 17, "the network crops two rows of pixels"
+    assert "000004.png is not a depth image" in depths["remarks"][1]
+    assert found["reconstruction"]["results"][0]["metrics"]["views"] == 4
+
+
+def test_an_interruption_leaves_a_table_that_says_what_was_not_run(
+    tmp_path: Path, capsys, monkeypatch
+) -> None:
+    for name in ("a", "b", "c"):
+        written(tmp_path / "data" / name, frames=4)
+    calls = []
+
+    def interrupted(name: str, *arguments: Any) -> Measurement:
+        calls.append(name)
+        if name == "b":
+            raise KeyboardInterrupt
+        return evaluate(name, *arguments)
+
+    monkeypatch.setattr(eval_run, "evaluate", interrupted)
+    status, found = evaluated(tmp_path / "data", tmp_path / "out", "--protocols", "pose")
+    assert (status, calls) == (130, ["a", "b"])
+    assert found["pose"]["not_run"] == ["b", "c"]
+    table = (tmp_path / "out" / "table.md").read_text()
+    assert "1 of 3 sequences" in table
+    assert "Not run, for the run was interrupted: b, c." in table
+
+
+def test_a_picture_that_fails_is_a_problem_and_the_figures_stay(
+    tmp_path: Path, capsys, monkeypatch
+) -> None:
+    root = written(tmp_path / "walk", frames=4)
+
+    def broken(*_: Any) -> bool:
+        msg = "no ink"
+        raise ValueError(msg)
+
+    monkeypatch.setattr(eval_run, "write_plot", broken)
+    status, found = evaluated(root, tmp_path / "out", "--protocols", "pose")
+    assert status == 1
+    assert "walk: the picture could not be drawn: no ink" in capsys.readouterr().err
+    assert found["pose"]["results"][0]["metrics"]
+    assert (
+        "Note, walk: the picture could not be drawn: no ink."
+        in (tmp_path / "out" / "table.md").read_text()
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "interval", "text"),
+    [
+        ([], 0, "no resets"),
+        (["--set", "reset_interval=100"], 100, "reset every 100 frames"),
+        (["--set", "reset_interval=-1"], 16, "reset every 16 frames"),
+    ],
+)
+def test_weights_of_others_run_without_resets_unless_it_is_wished(
+    options: list[str], interval: int, text: str, tmp_path: Path
+) -> None:
+    root = written(tmp_path / "walk", frames=3)
+    weights = shutil.copy(PACKAGE_WEIGHTS, tmp_path / "published.safetensors")
+    arguments = ["folder", str(root), "--protocols", "pose", "--weights", str(weights), *options]
+    assert main(["eval", *arguments, "--output", str(tmp_path / "out")]) == 0
+    content = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert content["network"]["reset_interval"] == interval
+    assert (
+        f"This run: ttt3r, {text}, published.safetensors" in (tmp_path / "out" / "table.md").read_text()
+    )
+
+
+@pytest.mark.parametrize("text", ["x", "2", "-3", "1.5"])
+def test_a_number_of_frames_that_is_none_is_told_with_what_was_expected(
+    text: str, tmp_path: Path, capsys
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["eval", "folder", str(tmp_path), "--output", str(tmp_path), f"--frames={text}"])
+    message = f"'{text}' frames cannot be evaluated; expected 0 (all) or at least 3"
+    assert message in capsys.readouterr().err
+
+
+def test_a_name_with_a_slash_and_a_length_said_twice_are_taken_once(tmp_path: Path) -> None:
+    written(tmp_path / "data" / "a_ok", frames=4)
+    options = ["--sequences", "a_ok/", "--frames", "4", "4", "--protocols", "pose"]
+    status, found = evaluated(tmp_path / "data", tmp_path / "out", *options)
+    assert status == 0
+    assert [result["sequence"] for result in found["pose"]["results"]] == ["a_ok"]
+    assert (tmp_path / "out" / "a_ok_pose.png").is_file()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ import pytest
 from ttt3r_ros.cli.main import main
 from ttt3r_ros.geometry import inverse, quat_xyzw_from_rotation
 from ttt3r_ros.io.room import ProceduralRoom, RenderedFrame
+from ttt3r_ros.io.sources import SourceOptions, open_source
 from ttt3r_ros.model.weights import PACKAGE_WEIGHTS, load_network
 
 pytest.importorskip("evo")
@@ -170,3 +172,56 @@ def test_frames_without_a_true_pose_are_shown_and_not_compared(tmp_path: Path) -
     evaluations = json.loads((tmp_path / "out" / "results.json").read_text())["evaluations"]
     result = evaluations[0]["results"][0]
     assert (result["frames"], result["metrics"]["pairs"]) == (5, 4)
+
+
+def test_depth_of_7scenes_that_is_not_registered_is_said_in_table_and_json(tmp_path: Path) -> None:
+    said = "no depth.proj.png: true depth is depth.png, which is not registered to the colour camera"
+    for name, is_said in (("raw", True), ("projected", False)):
+        seven_scenes(tmp_path / name)
+        if name == "projected":
+            for file in (tmp_path / name).rglob("*.depth.png"):
+                file.rename(file.with_name(file.name.replace(".depth.", ".depth.proj.")))
+        arguments = ["7scenes", str(tmp_path / name), "--output", str(tmp_path / f"{name}_out")]
+        assert main(["eval", *arguments, "--protocols", "reconstruction", "--frames", "3"]) == 0
+        table = (tmp_path / f"{name}_out" / "table.md").read_text()
+        assert (f"Note, heads/seq-01: {said}." in table) == is_said
+        content = json.loads((tmp_path / f"{name}_out" / "results.json").read_text())
+        assert content["evaluations"][0]["results"][0]["remarks"] == [said] * is_said
+
+
+def test_odometry_of_kitti_alone_says_that_depth_is_not_there(tmp_path: Path) -> None:
+    kitti(tmp_path / "data")
+    shutil.rmtree(tmp_path / "data" / "val_selection_cropped")
+    assert main(["eval", "kitti", str(tmp_path / "data"), "--output", str(tmp_path / "out")]) == 0
+    table = (tmp_path / "out" / "table.md").read_text()
+    assert "## KITTI, depth\n\nNot there: " in table
+    assert "expected depth_selection/val_selection_cropped/image_gathered/NAME or" in table
+    content = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert list(content["not_there"]) == ["KITTI, depth"]
+
+
+def test_a_truncated_depth_costs_its_frame_alone_and_is_named(tmp_path: Path) -> None:
+    kitti(tmp_path / "data")
+    path = next((tmp_path / "data").rglob("groundtruth_depth_gathered/drive/0000000002.png"))
+    path.write_bytes(path.read_bytes()[:100])
+    arguments = ["kitti", str(tmp_path / "data"), "--protocols", "depth", "--frames", "0"]
+    assert main(["eval", *arguments, "--output", str(tmp_path / "out")]) == 0
+    content = json.loads((tmp_path / "out" / "results.json").read_text())
+    (result,) = content["evaluations"][0]["results"]
+    assert (result["frames"], result["metrics"]["pixels"]) == (4, 3 * 96 * 72)
+    assert "true depths that cannot be read are left out, 1: " in result["remarks"][0]
+    assert "0000000002.png is not a depth image" in (tmp_path / "out" / "table.md").read_text()
+
+
+@pytest.mark.parametrize(("dataset", "name"), [("tum", "walking_xyz"), ("bonn", "balloon2")])
+def test_rows_of_nan_in_the_truth_are_left_out_and_counted(
+    dataset: str, name: str, tmp_path: Path
+) -> None:
+    (tum if dataset == "tum" else bonn)(tmp_path)
+    truth = next(tmp_path.rglob("groundtruth.txt"))
+    lines = truth.read_text().splitlines()
+    lines[2] = " ".join([lines[2].split()[0], *["nan"] * 7])
+    truth.write_text("\n".join(lines))
+    sequence = open_source(str(truth.parent), SourceOptions(layout=dataset))
+    assert len(sequence.ground_truth()) == len(lines) - 1
+    assert sequence.remarks == (f"1 of {len(lines)} true poses are not finite and left out",)

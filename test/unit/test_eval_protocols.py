@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tables of protocols, data sets and published figures, and the text that is made of results."""
+"""The tables of protocols, data sets and published figures."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import pytest
 
 from ttt3r_ros.errors import ConfigError, SourceError
 from ttt3r_ros.evaluation.datasets import DATASETS, find_sequences
-from ttt3r_ros.evaluation.measurement import Result
 from ttt3r_ros.evaluation.protocols import PROTOCOLS, protocol_table, protocols_of
-from ttt3r_ros.evaluation.published import PUBLISHED, published
-from ttt3r_ros.evaluation.tables import TITLES, Evaluation, report
+from ttt3r_ros.evaluation.published import PUBLISHED
+from ttt3r_ros.evaluation.tables import TITLES
 
 ROOT = Path(__file__).resolve().parents[2]
 TUM = DATASETS["tum"]
@@ -34,20 +33,51 @@ def test_published_figures_belong_to_a_protocol_and_one_of_its_lengths() -> None
         assert row.metric in protocol.headlines, row
         assert set(row.values) <= set(protocol.lengths), row
         assert all(0 < value < 300 for value in row.values.values()), row
-    assert {row.method for row in published("tum", "pose", "ate_sim3_m")} == {"CUT3R", "TTT3R"}
+    keys = [(r.method, r.dataset, r.protocol, r.metric, r.source, min(r.values)) for r in PUBLISHED]
+    assert len(set(keys)) == len(keys), "no row stands there twice"
 
 
-def test_the_numbers_of_sequences_and_frames_are_those_of_the_papers() -> None:
-    counts = {(p.dataset, p.name): len(p.sequences) for p in PROTOCOLS}
-    assert counts["7scenes", "reconstruction"] == 18
-    assert counts["sintel", "pose"] == 14
-    assert counts["tum", "pose"] == 8
-    assert counts["bonn", "depth"] == 5
-    short = protocols_of("tum", ["pose_short"])[0]
-    assert (short.sampling.stride, short.lengths) == (3, (90,))
-    depth = protocols_of("sintel", ["depth"])[0]
-    assert (depth.max_depth_m, depth.clip_m) == (70.0, 70.0)
-    assert math.isinf(protocols_of("kitti", ["depth"])[0].max_depth_m)
+LONG = (50, 100, 150, 200, 300, 400, 500, 600, 700, 800, 900, 1000)
+INF = math.inf
+CENTRE = (224 / 512, 224 / 384)
+# Section 10 of the specification: sequences, frames, of which not there, stride, first, cap and cut [m], mean over.
+SPECIFIED = {
+    ("tum", "pose"): (8, LONG, (), 1, 0, INF, INF, "sequences"),
+    ("tum", "pose_short"): (8, (90,), (), 3, 0, INF, INF, "sequences"),
+    ("scannet", "pose"): (100, (50, 90, *range(100, 1001, 50)), (), 3, 0, INF, INF, "sequences"),
+    ("sintel", "pose"): (14, (0,), (), 1, 0, INF, INF, "sequences"),
+    ("sintel", "depth"): (23, (0,), (), 1, 0, 70.0, 70.0, "pixels"),
+    ("kitti", "depth"): (13, (50, 100, 110, *range(150, 501, 50)), (), 1, 0, INF, INF, "pixels"),
+    ("bonn", "depth"): (5, (50, 100, 110, *range(150, 501, 50)), (110,), 1, 30, 70.0, INF, "pixels"),
+    ("7scenes", "reconstruction"): (
+        18,
+        (*range(50, 401, 50), 500),
+        (500,),
+        2,
+        0,
+        10.0,
+        INF,
+        "sequences",
+    ),
+}
+
+
+@pytest.mark.parametrize("key", SPECIFIED, ids="-".join)
+def test_a_protocol_has_the_numbers_of_the_specification(key: tuple[str, str]) -> None:
+    (p,) = protocols_of(key[0], [key[1]])
+    sampling = p.sampling
+    assert SPECIFIED[key] == (
+        p.count, p.lengths, p.own_lengths, sampling.stride, sampling.first, p.max_depth_m, p.clip_m, p.mean,
+    )  # fmt: skip
+    assert p.alignments == {
+        "pose": ("se3", "sim3"), "depth": ("metric", "scale", "shift"), "reconstruction": ("metric", "scaled"),
+    }[p.task]  # fmt: skip
+    assert sampling.whole_image == (p.task == "depth")
+    assert sampling.only_with == {"tum": "pose", "kitti": "depth"}.get(p.dataset, "")
+    assert not sampling.rectified
+    is_reconstruction = p.task == "reconstruction"
+    assert (p.centre, p.icp_m) == (CENTRE if is_reconstruction else (1.0, 1.0), 0.1)
+    assert ("pose x self view: this package" in p.source) == is_reconstruction
 
 
 def test_the_document_holds_the_table_of_protocols() -> None:
@@ -58,6 +88,14 @@ def test_lengths_may_be_others() -> None:
     assert [p.lengths for p in protocols_of("folder", lengths=(20, 0))] == [(20, 0)] * 3
     assert protocols_of("folder", lengths=(20, 0))[0].limit == 0
     assert protocols_of("tum", lengths=(20, 30))[0].limit == 30
+    assert protocols_of("tum", lengths=(50, 20, 50))[0].lengths == (50, 20)
+    assert protocols_of("tum", lengths=(50, 20, 50))[0].own_lengths == (20,)
+
+
+def test_a_name_may_come_with_a_slash_and_twice(tmp_path: Path) -> None:
+    root = laid_out(tmp_path, ["a_ok"], "rgb/0.png")
+    found = find_sequences(DATASETS["folder"], root, (), ["a_ok/", "a_ok"])
+    assert list(found.paths) == ["a_ok"]
 
 
 @pytest.mark.parametrize(
@@ -128,21 +166,3 @@ def test_what_is_not_there_is_said_with_where_it_was_looked_for(
         find_sequences(TUM, root, ("sitting_rpy",), wanted)
     with pytest.raises(SourceError, match="is not a folder"):
         find_sequences(TUM, tmp_path / "nowhere", (), ())
-
-
-def test_the_report_puts_ours_below_the_published_and_keeps_the_failed_and_the_missing() -> None:
-    protocol = protocols_of("tum", ["pose_short"])[0]
-    results = [
-        Result("sitting_rpy", "pose_short", 90, 90, metrics={"ate_sim3_m": 0.5, "ate_se3_m": 0.75}),
-        Result("walking_rpy", "pose_short", 90, 90, 2, metrics={"ate_sim3_m": 0.25, "ate_se3_m": 0.25}),
-        Result("walking_xyz", "pose_short", 90, problem="the disk is gone"),
-    ]
-    text = report([Evaluation(protocol, results, ("walking_static",))], "ttt3r, these weights")
-    lines = text.splitlines()
-    assert "| TTT3R | published weights | 0.028 | tables of later papers |" in lines
-    assert "| **this run** | ttt3r, these weights | 0.375 | 2 of 4 sequences |" in lines
-    assert "Not there: walking_static." in text
-    assert any(line.startswith("| walking_rpy | 90 | 90 (-2) |") for line in lines)
-    assert any(line.startswith("| walking_xyz | 90 | 0 | the disk is gone |") for line in lines)
-    widths = {line.count("|") for line in lines if line.startswith(("| sitting", "| walking"))}
-    assert len(widths) == 1, "every row has every column"

@@ -57,8 +57,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _count(text: str) -> int:
-    value = int(text)
-    if value < 0 or value in (1, 2):
-        msg = f"{value} frames cannot be evaluated; expected 0 (all) or at least 3"
+    # Two positions leave open how the path is turned about the line between them.
+    if not text.isdecimal() or int(text) in (1, 2):
+        msg = f"'{text}' frames cannot be evaluated; expected 0 (all) or at least 3"
         raise argparse.ArgumentTypeError(msg)
-    return value
+    return int(text)

@@ -17,7 +17,7 @@ from ttt3r_ros.evaluation.record import record
 from ttt3r_ros.evaluation.sampling import SampledSequence
 from ttt3r_ros.evaluation.tables import Evaluation, report
 from ttt3r_ros.io.sources import SourceOptions, open_source
-from ttt3r_ros.io.writers import complete_file
+from ttt3r_ros.io.writers import complete_file, require_writable
 from ttt3r_ros.model.loading import load_backend
 from ttt3r_ros.pipeline.reconstructor import Reconstructor
 
@@ -47,31 +47,28 @@ class _Work:
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate, print the tables and write the files; return the exit status."""
     protocols = protocols_of(arguments.dataset, arguments.protocols, arguments.frames)
-    found = _found(protocols, arguments)
+    found, absent = _found(protocols, arguments)
     config = _config(arguments)
-    _require_writable(arguments.output)
+    require_writable(arguments.output)
     backend, facts = load_backend(config)
     about = {
         "dataset": arguments.dataset,
         "root": arguments.root.resolve().name,
         "settings": all_settings(config),
         "network": {**facts, "reset_interval": _reset_interval(config, backend)},
+        "not_there": absent,
     }
     results: list[Result] = []
+    undrawn = 0
     try:
         for work in _works(found):
-            results += _evaluated(work, backend, config, arguments.output)
+            of_work, is_drawn = _evaluated(work, backend, config, arguments.output)
+            results += of_work
+            undrawn += not is_drawn
     finally:  # an interruption keeps what is finished
         if results:
-            evaluations = [
-                Evaluation(
-                    protocol,
-                    [result for result in results if result.protocol == protocol.name],
-                    tuple(found[protocol].missing),
-                )
-                for protocol in found
-            ]
-            table = report(evaluations, _ours(config, facts, _reset_interval(config, backend)))
+            evaluations = [_evaluation(protocol, found[protocol], results) for protocol in found]
+            table = report(evaluations, _ours(config, facts, _reset_interval(config, backend)), absent)
             _write(arguments.output / "table.md", table)
             _write(arguments.output / "results.json", record(evaluations, **about))
     print(table, end="")
@@ -79,16 +76,26 @@ def run(arguments: argparse.Namespace) -> int:
     failed = _without_figures(results)
     if failed:
         print(f"ttt3r_ros: nothing could be evaluated of {', '.join(failed)}", file=sys.stderr)
-    return 1 if failed else 0
+    return 1 if failed or undrawn else 0
 
 
-def _found(protocols: list[Protocol], arguments: argparse.Namespace) -> dict[Protocol, Found]:
-    """Return the sequences of each protocol that has any there.
+def _evaluation(protocol: Protocol, found: Found, results: list[Result]) -> Evaluation:
+    of_protocol = [result for result in results if result.protocol == protocol.name]
+    done = {result.sequence for result in of_protocol}
+    not_run = tuple(name for name in found.paths if name not in done)
+    return Evaluation(protocol, of_protocol, tuple(found.missing), not_run)
+
+
+def _found(
+    protocols: list[Protocol], arguments: argparse.Namespace
+) -> tuple[dict[Protocol, Found], dict[str, str]]:
+    """Return the sequences of each protocol that has any there, and why the others have none, by their titles.
 
     Raises:
         SourceError: none has, or one that was asked for by name has not.
     """
     found: dict[Protocol, Found] = {}
+    absent: dict[str, str] = {}
     problem: SourceError | None = None
     for protocol in protocols:
         dataset = DATASETS[protocol.dataset]
@@ -98,9 +105,10 @@ def _found(protocols: list[Protocol], arguments: argparse.Namespace) -> dict[Pro
             )
         except SourceError as error:
             problem = problem or error
+            absent[f"{dataset.title}, {protocol.name}"] = str(error)
     if problem is not None and (arguments.protocols or not found):
         raise problem
-    return found
+    return found, absent
 
 
 def _config(arguments: argparse.Namespace) -> Config:
@@ -134,24 +142,39 @@ def _works(found: dict[Protocol, Found]) -> Iterator[_Work]:
     yield from sorted(passes.values(), key=lambda work: work.sequence)
 
 
-def _evaluated(work: _Work, backend: TorchBackend, config: Config, output: Path) -> list[Result]:
+def _evaluated(
+    work: _Work, backend: TorchBackend, config: Config, output: Path
+) -> tuple[list[Result], bool]:
+    """Return the figures of a pass, or why there are none, and whether its picture could be written."""
     first = work.protocols[0]
     try:
         source = open_source(str(work.path), SourceOptions(layout=DATASETS[first.dataset].layout))
         sequence = SampledSequence(source, first.sampling, backend.size.geometry)
         measured = evaluate(work.sequence, sequence, Reconstructor(backend, config), work.protocols)
-    except Ttt3rError as error:
+    except (Ttt3rError, OSError) as error:
         print(f"{work.sequence}: {error}", file=sys.stderr)
         return [
             Result(work.sequence, protocol.name, length, problem=str(error))
             for protocol in work.protocols
             for length in protocol.lengths
-        ]
+        ], True
     _tell(work, measured)
+    problem = _drawn(work, measured, output)
+    if not problem:
+        return measured.results, True
+    print(f"{work.sequence}: {problem}", file=sys.stderr)
+    return [replace(one, remarks=(*one.remarks, problem)) for one in measured.results], False
+
+
+def _drawn(work: _Work, measured: Measurement, output: Path) -> str:
+    """Draw a pass; return why that failed, nothing if it did not."""
     names = "_".join(protocol.name for protocol in work.protocols)
     picture = output / f"{work.sequence.replace('/', '_')}_{names}.png"
-    write_plot(picture, f"{first.dataset} {work.sequence}: {names}", measured.curves)
-    return measured.results
+    try:
+        write_plot(picture, f"{work.protocols[0].dataset} {work.sequence}: {names}", measured.curves)
+    except Exception as error:  # whatever it is, the figures of hours must not be lost with it
+        return f"the picture could not be drawn: {error}"
+    return ""
 
 
 def _tell(work: _Work, measured: Measurement) -> None:
@@ -163,17 +186,6 @@ def _without_figures(results: list[Result]) -> list[str]:
     names = dict.fromkeys(result.sequence for result in results)
     good = {result.sequence for result in results if result.metrics}
     return [name for name in names if name not in good]
-
-
-def _require_writable(folder: Path) -> None:
-    """Fail before the work, not after it.
-
-    Raises:
-        OutputError: nothing can be written there.
-    """
-    probe = folder / ".writable"
-    _write(probe, "")
-    probe.unlink()
 
 
 def _write(path: Path, text: str) -> None:

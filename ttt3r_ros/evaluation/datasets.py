@@ -67,7 +67,8 @@ def find_sequences(
     if not listed and not wanted:
         paths, missing = _all(dataset, root, places), []
     else:
-        names = wanted or listed
+        # The shell completes the name of a folder with a slash.
+        names = list(dict.fromkeys(name.rstrip("/") for name in wanted or listed))
         located = {name: _located(root, name, places) for name in names}
         paths = {name: path for name, path in located.items() if path is not None}
         missing = [name for name in names if name not in paths]

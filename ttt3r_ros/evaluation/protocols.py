@@ -21,6 +21,7 @@ _CENTRE_224 = (224 / 512, 224 / 384)
 _TTT3R = "TTT3R evaluation"
 _CUT3R = "CUT3R and MonST3R evaluation"
 _OURS = "this package"
+_SELF_VIEW = f"points of pose x self view: {_OURS}"  # the published ones are those of the world head
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class Protocol:
     headlines: tuple[str, ...]  # figures that are compared with published ones
     source: str
     sequences: tuple[str, ...] = ()  # empty: all that are there
+    expected: int = 0  # how many these should be, where none are named and it is known
+    own_lengths: tuple[int, ...] = ()  # those that the source has not got
     places: tuple[str, ...] = ()  # where they lie, if elsewhere than those of the data set
     sampling: Sampling = Sampling()
     mean: str = "sequences"  # or pixels: how figures of sequences are averaged
@@ -64,6 +67,11 @@ class Protocol:
         """Return how many frames the longest evaluation takes, 0: all."""
         return 0 if 0 in self.lengths else max(self.lengths)
 
+    @property
+    def count(self) -> int:
+        """Return how many sequences it is made for, 0: not known."""
+        return len(self.sequences) or self.expected
+
 
 _POSE = Protocol("", "pose", POSE, (0,), ("se3", "sim3"), ("ate_sim3_m",), _OURS)
 _DEPTH = Protocol(
@@ -72,7 +80,7 @@ _DEPTH = Protocol(
     DEPTH,
     (0,),
     ("metric", "scale", "shift"),
-    ("abs_rel.metric", "abs_rel.scale", "delta1.scale", "abs_rel.shift"),
+    ("abs_rel.metric", "delta1.metric", "abs_rel.scale", "delta1.scale", "abs_rel.shift"),
     _OURS,
     mean="pixels",
 )
@@ -83,7 +91,7 @@ _RECONSTRUCTION = Protocol(
     (0,),
     ("metric", "scaled"),
     ("accuracy_mean.scaled", "completion_mean.scaled", "normals_mean.scaled"),
-    _OURS,
+    f"{_OURS}; {_SELF_VIEW}",
     max_depth_m=10.0,
 )
 _AS_NODE = Sampling(rectified=True)
@@ -93,7 +101,9 @@ _KITTI_DEPTH = (
     "image_gathered/{}",
     "val/{}",
 )
-_LONG = (50, 100, 200, 300, 400, 500, 600, 700, 800, 900, 1000)
+_LONG = (50, 100, 150, 200, 300, 400, 500, 600, 700, 800, 900, 1000)
+_EACH_50 = tuple(range(50, 1001, 50))
+_TO_500 = _EACH_50[:10]
 _TUM = tuple(
     f"{kind}_{motion}"
     for kind in ("sitting", "walking")
@@ -123,42 +133,42 @@ PROTOCOLS = (
         sequences=_TUM, source=_CUT3R,
     ),
     replace(
-        _POSE, dataset="scannet", lengths=(50, 90, *_LONG[1:]), sampling=Sampling(stride=3),
+        _POSE, dataset="scannet", lengths=(50, 90, *_EACH_50[1:]), sampling=Sampling(stride=3), expected=100,
         source=f"{_TTT3R}; 90 frames: {_CUT3R}",
     ),
     replace(_POSE, dataset="sintel", sequences=_SINTEL_POSE, source=_CUT3R),
     replace(
         _DEPTH, dataset="sintel", sampling=Sampling(whole_image=True), max_depth_m=70.0, clip_m=70.0,
-        source=_TTT3R,
+        expected=23, source=_TTT3R,
     ),
     replace(
         _POSE, dataset="kitti", sequences=tuple(f"{k:02d}" for k in range(11)),
         source="KITTI odometry, as in LongStream's table",
     ),
     replace(
-        _DEPTH, dataset="kitti", lengths=(50, 100, 110, 200, 300, 400, 500), places=_KITTI_DEPTH,
+        _DEPTH, dataset="kitti", lengths=(50, 100, 110, *_TO_500[2:]), places=_KITTI_DEPTH, expected=13,
         sampling=Sampling(only_with=DEPTH, whole_image=True), source=_TTT3R,
     ),
     replace(
-        _DEPTH, dataset="bonn", lengths=(50, 100, 110, 200, 300, 400, 500), sequences=_BONN,
+        _DEPTH, dataset="bonn", lengths=(50, 100, 110, *_TO_500[2:]), own_lengths=(110,), sequences=_BONN,
         sampling=Sampling(first=30, whole_image=True), max_depth_m=70.0, pixel_step=2,
         source=f"{_TTT3R}; there every pixel",
     ),
     replace(
-        _RECONSTRUCTION, dataset="7scenes", lengths=(200, 500), sequences=_7SCENES, sampling=Sampling(stride=2),
-        centre=_CENTRE_224, source=_TTT3R,
+        _RECONSTRUCTION, dataset="7scenes", lengths=(*_TO_500[:8], 500), own_lengths=(500,), sequences=_7SCENES,
+        sampling=Sampling(stride=2), centre=_CENTRE_224, source=f"{_TTT3R}, but {_SELF_VIEW}",
     ),
     replace(_POSE, dataset="7scenes", sequences=_7SCENES, sampling=Sampling(stride=2)),
     replace(
-        _RECONSTRUCTION, dataset="nrgbd", lengths=(500,), sequences=_NRGBD, centre=_CENTRE_224,
-        source=f"{_OURS}: as 7-Scenes, every frame; the papers' sampling is not known",
+        _RECONSTRUCTION, dataset="nrgbd", lengths=(500, 700), sequences=_NRGBD, centre=_CENTRE_224,
+        source=f"{_OURS}: as 7-Scenes, every frame; the papers' sampling is not known; {_SELF_VIEW}",
     ),
     replace(_POSE, dataset="nrgbd", sequences=_NRGBD),
     replace(_POSE, dataset="folder", sampling=_AS_NODE),
     replace(_DEPTH, dataset="folder", sampling=_AS_NODE, pixel_step=4),
     replace(
         _RECONSTRUCTION, dataset="folder", sampling=_AS_NODE, max_depth_m=math.inf,
-        source=f"{_OURS}: as 7-Scenes, whole image",
+        source=f"{_OURS}: as 7-Scenes, whole image; {_SELF_VIEW}",
     ),
 )  # fmt: skip
 
@@ -180,7 +190,17 @@ def protocols_of(dataset: str, names: Sequence[str] = (), lengths: Sequence[int]
         )
         raise ConfigError(msg)
     wanted = [protocol for protocol in known if not names or protocol.name in names]
-    return [replace(protocol, lengths=tuple(lengths)) if lengths else protocol for protocol in wanted]
+    return [_at_lengths(protocol, lengths) if lengths else protocol for protocol in wanted]
+
+
+def _at_lengths(protocol: Protocol, lengths: Sequence[int]) -> Protocol:
+    published = set(protocol.lengths) - set(protocol.own_lengths)
+    chosen = tuple(dict.fromkeys(lengths))
+    return replace(
+        protocol,
+        lengths=chosen,
+        own_lengths=tuple(length for length in chosen if length not in published),
+    )
 
 
 def protocol_table() -> str:
@@ -197,7 +217,7 @@ def _row(protocol: Protocol) -> str:
     cells = [
         DATASETS[protocol.dataset].title,
         f"`{protocol.name}`",
-        str(len(protocol.sequences)) if protocol.sequences else "all",
+        str(len(protocol.sequences)) if protocol.sequences else _all(protocol),
         _frames(protocol),
         str(protocol.sampling.stride),
         _depths(protocol),
@@ -208,9 +228,18 @@ def _row(protocol: Protocol) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def _all(protocol: Protocol) -> str:
+    return f"all ({protocol.expected})" if protocol.expected else "all"
+
+
+def _length(protocol: Protocol, length: int) -> str:
+    text = str(length) if length else "all"
+    return f"{text} ({_OURS})" if length in protocol.own_lengths else text
+
+
 def _frames(protocol: Protocol) -> str:
     sampling = protocol.sampling
-    words = [", ".join(str(length) if length else "all" for length in protocol.lengths)]
+    words = [", ".join(_length(protocol, length) for length in protocol.lengths)]
     words += [f"from frame {sampling.first}"] if sampling.first else []
     words += [f"those with true {sampling.only_with}"] if sampling.only_with else []
     words += ["image not cropped"] if sampling.whole_image else []

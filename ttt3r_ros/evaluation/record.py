@@ -28,6 +28,11 @@ def record(evaluations: Iterable[Evaluation], **about: Any) -> str:
         "versions": versions(),
         "evaluations": [_evaluation(evaluation) for evaluation in evaluations],
     }
+    return json_text(content)
+
+
+def json_text(content: Any) -> str:
+    """Return content as JSON; a number that is not finite is null, for JSON has none."""
     return json.dumps(_finite(content), indent=1, allow_nan=False) + "\n"
 
 
@@ -47,15 +52,18 @@ def _version(package: str) -> str:
 def _evaluation(evaluation: Evaluation) -> dict[str, Any]:
     protocol = evaluation.protocol
     theirs = [
-        asdict(row)
+        {**asdict(row), "weights": row.weights}
         for row in PUBLISHED
         if (row.dataset, row.protocol) == (protocol.dataset, protocol.name)
     ]
     return {
         "protocol": asdict(protocol),
+        "sequences": evaluation.sequences,
         "missing": list(evaluation.missing),
+        "not_run": list(evaluation.not_run),
         "results": [asdict(result) for result in evaluation.results],
         "means": {str(length): evaluation.mean(length) for length in protocol.lengths},
+        "counts": {str(length): evaluation.counts(length) for length in protocol.lengths},
         "published": theirs,
     }
 
