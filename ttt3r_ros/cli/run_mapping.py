@@ -80,7 +80,9 @@ class RecordingMapping:
             self._backend.announce(None if upcoming is None else upcoming.rgb)
             outcome = self._mapped(frame)
         except BaseException:
-            remember(self._intake.order, order)  # this image was not seen: a run that goes on begins with it
+            remember(
+                self._intake.order, order
+            )  # this image was not seen: a run that goes on begins with it
             raise
         if isinstance(outcome, str):
             record = FrameRecord(len(self.records), frame.stamp_ns, self._era, skipped=outcome)
