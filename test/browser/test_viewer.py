@@ -141,6 +141,8 @@ def test_following_takes_the_user_along(seen, replay):
 
 def test_the_view_goes_behind_the_camera_at_once_when_it_is_to_follow(seen, replay):
     (client,) = replay.page.clients()
+    seen.settle()  # until the browser has told where its camera was before
+    seen.wait_until(lambda: np.allclose(client.camera.look_at, (2.0, 0.0, 1.0), atol=0.1), "the start")
     seen.page.get_by_text("follow").click()
     seen.wait_until(lambda: np.allclose(client.camera.look_at, np.add(PLACES[2], (2, 0, 0))), "the view")
 

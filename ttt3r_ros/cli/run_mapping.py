@@ -80,9 +80,8 @@ class RecordingMapping:
             self._backend.announce(None if upcoming is None else upcoming.rgb)
             outcome = self._mapped(frame)
         except BaseException:
-            remember(
-                self._intake.order, order
-            )  # this image was not seen: a run that goes on begins with it
+            # This image was not seen: a run that goes on begins with it.
+            remember(self._intake.order, order)
             raise
         if isinstance(outcome, str):
             record = FrameRecord(len(self.records), frame.stamp_ns, self._era, skipped=outcome)
