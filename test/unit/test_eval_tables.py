@@ -119,6 +119,8 @@ def test_lengths_that_are_not_in_a_protocol_are_named() -> None:
     protocol = protocols_of("bonn", lengths=(50, 60))[0]
     text = report([Evaluation(protocol, [Result("a", "depth", 50, problem="lost")])], "ours")
     assert "Not in that protocol: first 60." in text
+    own = protocols_of("folder", ["depth"], lengths=(60,))[0]
+    assert "Not in that protocol" not in report([Evaluation(own, [])], "ours"), "it is nobody else's"
 
 
 def test_json_has_null_where_a_number_is_not_finite() -> None:

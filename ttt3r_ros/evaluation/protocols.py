@@ -68,6 +68,11 @@ class Protocol:
         return 0 if 0 in self.lengths else max(self.lengths)
 
     @property
+    def is_own(self) -> bool:
+        """Return whether nobody else evaluates like this."""
+        return self.source.startswith(_OURS)
+
+    @property
     def count(self) -> int:
         """Return how many sequences it is made for, 0: not known."""
         return len(self.sequences) or self.expected

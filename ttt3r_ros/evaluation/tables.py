@@ -121,7 +121,7 @@ def _conditions(evaluation: Evaluation, ours: str) -> str:
     protocol = evaluation.protocol
     count = evaluation.sequences_text(protocol.headlines[0])
     text = f"This run: {ours}. Protocol of {protocol.source}; {count}, mean over {protocol.mean}."
-    if protocol.own_lengths:
+    if protocol.own_lengths and not protocol.is_own:
         text += f" Not in that protocol: first {', '.join(map(_length_text, protocol.own_lengths))}."
     if evaluation.missing:
         text += f" Not there: {', '.join(evaluation.missing)}."
