@@ -192,3 +192,15 @@ def test_a_missing_array_is_named(name: str) -> None:
     del arrays[name]
     with pytest.raises(SourceError, match=f"{name} is missing"):
         VoxelMap(SIZE_M, 1000).restore(arrays)
+
+
+def test_emptying_and_restoring_are_beginnings_and_growing_and_moving_are_not() -> None:
+    voxel_map = VoxelMap(SIZE_M, 1000)
+    first = voxel_map.beginnings
+    put(voxel_map, (0.05, 0.05, 0.05))
+    voxel_map.move(np.eye(4))
+    assert voxel_map.beginnings == first
+    saved = voxel_map.arrays()
+    voxel_map.clear()
+    voxel_map.restore(saved)
+    assert voxel_map.beginnings == first + 2
