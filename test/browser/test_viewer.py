@@ -151,9 +151,9 @@ def test_the_view_goes_behind_the_camera_at_once_when_it_is_to_follow(seen, repl
 
 
 def test_the_page_says_which_frame_is_seen_counting_as_the_files_do(seen, replay):
-    seen.wait_until(lambda: seen.page.get_by_text("frame 2 of 0 to 2").count(), "the last frame")
+    seen.wait_until(lambda: seen.page.get_by_text("frame 2 (0 to 2)").count(), "the last frame")
     press(seen, "frame", "ArrowLeft", 2)
-    seen.wait_until(lambda: seen.page.get_by_text("frame 0 of 0 to 2").count(), "the first frame")
+    seen.wait_until(lambda: seen.page.get_by_text("frame 0 (0 to 2)").count(), "the first frame")
 
 
 def test_the_depth_image_says_which_depths_its_colours_are(seen):

@@ -224,9 +224,9 @@ def _status(scene: Scene, choice: Choice, showing: Showing) -> str:
     if scene.found(choice) < _FEW:
         lines.append("most points are below the confidence chosen")
     if last >= 0:
-        lines.append(f"frame {last} of 0 to {len(scene.way) - 1}")
+        lines.append(f"frame {last} (0 to {len(scene.way) - 1})")
         if newest := int(scene.way.segments[-1]):
-            lines.append(f"segment {scene.way.segments[last]} of 0 to {newest}")
+            lines.append(f"segment {scene.way.segments[last]} (0 to {newest})")
         if not choice.by_segment:
             lines.append("path: blue is early, red is late")
     if showing.note:
