@@ -15,6 +15,7 @@ from ttt3r_ros.evaluation.measurement import Result, evaluate, mean_of
 from ttt3r_ros.evaluation.protocols import protocols_of
 from ttt3r_ros.evaluation.reconstruction import (
     PosedClouds,
+    ReconstructionComparison,
     aligned_by_medians,
     points_of,
     true_depth_in_network_image,
@@ -194,6 +195,18 @@ def test_the_rules_of_a_protocol_reach_the_comparison_of_reconstructions(room) -
         for one in wrong
     )
     assert moved.metrics["accuracy_mean.metric"] != still.metrics["accuracy_mean.metric"]
+
+
+def test_views_that_no_length_needs_are_not_kept_though_another_protocol_shows_them(
+    room, monkeypatch
+) -> None:
+    kept: list[int] = []
+    monkeypatch.setattr(ReconstructionComparison, "_keep", lambda _, view: kept.append(view.frame))
+    poses, points = (protocols_of("folder", [name])[0] for name in ("pose", "reconstruction"))
+    protocols = [poses, replace(points, lengths=(3, 2))]
+    results = evaluate("room", room, Reconstructor(Seer(room), Config()), protocols).results
+    assert results[0].frames == 6
+    assert kept == [0], "the fifth frame has true depth, too"
 
 
 class Step:

@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 
     from ttt3r_ros.types import Float64Array
 
-MOST_POINTS = (
-    26_000_000  # of a cloud, more than 500 views of 224x224; beyond that a random choice is searched
-)
+# Of a cloud, more than 500 views of 224x224; beyond that a random choice is searched.
+MOST_POINTS = 26_000_000
 _MOST_MEASURED = 200_000  # distances taken of a cloud, to all of the other
 _MOST_REGISTERED = 50_000
 _NEIGHBOURS = 30  # of which a normal is made

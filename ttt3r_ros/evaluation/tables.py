@@ -29,9 +29,8 @@ TITLES = {
     "completion_mean.scaled": "completion, mean [m]",
     "normals_mean.scaled": "consistency of normals, mean",
 }
-_BESIDE = {
-    "ate_sim3_m": (("ATE SE(3) [m]", "ate_se3_m"), ("scale", "scale"))
-}  # what a scale hides is always shown
+# What an alignment with a scale hides is always shown beside it.
+_BESIDE = {"ate_sim3_m": (("ATE SE(3) [m]", "ate_se3_m"), ("scale", "scale"))}
 _SHORT = "†"
 _COLUMNS: dict[str, tuple[tuple[str, str], ...]] = {
     POSE: (
