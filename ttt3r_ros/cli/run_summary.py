@@ -14,6 +14,7 @@ import numpy as np
 from ttt3r_ros import __version__
 from ttt3r_ros.errors import SourceError
 from ttt3r_ros.geometry import pose_matrix_xyzw
+from ttt3r_ros.io.frame_records import mapped
 
 if TYPE_CHECKING:
     from ttt3r_ros.evaluation.trajectory import TrajectoryComparison
@@ -95,9 +96,10 @@ class RunSummary:
             from ttt3r_ros.evaluation.trajectory import compared  # noqa: PLC0415 - loads evo
         except ModuleNotFoundError as error:
             return None, f"the module {error.name} is not installed: pip install 'ttt3r_ros[eval]'"
-        matrices = pose_matrix_xyzw(self.poses)
+        estimate = list(zip(self.stamps_ns, pose_matrix_xyzw(self.poses), strict=True))
+        places = {record.stamp_ns: record.index for record in mapped(self.records)}
         try:
-            return compared(self.truth, list(zip(self.stamps_ns, matrices, strict=True))), ""
+            return compared(self.truth, estimate, places), ""
         except SourceError as error:
             return None, str(error)
 
