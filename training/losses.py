@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 CONFIDENCE_WEIGHT = 0.2
 # How many times the confidence of the published loss stands for the same error. A small network errs more; by that loss
 # nearly all of it would be at 1, the lower end, where confidence tells nothing and hardly learns.
-CONFIDENCE_GAIN = 8.0
+CONFIDENCE_GAIN = 3.0
 # Points are weighed by their confidence, which grows as they get better; poses are not, and would fall behind. What
 # tells about motion counts more than depth, which is learned sooner.
 WEIGHTS = {"camera": 1.4, "world": 1.4, "pose": 5.0, "motion": 3.0, "ray": 1.0, "bearing": 4.0}
@@ -58,7 +58,7 @@ def mean_distance(truth: Truth) -> Tensor:
 
 
 def confident_distance(predicted: PointMap, points: Tensor, scale: Tensor) -> Tensor:
-    """Return the mean of c * distance / scale / 8 - 0.2 log c: doubt lowers the price of an error and costs itself."""
+    """Return the mean of c * distance / scale / 3 - 0.2 log c: doubt lowers the price of an error and costs itself."""
     distance = (predicted.points - points).norm(dim=-1) / scale[:, None, None, None]
     confidence = predicted.confidence
     return (confidence * distance / CONFIDENCE_GAIN - CONFIDENCE_WEIGHT * confidence.log()).mean()
