@@ -94,11 +94,8 @@ class Follower:
             self.scene.clear()
         elif map_beginnings != self._map_beginnings:
             self.scene.clear_points()
-        self._beginnings, self._changes, self._map_beginnings = (
-            news.beginnings,
-            news.changes,
-            map_beginnings,
-        )
+        self._beginnings, self._changes = news.beginnings, news.changes
+        self._map_beginnings = map_beginnings
         self.scene.follow(news.poses, news.start)
 
 

@@ -77,10 +77,8 @@ class Page:
         self.map, self.cameras = Layer(self._server), Layer(self._server)
         self.current_camera: Any = None
         self._now_shown: tuple[bytes, Sight | None] = (b"", None)
-        self._shown: tuple[object, object] = (
-            None,
-            None,
-        )  # the points and the way of which nodes are there
+        # The points and the way of which nodes are there.
+        self._shown: tuple[object, object] = (None, None)
         self._followed = False
         self._failed = ""  # the newest download that came to nothing
         self._newcomers: queue.SimpleQueue[Any] = queue.SimpleQueue()
