@@ -66,7 +66,8 @@ def run_there(task: Task) -> Result:
     began = time.monotonic()
     process = started(resumed)
     try:
-        while (status := process.poll()) is None:  # not `wait`, which Ray's wish to cancel does not interrupt
+        # Not `wait`, which Ray's wish to cancel does not interrupt.
+        while (status := process.poll()) is None:
             time.sleep(_LOOK_EVERY_S)
     finally:
         if process.poll() is None:  # the task is being cancelled; let the run write what there is

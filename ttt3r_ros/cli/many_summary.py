@@ -62,9 +62,8 @@ def result_of(
     """Return what became of a process, from what it left in its folder and its log."""
     problem = _last_line(log) if status not in (0, INTERRUPTED) else ""
     meta = _left_in(folder)
-    refused = status not in (0, INTERRUPTED) and not meta.get(
-        "problems"
-    )  # what is there is of an earlier run
+    # A run that was refused has left none; what is there is of an earlier one.
+    refused = status not in (0, INTERRUPTED) and not meta.get("problems")
     if "mapped" not in meta or refused:
         return Result(name, source, status, problem, seconds=round(seconds, 1), attempts=attempts)
     error: dict[str, Any] = meta.get("error") or {}

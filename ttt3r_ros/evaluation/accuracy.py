@@ -26,9 +26,8 @@ class Account:
     """What became of the frames that were shown."""
 
     stamps_ns: list[int] = field(default_factory=list)  # of all of them
-    places: dict[int, int] = field(
-        default_factory=dict
-    )  # of a stamp: neighbours in the sequence differ by one
+    # Of a stamp: neighbours in the sequence differ by one.
+    places: dict[int, int] = field(default_factory=dict)
     refused_at: list[int] = field(default_factory=list)  # which of them could not be used
     unread_depths: list[tuple[int, str]] = field(default_factory=list)  # which of them, and why
     seconds: float = 0.0  # of the reconstructor alone

@@ -69,16 +69,11 @@ class ReconstructionError:
 class ReconstructionComparison:
     """Collects true and predicted points of pixels that have both, in the camera's frame, 25 bytes a pixel."""
 
-    centre: tuple[float, float] = (
-        1.0,
-        1.0,
-    )  # share of the network image, width and height, that is measured
+    centre: tuple[float, float] = (1.0, 1.0)  # measured share of the network image's width and height
     max_depth_m: float = math.inf
     within_m: float = 0.1  # of ICP
     limit: int = 0  # frames that the longest evaluation takes (0: all); later ones are not kept
-    most_points: int = (
-        MOST_POINTS  # measured ones; beyond them every second pixel is dropped, over and over
-    )
+    most_points: int = MOST_POINTS  # measured ones; beyond, every second pixel goes, over and over
     _views: list[_View] = field(default_factory=list)
     _share: float = 1.0
     _measured: int = 0

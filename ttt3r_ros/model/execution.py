@@ -108,9 +108,8 @@ class Replayed:
         self._pool = torch.cuda.graph_pool_handle()
         self._stream = torch.cuda.Stream()
         self._recordings: dict[tuple[torch.Size, ...], _Recording] = {}
-        self._idle = (
-            torch.cuda.Event()
-        )  # the last call, from whatever stream, is done with the recording
+        # The last call, from whatever stream, is done with the recording.
+        self._idle = torch.cuda.Event()
 
     def __call__(self, *values: Tensor) -> tuple[Tensor, ...]:
         """Return fresh copies of the outputs, so that a result stays a value when the next one is made."""
