@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_WARM_UP_CALLS = (
-    3  # before a recording, so that libraries have chosen their algorithms and tables are made
-)
+# Before a recording, so that libraries have chosen their algorithms and tables are made.
+_WARM_UP_CALLS = 3
 
 TensorFunction = Callable[..., tuple[Tensor, ...]]
 
