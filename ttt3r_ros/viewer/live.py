@@ -142,7 +142,8 @@ class LiveViewer:
             while not self._closing.is_set():
                 started = time.perf_counter()
                 self._follower.look(self.mailbox.take())
-                self.page.show(self.scene, Showing(f"{self.mailbox.dropped} frames left out here"))
+                dropped = self.mailbox.dropped
+                self.page.show(self.scene, Showing(f"{dropped} frames left out here" if dropped else ""))
                 spent = time.perf_counter() - started
                 self._closing.wait(max(PERIOD_S - spent, _REST * spent))
         except Exception as error:  # the mapping goes on without its viewer

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,6 @@ class PanelSettings:
 _NOTHING = np.full((120, 160, 3), 24, np.uint8)
 _PICTURE_WIDTH = 320  # of images beside the picture
 _MILLION = 1e6
-_CONFIDENCES = tuple(f"{least:g}" for least in BANDS)
 
 
 class Panel:
@@ -50,9 +50,10 @@ class Panel:
     ) -> None:
         self._status = gui.add_markdown("")
         with gui.add_folder("Points"):
-            first = int(bands_of(np.array([settings.min_confidence], np.float32))[0])
-            self.confidence = gui.add_dropdown(
-                "confidence", _CONFIDENCES, initial_value=_CONFIDENCES[first],
+            self._band = int(bands_of(np.array([settings.min_confidence], np.float32))[0])
+            self.confidence = gui.add_slider(
+                "confidence", BANDS[0], BANDS[-1], 0.5, BANDS[self._band],
+                marks=[(least, f"{least:g}") for least in BANDS if least != 1.5],
                 disabled=not settings.graded, hint="Points of which the network is less sure are hidden.",
             )  # fmt: skip
             self.point_size = gui.add_slider(
@@ -84,12 +85,22 @@ class Panel:
     def choice(self) -> Choice:
         """Return what the user wants to see."""
         return Choice(
-            band=_CONFIDENCES.index(self.confidence.value),
+            band=self._chosen_band(),
             most_points=round(self.most.value * _MILLION),
             by_segment=bool(self.by_segment.value),
             frusta=bool(self.frusta.value),
             until=self.player.frame if self.player is not None else None,
         )
+
+    def _chosen_band(self) -> int:
+        """Return the band that begins where the slider stands; between two it goes on to the next one."""
+        chosen, before = float(self.confidence.value), BANDS[self._band]
+        if chosen != before:
+            upwards = chosen > before
+            place = bisect_left(BANDS, chosen) if upwards else bisect_right(BANDS, chosen) - 1
+            self._band = min(max(place, 0), len(BANDS) - 1)
+            self.confidence.value = BANDS[self._band]
+        return self._band
 
     def tell(self, text: str) -> None:
         """Show some lines of Markdown."""
