@@ -12,6 +12,7 @@ import pytest
 import torch
 from test_network import DPT, LINEAR
 
+from ttt3r_ros.model import image
 from ttt3r_ros.model.backend import TorchBackend, _packed, _unpacked, fetched_sync
 from ttt3r_ros.model.execution import Replayed, Shown, execution, resolve_compile
 from ttt3r_ros.model.weights import seeded_network
@@ -92,6 +93,21 @@ def test_a_processor_takes_an_announcement_and_does_nothing_with_it(encoded):
     backend.announce(noise(2))
     backend.step(noise(1), backend.initial_state())
     assert encoded == [1]
+
+
+def test_an_image_announced_to_a_device_is_cut_once_and_a_bad_one_harms_no_other(monkeypatch):
+    backend = TorchBackend(seeded_network(LINEAR))
+    monkeypatch.setattr(backend, "_waits", True)  # as if it were one that works by itself
+    expected = backend.step(noise(2), backend.initial_state())[0]
+    backend.announce(noise(2))
+    _, state = backend.step(noise(1), backend.initial_state())
+    monkeypatch.setattr(image, "resize_and_crop", None)  # is not needed any more
+    found = backend.step(noise(2), backend.initial_state())[0]
+    np.testing.assert_array_equal(found.points_camera, expected.points_camera)
+    monkeypatch.undo()
+    monkeypatch.setattr(backend, "_waits", True)
+    backend.announce(np.zeros((2, 600, 3), np.uint8))
+    assert backend.step(noise(3), state)[0].points_camera.shape == expected.points_camera.shape
 
 
 @pytest.mark.parametrize(

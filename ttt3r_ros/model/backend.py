@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ttt3r_ros.errors import DeviceError, NonFiniteError
+from ttt3r_ros.errors import DeviceError, ImageError, NonFiniteError
 from ttt3r_ros.geometry import pose_matrix
 from ttt3r_ros.model.execution import Shown, execution
-from ttt3r_ros.model.image import InputSize, normalised, resize_and_crop
+from ttt3r_ros.model.image import CutAhead, InputSize, normalised
 from ttt3r_ros.model.precision import use_precision
 from ttt3r_ros.model.state import RecurrentState, joined, state_from_arrays
 from ttt3r_ros.types import ImageGeometry, Prediction, UInt8Array
@@ -85,8 +85,9 @@ class TorchBackend:
         self._network = use_precision(network.eval(), precision).to(self._device)
         self._encoded: deque[_Encoded] = deque(maxlen=_ENCODED_KEPT)
         self._announced: UInt8Array | None = None
-        cuda = self._device.type == "cuda"
-        self._ahead = torch.cuda.Stream(self._device) if cuda and pipeline_depth > 1 else None
+        self._images = CutAhead(self.size)
+        self._waits = self._device.type == "cuda"  # for the device, and may do something else meanwhile
+        self._ahead = torch.cuda.Stream(self._device) if self._waits and pipeline_depth > 1 else None
         with torch.inference_mode(), self._current():
             self._execution = execution(self._network, mode)
             self._fresh = self._network.initial_state()
@@ -111,8 +112,8 @@ class TorchBackend:
         self._encoded.clear()
 
     def announce(self, rgb: UInt8Array | None) -> None:
-        """Say which image (H, W, 3) comes after the next one that is shown; it may be encoded meanwhile."""
-        self._announced = rgb if self._ahead is not None else None
+        """Say which image (H, W, 3) comes after the next one that is shown; it may be prepared meanwhile."""
+        self._announced = rgb if self._waits else None
 
     def step(self, rgb: UInt8Array, state: RecurrentState) -> tuple[Prediction, RecurrentState]:
         """Show one image (H, W, 3).
@@ -157,7 +158,7 @@ class TorchBackend:
         states: tuple[RecurrentState, ...],
     ) -> list[Answer]:
         started = time.perf_counter()
-        cut = [resize_and_crop(rgb, geometry) for rgb, geometry in zip(images, geometries, strict=True)]
+        cut = [self._images.cut(rgb, geometry) for rgb, geometry in zip(images, geometries, strict=True)]
         prepared = time.perf_counter()
 
         encoded = self._encode(cut)
@@ -166,7 +167,7 @@ class TorchBackend:
             torch.cat([entry.features for entry in encoded]),
             joined(states),
         )
-        self._encode_announced()
+        self._prepare_announced()
         on_host = fetched_sync(shown)
         finished = time.perf_counter()
 
@@ -193,11 +194,17 @@ class TorchBackend:
         self._encoded.extend(entries[index] for index in new)
         return entries
 
-    def _encode_announced(self) -> None:
-        if self._announced is None or self._ahead is None:
+    def _prepare_announced(self) -> None:
+        """Cut the announced image while the device works; with a stream for it, let the device encode it, too."""
+        if self._announced is None:
             return
         rgb, self._announced = self._announced, None
-        image = resize_and_crop(rgb, self.size.geometry(rgb.shape[1], rgb.shape[0]))
+        try:
+            image = self._images.prepare(rgb)
+        except ImageError:  # its own step says so
+            return
+        if self._ahead is None:
+            return
         with torch.cuda.stream(self._ahead):
             tensor = self._uploaded(image)
             features = self._execution.encode(tensor)
