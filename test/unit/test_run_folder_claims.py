@@ -41,7 +41,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def started(*words: object, errors: int = subprocess.PIPE) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "ttt3r_ros", "run", *map(str, words), "--set", "threads=1"]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors, text=True)
+    return subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=errors, text=True, preexec_fn=hear_every_signal
+    )
+
+
+def hear_every_signal() -> None:
+    """Undo what whoever started the tests may have asked for, such as nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def wait_for_pictures(output: Path, count: int, process: subprocess.Popen[str]) -> None:

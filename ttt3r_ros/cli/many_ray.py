@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ttt3r_ros.cli.many_tasks import Task
 
-_LOOK_EVERY_S = 1.0
+_LOOK_EVERY_S = 0.2
 _END_TIMEOUT_S = 60.0
 _ENDED = (0, 1, INTERRUPTED)  # a process that says so was not killed; it would say the same again
 
