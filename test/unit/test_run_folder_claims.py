@@ -39,16 +39,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return image_folder(tmp_path_factory.mktemp("source") / "room")
 
 
+# Whoever starts the tests may have asked for signals to be ignored, as nohup does.
+HEARING = "import runpy, signal; signal.signal(signal.SIGHUP, signal.SIG_DFL); runpy.run_module('ttt3r_ros', run_name='__main__')"
+
+
 def started(*words: object, errors: int = subprocess.PIPE) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "ttt3r_ros", "run", *map(str, words), "--set", "threads=1"]
-    return subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=errors, text=True, preexec_fn=hear_every_signal
-    )
-
-
-def hear_every_signal() -> None:
-    """Undo what whoever started the tests may have asked for, such as nohup."""
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    command = [sys.executable, "-c", HEARING, "run", *map(str, words), "--set", "threads=1"]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors, text=True)
 
 
 def wait_for_pictures(output: Path, count: int, process: subprocess.Popen[str]) -> None:
