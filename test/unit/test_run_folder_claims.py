@@ -40,7 +40,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 # Whoever starts the tests may have asked for signals to be ignored, as nohup does.
-HEARING = "import runpy, signal; signal.signal(signal.SIGHUP, signal.SIG_DFL); runpy.run_module('ttt3r_ros', run_name='__main__')"
+HEARING = """
+import runpy, signal
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+runpy.run_module("ttt3r_ros", run_name="__main__")
+"""
 
 
 def started(*words: object, errors: int = subprocess.PIPE) -> subprocess.Popen[str]:
