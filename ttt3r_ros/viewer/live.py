@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ttt3r_ros.types import Update
 
 PERIOD_S = 0.2  # between two pictures, and so the most of them: 5 per second
-_REST = 4.0  # times as long as it worked does the thread rest: it takes a fifth of one core at most
+_REST = 9.0  # times as long as it worked does the thread rest: it takes a tenth of one core at most
 logger = logging.getLogger(__name__)
 ItemT = TypeVar("ItemT")
 
