@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ttt3r_ros.cli.many_summary import Result, result_of
@@ -40,6 +39,7 @@ def run_on_ray(tasks: list[Task], address: str, retries: int, device: str) -> li
     ray = _connected(address)
     for task in tasks:
         _attempts_of(task).unlink(missing_ok=True)
+        _stop_of(task).unlink(missing_ok=True)
     try:
         wants_gpu = device.startswith(("auto", "cuda")) and ray.cluster_resources().get("GPU", 0) > 0
         remote = ray.remote(
@@ -62,17 +62,20 @@ def run_there(task: Task) -> Result:
         KilledError: its process was killed, or ended as no run ends.
     """
     attempts = _count_attempt(task)
+    if _stop_of(task).exists():
+        return Result(task.name, task.source, INTERRUPTED, "not begun", attempts=attempts)
     resumed = task if attempts == 1 else task.again()
     began = time.monotonic()
     process = started(resumed)
     try:
-        # Not `wait`, which Ray's wish to cancel does not interrupt.
         while (status := process.poll()) is None:
+            if _stop_of(task).exists():
+                process.terminate()
+                status = process.wait(_END_TIMEOUT_S)  # the run writes what there is
+                break
             time.sleep(_LOOK_EVERY_S)
     finally:
-        if process.poll() is None:  # the task is being cancelled; let the run write what there is
-            process.terminate()
-            process.wait(_END_TIMEOUT_S)
+        process.kill()  # no run without its task
     if status not in _ENDED:
         msg = f"the process of {task.name} ended with status {status}"
         raise KilledError(msg)
@@ -91,6 +94,11 @@ def _count_attempt(task: Task) -> int:
 
 def _attempts_of(task: Task) -> Path:
     return task.log.with_suffix(".attempts")
+
+
+def _stop_of(task: Task) -> Path:
+    """Return the file that tells all tasks to end; Ray's own wish does not reach who was started to ignore SIGINT."""
+    return task.log.parent / ".stop"
 
 
 def _connected(address: str) -> Any:
@@ -118,24 +126,23 @@ def _connected(address: str) -> Any:
 def _gathered(ray: Any, pending: dict[Any, Task], stop: StopRequest) -> list[Result]:
     results: list[Result] = []
     total = len(pending)
+    told: float | None = None  # when the tasks were told to end
     while pending:
         ready, _ = ray.wait(list(pending), timeout=_LOOK_EVERY_S)
         for reference in ready:
             results.append(_outcome(ray, reference, pending.pop(reference)))
             print(f"[{len(results)} of {total}] {results[-1].line()}", file=sys.stderr, flush=True)
-        if stop.asked:
-            for reference in pending:
-                ray.cancel(reference)
-            # Each lets its run write what there is.
-            ray.wait(list(pending), num_returns=len(pending), timeout=_END_TIMEOUT_S)
-            results += [_cancelled(task) for task in pending.values()]
+        if stop.asked and told is None:
+            told = time.monotonic()
+            for task in pending.values():
+                _stop_of(task).parent.mkdir(parents=True, exist_ok=True)
+                _stop_of(task).touch()
+        if told is not None and time.monotonic() - told > _END_TIMEOUT_S:
+            results += [
+                Result(task.name, task.source, INTERRUPTED, "given up") for task in pending.values()
+            ]
             pending = {}
     return results
-
-
-def _cancelled(task: Task) -> Result:
-    result = result_of(task.name, task.source, task.folder, task.log, INTERRUPTED, 0.0)
-    return result if result.frames else replace(result, problem="cancelled")
 
 
 def _outcome(ray: Any, reference: Any, task: Task) -> Result:
