@@ -70,9 +70,9 @@ def show_points(arguments: argparse.Namespace) -> None:
     with _browser(page.url) as tab:
         _report("all points", page, tab, scene, show)
         _report("nothing new", page, tab, scene, show)
-        page.panel.confidence.value = "3"
+        page.panel.confidence.value = 3.0
         _report("confidence up", page, tab, scene, show)
-        page.panel.confidence.value = "1"
+        page.panel.confidence.value = 1.0
         _report("confidence back", page, tab, scene, show)
         page.panel.point_size.value = 0.05
         _report("point size", page, tab, scene, show)

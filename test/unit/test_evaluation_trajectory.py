@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 
 from ttt3r_ros.errors import SourceError
-from ttt3r_ros.evaluation.trajectory import compared, trajectory_error
+from ttt3r_ros.evaluation.trajectory import TrajectoryError, compared
 from ttt3r_ros.geometry import inverse, pose_matrix
 
 NOW_NS = 1_785_000_000 * 10**9
 Stamped = list[tuple[int, np.ndarray]]
+
+
+def trajectory_error(truth, estimate) -> TrajectoryError:
+    return compared(truth, estimate).error
 
 
 def truth(count: int = 30, step_ns: int = 100_000_000) -> Stamped:

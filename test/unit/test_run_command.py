@@ -9,13 +9,13 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import pytest
 from recordings import image_folder, shots
+from running import wait_for_pictures
 
 from ttt3r_ros.cli.main import main
 from ttt3r_ros.io.frame_records import read_frames
@@ -146,11 +146,7 @@ def test_an_interrupted_run_leaves_what_there_is_and_can_be_resumed(tmp_path, nu
         *ONE_THREAD,
     ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while len(list(output.glob("rgb/*.jpg"))) < 5:
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.02)
+    wait_for_pictures(output, 5, process)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130

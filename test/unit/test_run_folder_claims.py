@@ -9,12 +9,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import cv2
 import pytest
 from recordings import image_folder, shots
+from running import wait_for_pictures
 
 from ttt3r_ros.cli.main import main
 from ttt3r_ros.errors import OutputError
@@ -50,14 +50,6 @@ runpy.run_module("ttt3r_ros", run_name="__main__")
 def started(*words: object, errors: int = subprocess.PIPE) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", HEARING, "run", *map(str, words), "--set", "threads=1"]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors, text=True)
-
-
-def wait_for_pictures(output: Path, count: int, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 60
-    while len(list(output.glob("rgb/*.jpg"))) < count:
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.02)
 
 
 def test_the_source_is_never_written_over(tmp_path, capsys):

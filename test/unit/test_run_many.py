@@ -8,18 +8,21 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from recordings import image_folder, room_bag
+from running import wait_for_pictures
 
 from ttt3r_ros.cli.main import main
 from ttt3r_ros.io.run_claim import claimed
 from ttt3r_ros.io.sequence import read_tum
 
 LONG = 80  # frames: more than are mapped before a signal arrives
+needs_ray = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="ray is not installed: pip install 'ttt3r_ros[ray]'"
+)
 
 
 def run(*arguments: object) -> int:
@@ -93,11 +96,7 @@ def test_a_second_ctrl_c_ends_a_batch_at_once_and_leaves_no_process(tmp_path):
     command = [sys.executable, "-m", "ttt3r_ros", "run", tmp_path / "one", "--jobs", "1"]
     command += ["--output", output, "--write", "rgb"]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while not list(output.glob("one/rgb/*.jpg")):
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.02)
+    wait_for_pictures(output / "one", 1, process)
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 130
@@ -112,11 +111,7 @@ def test_an_interrupted_batch_lets_each_run_write_what_there_is(tmp_path):
     command = [sys.executable, "-m", "ttt3r_ros", "run", tmp_path / "one", tmp_path / "two"]
     command += ["--output", output, "--write", "default", "rgb"]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while len(list(output.glob("one/rgb/*.jpg"))) < 3:
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.02)
+    wait_for_pictures(output / "one", 3, process)
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
     first, second = summary(output)["results"]
@@ -126,9 +121,8 @@ def test_an_interrupted_batch_lets_each_run_write_what_there_is(tmp_path):
 
 
 @pytest.mark.slow
+@needs_ray
 def test_a_ray_cluster_maps_one_source_per_task_and_tries_a_killed_one_again(tmp_path):
-    if importlib.util.find_spec("ray") is None:
-        pytest.skip("ray is not installed: pip install 'ttt3r_ros[ray]'")
     image_folder(tmp_path / "one", LONG, truth=False)
     image_folder(tmp_path / "two", 4, truth=False)
     (tmp_path / "three").mkdir()
@@ -137,11 +131,7 @@ def test_a_ray_cluster_maps_one_source_per_task_and_tries_a_killed_one_again(tmp
     command = [sys.executable, "-m", "ttt3r_ros", "run", *sources, "--ray", "local", "--output", output]
     command += ["--write", "trajectory", "rgb"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    deadline = time.monotonic() + 90
-    while not list(output.glob("one/rgb/*.jpg")):
-        assert time.monotonic() < deadline
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.05)
+    wait_for_pictures(output / "one", 1, process, patience_s=90)
     kill_the_run_of(output / "one")
     told = process.communicate(timeout=90)[0]
     assert process.returncode == 1, told
@@ -170,29 +160,14 @@ def kill_the_run_of(folder: Path) -> None:
 
 
 @pytest.mark.slow
+@needs_ray
 def test_ctrl_c_lets_the_runs_on_a_ray_cluster_write_what_there_is(tmp_path):
-    if importlib.util.find_spec("ray") is None:
-        pytest.skip("ray is not installed: pip install 'ttt3r_ros[ray]'")
     image_folder(tmp_path / "one", 120, truth=False)
     output = tmp_path / "out"
-    command = [
-        sys.executable,
-        "-m",
-        "ttt3r_ros",
-        "run",
-        tmp_path / "one",
-        "--ray",
-        "local",
-        "--output",
-        output,
-    ]
-    command += ["--write", "trajectory", "rgb"]
+    command = [sys.executable, "-m", "ttt3r_ros", "run", tmp_path / "one", "--ray", "local"]
+    command += ["--output", output, "--write", "trajectory", "rgb"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    deadline = time.monotonic() + 90
-    while not list(output.glob("one/rgb/*.jpg")):
-        assert time.monotonic() < deadline
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.05)
+    wait_for_pictures(output / "one", 1, process, patience_s=90)
     process.send_signal(signal.SIGINT)
     told = process.communicate(timeout=90)[0]
     assert process.returncode == 130, told

@@ -8,8 +8,9 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -112,7 +113,7 @@ def run_one(
         run = _begun(identity, source, config, folder, mapping, facts)
         try:
             with Progress(source.name, len(source), run.resumed_at) as progress:
-                _map(run, _all(first, frames), stop, progress)
+                _map(run, chain([] if first is None else [first], frames), stop, progress)
             run.interrupted = stop.asked
             _finish(run)
         finally:
@@ -244,12 +245,6 @@ def _one_ahead(frames: Iterator[Frame]) -> Iterator[tuple[Frame, Frame | None]]:
             raise
         yield current, upcoming
         current = upcoming
-
-
-def _all(first: Any, others: Iterator[Any]) -> Iterator[Any]:
-    if first is not None:
-        yield first
-        yield from others
 
 
 def _finish(run: Run) -> None:

@@ -15,6 +15,7 @@ from ttt3r_ros.io.state_file import read_state, write_state
 from ttt3r_ros.pipeline.snapshot import restore_into, snapshot_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -43,13 +44,7 @@ class Identity:
             or meta.get("limit") != self.limit
         ):
             return False
-        theirs = {
-            "source": meta.get("source"),
-            **(meta.get("options") or {}),
-            **(meta.get("settings") or {}),
-        }
-        own = {"source": self.source, **self.options, **self.settings}
-        same = all(theirs.get(name) == own[name] for name in own if name not in _MAY_DIFFER)
+        same = next(self._differences(meta), None) is None
         return same and set(self.outputs) <= set(meta.get("outputs") or ())
 
     def require_same(self, saved: dict[str, Any]) -> None:
@@ -58,17 +53,23 @@ class Identity:
         Raises:
             ConfigError: names what differs.
         """
-        own = {"source": self.source, "outputs": list(self.outputs), **self.options, **self.settings}
+        outputs = ("outputs", list(self.outputs), saved["outputs"])
+        for name, own, theirs in (*self._differences(saved), outputs):
+            if own != theirs:
+                msg = f"--resume: {name} is {own!r}, the interrupted run had {theirs!r}"
+                raise ConfigError(msg)
+
+    def _differences(self, other: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+        """Return what must be the same and is not: its name, what it is here, and there."""
+        own = {"source": self.source, **self.options, **self.settings}
         theirs = {
-            "source": saved["source"],
-            "outputs": saved["outputs"],
-            **saved["options"],
-            **saved["settings"],
+            "source": other.get("source"),
+            **(other.get("options") or {}),
+            **(other.get("settings") or {}),
         }
         for name, value in own.items():
             if name not in _MAY_DIFFER and value != theirs.get(name):
-                msg = f"--resume: {name} is {value!r}, the interrupted run had {theirs.get(name)!r}"
-                raise ConfigError(msg)
+                yield name, value, theirs.get(name)
 
 
 @dataclass(frozen=True)

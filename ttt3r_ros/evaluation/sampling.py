@@ -16,6 +16,7 @@ from ttt3r_ros.evaluation.accuracy import true_depth_m
 from ttt3r_ros.evaluation.protocols import DEPTH, POSE
 from ttt3r_ros.evaluation.trajectory import PosesByTime
 from ttt3r_ros.io.camera_intake import CameraIntake
+from ttt3r_ros.io.changed_sequences import Changed
 from ttt3r_ros.io.layouts_files import finite_poses, left_out
 from ttt3r_ros.io.rectification import rectified_depth
 
@@ -29,14 +30,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class SampledSequence:
+class SampledSequence(Changed):
     """A sequence of which only some frames are shown; ground truth stays whole, but for poses that are not finite."""
 
     def __init__(
         self, sequence: Sequence, sampling: Sampling, geometry: Callable[[int, int], ImageGeometry]
     ) -> None:
         """Sample; ``geometry`` is the network's plan for an image of a width and height."""
-        self._sequence = sequence
+        super().__init__(sequence)
         self._sampling = sampling
         self._geometry = geometry
         recorded = sequence.ground_truth()
@@ -48,16 +49,6 @@ class SampledSequence:
         )
         self.place_of: dict[int, int] = {}  # of a frame's stamp: neighbours by the stride differ by one
         self._rectified: dict[int, tuple[Intrinsics, Intrinsics]] = {}  # its camera and what that became
-
-    @property
-    def name(self) -> str:
-        """Return what the sequence is called."""
-        return self._sequence.name
-
-    @property
-    def skipped(self) -> int:
-        """Return how many frames were left out as broken, so far."""
-        return self._sequence.skipped
 
     def __len__(self) -> int:
         frames = len(self._sequence) - self._sampling.first

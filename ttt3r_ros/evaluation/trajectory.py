@@ -69,22 +69,16 @@ class TrajectoryComparison:
         return rigid, similar
 
 
-def trajectory_error(truth: list[StampedPose], estimate: list[StampedPose]) -> TrajectoryError:
-    """Compare stamped poses (stamp_ns, T_world_camera); the two worlds may differ.
-
-    Raises:
-        SourceError: fewer than three poses have a partner, or they do not span a plane.
-    """
-    return compared(truth, estimate).error
-
-
 def compared(
     truth: list[StampedPose], estimate: list[StampedPose], places: Mapping[int, int] | None = None
 ) -> TrajectoryComparison:
-    """Do as `trajectory_error`, and return the aligned positions, too.
+    """Compare stamped poses (stamp_ns, T_world_camera); the two worlds may differ.
 
     ``places`` (stamp_ns -> number) tells which frames are neighbours, so that no motion across a gap counts as one
     step; without it the poses of the estimate are taken to follow each other.
+
+    Raises:
+        SourceError: fewer than three poses have a partner, or they do not span a plane.
     """
     try:
         reference, moving = sync.associate_trajectories(

@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING
 
 from ttt3r_ros.errors import OutputError
 from ttt3r_ros.io.run_folder import FILES, RUN
+from ttt3r_ros.io.writers import require_writable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -34,13 +35,8 @@ def claimed(folder: Path) -> Iterator[RunClaim]:
         OutputError: it cannot be written, or another run is writing there.
     """
     existed = folder.exists()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        marker = (folder / MARKER).open("a+", encoding="utf-8")
-    except OSError as error:
-        msg = f"--output {folder} cannot be written: {error.strerror or error}"
-        raise OutputError(msg) from error
-    with marker:
+    require_writable(folder)
+    with (folder / MARKER).open("a+", encoding="utf-8") as marker:
         try:
             fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

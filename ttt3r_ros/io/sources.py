@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ttt3r_ros.errors import AmbiguousSource, SourceError
-from ttt3r_ros.io.calibrated import Calibrated
 from ttt3r_ros.io.camera_files import read_camera_file
+from ttt3r_ros.io.changed_sequences import Calibrated
 from ttt3r_ros.io.layouts import LAYOUTS, layout_of, nothing_found, open_layout
 from ttt3r_ros.io.layouts_files import has_images
 from ttt3r_ros.io.sequence import FOLDER_RATE_HZ, IMAGE_SUFFIXES, ImageFolder, Selection

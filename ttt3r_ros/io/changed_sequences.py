@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A sequence whose camera is described elsewhere."""
+"""Sequences that show what others show, changed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ if TYPE_CHECKING:
     from ttt3r_ros.types import Frame, Intrinsics
 
 
-class Calibrated:
-    """Shows what a sequence shows, with these intrinsics in place of its own."""
+class Changed:
+    """Is called as the sequence that it shows, and has left out what that one has."""
 
-    def __init__(self, sequence: Sequence, intrinsics: Intrinsics) -> None:
+    def __init__(self, sequence: Sequence) -> None:
         self._sequence = sequence
-        self._intrinsics = intrinsics
 
     @property
     def name(self) -> str:
@@ -29,6 +28,14 @@ class Calibrated:
     def skipped(self) -> int:
         """Return how many frames the sequence has left out."""
         return self._sequence.skipped
+
+
+class Calibrated(Changed):
+    """Shows what a sequence shows, with these intrinsics in place of its own."""
+
+    def __init__(self, sequence: Sequence, intrinsics: Intrinsics) -> None:
+        super().__init__(sequence)
+        self._intrinsics = intrinsics
 
     def __len__(self) -> int:
         return len(self._sequence)
