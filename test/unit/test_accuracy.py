@@ -179,11 +179,8 @@ def test_a_figure_that_is_not_finite_is_null_in_json(tmp_path: Path, monkeypatch
     assert row["trajectory"]["rpe_m"] is None
 
 
-def test_a_depth_that_cannot_be_read_and_a_pose_of_nan_cost_their_frames_alone() -> None:
+def test_a_depth_that_cannot_be_read_costs_its_frame_alone() -> None:
     class Torn(Walk):
-        def ground_truth(self) -> list[tuple[int, np.ndarray]]:
-            return [*super().ground_truth()[:-1], (6 * 10**8, np.full((4, 4), np.nan))]
-
         def true_depth_m(self, stamp_ns: int) -> np.ndarray:
             if stamp_ns == 10**8:
                 msg = "torn"
@@ -191,5 +188,14 @@ def test_a_depth_that_cannot_be_read_and_a_pose_of_nan_cost_their_frames_alone()
             return super().true_depth_m(stamp_ns)
 
     found = measure(Torn(), Reconstructor(Walker(), Config()))
-    assert (found.trajectory.pairs, found.unread_depths) == (5, 1)
+    assert (found.trajectory.pairs, found.unread_depths) == (6, 1)
     assert found.depth.abs_rel_metric == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_true_pose_that_is_not_finite_costs_its_frame_alone(tmp_path: Path) -> None:
+    walk = written(tmp_path / "walk")
+    lines = (walk / "groundtruth.txt").read_text().splitlines()
+    lines[3] = " ".join([lines[3].split()[0], *["inf"] * 3, *lines[3].split()[4:]])
+    (walk / "groundtruth.txt").write_text("\n".join(lines))
+    found = measure(ImageFolder(walk), Reconstructor(Walker(), Config()))
+    assert (found.frames, found.refused, found.trajectory.pairs) == (8, 0, 7)

@@ -5,17 +5,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 import pytest
 
 from ttt3r_ros.evaluation.protocols import Sampling
 from ttt3r_ros.evaluation.sampling import SampledSequence, squeezed
 from ttt3r_ros.io.rectification import rectified_depth
+from ttt3r_ros.io.sequence import ImageFolder
 from ttt3r_ros.model.image import InputSize
 from ttt3r_ros.types import Frame, Intrinsics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 SIZE = InputSize(64)
 
@@ -145,11 +148,14 @@ def test_a_broken_image_leaves_a_gap() -> None:
     assert np.diff(places).tolist() == [1, 1, 1, 2, 1, 1, 1, 1]
 
 
-def test_true_poses_that_are_not_finite_are_left_out_and_counted() -> None:
-    class Lost(Ten):
-        def ground_truth(self) -> list[tuple[int, np.ndarray]]:
-            return [*super().ground_truth(), (11 * 10**9, np.full((4, 4), np.nan))]
-
-    sequence = SampledSequence(Lost(), Sampling(), SIZE.geometry)
-    assert len(sequence.ground_truth()) == 5
-    assert sequence.remarks == ("1 of 6 true poses are not finite and left out",)
+def test_a_frame_whose_true_pose_is_not_finite_is_none_with_a_pose_and_the_remark_goes_on(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "rgb").mkdir()
+    for k in range(4):
+        assert cv2.imwrite(str(tmp_path / "rgb" / f"{k}.png"), np.full((40, 80, 3), k, np.uint8))
+    poses = [f"{k} nan nan nan nan nan nan nan" if k == 2 else f"{k} {k} 0 0 0 0 0 1" for k in range(4)]
+    (tmp_path / "groundtruth.txt").write_text("\n".join(poses))
+    sequence = SampledSequence(ImageFolder(tmp_path), Sampling(only_with="pose"), SIZE.geometry)
+    assert [frame.stamp_ns // 10**9 for frame in sequence.frames()] == [0, 1, 3]
+    assert sequence.remarks == ("1 of 4 true poses are not finite and left out",)

@@ -303,6 +303,18 @@ def test_a_wrong_sensor_file_of_euroc_is_named(tmp_path: Path, before: str, afte
         open_source(str(root))
 
 
+def test_a_frame_beside_a_pose_of_nan_has_none_in_euroc_either(tmp_path: Path) -> None:
+    root = write_euroc(tmp_path)
+    truth = root / "mav0" / "state_groundtruth_estimate0" / "data.csv"
+    lines = truth.read_text().splitlines()
+    lines[1] = ",".join([lines[1].split(",")[0], *["nan"] * 7])  # the first, just before the first image
+    truth.write_text("\n".join(lines))
+    sequence = open_source(str(root))
+    stamps_ns = [frame.stamp_ns for frame in sequence.frames()]
+    assert [stamp_ns for stamp_ns, _ in sequence.ground_truth()] == stamps_ns[1:2]
+    assert sequence.remarks == ("1 of 2 true poses are not finite and left out",)  # type: ignore[attr-defined]
+
+
 def test_euroc_without_ground_truth_has_images_alone(tmp_path: Path) -> None:
     root = write_euroc(tmp_path)
     (root / "mav0" / "state_groundtruth_estimate0" / "data.csv").unlink()

@@ -129,6 +129,16 @@ def assert_kept(output: Path) -> None:
     assert [path for path in output.rglob("*") if ".part" in path.name] == []
 
 
+def test_a_true_pose_that_is_not_finite_costs_its_frame_alone(tmp_path, capsys):
+    source = image_folder(tmp_path / "room")
+    lines = (source / "groundtruth.txt").read_text().splitlines()
+    lines[5] = " ".join([lines[5].split()[0], *["nan"] * 7])
+    (source / "groundtruth.txt").write_text("\n".join(lines))
+    assert run(source, "--output", tmp_path / "out") == 0
+    meta = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert (meta["mapped"], meta["error"]["pairs"]) == (12, 11)
+
+
 def test_images_of_one_colour_alone(tmp_path, capsys):
     source = image_folder(tmp_path / "room", truth=False)
     import cv2

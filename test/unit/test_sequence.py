@@ -68,6 +68,21 @@ def test_a_folder_with_rgb_has_calibration_poses_and_their_stamps(tmp_path: Path
     assert frames[0].intrinsics == Intrinsics(30.0, 31.0, 15.5, 11.5, 32, 24)
 
 
+@pytest.mark.parametrize("value", ["nan", "-inf"])
+def test_a_pose_that_is_not_finite_is_no_truth_and_its_image_keeps_its_stamp(
+    tmp_path: Path, value: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_images(tmp_path / "rgb", 3)
+    lost = " ".join([truth_row(1).split()[0], *[value] * 7])
+    (tmp_path / "groundtruth.txt").write_text("\n".join([truth_row(0), lost, truth_row(2)]))
+    folder = ImageFolder(tmp_path)
+    stamps_ns = [1785000000123456789 + k * 10**9 for k in range(3)]
+    assert [frame.stamp_ns for frame in folder.frames()] == stamps_ns
+    assert [stamp_ns for stamp_ns, _ in folder.ground_truth()] == [stamps_ns[0], stamps_ns[2]]
+    assert folder.remarks == ("1 of 3 true poses are not finite and left out",)
+    assert f"{tmp_path}: {folder.remarks[0]}" in caplog.text
+
+
 @pytest.mark.parametrize("rows", [1, 3])
 def test_ground_truth_must_have_a_row_for_each_image(tmp_path: Path, rows: int) -> None:
     write_images(tmp_path / "rgb", 2)

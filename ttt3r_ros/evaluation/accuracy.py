@@ -11,7 +11,6 @@ from ttt3r_ros.errors import ImageError, NonFiniteError, SourceError
 from ttt3r_ros.evaluation.depth import DepthComparison, DepthError
 from ttt3r_ros.evaluation.trajectory import TrajectoryError, compared
 from ttt3r_ros.geometry import pose_matrix_xyzw
-from ttt3r_ros.io.layouts_files import finite_poses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,12 +72,12 @@ def measure(sequence: Sequence, reconstructor: Reconstructor[Any], limit: int = 
         true_m = noted_depth_m(sequence, update, account)
         if true_m is not None:
             depth.add(update.prediction, true_m)
-    truth = finite_poses(sequence.ground_truth())
+    estimate = estimated_poses(reconstructor)
     return Accuracy(
         frames=account.frames,
         refused=account.refused,
         frames_per_s=account.frames_per_s,
-        trajectory=compared(truth, estimated_poses(reconstructor), account.places).error,
+        trajectory=compared(sequence.ground_truth(), estimate, account.places).error,
         depth=depth.error(),
         unread_depths=len(account.unread_depths),
     )

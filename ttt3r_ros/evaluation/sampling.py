@@ -17,21 +17,20 @@ from ttt3r_ros.evaluation.protocols import DEPTH, POSE
 from ttt3r_ros.evaluation.trajectory import PosesByTime
 from ttt3r_ros.io.camera_intake import CameraIntake
 from ttt3r_ros.io.changed_sequences import Changed
-from ttt3r_ros.io.layouts_files import finite_poses, left_out
 from ttt3r_ros.io.rectification import rectified_depth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ttt3r_ros.evaluation.protocols import Sampling
-    from ttt3r_ros.io.sequence import Sequence, StampedPose
+    from ttt3r_ros.io.sequence import Sequence
     from ttt3r_ros.types import Float32Array, Frame, ImageGeometry, Intrinsics, UInt8Array
 
 logger = logging.getLogger(__name__)
 
 
 class SampledSequence(Changed):
-    """A sequence of which only some frames are shown; ground truth stays whole, but for poses that are not finite."""
+    """A sequence of which only some frames are shown; ground truth stays whole."""
 
     def __init__(
         self, sequence: Sequence, sampling: Sampling, geometry: Callable[[int, int], ImageGeometry]
@@ -40,13 +39,8 @@ class SampledSequence(Changed):
         super().__init__(sequence)
         self._sampling = sampling
         self._geometry = geometry
-        recorded = sequence.ground_truth()
-        self._truth = finite_poses(recorded)
-        self._poses = PosesByTime(self._truth)
-        self.remarks: tuple[str, ...] = (
-            *getattr(sequence, "remarks", ()),
-            *left_out(recorded, self._truth),
-        )
+        self._poses = PosesByTime(sequence.ground_truth())
+        self.remarks: tuple[str, ...] = getattr(sequence, "remarks", ())
         self.place_of: dict[int, int] = {}  # of a frame's stamp: neighbours by the stride differ by one
         self._rectified: dict[int, tuple[Intrinsics, Intrinsics]] = {}  # its camera and what that became
 
@@ -68,10 +62,6 @@ class SampledSequence(Changed):
             place += 1 if before is None or index - before == self._sampling.stride else 2
             self.place_of[frame.stamp_ns], before = place, index
             yield self._prepared(frame, intake)
-
-    def ground_truth(self) -> list[StampedPose]:
-        """Return the poses of the sequence."""
-        return self._truth
 
     def true_depth_m(self, stamp_ns: int) -> Float32Array | None:
         """Return the measured depth (h, w) of a frame, rectified like its image.

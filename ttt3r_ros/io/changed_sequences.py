@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Changed:
-    """Is called as the sequence that it shows, and has left out what that one has."""
+    """Is called as the sequence that it shows, has its poses, and has left out what that one has."""
 
     def __init__(self, sequence: Sequence) -> None:
         self._sequence = sequence
@@ -28,6 +28,10 @@ class Changed:
     def skipped(self) -> int:
         """Return how many frames the sequence has left out."""
         return self._sequence.skipped
+
+    def ground_truth(self) -> list[StampedPose]:
+        """Return the sequence's poses."""
+        return self._sequence.ground_truth()
 
 
 class Calibrated(Changed):
@@ -44,10 +48,6 @@ class Calibrated(Changed):
         """Return the frames; raises as the sequence does."""
         for frame in self._sequence.frames():
             yield replace(frame, intrinsics=self._intrinsics)
-
-    def ground_truth(self) -> list[StampedPose]:
-        """Return the sequence's poses."""
-        return self._sequence.ground_truth()
 
     def __getattr__(self, name: str) -> Any:  # true_depth_m and transforms, where the sequence has them
         return getattr(self._sequence, name)

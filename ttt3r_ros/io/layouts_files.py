@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import logging
 from bisect import bisect_left
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -28,10 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from ttt3r_ros.io.sequence import StampedPose
     from ttt3r_ros.types import Float32Array, Float64Array
-
-logger = logging.getLogger(__name__)
 
 
 class DatasetSequence(ImageFiles):
@@ -59,17 +55,8 @@ class DatasetSequence(ImageFiles):
             if after.stamp_ns <= before.stamp_ns:
                 msg = f"{root}: {after.image.name} is not later than {before.image.name} ({after.stamp_ns} ns)"
                 raise SourceError(msg)
-        super().__init__(root, views, selection)
+        super().__init__(root, views, selection, remarks)
         self._read_depth = read_depth
-        recorded = [
-            (view.stamp_ns, view.T_world_camera) for view in views if view.T_world_camera is not None
-        ]
-        self._truth = finite_poses(recorded)
-        self.remarks = (*remarks, *left_out(recorded, self._truth))
-
-    def ground_truth(self) -> list[StampedPose]:
-        """Return the pose of every view that has one, under the very stamp of its frame."""
-        return self._truth
 
     def true_depth_m(self, stamp_ns: int) -> Float32Array | None:
         """Return the measured depth (h, w) of the frame of a stamp, 0 where there is none."""
@@ -147,17 +134,6 @@ def matrix_file(path: Path, *shape: int) -> Float64Array:
         expected = " x ".join("n" if side < 0 else str(side) for side in shape)
         msg = f"{path}: expected {expected} numbers ({error})"
         raise SourceError(msg) from error
-
-
-def finite_poses(poses: list[StampedPose]) -> list[StampedPose]:
-    """Return the poses without those of NaN or infinities, by which data sets mark frames that were not tracked."""
-    return [(stamp_ns, T) for stamp_ns, T in poses if np.isfinite(T).all()]
-
-
-def left_out(recorded: list[StampedPose], finite: list[StampedPose]) -> tuple[str, ...]:
-    """Return how many poses that leaves out, in words; nothing if none."""
-    count = len(recorded) - len(finite)
-    return (f"{count} of {len(recorded)} true poses are not finite and left out",) if count else ()
 
 
 def parsed(

@@ -144,6 +144,8 @@ def _between(
     (begin_ns, T_begin), (end_ns, T_end) = truth[after - 1 : after + 1]
     if end_ns - begin_ns > _WIDEST_GAP_NS:
         return None
+    if not np.isfinite((T_begin, T_end)).all():
+        return np.full((4, 4), np.nan)  # not tracked there: counted as such, not bridged
     return interpolated(T_begin, T_end, (stamp_ns - begin_ns) / (end_ns - begin_ns))
 
 

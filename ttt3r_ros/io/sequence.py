@@ -65,7 +65,7 @@ class Sequence(Protocol):
         ...
 
     def ground_truth(self) -> list[StampedPose]:
-        """Return stamped optical camera poses T_world_camera; empty if there are none."""
+        """Return stamped optical camera poses T_world_camera, all of them finite; empty if there are none."""
         ...
 
 
@@ -102,19 +102,35 @@ class View:
     stamp_ns: int
     image: Path
     depth: Path | None = None
-    T_world_camera: Float64Array | None = None  # (4, 4) of the optical camera that took the image
+    # (4, 4) of the optical camera that took the image; data sets mark lost tracking by NaN or infinities
+    T_world_camera: Float64Array | None = None
     intrinsics: Intrinsics | None = None
 
 
 class ImageFiles:
-    """The frames of image files, however they are laid out."""
+    """The frames of image files, however they are laid out, and their true poses where there are some."""
 
-    def __init__(self, root: Path, views: Collection[View], selection: Selection) -> None:
+    def __init__(
+        self,
+        root: Path,
+        views: Collection[View],
+        selection: Selection,
+        remarks: tuple[str, ...] = (),
+    ) -> None:
+        """Take views; ``remarks`` are what a reader of figures must know about the files."""
         self.name = root.resolve().name
         self.skipped = 0
+        self.remarks = remarks
         self._root = root
         self._views = views
         self._selection = selection
+        poses = [(view.stamp_ns, view.T_world_camera) for view in views]
+        recorded = [(stamp_ns, T) for stamp_ns, T in poses if T is not None]
+        self._truth = [(stamp_ns, T) for stamp_ns, T in recorded if np.isfinite(T).all()]
+        if lost := len(recorded) - len(self._truth):
+            remark = f"{lost} of {len(recorded)} true poses are not finite and left out"
+            logger.warning("%s: %s", root, remark)
+            self.remarks += (remark,)
 
     def __len__(self) -> int:
         return self._selection.count(len(self._views))
@@ -135,6 +151,10 @@ class ImageFiles:
         if self.skipped == len(self):
             msg = f"{self._root}: none of {self.skipped} files can be read as an image"
             raise SourceError(msg)
+
+    def ground_truth(self) -> list[StampedPose]:
+        """Return the pose of every view that has one, under the very stamp of its frame."""
+        return self._truth
 
     @cached_property
     def _view_of_stamp(self) -> dict[int, View]:
@@ -163,23 +183,20 @@ class ImageFolder(ImageFiles):
         camera = read_camera_json(described) if described.is_file() else {}
         intrinsics = intrinsics_of(camera, described) if camera else None
         self._depth_scale = _depth_scale(camera, described)
-        self._truth = read_tum(path / "groundtruth.txt")
-        if self._truth and len(self._truth) != len(files):
-            msg = f"{path}: {len(files)} images, but {len(self._truth)} rows in groundtruth.txt"
+        truth = read_tum(path / "groundtruth.txt")
+        if truth and len(truth) != len(files):
+            msg = f"{path}: {len(files)} images, but {len(truth)} rows in groundtruth.txt"
             raise SourceError(msg)
         views = [
             View(
-                self._truth[index][0] if self._truth else stamp_at(index, rate_hz),
+                truth[index][0] if truth else stamp_at(index, rate_hz),
                 file,
+                T_world_camera=truth[index][1] if truth else None,
                 intrinsics=intrinsics,
             )
             for index, file in enumerate(files)
         ]
         super().__init__(path, views, selection)
-
-    def ground_truth(self) -> list[StampedPose]:
-        """Return the poses of groundtruth.txt."""
-        return self._truth
 
     def true_depth_m(self, stamp_ns: int) -> Float32Array | None:
         """Return the measured depth (h, w) of the frame of a stamp, 0 where there is none."""
@@ -247,7 +264,7 @@ def _depth_scale(camera: dict[str, Any], path: Path) -> float:
 
 
 def read_tum(path: Path) -> list[StampedPose]:
-    """Read a trajectory in TUM format; empty if there is no such file.
+    """Read a trajectory in TUM format, a row that is not finite as a pose of NaN; empty if there is no such file.
 
     Raises:
         SourceError: a line has another form; the message names file and line.
@@ -280,4 +297,6 @@ def _pose(row: list[float]) -> Float64Array:
     if not any((qx, qy, qz, qw)):
         msg = "a quaternion of zeros is no rotation"
         raise ValueError(msg)
+    if not np.isfinite(row).all():
+        return np.full((4, 4), np.nan)
     return pose_matrix(np.array([x, y, z, qw, qx, qy, qz]))
