@@ -91,10 +91,14 @@ class Doubtful(FakeBackend):
         return answer, next_state
 
 
+def doubtful(**values: object) -> Reconstructor:
+    settings = {"map.voxel_size": 0.01, **{name.replace("__", "."): v for name, v in values.items()}}
+    return Reconstructor(Doubtful(), from_mapping(settings))
+
+
 def fused(**values: object) -> np.ndarray:
     """Return the map's points in body axes (x ahead, y left, z up) after one frame of a doubtful network."""
-    settings = {"map.voxel_size": 0.01, **{name.replace("__", "."): v for name, v in values.items()}}
-    mapping = Reconstructor(Doubtful(), from_mapping(settings))
+    mapping = doubtful(**values)
     mapping.step(frame(20))
     return mapping.map.point_cloud().points
 
@@ -109,6 +113,12 @@ def test_points_out_of_range_or_behind_the_camera_are_not_fused() -> None:
     np.testing.assert_allclose(fused()[:, 0], DEPTH_M)
     assert sorted(set(fused(map__max_range=30.0)[:, 0].tolist())) == pytest.approx([DEPTH_M, 20.0])
     assert len(fused(map__max_range=1.0)) == 0
+
+
+def test_what_came_of_a_frame_tells_the_share_of_its_pixels_in_the_map() -> None:
+    assert doubtful().step(frame(20)).fused_share == 0.5
+    assert doubtful(map__min_confidence=2.5).step(frame(20)).fused_share == 0.25
+    assert doubtful(map__max_range=1.0).step(frame(20)).fused_share == 0.0
 
 
 def test_given_intrinsics_are_scaled_to_the_image_of_the_network() -> None:

@@ -95,3 +95,11 @@ def test_points_without_depth_or_confidence_or_out_of_range_are_not_fused() -> N
     scene.fuse(update(80, 56), 0.0)
     assert len(scene.voxels) > 100
     assert scene.grid.snapshot() is not None
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 56), (512, 384)])
+def test_fusing_a_frame_tells_the_share_of_its_pixels_that_went_in(width: int, height: int) -> None:
+    depth_m = np.full((height, width), 3.0)
+    depth_m[: height // 4] = 50.0  # out of range
+    assert SceneMap(Config()).fuse(update(width, height, depth_m), None) == pytest.approx(0.75)
+    assert SceneMap(Config()).fuse(update(width, height, confidence=1.4), None) == 0.0

@@ -88,8 +88,7 @@ class RecordingMapping:
             timings_s: dict[str, float] = {}
             self._skipped += 1
         else:
-            share = self.reconstructor.scene.fused_share
-            record = _record(outcome, len(self.records), self._era, share)
+            record = _record(outcome, len(self.records), self._era)
             timings_s = {**outcome.timings_s, "frame": time.perf_counter() - started}
         self.records.append(record)
         self.timings_s.append(timings_s)
@@ -157,7 +156,7 @@ class RecordingMapping:
         )
 
 
-def _record(update: Update, index: int, era: int, fused_share: float) -> FrameRecord:
+def _record(update: Update, index: int, era: int) -> FrameRecord:
     camera = update.intrinsics
     return FrameRecord(
         index,
@@ -166,7 +165,7 @@ def _record(update: Update, index: int, era: int, fused_share: float) -> FrameRe
         segment=update.segment,
         scale=float(update.scale),
         confidence_mean=float(np.mean(update.prediction.confidence)),
-        fused_share=fused_share,
+        fused_share=update.fused_share,
         position_std_m=float(np.sqrt(np.diag(update.pose_covariance)[:3].max())),
         fx=float(camera.fx), fy=float(camera.fy), cx=float(camera.cx), cy=float(camera.cy),
         width=camera.width, height=camera.height,

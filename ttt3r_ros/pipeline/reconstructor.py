@@ -108,9 +108,10 @@ class Reconstructor(Generic[StateT]):
         # Remember, and fuse what we are sure of
         update = self._update(frame, sighting, surroundings, placed, scale)
         self.trajectory.append(frame.stamp_ns, update.T_map_camera)
-        self.scene.fuse(update, self._ground.floor_z)
+        fused_share = self.scene.fuse(update, self._ground.floor_z)
         spent = time.perf_counter() - started
-        return replace(update, timings_s={**update.timings_s, "map": spent})
+        timings_s = {**update.timings_s, "map": spent}
+        return replace(update, timings_s=timings_s, fused_share=fused_share)
 
     def restart(self, *, forget_odom: bool = False) -> None:
         """Forget state, trajectory and map; odom goes on unless it, too, is to be forgotten."""

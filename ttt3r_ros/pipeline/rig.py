@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,8 +50,7 @@ class Rig(Reconstructor[StateT]):
             self.metres.factor,
         )
         self.metres.cross_seam(sighting.seam_ratio)
-        self.scene.fuse(update, self._ground.floor_z)
-        return update
+        return replace(update, fused_share=self.scene.fuse(update, self._ground.floor_z))
 
     def restart(self, *, forget_odom: bool = False) -> None:
         """Forget state, trajectory and map; the next frame's camera leads."""

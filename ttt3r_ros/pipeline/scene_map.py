@@ -31,7 +31,6 @@ class SceneMap:
     def __init__(self, config: Config) -> None:
         self.voxels = VoxelMap(config.map.voxel_size, config.map.max_voxels)
         self.grid = OccupancyMap(config.grid.resolution, config.grid.max_size)
-        self.fused_share = 0.0  # of the newest frame's pixels: sure enough, and near enough
         self.configure(config)
 
     def configure(self, config: Config) -> None:
@@ -48,16 +47,20 @@ class SceneMap:
         self.voxels.move(T_map_map)
         self.grid.clear()
 
-    def fuse(self, update: Update, floor_z: float | None) -> None:
-        """Fuse the sure points of a frame; the grid waits until the height of the floor is known [m]."""
+    def fuse(self, update: Update, floor_z: float | None) -> float:
+        """Fuse the sure points of a frame; the grid waits until the height of the floor is known [m].
+
+        Returns the share of the pixels that went into the map, of those whose turn it was.
+        """
         config, stamp_ns = self._config.map, update.frame.stamp_ns
         if config.clear_seen_through:
             self._clear_seen_through(update)
-        points_map = self._fuse_voxels(update)
+        points_map, fused_share = self._fuse_voxels(update)
         if len(points_map) and floor_z is not None:
             self._fuse_grid(update.T_map_camera[:3, 3], points_map, floor_z)
         if config.max_radius or config.max_age:
             self.voxels.forget(update.T_map_camera[:3, 3], config.max_radius, stamp_ns, config.max_age)
+        return fused_share
 
     def _clear_seen_through(self, update: Update) -> None:
         prediction = update.prediction
@@ -65,8 +68,8 @@ class SceneMap:
         sure = prediction.confidence >= self._config.map.min_confidence
         self.voxels.wear_down_seen_through(depth, update.intrinsics, update.T_map_camera, sure)
 
-    def _fuse_voxels(self, update: Update) -> Float32Array:
-        """Fuse and return the points (N, 3) of this frame's pixels whose turn it is."""
+    def _fuse_voxels(self, update: Update) -> tuple[Float32Array, float]:
+        """Fuse this frame's pixels whose turn it is; return the points (N, 3) of the sure ones, and their share."""
         config, prediction = self._config.map, update.prediction
         turn, share = pixels_in_turn(prediction.confidence.shape, self.voxels.clock)
         # First the slices, which are cheap whatever the memory layout of the arrays is.
@@ -76,14 +79,13 @@ class SceneMap:
         )
         depth, sure = points[:, 2], confidence >= config.min_confidence
         chosen = np.flatnonzero(sure & (depth > 0) & (depth <= config.max_range))
-        self.fused_share = len(chosen) / max(1, len(points))
         points_map = transform(update.T_map_camera, points.take(chosen, axis=0))
         if len(chosen):
             # Each stands for its neighbours, too: what a voxel weighs does not depend on how many are fused.
             weights = confidence.take(chosen) * np.float32(share)
             rgb = prediction.rgb[turn].reshape(-1, 3).take(chosen, axis=0)
             self.voxels.integrate(points_map, rgb, weights, update.frame.stamp_ns)
-        return points_map
+        return points_map, len(chosen) / max(1, len(points))
 
     def _fuse_grid(self, origin: Float64Array, points_map: Float32Array, floor_z: float) -> None:
         config = self._config.grid

@@ -46,6 +46,7 @@ class Body:
             TransformOutput(node, config, robot, warnings, self.map_frame) if sends_tf else None
         )
         self.newest_stamp_ns = 0
+        self.fused_share = 0.0  # of the newest frame's pixels
 
     def configure(self, config: Config) -> None:
         """Follow a live change of settings."""
@@ -87,6 +88,7 @@ class MappedCamera:
         self.body.publish(update)
         self.outputs.publish(update)
         self.body.newest_stamp_ns = update.frame.stamp_ns
+        self.body.fused_share = update.fused_share
 
 
 @dataclass(frozen=True)

@@ -267,7 +267,7 @@ class Mapping:
             "scale": f"{first.metres.factor:.4f}",
             "scale_source": first.metres.source,
             "map_voxels": str(sum(len(body.reconstructor.map) for body in self.bodies)),
-            "map_percent_of_pixels": f"{100 * first.scene.fused_share:.0f}",
+            "map_percent_of_pixels": f"{100 * self.bodies[0].fused_share:.0f}",
             "trajectory_poses": str(sum(len(body.reconstructor.trajectory) for body in self.bodies)),
             "paused": str(self.paused).lower(),
             **self._facts,
