@@ -158,7 +158,7 @@ def test_a_live_rate_is_accounted_for_to_the_last_image(demo, tmp_path):
         (["--weights", "absent.pth"], "absent.pth"),
         (["--output", "file/below"], "file/below"),
         (["--frames", "-1"], "-1 is negative"),
-        (["--rate", "-5"], "-5.0 is not between"),
+        (["--rate", "-5"], "-5 is not a rate from 0 up to 1000 Hz"),
     ],
 )
 def test_what_cannot_be_done_is_one_readable_line(demo, tmp_path, arguments, words):

@@ -167,3 +167,21 @@ def test_wrong_usage_is_told_and_status_2(arguments, capsys):
         main(arguments)
     assert caught.value.code == 2
     assert "usage" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "text", "says"),
+    [
+        (["run", "walk", "--output", "out"], "0", "0 is not a rate above 0 and up to 1000 Hz"),
+        (["run", "walk", "--output", "out"], "1e4", "1e4 is not a rate above 0 and up to 1000 Hz"),
+        (["run", "walk", "--output", "out"], "fast", "invalid rate value: 'fast'"),
+        (["demo"], "-1", "-1 is not a rate from 0 up to 1000 Hz"),
+        (["demo"], "nan", "nan is not a rate from 0 up to 1000 Hz"),
+        (["demo"], "fast", "invalid rate value: 'fast'"),
+    ],
+)
+def test_what_is_no_rate_is_one_readable_line_for_every_command(command, text, says, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([*command, "--rate", text])
+    assert stopped.value.code == 2
+    assert f"argument --rate: {says}" in capsys.readouterr().err.splitlines()[-1]

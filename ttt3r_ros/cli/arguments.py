@@ -30,13 +30,18 @@ def whole_number(low: int, high: int | None = None) -> Callable[[str], int]:
     return parse
 
 
-def rate_hz(text: str) -> float:
-    """Return a rate; a type for argparse."""
-    value = float(text)
-    if not 0 < value <= 1000:
-        msg = f"{text} is not between 0 and 1000 Hz"
-        raise argparse.ArgumentTypeError(msg)
-    return value
+def rate_hz(*, zero: bool = False) -> Callable[[str], float]:
+    """Return a type for argparse: rates up to 1000 Hz, 0 only where that means something."""
+
+    def parse(text: str) -> float:
+        value = float(text)
+        if not 0 <= value <= 1000 or (value == 0 and not zero):
+            msg = f"{text} is not a rate {'from 0' if zero else 'above 0 and'} up to 1000 Hz"
+            raise argparse.ArgumentTypeError(msg)
+        return value
+
+    parse.__name__ = "rate"  # as argparse calls what is none
+    return parse
 
 
 @contextmanager

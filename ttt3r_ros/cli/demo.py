@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ttt3r_ros.cli.arguments import needing, whole_number
+from ttt3r_ros.cli.arguments import needing, rate_hz, whole_number
+
+if TYPE_CHECKING:
+    import argparse
 
 DESCRIPTION = (
     "Play a sequence over DDS to a mapping node in a process of its own, and show what it made of it."
@@ -38,7 +40,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the embedded room")
     parser.add_argument(
-        "--rate", type=_rate, default=0.0, metavar="HZ",
+        "--rate", type=rate_hz(zero=True), default=0.0, metavar="HZ",
         help="play like a live camera and let the node drop frames (0: as fast as the node maps them)",
     )  # fmt: skip
     parser.set_defaults(run=_run)
@@ -48,11 +50,3 @@ def _run(arguments: argparse.Namespace) -> int:
     with needing("the demo", "pip install 'ttt3r_ros[demo]', or use ./scripts/demo"):
         from ttt3r_ros.cli.demo_run import run  # noqa: PLC0415 - the other commands need neither ROS nor pictures
     return run(arguments)
-
-
-def _rate(text: str) -> float:
-    value = float(text)
-    if not 0.0 <= value < 1e4:
-        msg = f"{value} is not between 0 and 10000"
-        raise argparse.ArgumentTypeError(msg)
-    return value

@@ -56,7 +56,7 @@ def _add_source_options(parser: argparse.ArgumentParser) -> None:
         help="its calibration: YAML of ROS's camera_calibration, or JSON with fx, fy, cx, cy, width, height",
     )  # fmt: skip
     source.add_argument(
-        "--rate", type=rate_hz, default=10.0, metavar="HZ", help="of a folder without stamps (10)"
+        "--rate", type=rate_hz(), default=10.0, metavar="HZ", help="of a folder without stamps (10)"
     )
     source.add_argument(
         "--stride", type=whole_number(1), default=1, metavar="N", help="take every Nth frame"
