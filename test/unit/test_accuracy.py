@@ -192,6 +192,16 @@ def test_a_depth_that_cannot_be_read_costs_its_frame_alone() -> None:
     assert found.depth.abs_rel_metric == pytest.approx(0.0, abs=1e-6)
 
 
+def test_a_frame_whose_stamp_repeats_is_counted_and_the_rest_compared(tmp_path: Path) -> None:
+    walk = written(tmp_path / "walk")
+    lines = (walk / "groundtruth.txt").read_text().splitlines()
+    lines[4] = " ".join([lines[3].split()[0], *lines[4].split()[1:]])
+    (walk / "groundtruth.txt").write_text("\n".join(lines))
+    found = measure(ImageFolder(walk), Reconstructor(Walker(), Config()))
+    assert (found.frames, found.refused, found.trajectory.pairs) == (7, 1, 7)
+    assert found.trajectory.steps == 5, "none across the gap"
+
+
 def test_a_true_pose_that_is_not_finite_costs_its_frame_alone(tmp_path: Path) -> None:
     walk = written(tmp_path / "walk")
     lines = (walk / "groundtruth.txt").read_text().splitlines()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
@@ -13,13 +14,12 @@ import pytest
 from ttt3r_ros.errors import SourceError
 from ttt3r_ros.geometry import inverse, rotation_from_vector
 from ttt3r_ros.io.layouts import LAYOUTS, layout_of
-from ttt3r_ros.io.layouts_files import nearest
+from ttt3r_ros.io.layouts_files import DatasetSequence, nearest
 from ttt3r_ros.io.layouts_indoor import bonn_camera_pose
+from ttt3r_ros.io.sequence import EVERYTHING, View
 from ttt3r_ros.io.sources import SourceOptions, open_source
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ttt3r_ros.io.sequence import Sequence
 
 HEIGHT, WIDTH = 6, 8
@@ -147,12 +147,17 @@ def test_a_wrong_row_of_tums_lists_is_named(tmp_path: Path, line: str) -> None:
         open_source(str(root))
 
 
-def test_images_out_of_the_order_of_time_are_refused(tmp_path: Path) -> None:
-    root = write_tum(tmp_path / "desk")
-    with (root / "rgb.txt").open("a", encoding="utf-8") as file:
-        file.write("100.0 rgb/2.png\n")
-    with pytest.raises(SourceError, match=r"is not later than"):
-        open_source(str(root))
+def test_a_stamp_that_repeats_has_the_depth_and_the_pose_of_its_first_image(tmp_path: Path) -> None:
+    root = write_7scenes(tmp_path / "desk")
+    views = [View(START_NS, root / f"frame-{k:06d}.color.png", Path(str(k)), moved(k)) for k in range(2)]
+    later = View(2 * START_NS, views[0].image, Path("2"), moved(2))
+    sequence = DatasetSequence(
+        root, [*views, later], EVERYTHING, lambda path: np.full((1, 1), int(str(path)), np.float32)
+    )
+    assert [frame.stamp_ns for frame in sequence.frames()] == [START_NS, START_NS, 2 * START_NS]
+    assert [stamp_ns for stamp_ns, _ in sequence.ground_truth()] == [START_NS, 2 * START_NS]
+    np.testing.assert_array_equal(poses(sequence), [moved(0), moved(2)])
+    assert sequence.true_depth_m(START_NS) == 0.0
 
 
 def test_a_listed_image_that_is_missing_is_left_out_by_name(

@@ -8,11 +8,12 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from recordings import image_folder, room_bag, video
+from recordings import image_folder, room_bag, shots, video
 from rosbags.rosbag2 import StoragePlugin
 
 from ttt3r_ros.cli.main import main
@@ -127,6 +128,27 @@ def assert_kept(output: Path) -> None:
     assert len(read_ply(output / "map.ply")[0]) > 0
     assert "Problem: " in (output / "report.html").read_text()
     assert [path for path in output.rglob("*") if ".part" in path.name] == []
+
+
+@pytest.mark.parametrize("kind", ["bag", "folder", "data set"])
+def test_an_image_whose_stamp_repeats_is_skipped_and_named_whatever_the_source(
+    tmp_path, capsys, monkeypatch, kind
+):
+    frames = shots(12)
+    frames[5] = replace(frames[5], stamp_ns=frames[4].stamp_ns)
+    monkeypatch.setattr("recordings.shots", lambda _: frames)
+    source = (room_bag if kind == "bag" else image_folder)(tmp_path / "room")
+    if kind == "data set":
+        listed = [
+            f"{frame.stamp_ns / 1e9:.9f} rgb/{index:04d}.png\n" for index, frame in enumerate(frames)
+        ]
+        (source / "rgb.txt").write_text("".join(listed))
+    assert run(source, "--output", tmp_path / "out") == 0
+    meta = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert (meta["mapped"], meta["skipped"], meta["problems"]) == (11, {"out of order": 1}, [])
+    assert "11 of 12 frames mapped, 1 out of order" in capsys.readouterr().out
+    assert "its stamp is not after the last one" in (tmp_path / "out" / "frames.csv").read_text()
+    assert kind == "bag" or meta["error"]["pairs"] == 11
 
 
 def test_a_true_pose_that_is_not_finite_costs_its_frame_alone(tmp_path, capsys):

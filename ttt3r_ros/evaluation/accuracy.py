@@ -25,7 +25,7 @@ class Account:
     """What became of the frames that were shown."""
 
     stamps_ns: list[int] = field(default_factory=list)  # of all of them
-    # Of a stamp: neighbours in the sequence differ by one.
+    # Of a stamp, by the first frame that has it: neighbours in the sequence differ by one.
     places: dict[int, int] = field(default_factory=dict)
     refused_at: list[int] = field(default_factory=list)  # which of them could not be used
     unread_depths: list[tuple[int, str]] = field(default_factory=list)  # which of them, and why
@@ -90,13 +90,19 @@ def updates(
     for frame in sequence.frames():
         if limit and len(account.stamps_ns) >= limit:
             break
-        account.places[frame.stamp_ns] = _place(sequence, frame.stamp_ns, len(account.stamps_ns))
+        shown_before = len(account.stamps_ns)
         account.stamps_ns.append(frame.stamp_ns)
+        if (
+            frame.stamp_ns in account.places
+        ):  # of two poses at one time nobody could tell which is compared
+            account.refused_at.append(shown_before)
+            continue
+        account.places[frame.stamp_ns] = _place(sequence, frame.stamp_ns, shown_before)
         started = time.perf_counter()
         try:
             update = reconstructor.step(frame)
         except (ImageError, NonFiniteError):
-            account.refused_at.append(len(account.stamps_ns) - 1)
+            account.refused_at.append(shown_before)
             continue
         finally:
             account.seconds += time.perf_counter() - started

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,20 +40,18 @@ class DatasetSequence(ImageFiles):
         read_depth: Callable[[Path], Float32Array] | None = None,
         remarks: tuple[str, ...] = (),
     ) -> None:
-        """Take views in the order of time; ``read_depth`` returns the depth (h, w) [m] of a file, 0: none.
+        """Take views in their order; ``read_depth`` returns the depth (h, w) [m] of a file, 0: none.
+
+        Stamps that repeat or go back are left to whoever reads the frames, as those of a bag are.
 
         ``remarks`` are what a reader of figures must know about the files.
 
         Raises:
-            SourceError: there is no view, or time does not go on from one to the next.
+            SourceError: there is no view.
         """
         if not views:
             msg = f"{root} holds no images ({', '.join(IMAGE_SUFFIXES)})"
             raise SourceError(msg)
-        for before, after in pairwise(views):
-            if after.stamp_ns <= before.stamp_ns:
-                msg = f"{root}: {after.image.name} is not later than {before.image.name} ({after.stamp_ns} ns)"
-                raise SourceError(msg)
         super().__init__(root, views, selection, remarks)
         self._read_depth = read_depth
 

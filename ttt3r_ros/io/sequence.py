@@ -6,7 +6,6 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -124,7 +123,11 @@ class ImageFiles:
         self._root = root
         self._views = views
         self._selection = selection
-        poses = [(view.stamp_ns, view.T_world_camera) for view in views]
+        # Of views with one stamp the first, for it is the one that is mapped.
+        self._view_of_stamp: dict[int, View] = {}
+        for view in views:
+            self._view_of_stamp.setdefault(view.stamp_ns, view)
+        poses = [(stamp_ns, view.T_world_camera) for stamp_ns, view in self._view_of_stamp.items()]
         recorded = [(stamp_ns, T) for stamp_ns, T in poses if T is not None]
         self._truth = [(stamp_ns, T) for stamp_ns, T in recorded if np.isfinite(T).all()]
         if lost := len(recorded) - len(self._truth):
@@ -155,10 +158,6 @@ class ImageFiles:
     def ground_truth(self) -> list[StampedPose]:
         """Return the pose of every view that has one, under the very stamp of its frame."""
         return self._truth
-
-    @cached_property
-    def _view_of_stamp(self) -> dict[int, View]:
-        return {view.stamp_ns: view for view in self._views}
 
 
 class ImageFolder(ImageFiles):
