@@ -101,8 +101,10 @@ def _keeping_maps(decode: Any) -> Any:
     return wrapped
 
 
-def _rotary(self: Ttt3r, _: Any, positions: Any, width: int, device: torch.device) -> Any:
-    return rotary_table(positions().to(device), width, self.config.rope_base)
+def _rotary(
+    self: Ttt3r, _: Any, positions: Any, width: int, device: torch.device, dtype: torch.dtype
+) -> Any:
+    return rotary_table(positions().to(device), width, self.config.rope_base, dtype)
 
 
 def _whole_block(self: DecoderBlock, x: Tensor, context: Tensor) -> Tensor:

@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +17,8 @@ from test_network import DPT, LINEAR
 
 from ttt3r_ros.model import image
 from ttt3r_ros.model.backend import TorchBackend, _packed, _unpacked, fetched_sync
-from ttt3r_ros.model.execution import Replayed, Shown, execution, resolve_compile
+from ttt3r_ros.model.compilation import compile_parts
+from ttt3r_ros.model.execution import Replayed, Shown, _all_finite, execution, resolve_compile
 from ttt3r_ros.model.weights import seeded_network
 from ttt3r_ros.pipeline.session import StreamingSession
 
@@ -173,8 +177,51 @@ def test_a_compiled_encoder_gives_what_the_encoder_as_written_gives():
     network = seeded_network(replace(LINEAR, enc_depth=1))
     image = torch.linspace(-1, 1, 3 * 48 * 64).reshape(1, 3, 48, 64)
     with torch.inference_mode():
+        expected = execution(network, "none").encode(image)
         compiled = execution(network, "inductor").encode(image)
-        torch.testing.assert_close(compiled, execution(network, "none").encode(image), atol=1e-5, rtol=0)
+    torch.testing.assert_close(compiled, expected, atol=1e-5, rtol=0)
+    assert not compiled.equal(expected), "nothing was compiled"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("config", [LINEAR, DPT], ids=["linear", "dpt"])
+def test_every_part_that_is_compiled_is_one_graph_which_gives_the_same(config, precision):
+    """What inductor is given; its own part takes a minute on a processor."""
+    as_written, compiled = (TorchBackend(seeded_network(config), precision=precision) for _ in range(2))
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    compile_parts(compiled._network, backend="eager")
+    close(stream(compiled), stream(as_written))
+    graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    # A block of the encoder, one of each decoder, heads, pose memory read and written, state; some in two shapes.
+    assert 7 <= graphs <= 9
+
+
+@pytest.mark.slow
+def test_a_machine_without_a_compiler_says_so_in_one_line_and_runs_without(tmp_path):
+    program = (
+        "from ttt3r_ros.config import Config\n"
+        "from ttt3r_ros.model.loading import load_backend\n"
+        "print(load_backend(Config(compile='inductor', threads=1))[1]['compiled'])"
+    )
+    root = Path(__file__).resolve().parents[2]
+    environment = {"PATH": "", "TMPDIR": str(tmp_path), "HOME": str(tmp_path), "PYTHONPATH": str(root)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "none\n", done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("compile inductor does not work here, the network runs without it: ")
+    assert "compiler" in line
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("where", range(2))
+def test_one_bad_number_anywhere_spoils_its_stream_and_no_other(value, where):
+    tensors = [torch.randn(3, 4, 5, 3), torch.randn(3, 7)]
+    tensors[where][1].flatten()[-1] = value
+    assert _all_finite(tuple(tensors)).tolist() == [True, False, True]
 
 
 @needs_cuda
@@ -203,7 +250,7 @@ def test_what_is_fetched_from_a_device_is_what_was_there(batch):
 
 
 @needs_cuda
-@pytest.mark.parametrize("mode", ["none", "graph"])
+@pytest.mark.parametrize("mode", ["none", "graph", "inductor, graph"])
 def test_a_cuda_device_gives_what_the_processor_gives(mode):
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         found = stream(TorchBackend(seeded_network(DPT), "cuda", mode=mode))

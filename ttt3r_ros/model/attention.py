@@ -28,11 +28,9 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, rotary: RotaryTable | None = None) -> Tensor:
         """Return the attended tokens (B, N, C)."""
-        q, k, v = (
-            self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        )  # (B, heads, N, D)
-        attended = attend(rotate(q, rotary), rotate(k, rotary), v)
-        return self.proj(merge_heads(attended))
+        qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k = rotate(qkv[:2], rotary)  # (B, heads, N, D)
+        return self.proj(merge_heads(attend(q, k, qkv[2])))
 
     def of_one(self, x: Tensor) -> Tensor:
         """Return the same for a single token (B, 1, C): with one key the softmax is 1, what is left is its value."""
@@ -113,8 +111,9 @@ def mean_logit(q: Tensor, k: Tensor) -> Tensor:
 
     The mean over keys of q·k is q·(mean of k), so one key per head is enough.
     """
-    mean_key = k.float().mean(dim=2, keepdim=True)
-    return (q.float() * mean_key).sum(dim=-1).mean(dim=1) * q.shape[-1] ** -0.5
+    mean_key = k.mean(dim=2, keepdim=True, dtype=torch.float32)
+    scale = q.shape[-1] ** -0.5 / q.shape[1]
+    return (q * (mean_key * scale)).sum(dim=(1, 3))
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the two halves of a step run: as written, compiled by inductor, or recorded as CUDA graphs.
+"""How the two halves of a step run: as written, with parts compiled by inductor, recorded as CUDA graphs, or both.
 
 The first half, the encoder, needs no state; so it can be done for an image whose predecessor is still under way.
 """
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ttt3r_ros.model.compilation import compile_parts
 from ttt3r_ros.model.state import RecurrentState
 from ttt3r_ros.model.view import View
 
@@ -56,7 +57,7 @@ class Execution:
 
 
 def execution(network: Ttt3r, mode: str) -> Execution:
-    """Return the execution of a mode that `resolve_compile` gave."""
+    """Return the execution of a mode that `resolve_compile` gave; it may compile parts of the network in place."""
 
     def encode(images: Tensor) -> tuple[Tensor]:
         return (network.encode(View(image=images)),)
@@ -70,19 +71,12 @@ def execution(network: Ttt3r, mode: str) -> Execution:
         learnt = (after.tokens, after.memory, after.fresh)
         return *shown, _all_finite((*shown, *learnt[:2])), *learnt
 
-    halves: tuple[TensorFunction, TensorFunction] = (encode, advance)
     if "inductor" in mode:
-        halves = (_compiled(encode), _compiled(advance))
-    elif "graph" in mode:  # a compiled function keeps to one stream
-        network.side_by_side = TwoStreams()
-    if "graph" in mode:
-        halves = (Replayed(halves[0]), Replayed(halves[1]))
-    return Execution(*halves)
-
-
-def _compiled(function: TensorFunction) -> TensorFunction:
-    compiled: TensorFunction = torch.compile(function, dynamic=False, fullgraph=True)
-    return compiled
+        compile_parts(network)
+    if "graph" not in mode:
+        return Execution(encode, advance)
+    network.side_by_side = TwoStreams()
+    return Execution(Replayed(encode), Replayed(advance))
 
 
 def resolve_compile(requested: str, device: str) -> str:
@@ -169,5 +163,6 @@ class TwoStreams:
 
 
 def _all_finite(tensors: tuple[Tensor, ...]) -> Tensor:
-    finite = [torch.isfinite(tensor).flatten(1).all(dim=1) for tensor in tensors]
-    return torch.stack(finite).all(dim=0)
+    # A NaN is the smallest and the largest of all; so one pass over each tensor tells.
+    extremes = [extreme for tensor in tensors for extreme in tensor.flatten(1).aminmax(dim=1)]
+    return torch.isfinite(torch.stack(extremes)).all(dim=0)

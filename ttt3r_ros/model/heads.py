@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ttt3r_ros.errors import ConfigError
+from ttt3r_ros.model.arithmetic import HalfLinear
 from ttt3r_ros.model.blocks import Mlp, ModulatedBlock
 from ttt3r_ros.model.dpt import DptHead
-from ttt3r_ros.model.linear import HalfLinear
 from ttt3r_ros.model.view import PointMap
 
 if TYPE_CHECKING:

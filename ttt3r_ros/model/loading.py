@@ -15,6 +15,7 @@ from ttt3r_ros.model.backend import (
     resolve_device,
     set_threads,
 )
+from ttt3r_ros.model.compilation import give_up_compiling
 from ttt3r_ros.model.execution import resolve_compile
 from ttt3r_ros.model.precision import resolve_precision
 from ttt3r_ros.model.weights import PACKAGE_WEIGHTS, load_network
@@ -59,8 +60,7 @@ def load_backend(config: Config) -> tuple[TorchBackend, dict[str, str]]:
         mode=mode,
         pipeline_depth=config.pipeline_depth,
     )
-    if mode != "none":
-        backend.warm_up()
+    mode = _warmed_up(backend, mode)
     logger.info("network ready on %s, %s, images of %s", backend.device, precision, backend.size)
     facts = {
         "weights": loaded.description,
@@ -69,6 +69,23 @@ def load_backend(config: Config) -> tuple[TorchBackend, dict[str, str]]:
         "compiled": mode,
     }
     return backend, facts
+
+
+def _warmed_up(backend: TorchBackend, mode: str) -> str:
+    """Compile and record, so that no image waits for it; return the mode that works on this machine."""
+    if mode == "none":
+        return mode
+    try:
+        backend.warm_up()
+    except RuntimeError as error:
+        if "inductor" not in mode:
+            raise
+        reason = str(error).strip().partition("\n")[0]
+        logger.warning("compile inductor does not work here, the network runs without it: %s", reason)
+        give_up_compiling()
+        backend.warm_up()  # where compiling was not the cause, this says so
+        return mode.removeprefix("inductor").removeprefix(", ") or "none"
+    return mode
 
 
 def device_memory_facts(device: str) -> dict[str, str]:

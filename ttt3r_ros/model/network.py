@@ -81,6 +81,7 @@ class Ttt3r(nn.Module):
 
         self.downstream_head = DptHeads(config) if config.head_type == "dpt" else LinearHeads(config)
         self._tables: dict[tuple[object, ...], RotaryTable] = {}
+        self.attention_dtype = torch.float32  # of queries and keys, in encoder and decoders
         self.side_by_side: Callable[..., tuple[Any, Any]] = one_after_the_other
 
     def _decoder(self, heads: int) -> nn.ModuleList:
@@ -196,7 +197,9 @@ class Ttt3r(nn.Module):
     ) -> HeadOutput:
         """Run the heads on the encoder features and the decoder layers."""
         width = self.config.dec_embed_dim // self.config.dec_num_heads
-        rotary = self._patch_rotary(grid, width, features.device)
+        rotary = self._rotary(
+            ("patches", grid), lambda: grid_positions(*grid), width, features.device, torch.float32
+        )
         return self.downstream_head((features, *decoded.layers), grid, rotary, outputs)
 
     def learn(
@@ -224,10 +227,10 @@ class Ttt3r(nn.Module):
     # Rotary tables depend on sizes only, so each is made once.
 
     def _grid_rotary(self, image: Tensor, width: int) -> RotaryTable:
-        return self._patch_rotary(patch_grid(image, self.config.patch_size), width, image.device)
-
-    def _patch_rotary(self, grid: tuple[int, int], width: int, device: torch.device) -> RotaryTable:
-        return self._rotary(("patches", grid), lambda: grid_positions(*grid), width, device)
+        grid = patch_grid(image, self.config.patch_size)
+        return self._rotary(
+            ("patches", grid), lambda: grid_positions(*grid), width, image.device, self.attention_dtype
+        )
 
     def _token_rotary(self, grid: tuple[int, int], width: int, device: torch.device) -> RotaryTable:
         def positions() -> Tensor:
@@ -235,20 +238,27 @@ class Ttt3r(nn.Module):
                 (torch.full((1, 2), -1), grid_positions(*grid))
             )  # the pose token sits at -1
 
-        return self._rotary(("tokens", grid), positions, width, device)
+        return self._rotary(("tokens", grid), positions, width, device, self.attention_dtype)
 
     def _state_rotary(self, width: int, device: torch.device) -> RotaryTable:
         config = self.config
-        return self._rotary(
-            ("state",), lambda: state_positions(config.state_size, config.state_pe), width, device
-        )
+
+        def positions() -> Tensor:
+            return state_positions(config.state_size, config.state_pe)
+
+        return self._rotary(("state",), positions, width, device, self.attention_dtype)
 
     def _rotary(
-        self, key: tuple[object, ...], positions: Callable[[], Tensor], width: int, device: torch.device
+        self,
+        key: tuple[object, ...],
+        positions: Callable[[], Tensor],
+        width: int,
+        device: torch.device,
+        dtype: torch.dtype,
     ) -> RotaryTable:
-        key = (*key, width, device)
+        key = (*key, width, device, dtype)
         if key not in self._tables:
-            self._tables[key] = rotary_table(positions().to(device), width, self.config.rope_base)
+            self._tables[key] = rotary_table(positions().to(device), width, self.config.rope_base, dtype)
         return self._tables[key]
 
 
@@ -261,4 +271,4 @@ class PatchEmbed(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Map (B, channels, H, W) to (B, N, dim), row-major."""
-        return self.proj(image).flatten(2).transpose(1, 2)
+        return self.proj(image).flatten(2).transpose(1, 2).contiguous()

@@ -12,9 +12,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from ttt3r_ros.errors import DeviceError
-from ttt3r_ros.model.linear import HalfLinear, Int8Linear, replace_linear
+from ttt3r_ros.model.arithmetic import HalfLinear, HalfNorm, Int8Linear, replace
 
 if TYPE_CHECKING:
     from ttt3r_ros.model.network import Ttt3r
@@ -60,15 +61,23 @@ def use_precision(network: Ttt3r, precision: str) -> Ttt3r:
     if precision == "float32":
         return network
     half = HALF.get(precision, torch.bfloat16)
-    to_half = partial(HalfLinear, dtype=half)
+    network.attention_dtype = half
     for part in (network.enc_blocks, network.dec_blocks, network.dec_blocks_state):
-        replace_linear(part, Int8Linear if precision == "int8" else to_half)
+        if precision == "int8":
+            replace(part, nn.Linear, Int8Linear)
+        else:
+            _halve(part, half)
     if network.patch_embed_ray_map is not None:
-        replace_linear(network.enc_blocks_ray_map, to_half)
+        _halve(network.enc_blocks_ray_map, half)
     for part in (network.pose_retriever.read_blocks, network.pose_retriever.write_blocks):
-        replace_linear(part, to_half)
+        _halve(part, half)
     heads.compute_in(half)
     return network
+
+
+def _halve(part: nn.Module, dtype: torch.dtype) -> None:
+    replace(part, nn.Linear, partial(HalfLinear, dtype=dtype))
+    replace(part, nn.LayerNorm, partial(HalfNorm, dtype=dtype))
 
 
 def _processor_has_bfloat16() -> bool:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class RotaryTable(NamedTuple):
-    """Factors of one set of positions for one head width D; float32, (N, D) each.
+    """Factors of one set of positions for one head width D, (N, D) each, in the type of what they turn.
 
     A half of the channels is a quarter of u and a quarter of v; u turns into u cos - v sin, v into v cos + u sin.
     """
@@ -19,18 +19,20 @@ class RotaryTable(NamedTuple):
     sin: Tensor  # negative where it meets a v
 
 
-def rotary_table(positions: Tensor, head_dim: int, base: float) -> RotaryTable:
+def rotary_table(
+    positions: Tensor, head_dim: int, base: float, dtype: torch.dtype = torch.float32
+) -> RotaryTable:
     """Tabulate the angles of integer positions (N, 2); a position of -1 is a genuine negative angle."""
     quarter = head_dim // 4
     frequencies = base ** (-torch.arange(quarter, dtype=torch.float64) / quarter)
     angles = positions.to("cpu", torch.float64)[:, :, None] * frequencies  # (N, 2, D/4)
     cos, sin = angles.cos(), angles.sin()
     factors = (torch.cat((cos, cos), dim=-1).flatten(1), torch.cat((-sin, sin), dim=-1).flatten(1))
-    return RotaryTable(*(factor.to(positions.device, torch.float32) for factor in factors))
+    return RotaryTable(*(factor.to(positions.device, dtype) for factor in factors))
 
 
 def rotate(x: Tensor, table: RotaryTable | None) -> Tensor:
-    """Rotate queries or keys (B, heads, N, D); without a table they pass unchanged."""
+    """Rotate queries or keys (..., heads, N, D); without a table they pass unchanged."""
     if table is None:
         return x
     u_row, v_row, u_column, v_column = x.chunk(4, dim=-1)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Linear layers of cheaper arithmetic, put in the place of those of a finished network."""
+"""Layers of cheaper arithmetic, put in the place of those of a finished network."""
 
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+LayerT = TypeVar("LayerT", bound=nn.Module)
 
 
 class HalfLinear(nn.Linear):
@@ -28,6 +30,19 @@ class HalfLinear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., in) to (..., out)."""
         return F.linear(x.to(self.weight.dtype), self.weight, self.bias).to(self.out_dtype)
+
+
+class HalfNorm(nn.LayerNorm):
+    """Computes in float32 and gives half the width: converted once, for whatever layers come next."""
+
+    def __init__(self, layer: nn.LayerNorm, dtype: torch.dtype) -> None:
+        super().__init__(layer.normalized_shape, layer.eps, device="meta")
+        self.weight, self.bias = layer.weight, layer.bias
+        self.out_dtype = dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise the last dimension."""
+        return super().forward(x).to(self.out_dtype)
 
 
 class Int8Linear(nn.Module):
@@ -50,10 +65,10 @@ class Int8Linear(nn.Module):
         return quantised.bfloat16()  # for the attention, which is faster so
 
 
-def replace_linear(module: nn.Module, replacement: Callable[[nn.Linear], nn.Module]) -> None:
-    """Replace every linear layer below a module, in place."""
+def replace(module: nn.Module, kind: type[LayerT], replacement: Callable[[LayerT], nn.Module]) -> None:
+    """Replace every layer of a kind below a module, in place."""
     for name, child in module.named_children():
-        if isinstance(child, nn.Linear):
+        if isinstance(child, kind):
             setattr(module, name, replacement(child))
         else:
-            replace_linear(child, replacement)
+            replace(child, kind, replacement)
