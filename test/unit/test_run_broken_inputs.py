@@ -105,18 +105,38 @@ def cut(bag: Path, share: float) -> Path:
     return bag
 
 
-def test_a_video_with_a_corrupt_frame(tmp_path, capsys):
-    path = video(tmp_path / "walk.avi")
-    content = bytearray(path.read_bytes())
-    starts = [match.start() for match in re.finditer(b"00dc", bytes(content))]
-    content[starts[6] + 8 : starts[7]] = bytes(starts[7] - starts[6] - 8)  # the seventh image is zeros
-    path.write_bytes(content)
-    status = run(path, "--output", tmp_path / "out")
+@pytest.mark.parametrize("kind", ["folder", "video"])
+def test_an_image_that_cannot_be_decoded_is_skipped_named_and_counted_whatever_the_source(
+    tmp_path, capsys, caplog, kind
+):
+    if kind == "folder":
+        source = image_folder(tmp_path / "room", truth=False)
+        broken = source / "rgb" / "0006.png"
+        broken.write_bytes(broken.read_bytes()[:50])
+        named = f"{broken} cannot be read as an image"
+    else:
+        source = video(tmp_path / "walk.avi")
+        content = bytearray(source.read_bytes())
+        images = [match.start() for match in re.finditer(b"00dc", bytes(content))][
+            1:
+        ]  # the first is a header
+        content[images[6] + 8 : images[7]] = bytes(images[7] - images[6] - 8)
+        source.write_bytes(content)
+        named = f"{source}: frame 6 (0.60 s) is damaged and left out"
+    assert run(source, "--output", tmp_path / "out") == 0
     meta = json.loads((tmp_path / "out" / "run.json").read_text())
-    errors = capsys.readouterr().err
-    assert status == 1, errors
-    assert "walk.avi" in errors
-    assert meta["mapped"] >= 6
+    assert (meta["mapped"], meta["broken"], meta["problems"]) == (11, 1, [])
+    assert "11 of 11 frames mapped, 1 undecodable" in capsys.readouterr().out
+    assert named in caplog.text
+    assert run(source, "--output", tmp_path / "out", "--resume") == 0
+    assert "nothing is left to do" in capsys.readouterr().out
+
+
+def test_of_a_video_that_is_cut_off_what_is_readable_is_mapped(tmp_path, capsys):
+    path = video(tmp_path / "walk.avi")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert run(path, "--output", tmp_path / "out") == 1
+    assert re.search(rf"{path} breaks off after \d of 12 frames", complaint(capsys))
     assert_kept(tmp_path / "out")
 
 

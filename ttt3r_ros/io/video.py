@@ -29,7 +29,8 @@ _COUNT_SLACK = 2
 class Video:
     """A video file, decoded from front to back; frame k has the stamp k / rate, one second later.
 
-    Frames that the decoder refuses are left out. Damage that it conceals (a smeared picture) it does not report.
+    Frames that the decoder refuses are left out, if a good one follows. Damage that it conceals (a smeared picture) it
+    does not report. A file that does not say how long it is (MPEG-TS) may be cut off without showing it.
     """
 
     def __init__(self, path: Path, selection: Selection = EVERYTHING) -> None:
@@ -49,24 +50,25 @@ class Video:
         return self._selection.count(self._count)
 
     def frames(self) -> Iterator[Frame]:
-        """Decode the chosen frames in order.
+        """Decode the chosen frames in order; a damaged one is left out with a warning that names it.
 
         Raises:
-            SourceError: after the last good frame, if some could not be decoded or the file is cut off.
+            SourceError: none can be decoded, or, after the last good one, the file ends before its time.
         """
-        self.skipped = 0
+        self.skipped = usable = 0
         capture = self._opened()
         try:
             for index in self._selection.of(self._grabbed(capture)):
                 taken, picture = capture.retrieve()
                 if taken:
+                    usable += 1
                     yield Frame(stamp_at(index, self._rate_hz), CAMERA_FRAME, rgb_of(picture))
                 else:
                     self._leave_out(index, 1)
         finally:
             capture.release()
-        if self.skipped:
-            msg = f"{self._path}: damaged frames were left out: {self.skipped}"
+        if not usable:
+            msg = f"{self._path} holds no frame that can be decoded"
             raise SourceError(msg)
 
     def ground_truth(self) -> list[StampedPose]:
@@ -77,21 +79,20 @@ class Video:
         """Step from frame to frame and yield the number of each that can be decoded.
 
         Raises:
-            SourceError: there is none, or the file ends before its time.
+            SourceError: the file ends before its time.
         """
-        good = at = 0
+        at = 0
         while (damaged := _failures(capture)) is not None:
             if damaged:
                 self._leave_out(at, damaged)
             at += damaged
             yield at
-            good, at = good + 1, at + 1
-        if not good:
-            msg = f"{self._path} holds no frame that can be decoded"
-            raise SourceError(msg)
-        if at < self._count * (1.0 - _COUNT_TOLERANCE) - _COUNT_SLACK:
+            at += 1
+        if 0 < at < self._count * (1.0 - _COUNT_TOLERANCE) - _COUNT_SLACK:
             msg = f"{self._path} breaks off after {at} of {self._count} frames"
             raise SourceError(msg)
+        if 0 < at < self._count:
+            logger.warning("%s ends after %d of the %d frames it announces", self._path, at, self._count)
 
     def _leave_out(self, index: int, count: int) -> None:
         self.skipped += count
