@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import resource
 import subprocess
 import sys
 import time
 from collections import defaultdict
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,7 +100,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded
+    import_module("ttt3r_ros.model")  # before torch is loaded: it says how torch's threads wait
     import techniques
 
     from ttt3r_ros.model.backend import resolve_device, set_threads

@@ -56,7 +56,12 @@ def main() -> int:
     rclpy.init(args=[])
     room = ProceduralRoom(frames=LOOP)
     images = list(room.frames())
-    parameters = {"diagnostics_period": 0.2, "image_qos": "sensor_data", "model_path": arguments.weights}
+    parameters = {
+        "diagnostics_period": 0.2,
+        "image_qos": "sensor_data",
+        "model_path": arguments.weights,
+        "threads": arguments.threads,
+    }
     with (
         tempfile.TemporaryDirectory() as folder,
         mapping_node(parameters, Path(folder) / "node.log") as node,
@@ -75,6 +80,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--frames", type=int, default=2000)
     parser.add_argument("--factor", type=float, default=3.0, help="how many times too fast")
     parser.add_argument("--weights", default="", help="checkpoint; default: the node's own default")
+    parser.add_argument(
+        "--threads", type=int, default=0, help="processor threads of the network (0: its choice)"
+    )
     return parser.parse_args()
 
 

@@ -5,8 +5,10 @@
 The floor of a part is the longer of its operations at the best rate of a large matrix product measured here, and of
 reading its weights once at the best rate of a copy measured here. What is above the floor is split by kind of
 operation from a profile of the same part: products below their best rate, attention, and everything without products.
+Operations are those that compute or copy, each at least one kernel on a GPU; views are none.
 """
 
+# ruff: noqa: E402 # the package comes before torch: it says how torch's threads wait
 from __future__ import annotations
 
 import argparse
@@ -14,15 +16,18 @@ import sys
 import time
 from collections import defaultdict
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, installed or not
+import_module("ttt3r_ros.model")
 
 import torch
 from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, installed or not
 
 from ttt3r_ros.model.backend import input_size, resolve_device, set_threads
 from ttt3r_ros.model.image import normalised
@@ -144,10 +149,10 @@ def parts(network: Ttt3r, device: str) -> list[Part]:
 
 def _print(parts: list[Part], rate: float, bandwidth: float, device: str, repeats: int) -> None:
     print(
-        f"{'part':13s} {'GFLOP':>8s} {'MB':>7s} {'floor ms':>9s} {'bound by':>9s} {'ms':>9s} {'x floor':>8s}"
-        f"   {'slow products':>13s} {'attention':>9s} {'other':>9s}"
+        f"{'part':13s} {'ops':>5s} {'GFLOP':>8s} {'MB':>7s} {'floor ms':>9s} {'bound by':>9s} {'ms':>9s}"
+        f" {'x floor':>8s}   {'slow products':>13s} {'attention':>9s} {'other':>9s}"
     )
-    sums = [0.0] * 7
+    sums = [0.0] * 8
     for part in parts:
         work, megabytes = gflop(part.run), part.weights_bytes / 1e6
         compute, read = work / rate * 1e3, megabytes / bandwidth
@@ -156,17 +161,26 @@ def _print(parts: list[Part], rate: float, bandwidth: float, device: str, repeat
         products, attention, other = (
             spent * shares.get(kind, 0.0) for kind in ("products", "attention", "other")
         )
-        figures = [work, megabytes, floor, spent, max(0.0, products - floor), attention, other]
+        figures = [
+            operations(part.run),
+            work,
+            megabytes,
+            floor,
+            spent,
+            max(0.0, products - floor),
+            attention,
+            other,
+        ]
         sums = [a + b for a, b in zip(sums, figures, strict=True)]
         print(_line(part.name, figures, "products" if compute >= read else "weights"))
     print(_line("frame", sums, ""))
 
 
 def _line(name: str, f: list[float], bound: str) -> str:
-    ratio = f"{f[3] / f[2]:7.1f}x" if f[2] else f"{'-':>8s}"
+    ratio = f"{f[4] / f[3]:7.1f}x" if f[3] else f"{'-':>8s}"
     return (
-        f"{name:13s} {f[0]:8.2f} {f[1]:7.1f} {f[2]:9.2f} {bound:>9s} {f[3]:9.2f} {ratio}"
-        f"   {f[4]:13.2f} {f[5]:9.2f} {f[6]:9.2f}"
+        f"{name:13s} {f[0]:5.0f} {f[1]:8.2f} {f[2]:7.1f} {f[3]:9.2f} {bound:>9s} {f[4]:9.2f} {ratio}"
+        f"   {f[5]:13.2f} {f[6]:9.2f} {f[7]:9.2f}"
     )
 
 
@@ -185,6 +199,26 @@ def _shares(run: Callable[[], Any], device: str) -> dict[str, float]:
         spent[kind] += own
     total = sum(spent.values()) or 1.0
     return {kind: own / total for kind, own in spent.items()}
+
+
+class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation and count it, unless it is a view or only finds memory."""
+        allocates = func.name().startswith("aten::empty")
+        self.count += int(not (func.is_view or allocates))
+        return func(*args, **(kwargs or {}))
+
+
+def operations(run: Callable[[], Any]) -> int:
+    """Return how many operations a function comes down to."""
+    # In inference mode an operation that consists of others would be seen as one.
+    with torch.inference_mode(mode=False), torch.no_grad(), _Operations() as counted:
+        run()
+    return int(counted.count)
 
 
 def gflop(run: Callable[[], Any]) -> float:

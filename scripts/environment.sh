@@ -7,7 +7,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # The wheels restart Python once to set its library path and mark that in the environment; an inherited mark or
 # path would belong to another environment.
 unset _ROS_WHEELS_BOOTSTRAP_COMPLETE LD_LIBRARY_PATH PYTHONPATH
-export OMP_WAIT_POLICY=PASSIVE
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 
 VENV="${TTT3R_VENV:-.venv}"

@@ -196,8 +196,9 @@ def regressed(raw: Tensor, mode: ModeBounds) -> Tensor:
     kind = mode[0]
     if kind == "linear":
         return raw
-    length = raw.norm(dim=-1, keepdim=True)
-    unit = raw / length.clamp(min=1e-8)
+    # Not raw.norm(): over three values that takes ten times as long on a processor.
+    length = raw.square().sum(dim=-1, keepdim=True).clamp(min=1e-16).sqrt()
+    unit = raw / length
     return unit * (torch.expm1(length) if kind == "exp" else length.square())
 
 
