@@ -103,7 +103,8 @@ def _compare(arguments: argparse.Namespace) -> int:
     import_module("ttt3r_ros.model")  # before torch is loaded: it says how torch's threads wait
     import techniques
 
-    from ttt3r_ros.model.backend import resolve_device, set_threads
+    from ttt3r_ros.model.backend import resolve_device
+    from ttt3r_ros.model.threads import set_threads
 
     device = resolve_device(arguments.device)
     set_threads(arguments.threads)
@@ -140,9 +141,10 @@ def _backend(published: Ttt3r, device: str, precision: str, frames: int) -> None
 def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
     from ttt3r_ros.config import Config
     from ttt3r_ros.io.room import ProceduralRoom
-    from ttt3r_ros.model.backend import TorchBackend, resolve_device, set_threads
+    from ttt3r_ros.model.backend import TorchBackend, resolve_device
     from ttt3r_ros.model.network_config import NetworkConfig
     from ttt3r_ros.model.precision import resolve_precision
+    from ttt3r_ros.model.threads import set_threads
     from ttt3r_ros.model.weights import PACKAGE_WEIGHTS, load_network, seeded_network
     from ttt3r_ros.pipeline.reconstructor import Reconstructor
 

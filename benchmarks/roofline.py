@@ -29,10 +29,11 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from ttt3r_ros.model.backend import input_size, resolve_device, set_threads
+from ttt3r_ros.model.backend import input_size, resolve_device
 from ttt3r_ros.model.image import normalised
 from ttt3r_ros.model.network_config import NetworkConfig
 from ttt3r_ros.model.precision import HALF, resolve_precision, use_precision
+from ttt3r_ros.model.threads import set_threads
 from ttt3r_ros.model.view import Outputs, View, patch_grid
 from ttt3r_ros.model.weights import PACKAGE_WEIGHTS, load_network, seeded_network
 

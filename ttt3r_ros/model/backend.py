@@ -284,12 +284,6 @@ def cuda_devices() -> int:
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
-def set_threads(count: int) -> None:
-    """Limit the processor threads of torch, process-wide; 0 leaves them alone."""
-    if count:
-        torch.set_num_threads(count)
-
-
 def memory_bytes(device: str) -> int:
     """Return the memory torch holds on a CUDA device; 0 for the processor."""
     return int(torch.cuda.memory_reserved(device)) if device.startswith("cuda") else 0

@@ -8,16 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ttt3r_ros.errors import ConfigError
-from ttt3r_ros.model.backend import (
-    TorchBackend,
-    cuda_devices,
-    memory_bytes,
-    resolve_device,
-    set_threads,
-)
+from ttt3r_ros.model.backend import TorchBackend, cuda_devices, memory_bytes, resolve_device
 from ttt3r_ros.model.compilation import give_up_compiling
 from ttt3r_ros.model.execution import resolve_compile
 from ttt3r_ros.model.precision import resolve_precision
+from ttt3r_ros.model.threads import alone, set_threads
 from ttt3r_ros.model.weights import PACKAGE_WEIGHTS, load_network
 
 if TYPE_CHECKING:
@@ -44,22 +39,23 @@ def load_backend(config: Config) -> tuple[TorchBackend, dict[str, str]]:
     device = resolve_device(config.device)
     set_threads(config.threads)
     path = Path(config.model_path).expanduser() if config.model_path else PACKAGE_WEIGHTS
-    loaded = load_network(path, config.update_rule)
-    precision = resolve_precision(config.precision, device, loaded.network.config)
     mode = resolve_compile(config.compile, device)
     if config.pipeline_depth > 1 and not device.startswith("cuda"):
         logger.warning(
             "pipeline_depth 2 needs a CUDA device, not %s; images are encoded in turn", device
         )
-    backend = TorchBackend(
-        loaded.network,
-        device,
-        config.image_size,
-        loaded.reset_interval,
-        precision=precision,
-        mode=mode,
-        pipeline_depth=config.pipeline_depth,
-    )
+    with alone():  # the caller may run the network on another thread
+        loaded = load_network(path, config.update_rule)
+        precision = resolve_precision(config.precision, device, loaded.network.config)
+        backend = TorchBackend(
+            loaded.network,
+            device,
+            config.image_size,
+            loaded.reset_interval,
+            precision=precision,
+            mode=mode,
+            pipeline_depth=config.pipeline_depth,
+        )
     mode = _warmed_up(backend, mode)
     logger.info("network ready on %s, %s, images of %s", backend.device, precision, backend.size)
     facts = {

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who loads a network leaves no computing threads behind: with more threads than cores, OpenMP lets none spin."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from ttt3r_ros.model.threads import alone
+
+ROOT = Path(__file__).resolve().parents[2]
+
+PROGRAM = """
+import os
+import numpy as np
+import torch
+from ttt3r_ros.config import Config
+from ttt3r_ros.model.loading import load_backend
+
+def threads():
+    return len(os.listdir("/proc/self/task"))
+
+torch.set_num_threads(2)  # makes one itself, which does not compute
+before = threads()
+backend, _ = load_backend(Config(threads=2))
+loaded = threads()
+backend.step(np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8), backend.initial_state())
+print(loaded - before, threads() - before)
+"""
+
+
+def output(program: str, **environment: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        env={**{k: v for k, v in os.environ.items() if "OMP" not in k}, "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in /proc")
+def test_loading_a_network_starts_no_computing_thread_and_running_it_does():
+    assert output(PROGRAM) == "0 1\n"
+
+
+def test_whoever_computes_alone_has_as_many_threads_as_before_afterwards():
+    torch.set_num_threads(2)
+    with alone():
+        assert torch.get_num_threads() == 1
+    with pytest.raises(ZeroDivisionError), alone():
+        raise ZeroDivisionError
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, "PASSIVE 1000\n"),
+        ({"GOMP_SPINCOUNT": "7"}, "PASSIVE 7\n"),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE None\n"),
+    ],
+)
+def test_threads_spin_a_little_unless_the_user_has_said_how_they_wait(given, expected):
+    show = "print(os.environ['OMP_WAIT_POLICY'], os.environ.get('GOMP_SPINCOUNT'))"
+    assert output(f"import os, ttt3r_ros.model; {show}", **given) == expected
