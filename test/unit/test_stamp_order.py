@@ -48,6 +48,16 @@ def test_after_a_long_pause_the_third_image_goes_on_without_a_restart():
     assert judged([100.0, 5000.0, 5000.1, 5000.2, 5000.3]) == [False, None, None, False, False]
 
 
+@pytest.mark.parametrize("period", [10.5, 20.0, 3600.0])
+def test_images_that_come_seldom_are_believed_at_the_third_jump_and_pass_from_then_on(period):
+    stamps = [100.0 + period * k for k in range(8)]
+    assert judged(stamps) == [False, None, None, *[False] * 5]
+
+
+def test_stray_stamps_ever_further_ahead_are_not_images_that_come_seldom():
+    assert judged([0.0, 100.0, 5000.0, 90000.0, 0.1]) == [False, None, None, None, False]
+
+
 def test_the_refusal_names_the_jump_and_the_last_stamp():
     order = StampOrder()
     order.accept(100 * SECOND)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from ttt3r_ros.errors import ImageError
 
 BACKWARD_NS = 1_000_000_000  # older by more than this: maybe the recording began anew
-FORWARD_NS = 10_000_000_000  # newer by more than this: maybe a stray stamp
+FORWARD_NS = 10_000_000_000  # newer by more than this: maybe a stray stamp, unless images come so seldom
 CONFIRMATIONS = 3  # stamps in a row on the new timeline before it is believed
 
 
@@ -16,6 +16,7 @@ class StampOrder:
     def __init__(self) -> None:
         self._last_ns: int | None = None
         self._elsewhere: list[int] = []  # stamps in a row that follow each other, but not the last one
+        self._reach_ns = FORWARD_NS  # how far the next stamp may be ahead
 
     def accept(self, stamp_ns: int) -> bool:
         """Take the next stamp; return whether time has gone back, so that everything begins anew.
@@ -24,7 +25,7 @@ class StampOrder:
             ImageError: the stamp repeats, is a little older, or jumps and is not confirmed yet.
         """
         last = self._last_ns
-        if last is None or last < stamp_ns <= last + FORWARD_NS:
+        if last is None or last < stamp_ns <= last + self._reach_ns:
             self._last_ns, self._elsewhere = stamp_ns, []
             return False
         if last - BACKWARD_NS <= stamp_ns <= last:
@@ -37,7 +38,9 @@ class StampOrder:
 
     def _confirm(self, stamp_ns: int, last: int) -> None:
         elsewhere = self._elsewhere
-        follows = not elsewhere or elsewhere[-1] < stamp_ns <= elsewhere[-1] + FORWARD_NS
+        # Images may come less often than that: then the ones after a jump are as far apart as it was wide.
+        reach = max(FORWARD_NS, 2 * (elsewhere[0] - last)) if elsewhere else 0
+        follows = not elsewhere or elsewhere[-1] < stamp_ns <= elsewhere[-1] + reach
         self._elsewhere = [*elsewhere, stamp_ns] if follows else [stamp_ns]
         if len(self._elsewhere) < CONFIRMATIONS:
             msg = (
@@ -45,3 +48,4 @@ class StampOrder:
                 f" image {len(self._elsewhere)} of {CONFIRMATIONS} that must agree"
             )
             raise ImageError(msg)
+        self._reach_ns = max(FORWARD_NS, 2 * (stamp_ns - elsewhere[-1]))
