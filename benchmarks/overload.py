@@ -152,6 +152,8 @@ def _report(run: Run, player: Player, rate_hz: float, arguments: argparse.Namesp
         f"memory of the node: {memory[0]:.0f} MiB at the start, {settled[0]:.0f} after a quarter,"
         f" {memory[-1]:.0f} MiB at the end, {growth:+.1f} MiB over the last three quarters"
     )
+    stages = {name[:-3]: ms for name, ms in player.facts.items() if name.endswith("_ms")}
+    print("of the node, ms: " + ", ".join(f"{name} {ms}" for name, ms in stages.items()))
     bounded = bool(late <= 2 * early + period_s)
     counted = account.settled == account.received and account.dropped > 0
     flat = growth < 0.03 * float(settled[0])

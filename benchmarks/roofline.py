@@ -82,6 +82,8 @@ def main() -> int:
     precision = resolve_precision(arguments.precision, device, network.config)
     network = use_precision(network, precision).to(device)
     dtype = HALF.get(precision, torch.float32)
+    with torch.no_grad():  # in inference mode an operation that consists of others would be seen as one
+        counts = [operations(part.run) for part in parts(network, device)]
     with torch.inference_mode():
         rate, bandwidth = best_rate(dtype, device), best_bandwidth(device)
         print(
@@ -89,7 +91,8 @@ def main() -> int:
             f"{torch.get_num_threads()} threads: "
             f"best product {rate:.0f} GFLOP/s, best copy {bandwidth:.1f} GB/s"
         )
-        _print(parts(network, device), rate, bandwidth, device, arguments.repeats or _repeats(network))
+        repeats = arguments.repeats or _repeats(network)
+        _print(parts(network, device), counts, rate, bandwidth, device, repeats)
     return 0
 
 
@@ -148,13 +151,15 @@ def parts(network: Ttt3r, device: str) -> list[Part]:
     ]
 
 
-def _print(parts: list[Part], rate: float, bandwidth: float, device: str, repeats: int) -> None:
+def _print(
+    parts: list[Part], counts: list[int], rate: float, bandwidth: float, device: str, repeats: int
+) -> None:
     print(
         f"{'part':13s} {'ops':>5s} {'GFLOP':>8s} {'MB':>7s} {'floor ms':>9s} {'bound by':>9s} {'ms':>9s}"
         f" {'x floor':>8s}   {'slow products':>13s} {'attention':>9s} {'other':>9s}"
     )
     sums = [0.0] * 8
-    for part in parts:
+    for part, count in zip(parts, counts, strict=True):
         work, megabytes = gflop(part.run), part.weights_bytes / 1e6
         compute, read = work / rate * 1e3, megabytes / bandwidth
         floor, spent = max(compute, read), _fastest(part.run, device, repeats) * 1e3
@@ -163,7 +168,7 @@ def _print(parts: list[Part], rate: float, bandwidth: float, device: str, repeat
             spent * shares.get(kind, 0.0) for kind in ("products", "attention", "other")
         )
         figures = [
-            operations(part.run),
+            count,
             work,
             megabytes,
             floor,
@@ -216,8 +221,8 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 def operations(run: Callable[[], Any]) -> int:
     """Return how many operations a function comes down to."""
-    # In inference mode an operation that consists of others would be seen as one.
-    with torch.inference_mode(mode=False), torch.no_grad(), _Operations() as counted:
+    run()  # tables are made once
+    with _Operations() as counted:
         run()
     return int(counted.count)
 

@@ -134,7 +134,7 @@ class Config:
     )
     compile: str = setting(
         "auto",
-        "auto: CUDA graphs on a CUDA device. inductor: compile first, a minute or two at every start.",
+        "auto: CUDA graphs on a CUDA device. inductor: compile first, up to a minute at every start.",
         choices=("auto", "none", "graph", "inductor"),
     )
     pipeline_depth: int = setting(
