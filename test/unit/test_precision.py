@@ -10,8 +10,8 @@ import torch
 from test_network import DPT, LINEAR, images
 
 from ttt3r_ros.errors import DeviceError
-from ttt3r_ros.model.attention import attend
 from ttt3r_ros.model.arithmetic import HalfLinear, Int8Linear
+from ttt3r_ros.model.attention import attend
 from ttt3r_ros.model.network_config import NetworkConfig
 from ttt3r_ros.model.precision import resolve_precision, use_precision
 from ttt3r_ros.model.view import Outputs, View

@@ -92,9 +92,8 @@ def updates(
             break
         shown_before = len(account.stamps_ns)
         account.stamps_ns.append(frame.stamp_ns)
-        if (
-            frame.stamp_ns in account.places
-        ):  # of two poses at one time nobody could tell which is compared
+        # Of two poses at one time nobody could tell which is compared.
+        if frame.stamp_ns in account.places:
             account.refused_at.append(shown_before)
             continue
         account.places[frame.stamp_ns] = _place(sequence, frame.stamp_ns, shown_before)
