@@ -125,7 +125,10 @@ class Config:
     model_path: str = setting("", "Weights, .pth or .safetensors. Empty: the small ones of the package.")
     device: str = setting("auto", "auto, cpu, cuda or cuda:N. Only auto may fall back to the processor.")
     threads: int = setting(
-        0, "Processor threads of the network; 0 leaves the choice to torch.", ge=0, le=256
+        0,
+        "Processor threads of the network, best as many as cores are free; 0: one for each core.",
+        ge=0,
+        le=256,
     )
     precision: str = setting(
         "auto",
