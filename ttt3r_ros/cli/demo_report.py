@@ -61,7 +61,8 @@ def report(result: RunResult) -> int:
     print(
         f"images: {sent} sent = {account.processed} processed + {account.dropped} dropped"
         f" + {account.skipped} skipped + {account.refused} refused + {lost} lost in transit;"
-        f" {result.rate_hz:.1f} frames/s"
+        f" {result.rate_hz:.1f} frames/s, making and sending the images included;"
+        f" from an image to its results {result.player.facts.get('latency_ms', 'unknown')} ms in the node"
     )
     if result.played.problem:
         print(f"the sequence broke off: {result.played.problem}")
