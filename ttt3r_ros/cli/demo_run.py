@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import sys
 import time
-from itertools import chain
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
             player = Player()
             try:
                 played = Played()
-                frames = _started(sequence, played)
+                frames = _started(sequence, played, arguments.frames)
                 player.wait_until_ready(node)
                 _play(player, node, frames, arguments, chosen, len(sequence), played)
                 for service in ("save_trajectory", "save_map"):
@@ -94,8 +95,8 @@ def _node_parameters(arguments: argparse.Namespace, output: Path) -> dict[str, o
     }
 
 
-def _started(sequence: Sequence, played: Played) -> Iterator[Frame]:
-    """Return the frames, the first one already made; where the source breaks off later, they end there.
+def _started(sequence: Sequence, played: Played, limit: int) -> Iterator[Frame]:
+    """Return the frames (0: all), the first one already made; where the source breaks off later, they end there.
 
     Raises:
         SourceError: there is not even a first frame.
@@ -105,7 +106,17 @@ def _started(sequence: Sequence, played: Played) -> Iterator[Frame]:
     if first is None:
         msg = "the sequence holds no image"
         raise SourceError(msg)
-    return chain([first], _until_it_breaks(frames, played))
+    rest = islice(_until_it_breaks(frames, played), limit - 1 if limit else None)
+    return chain([first], _made_ahead(rest))
+
+
+def _made_ahead(frames: Iterator[Frame]) -> Iterator[Frame]:
+    """Yield the frames; the next one is made meanwhile, as a camera does not wait for the node either."""
+    with ThreadPoolExecutor(1, thread_name_prefix="images") as maker:
+        upcoming = maker.submit(next, frames, None)
+        while (frame := upcoming.result()) is not None:
+            upcoming = maker.submit(next, frames, None)
+            yield frame
 
 
 def _until_it_breaks(frames: Iterator[Frame], played: Played) -> Iterator[Frame]:
@@ -129,8 +140,6 @@ def _play(
     pace_s = 0.1 if sys.stderr.isatty() else 5.0  # a log file wants few lines
     with tqdm(total=total or None, unit="frame", dynamic_ncols=True, mininterval=pace_s) as bar:
         for index, frame in enumerate(frames):
-            if arguments.frames and index >= arguments.frames:
-                break
             if index in chosen:
                 played.samples.append(frame)
                 player.want_depth(frame.stamp_ns)
