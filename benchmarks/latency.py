@@ -119,23 +119,24 @@ def _compare(arguments: argparse.Namespace) -> int:
             commit = arguments.commit or techniques.commit_here()
             techniques.record(rows, network, _environment(device), commit)
         if arguments.backend:
-            _backend(rows[0].network, device, arguments.precision, frames)
+            _backend(rows[0].network, device, arguments, frames)
     return 0
 
 
-def _backend(published: Ttt3r, device: str, precision: str, frames: int) -> None:
+def _backend(published: Ttt3r, device: str, arguments: argparse.Namespace, frames: int) -> None:
     import techniques
 
     from ttt3r_ros.model.execution import resolve_compile
     from ttt3r_ros.model.precision import resolve_precision
 
-    precision = resolve_precision(precision, device, published.config)
-    graph = resolve_compile("auto", device)
+    precision = resolve_precision(arguments.precision, device, published.config)
+    requested = ["auto"] + ["inductor"] * ("inductor" not in arguments.leave_out)
+    modes = [resolve_compile(mode, device) for mode in requested if device != "cpu"]
     print(f"from image to arrays through the backend, {precision}, mean of {frames} frames")
-    for mode, depth in (("none", 1), *(((graph, 1), (graph, 2)) if graph != "none" else ())):
+    for mode, depth in (("none", 1), *((mode, depth) for mode in modes for depth in (1, 2))):
         ms = techniques.backend_ms(published, device, frames, precision, mode, depth)
         ahead = "next image encoded beside it" if depth > 1 else "one after the other"
-        print(f"compile {mode:6s} {ahead:29s} {ms:8.2f} ms {1e3 / ms:7.2f} frames/s", flush=True)
+        print(f"compile {mode:15s} {ahead:29s} {ms:8.2f} ms {1e3 / ms:7.2f} frames/s", flush=True)
 
 
 def _measure(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -99,6 +99,7 @@ def techniques(device: str) -> list[Technique]:
         return [*rows, Technique("or int8", precision="int8")]
     return [
         *rows,
+        Technique("or CUDA graphs (float16)", precision="float16", mode="graph"),
         Technique("+ CUDA graphs (bfloat16)", precision="bfloat16", mode="graph"),
         Technique("+ inductor (bfloat16)", precision="bfloat16", mode="inductor, graph"),
     ]
