@@ -20,6 +20,7 @@ from training.optimiser import Optimiser
 from training.rollout import SparseHeads, unroll
 from training.views import Draw, Pixels, prepare
 from ttt3r_ros.model.blocks import DecoderBlock, EncoderBlock, ModulatedBlock
+from ttt3r_ros.model.compilation import allow_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 CLIP_NORM = 1.0
 STEPS_USED = "steps_used"  # those whose gradient was finite
 EAGER_STEPS = 2  # before one is recorded: kernels are compiled, tables and workspaces made
-SHAPES = 64  # that a block may be compiled for
 
 
 class Step:
@@ -143,7 +143,7 @@ class _Recording:
 
 def compile_blocks(network: Ttt3r) -> None:
     """Compile the blocks, once for each kind and shape: what lies between matrix products is fused."""
-    torch._dynamo.config.recompile_limit = SHAPES  # noqa: SLF001
+    allow_shapes()
     kinds = (EncoderBlock, DecoderBlock, ModulatedBlock)
     compiled = {kind: torch.compile(kind.forward, dynamic=False) for kind in kinds}
     for module in network.modules():

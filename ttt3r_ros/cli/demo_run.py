@@ -96,18 +96,17 @@ def _node_parameters(arguments: argparse.Namespace, output: Path) -> dict[str, o
 
 
 def _started(sequence: Sequence, played: Played, limit: int) -> Iterator[Frame]:
-    """Return the frames (0: all), the first one already made; where the source breaks off later, they end there.
+    """Return ``limit`` frames (0: all), the first already made; where the source breaks off later, they end there.
 
     Raises:
         SourceError: there is not even a first frame.
     """
-    frames = sequence.frames()
+    frames = islice(sequence.frames(), limit or None)
     first = next(frames, None)
     if first is None:
         msg = "the sequence holds no image"
         raise SourceError(msg)
-    rest = islice(_until_it_breaks(frames, played), limit - 1 if limit else None)
-    return chain([first], _made_ahead(rest))
+    return chain([first], _made_ahead(_until_it_breaks(frames, played)))
 
 
 def _made_ahead(frames: Iterator[Frame]) -> Iterator[Frame]:

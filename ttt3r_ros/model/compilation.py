@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 _SHAPES = 64  # that a part may be compiled for: sizes of images times numbers of them in a batch
 
 
+def allow_shapes() -> None:
+    """Let a part be compiled for as many shapes as a process meets: the ninth would be an error, or run as written."""
+    torch._dynamo.config.recompile_limit = _SHAPES  # noqa: SLF001 # process-wide
+
+
 def give_up_compiling() -> None:
     """Run all compiled parts as they are written from now on, in the whole process."""
     torch.compiler.set_stance("force_eager")
@@ -24,7 +29,7 @@ def give_up_compiling() -> None:
 
 def compile_parts(network: Ttt3r, backend: str = "inductor") -> None:
     """Compile blocks, heads, pose memory and the update of the state, in place, each when it first meets a shape."""
-    torch._dynamo.config.recompile_limit = _SHAPES  # noqa: SLF001 # 8 else, process-wide; the ninth is an error
+    allow_shapes()
     options: Any = {"dynamic": False, "fullgraph": True, "backend": backend}
     for blocks in (network.enc_blocks, network.dec_blocks, network.dec_blocks_state):
         for block in blocks:

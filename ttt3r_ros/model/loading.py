@@ -80,7 +80,7 @@ def _warmed_up(backend: TorchBackend, mode: str) -> str:
         logger.warning("compile inductor does not work here, the network runs without it: %s", reason)
         give_up_compiling()
         backend.warm_up()  # where compiling was not the cause, this says so
-        return mode.removeprefix("inductor").removeprefix(", ") or "none"
+        return "graph" if "graph" in mode else "none"
     return mode
 
 

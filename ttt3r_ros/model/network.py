@@ -197,9 +197,7 @@ class Ttt3r(nn.Module):
     ) -> HeadOutput:
         """Run the heads on the encoder features and the decoder layers."""
         width = self.config.dec_embed_dim // self.config.dec_num_heads
-        rotary = self._rotary(
-            ("patches", grid), lambda: grid_positions(*grid), width, features.device, torch.float32
-        )
+        rotary = self._patch_rotary(grid, width, features.device, torch.float32)
         return self.downstream_head((features, *decoded.layers), grid, rotary, outputs)
 
     def learn(
@@ -228,9 +226,12 @@ class Ttt3r(nn.Module):
 
     def _grid_rotary(self, image: Tensor, width: int) -> RotaryTable:
         grid = patch_grid(image, self.config.patch_size)
-        return self._rotary(
-            ("patches", grid), lambda: grid_positions(*grid), width, image.device, self.attention_dtype
-        )
+        return self._patch_rotary(grid, width, image.device, self.attention_dtype)
+
+    def _patch_rotary(
+        self, grid: tuple[int, int], width: int, device: torch.device, dtype: torch.dtype
+    ) -> RotaryTable:
+        return self._rotary(("patches", grid), lambda: grid_positions(*grid), width, device, dtype)
 
     def _token_rotary(self, grid: tuple[int, int], width: int, device: torch.device) -> RotaryTable:
         def positions() -> Tensor:
@@ -271,4 +272,5 @@ class PatchEmbed(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Map (B, channels, H, W) to (B, N, dim), row-major."""
+        # Laid out as what the blocks give, so that all of them share one compiled form.
         return self.proj(image).flatten(2).transpose(1, 2).contiguous()

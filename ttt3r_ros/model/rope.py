@@ -37,6 +37,7 @@ def rotate(x: Tensor, table: RotaryTable | None) -> Tensor:
         return x
     u_row, v_row, u_column, v_column = x.chunk(4, dim=-1)
     swapped = torch.cat((v_row, u_row, v_column, u_column), dim=-1)
+    # Converts nothing but under autocast, which turns queries and keys of a network in float32 into halves.
     return torch.addcmul(x * table.cos.to(x.dtype), swapped, table.sin.to(x.dtype))
 
 

@@ -38,10 +38,12 @@ class StampOrder:
 
     def _confirm(self, stamp_ns: int, last: int) -> None:
         elsewhere = self._elsewhere
-        # Images may come less often than that: then the ones after a jump are as far apart as it was wide.
-        reach = max(FORWARD_NS, 2 * (elsewhere[0] - last)) if elsewhere else 0
-        follows = not elsewhere or elsewhere[-1] < stamp_ns <= elsewhere[-1] + reach
-        self._elsewhere = [*elsewhere, stamp_ns] if follows else [stamp_ns]
+        if elsewhere:
+            # Images may come less often than that: then the ones after a jump are as far apart as it was wide.
+            reach = max(FORWARD_NS, 2 * (elsewhere[0] - last))
+            if not elsewhere[-1] < stamp_ns <= elsewhere[-1] + reach:
+                elsewhere = []
+        self._elsewhere = [*elsewhere, stamp_ns]
         if len(self._elsewhere) < CONFIRMATIONS:
             msg = (
                 f"its stamp jumps by {(stamp_ns - last) * 1e-9:+.3f} s from the last one, {last};"
