@@ -32,6 +32,7 @@ class FixedBackend:
     """Sees a wall and a floor, and walks a step at each image, which it prepares as a network would."""
 
     reset_interval = 0
+    pose_source = "network"
     weights_id = "fixed"
 
     def __init__(self, source_size: tuple[int, int]) -> None:

@@ -30,6 +30,7 @@ class Oracle:
     """Answers with the room's own depth and pose; its state is (next frame, first frame of the segment)."""
 
     reset_interval = 0
+    pose_source = "network"
 
     def __init__(self, room: ProceduralRoom) -> None:
         self._room = room

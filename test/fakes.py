@@ -36,6 +36,7 @@ class FakeBackend:
     """
 
     reset_interval = 0
+    pose_source = "network"
     weights_id = "fake"
 
     def __init__(self) -> None:

@@ -150,6 +150,11 @@ class Config:
     reset_interval: int = setting(
         -1, "Frames between state resets; 0: never, -1: as the weights were made for.", ge=-1, le=10**9
     )
+    pose_source: str = setting(
+        "auto",
+        "network: its own poses; tracks: followed corners over its depths. auto: tracks for the package's weights.",
+        choices=("auto", "network", "tracks"),
+    )
     autostart: bool = setting(
         default=True, help="Configure and activate by itself; false: a lifecycle manager does."
     )
@@ -246,6 +251,10 @@ class Config:
     odometry: OdometryConfig = field(default_factory=OdometryConfig)
     map: MapConfig = field(default_factory=MapConfig)
     grid: GridConfig = field(default_factory=GridConfig)
+
+    def poses_from(self, as_made: str) -> str:
+        """Return network or tracks, for weights that were made for ``as_made``."""
+        return as_made if self.pose_source == "auto" else self.pose_source
 
     @property
     def on_robot(self) -> bool:

@@ -139,6 +139,7 @@ class Update:
     twist_covariance: Float64Array  # (6, 6)
     T_theirs_base: Float64Array | None = None  # (4, 4) the body in somebody else's odometry
     fused_share: float = 0.0  # of its pixels: those sure and near enough for the map
+    landmarks: int = 0  # followed corners that tell the pose; 0: the network alone does
 
     @property
     def T_map_base(self) -> Float64Array:
@@ -153,6 +154,7 @@ class Backend(Protocol[StateT]):
     """A network with a recurrent state that is a value: `step` never changes the state it is given."""
 
     reset_interval: int  # frames after which the state of these weights is best begun anew; 0: never
+    pose_source: str  # network or tracks: what serves these weights best
 
     @property
     def weights_id(self) -> str:

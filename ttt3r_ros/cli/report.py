@@ -27,6 +27,7 @@ _STAGE_NAMES = {
     "preprocess": "in step: image",
     "network": "in step: network",
     "step": "step",
+    "tracks": "followed corners",
     "map": "pose and map",
     "frame": "whole frame",
 }

@@ -74,6 +74,7 @@ class TorchBackend:
         long_edge: int = 0,
         reset_interval: int = 0,
         *,
+        pose_source: str = "network",
         precision: str = "float32",
         mode: str = "none",
         pipeline_depth: int = 1,
@@ -81,6 +82,7 @@ class TorchBackend:
         self.weights_id = network_id(network)
         self.size = input_size(network, long_edge)
         self.reset_interval = reset_interval
+        self.pose_source = pose_source
         self._device = torch.device(device)
         self._network = use_precision(network.eval(), precision).to(self._device)
         self._encoded: deque[_Encoded] = deque(maxlen=_ENCODED_KEPT)

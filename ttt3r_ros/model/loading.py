@@ -52,6 +52,7 @@ def load_backend(config: Config) -> tuple[TorchBackend, dict[str, str]]:
             device,
             config.image_size,
             loaded.reset_interval,
+            pose_source="tracks" if path == PACKAGE_WEIGHTS else "network",
             precision=precision,
             mode=mode,
             pipeline_depth=config.pipeline_depth,
@@ -63,6 +64,7 @@ def load_backend(config: Config) -> tuple[TorchBackend, dict[str, str]]:
         "device": backend.device,
         "precision": precision,
         "compiled": mode,
+        "pose_source": config.poses_from(backend.pose_source),
     }
     return backend, facts
 

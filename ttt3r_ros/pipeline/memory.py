@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,8 @@ def _is_part(value: object) -> bool:
 def _packed(value: Any) -> Any:
     if isinstance(value, _PLAIN):
         return value
+    if isinstance(value, np.ndarray) and value.dtype == np.uint8:  # an image: shorter than its numbers
+        return {"image": base64.b64encode(value.tobytes()).decode("ascii"), "shape": list(value.shape)}
     if isinstance(value, np.ndarray):
         return {"array": value.astype(np.float64).tolist()}
     if isinstance(value, list):
@@ -61,6 +64,8 @@ def _unpacked(packed: Any) -> Any:
     match packed:
         case {"array": values}:
             return np.array(values, np.float64)
+        case {"image": text, "shape": shape}:
+            return np.frombuffer(base64.b64decode(text), np.uint8).reshape(shape)
         case {"list": entries}:
             return [_unpacked(entry) for entry in entries]
         case {"tuple": entries}:

@@ -20,6 +20,7 @@ from ttt3r_ros.pipeline.session import Sighting, StreamingSession
 from ttt3r_ros.pipeline.surroundings import NOTHING, Surroundings
 from ttt3r_ros.pipeline.trajectory import Trajectory
 from ttt3r_ros.pipeline.uncertainty import Uncertainty
+from ttt3r_ros.pipeline.visual_odometry import VisualOdometry
 from ttt3r_ros.types import Backend, Frame, Intrinsics, StateT, Update
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class Reconstructor(Generic[StateT]):
         self.trajectory = Trajectory()
         self.scene = SceneMap(config)
         self._ground = Ground(config.level, stands=config.on_robot)
+        by_tracks = config.poses_from(backend.pose_source) == "tracks"
+        self._odometry = VisualOdometry() if by_tracks else None
         self._focals: dict[str, FocalEstimator] = {}  # by the camera's frame
         self._uncertainty = Uncertainty(
             config.odometry.translation_error, config.odometry.rotation_error
@@ -85,6 +88,8 @@ class Reconstructor(Generic[StateT]):
 
     def place(self, frame: Frame, sighting: Sighting, surroundings: Surroundings = NOTHING) -> Update:
         """Turn what the network saw into a pose and points in metres, and fuse them into the map."""
+        intrinsics = self._intrinsics(frame, sighting)
+        sighting = self._tracked(sighting, intrinsics)
         started = time.perf_counter()
 
         # How large, and which way is up
@@ -106,7 +111,7 @@ class Reconstructor(Generic[StateT]):
         self.metres.cross_seam(sighting.seam_ratio)
 
         # Remember, and fuse what we are sure of
-        update = self._update(frame, sighting, surroundings, placed, scale)
+        update = self._update(frame, sighting, surroundings, placed, scale, intrinsics)
         self.trajectory.append(frame.stamp_ns, update.T_map_camera)
         fused_share = self.scene.fuse(update, self._ground.floor_z)
         spent = time.perf_counter() - started
@@ -120,7 +125,7 @@ class Reconstructor(Generic[StateT]):
         self._ground.restart()
         self.metres.restart()
         self._uncertainty.restart()
-        self.forget_interval()
+        self.forget_last()
         if forget_odom:
             self.placement.forget()
         else:
@@ -131,12 +136,14 @@ class Reconstructor(Generic[StateT]):
     def reopen(self) -> None:
         """Begin the state anew at the start of the map, which is kept: a recording that is played again."""
         self.session.restart()
-        self.forget_interval()
+        self.forget_last()
         self.placement.reopen()
 
-    def forget_interval(self) -> None:
-        """Take the next frame as the first of its time: how long ago the last one was, nobody knows."""
+    def forget_last(self) -> None:
+        """Forget the last image and its time: nothing is followed from there to the next."""
         self._previous_ns = None
+        if self._odometry is not None:
+            self._odometry.restart()
 
     def memory(self) -> dict[str, Any]:
         """Return what a snapshot leaves out, as plain values: a later session need not know it, the same run must."""
@@ -164,7 +171,9 @@ class Reconstructor(Generic[StateT]):
             raise SourceError(msg) from error
 
     def _parts(self) -> dict[str, object]:
+        odometry = {} if self._odometry is None else {"odometry": self._odometry}
         return {
+            **odometry,
             "placement": self.placement,
             "metres": self.metres,
             "ground": self._ground,
@@ -176,6 +185,21 @@ class Reconstructor(Generic[StateT]):
         self.trajectory.move(T_level)
         self.scene.move(T_level)
         return replace(placed, T_map_odom=self.placement.T_map_odom)
+
+    def _tracked(self, sighting: Sighting, intrinsics: Intrinsics) -> Sighting:
+        """Let followed corners tell where the camera is, where that is wished."""
+        if self._odometry is None:
+            return sighting
+        started = time.perf_counter()
+        prediction = sighting.prediction
+        tracked = self._odometry.step(prediction, sighting.T_world_camera, intrinsics)
+        timings_s = {**prediction.timings_s, "tracks": time.perf_counter() - started}
+        return replace(
+            sighting,
+            prediction=replace(prediction, timings_s=timings_s),
+            T_world_camera=tracked.T_world_camera,
+            landmarks=tracked.landmarks,
+        )
 
     def _note_uncertainty(self, frame: Frame, sighting: Sighting, placed: Placed) -> None:
         if self._previous_ns is not None:
@@ -198,8 +222,8 @@ class Reconstructor(Generic[StateT]):
         surroundings: Surroundings,
         placed: Placed,
         scale: float,
+        intrinsics: Intrinsics,
     ) -> Update:
-        intrinsics = self._intrinsics(frame, sighting)
         prediction = sighting.prediction
         if scale != 1.0:
             prediction = replace(prediction, points_camera=prediction.points_camera * np.float32(scale))
@@ -218,6 +242,7 @@ class Reconstructor(Generic[StateT]):
             pose_covariance=self._uncertainty.pose,
             twist_covariance=self._uncertainty.twist,
             T_theirs_base=surroundings.T_odom_base,
+            landmarks=sighting.landmarks,
         )
 
     def _intrinsics(self, frame: Frame, sighting: Sighting) -> Intrinsics:

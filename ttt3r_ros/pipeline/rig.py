@@ -48,6 +48,7 @@ class Rig(Reconstructor[StateT]):
             surroundings,
             self._beside(frame, sighting, surroundings),
             self.metres.factor,
+            self._intrinsics(frame, sighting),
         )
         self.metres.cross_seam(sighting.seam_ratio)
         return replace(update, fused_share=self.scene.fuse(update, self._ground.floor_z))

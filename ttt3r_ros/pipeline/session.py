@@ -28,6 +28,7 @@ class Sighting:
     segment: int
     # Depths of the ended segment over those of the one that this image opened; None where it opened none.
     seam_ratio: float | None = None
+    landmarks: int = 0  # followed corners that tell where its camera was; 0: the network alone does
 
 
 class StreamingSession(Generic[StateT]):

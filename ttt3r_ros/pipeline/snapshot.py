@@ -66,7 +66,7 @@ def restore_into(reconstructor: Reconstructor[Any], arrays: Arrays) -> None:
     reconstructor.trajectory.restore(stamps_ns, poses)
     reconstructor.placement.restore(T_map_base, T_base_camera, T_world_camera)
     reconstructor.metres.restore(scale)
-    reconstructor.forget_interval()
+    reconstructor.forget_last()
 
 
 def _require_weights(found: str, own: str) -> None:

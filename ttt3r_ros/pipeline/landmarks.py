@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Points of the scene that are followed from image to image, and the camera that they tell.
+
+A landmark lies on the ray on which it was first seen. How far is first the network's word, worth a fifth of it either
+way; every later view sharpens it, as a depth filter does (Vogiatzis and Hernandez, 2011; Forster et al., SVO, 2014).
+The camera is where the landmarks are seen with the least error (Gauss-Newton with Cauchy's weights), each
+weighed by the pixels that its own depth may be wrong by.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ttt3r_ros.geometry import inverse, orthonormalised, rotation_from_vector
+
+if TYPE_CHECKING:
+    from ttt3r_ros.types import BoolArray, Float32Array, Float64Array, Intrinsics
+
+DEPTH_ERROR = 0.2  # standard deviation of the network's depths, as a share
+PIXEL_ERROR = 0.5  # standard deviation of a track [px]
+CAUCHY = 2.0  # standard deviations from which on an error counts less and less
+NEAREST_INVERSE = 1e-4  # a landmark farther than 10 km is none
+ITERATIONS = 8
+_CONVERGED = 1e-6  # rad, and units of the network
+
+
+@dataclass
+class Landmarks:
+    """N points, each on the ray of its first view; lengths are the network's."""
+
+    pixels: Float32Array  # (N, 2) where they are seen now
+    origin: Float64Array  # (N, 3) of the ray, in the world
+    ray: Float64Array  # (N, 3) in the world, as long as one unit of depth of its first view
+    inverse_depth: Float64Array  # (N,) along the ray
+    variance: Float64Array  # (N,) of the inverse depth
+
+    @classmethod
+    def none(cls) -> Landmarks:
+        """Return no landmarks."""
+        empty = np.empty((0, 3))
+        return cls(np.empty((0, 2), np.float32), empty, empty, np.empty(0), np.empty(0))
+
+    @classmethod
+    def seen(
+        cls,
+        pixels: Float32Array,
+        depth: Float64Array,
+        intrinsics: Intrinsics,
+        T_world_camera: Float64Array,
+    ) -> Landmarks:
+        """Return those first seen at ``pixels`` (N, 2), where the network says ``depth`` (N,)."""
+        rays = np.column_stack((normalised(pixels, intrinsics), np.ones(len(pixels))))
+        return cls(
+            pixels,
+            np.tile(T_world_camera[:3, 3], (len(pixels), 1)),
+            rays @ T_world_camera[:3, :3].T,
+            1.0 / depth,
+            (DEPTH_ERROR / depth) ** 2,
+        )
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def kept(self, mask: BoolArray) -> Landmarks:
+        """Return some of them."""
+        return Landmarks(*(value[mask] for value in vars(self).values()))
+
+    def joined(self, others: Landmarks) -> Landmarks:
+        """Return these, then others."""
+        pairs = zip(vars(self).values(), vars(others).values(), strict=True)
+        return Landmarks(*(np.concatenate(pair) for pair in pairs))
+
+
+def normalised(pixels: Float32Array, intrinsics: Intrinsics) -> Float64Array:
+    """Return pixels (N, 2) at unit depth."""
+    centre, focal = (intrinsics.cx, intrinsics.cy), (intrinsics.fx, intrinsics.fy)
+    at_unit_depth: Float64Array = (pixels.astype(np.float64) - centre) / focal
+    return at_unit_depth
+
+
+@dataclass(frozen=True)
+class _View:
+    """Landmarks as a camera sees them, at unit depth."""
+
+    error: Float64Array  # (N, 2) seen minus expected
+    expected: Float64Array  # (N, 2)
+    per_inverse_depth: Float64Array  # (N, 2) derivative of the expected place
+    depth: Float64Array  # (N,) in this camera
+    # Share of an error along that derivative that the depth explains, over its square.
+    explained: Float64Array  # (N,)
+    noise: float  # variance of a track along one axis
+
+    @classmethod
+    def of(cls, landmarks: Landmarks, intrinsics: Intrinsics, T_world_camera: Float64Array) -> _View:
+        R = T_world_camera[:3, :3]
+        baseline = (landmarks.origin - T_world_camera[:3, 3]) @ R
+        # The point times its inverse depth, which stays finite for the farthest.
+        point = baseline * landmarks.inverse_depth[:, None] + landmarks.ray @ R
+        ahead = np.maximum(point[:, 2], 1e-6)
+        expected = point[:, :2] / ahead[:, None]
+        per_inverse_depth = (baseline[:, :2] - expected * baseline[:, 2:]) / ahead[:, None]
+        noise = PIXEL_ERROR**2 / (intrinsics.fx * intrinsics.fy)
+        square = (per_inverse_depth**2).sum(axis=1)
+        return cls(
+            normalised(landmarks.pixels, intrinsics) - expected,
+            expected,
+            per_inverse_depth,
+            ahead / landmarks.inverse_depth,
+            landmarks.variance / (noise + landmarks.variance * square),
+            noise,
+        )
+
+    def surprise(self) -> Float64Array:
+        """Return the squared error of each landmark (N,) over what is usual for it."""
+        along = (self.per_inverse_depth * self.error).sum(axis=1)
+        whole = (self.error**2).sum(axis=1)
+        surprise: Float64Array = (whole - self.explained * along**2) / self.noise
+        return surprise
+
+    def per_motion(self) -> Float64Array:
+        """Return the derivative (N, 2, 6) of the expected places by a motion of the scene: shift, then turn."""
+        x, y = self.expected.T
+        near, zero = 1.0 / self.depth, np.zeros(len(x))
+        rows = (
+            (near, zero, -x * near, -x * y, 1 + x * x, -y),
+            (zero, near, -y * near, -(1 + y * y), x * y, x),
+        )
+        return np.stack([np.stack(row, axis=1) for row in rows], axis=1)
+
+
+def camera_of(
+    landmarks: Landmarks, intrinsics: Intrinsics, T_world_guess: Float64Array
+) -> tuple[Float64Array, Float64Array]:
+    """Return T_world_camera (4, 4) that fits best, and each landmark's squared error (N,) over what is usual."""
+    T_camera_world = inverse(T_world_guess)
+    for _ in range(ITERATIONS):
+        view = _View.of(landmarks, intrinsics, inverse(T_camera_world))
+        motion = _best_motion(view)
+        if not np.isfinite(motion).all():
+            return T_world_guess, np.full(len(landmarks), np.inf)
+        step = np.eye(4)
+        step[:3, :3], step[:3, 3] = rotation_from_vector(motion[3:]), motion[:3]
+        T_camera_world = step @ T_camera_world
+        if np.abs(motion).max() < _CONVERGED:
+            break
+    T_world_camera = orthonormalised(inverse(T_camera_world))
+    return T_world_camera, _View.of(landmarks, intrinsics, T_world_camera).surprise()
+
+
+def _best_motion(view: _View) -> Float64Array:
+    weight = 1.0 / (1.0 + view.surprise() / CAUCHY**2) / view.noise
+    per_motion = view.per_motion()
+    # An error that a wrong depth would explain says nothing about the camera.
+    direction = view.per_inverse_depth
+    along = np.einsum("ni,nij->nj", direction, per_motion)
+    removed = weight * view.explained
+    flat = per_motion.reshape(-1, 6)
+    weights = np.repeat(weight, 2)[:, None]
+    normal = (flat * weights).T @ flat - (along * removed[:, None]).T @ along
+    right = (flat * weights).T @ view.error.ravel() - along.T @ (
+        removed * (direction * view.error).sum(axis=1)
+    )
+    motion: Float64Array = np.linalg.solve(normal + 1e-9 * np.eye(6), right)
+    return motion
+
+
+def sharpened(landmarks: Landmarks, intrinsics: Intrinsics, T_world_camera: Float64Array) -> Landmarks:
+    """Return the landmarks with depths corrected by one more view; those that end up behind a camera go."""
+    view = _View.of(landmarks, intrinsics, T_world_camera)
+    along = (view.per_inverse_depth * view.error).sum(axis=1)
+    square = (view.per_inverse_depth**2).sum(axis=1)
+    better = replace(
+        landmarks,
+        inverse_depth=landmarks.inverse_depth + view.explained * along,
+        variance=landmarks.variance * (1.0 - view.explained * square),
+    )
+    return better.kept(better.inverse_depth > NEAREST_INVERSE)
