@@ -49,6 +49,7 @@ FORWARDED = (
     "camera_frame",
     "camera_frame_convention",
     "reset_interval",
+    "pose_source",
     "output_directory",
     "depth.size",
     "scale.source",

@@ -252,10 +252,6 @@ class Config:
     map: MapConfig = field(default_factory=MapConfig)
     grid: GridConfig = field(default_factory=GridConfig)
 
-    def poses_from(self, as_made: str) -> str:
-        """Return network or tracks, for weights that were made for ``as_made``."""
-        return as_made if self.pose_source == "auto" else self.pose_source
-
     @property
     def on_robot(self) -> bool:
         """Tell whether the camera is mounted on a base that stands on the floor, not held by hand."""

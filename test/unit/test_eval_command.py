@@ -213,6 +213,7 @@ def test_weights_of_others_run_without_resets_unless_it_is_wished(
     assert main(["eval", *arguments, "--output", str(tmp_path / "out")]) == 0
     content = json.loads((tmp_path / "out" / "results.json").read_text())
     assert content["network"]["reset_interval"] == interval
+    assert content["network"]["pose_source"] == "network"
     assert (
         f"This run: ttt3r, {text}, published.safetensors" in (tmp_path / "out" / "table.md").read_text()
     )

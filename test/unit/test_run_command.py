@@ -235,6 +235,15 @@ def test_the_weights_of_the_package_are_sure_enough_of_most_pixels_for_a_map(fin
     assert np.mean([record.fused_share for record in records]) > 0.5
 
 
+def test_with_the_weights_of_the_package_corners_tell_where_all_images_but_the_first_were_taken(finished):
+    first, *others = read_frames(finished / "frames.csv")
+    assert first.landmarks == 0
+    assert min(record.landmarks for record in others) > 50
+    told = json.loads((finished / "run.json").read_text(encoding="utf-8"))
+    assert told["tracked_share"] == pytest.approx(len(others) / (1 + len(others)), abs=1e-4)
+    assert "poses by tracks" in (finished / "report.html").read_text(encoding="utf-8")
+
+
 def test_the_report_escapes_what_it_does_not_know(tmp_path):
     source = image_folder(tmp_path / "<b>room & co", truth=False)
     assert run(source, "--output", tmp_path / "out", "--limit", 2, "--write", "report") == 0

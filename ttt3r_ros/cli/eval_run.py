@@ -129,7 +129,8 @@ def _reset_interval(config: Config, backend: TorchBackend) -> int:
 def _ours(config: Config, facts: dict[str, Any], reset_interval: int) -> str:
     whose = "" if config.model_path else "the package's own "
     resets = f"reset every {reset_interval} frames" if reset_interval else "no resets"
-    return f"{config.update_rule}, {resets}, {whose}{facts['weights']}"
+    tracks = ", poses by tracks" if facts["pose_source"] == "tracks" else ""
+    return f"{config.update_rule}, {resets}{tracks}, {whose}{facts['weights']}"
 
 
 def _works(found: dict[Protocol, Found]) -> Iterator[_Work]:

@@ -166,6 +166,7 @@ def _record(update: Update, index: int, era: int) -> FrameRecord:
         scale=float(update.scale),
         confidence_mean=float(np.mean(update.prediction.confidence)),
         fused_share=update.fused_share,
+        landmarks=update.landmarks,
         position_std_m=float(np.sqrt(np.diag(update.pose_covariance)[:3].max())),
         fx=float(camera.fx), fy=float(camera.fy), cx=float(camera.cx), cy=float(camera.cy),
         width=camera.width, height=camera.height,

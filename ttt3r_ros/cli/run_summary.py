@@ -68,6 +68,12 @@ class RunSummary:
         return float(np.mean(shares)) if shares else 0.0
 
     @property
+    def tracked_share(self) -> float:
+        """Return the share of the mapped images whose pose followed corners tell."""
+        tracked = [record.landmarks > 0 for record in self.records if not record.skipped]
+        return float(np.mean(tracked)) if tracked else 0.0
+
+    @property
     def sparse(self) -> str:
         """Return why the map is as good as empty; '' if it is not."""
         if not self.mapped or self.fused_share >= _SPARSE:
@@ -140,6 +146,7 @@ class RunSummary:
             "path_m": self.path_m,
             "points": len(self.cloud.points),
             "fused_share": round(self.fused_share, 4),
+            "tracked_share": round(self.tracked_share, 4),
             "error": self._error(),
             "outputs": self.outputs,
             "weights": self.facts.get("weights", ""),

@@ -33,6 +33,7 @@ class FrameRecord:
     fused_share: float = (
         0.0  # of the pixels; the others were not sure enough for the map, or too far away
     )
+    landmarks: int = 0  # followed corners that tell its pose; 0: the network alone does
     position_std_m: float = 0.0  # by the model of the odometry's error, along the worst axis
     fx: float = 0.0  # of the network's image, as all that follows
     fy: float = 0.0

@@ -52,7 +52,7 @@ def load_backend(config: Config) -> tuple[TorchBackend, dict[str, str]]:
             device,
             config.image_size,
             loaded.reset_interval,
-            pose_source="tracks" if path == PACKAGE_WEIGHTS else "network",
+            pose_source=_pose_source(config.pose_source, path),
             precision=precision,
             mode=mode,
             pipeline_depth=config.pipeline_depth,
@@ -64,9 +64,16 @@ def load_backend(config: Config) -> tuple[TorchBackend, dict[str, str]]:
         "device": backend.device,
         "precision": precision,
         "compiled": mode,
-        "pose_source": config.poses_from(backend.pose_source),
+        "pose_source": backend.pose_source,
     }
     return backend, facts
+
+
+def _pose_source(wished: str, path: Path) -> str:
+    """Return network or tracks; the package's weights know distances far better than motion."""
+    if wished != "auto":
+        return wished
+    return "tracks" if path == PACKAGE_WEIGHTS else "network"
 
 
 def _warmed_up(backend: TorchBackend, mode: str) -> str:

@@ -45,8 +45,9 @@ class Reconstructor(Generic[StateT]):
         self.trajectory = Trajectory()
         self.scene = SceneMap(config)
         self._ground = Ground(config.level, stands=config.on_robot)
-        by_tracks = config.poses_from(backend.pose_source) == "tracks"
-        self._odometry = VisualOdometry() if by_tracks else None
+        best = config.pose_source == "auto"
+        source = backend.pose_source if best else config.pose_source
+        self._odometry = VisualOdometry() if source == "tracks" else None
         self._focals: dict[str, FocalEstimator] = {}  # by the camera's frame
         self._uncertainty = Uncertainty(
             config.odometry.translation_error, config.odometry.rotation_error

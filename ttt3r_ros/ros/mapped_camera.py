@@ -47,6 +47,7 @@ class Body:
         )
         self.newest_stamp_ns = 0
         self.fused_share = 0.0  # of the newest frame's pixels
+        self.landmarks = 0  # that tell where the newest frame was taken; 0: the network alone does
 
     def configure(self, config: Config) -> None:
         """Follow a live change of settings."""
@@ -89,6 +90,7 @@ class MappedCamera:
         self.outputs.publish(update)
         self.body.newest_stamp_ns = update.frame.stamp_ns
         self.body.fused_share = update.fused_share
+        self.body.landmarks = update.landmarks
 
 
 @dataclass(frozen=True)

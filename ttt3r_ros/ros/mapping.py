@@ -268,6 +268,7 @@ class Mapping:
             "scale_source": first.metres.source,
             "map_voxels": str(sum(len(body.reconstructor.map) for body in self.bodies)),
             "map_percent_of_pixels": f"{100 * self.bodies[0].fused_share:.0f}",
+            "landmarks": str(self.bodies[0].landmarks),
             "trajectory_poses": str(sum(len(body.reconstructor.trajectory) for body in self.bodies)),
             "paused": str(self.paused).lower(),
             **self._facts,
