@@ -40,12 +40,12 @@ def test_importing_the_package_loads_neither_torch_nor_rclpy():
     assert not loaded & {"torch", "rclpy", "numpy", "cv2"}
 
 
-def test_core_and_pipeline_need_numpy_alone():
+def test_core_and_pipeline_need_numpy_and_opencv_for_tracks_alone():
     loaded = imported_by(
         "import ttt3r_ros.pipeline.reconstructor, ttt3r_ros.pipeline.worker, ttt3r_ros.config"
     )
     assert "numpy" in loaded
-    assert not loaded & {"torch", "rclpy", "cv2", "scipy", "PIL", "matplotlib", "rosbags"}
+    assert not loaded & {"torch", "rclpy", "scipy", "PIL", "matplotlib", "rosbags"}
 
 
 def test_the_command_line_starts_without_torch_and_ros():

@@ -163,7 +163,10 @@ def test_a_data_set_is_evaluated_where_its_files_lie(dataset: str, tmp_path: Pat
     printed = capsys.readouterr().out
     assert "| TTT3R | published weights |" in printed
     frames = load_network(PACKAGE_WEIGHTS).reset_interval
-    assert f"| **this run** | ttt3r, reset every {frames} frames, poses by tracks, the package's own" in printed
+    assert (
+        f"| **this run** | ttt3r, reset every {frames} frames, poses by tracks, the package's own"
+        in printed
+    )
 
 
 def test_frames_without_a_true_pose_are_shown_and_not_compared(tmp_path: Path) -> None:

@@ -32,8 +32,7 @@ def texture(shift: tuple[float, float] = (0.0, 0.0), seed: int = 0) -> UInt8Arra
 
 def within(pixels: np.ndarray, box: tuple[float, float, float, float]) -> np.ndarray:
     """Tell which pixels (N, 2) lie in a box: left, top, right, bottom."""
-    inside: np.ndarray = ((pixels >= box[:2]) & (pixels <= box[2:])).all(axis=1)
-    return inside
+    return np.asarray(((pixels >= box[:2]) & (pixels <= box[2:])).all(axis=1))
 
 
 IMAGE = (0.0, 0.0, WIDTH - 1.0, HEIGHT - 1.0)
@@ -74,6 +73,16 @@ def test_points_that_leave_the_image_are_lost(shift: tuple[float, float]) -> Non
     assert within(there[found], IMAGE).all()
 
 
+def test_points_that_leave_by_less_than_a_pixel_are_lost_as_well() -> None:
+    rows = np.arange(10.0, HEIGHT - 10.0, 4.0)
+    last_column = np.column_stack((np.full(len(rows), WIDTH - 1.0), rows)).astype(np.float32)
+    leaving, staying = (
+        followed(texture(), texture((shift_px, 0.0)), last_column)[1] for shift_px in (0.6, -0.6)
+    )
+    assert not leaving.any(), "found beyond the border, all of them"
+    assert staying.mean() > 0.8, "measured: all"
+
+
 @pytest.mark.parametrize("cover", ["flat", "textured"])
 @pytest.mark.parametrize("seed", range(3))
 def test_points_that_something_else_covers_are_lost_and_those_beside_it_are_not(
@@ -103,7 +112,8 @@ def test_nothing_is_found_of_an_image_in_another_one_or_in_a_blank_one() -> None
 def test_no_points_are_followed_to_no_points() -> None:
     there, found = followed(texture(), texture((1.0, 0.0)), NONE)
     assert there.shape == (0, 2)
-    assert (found.shape, found.dtype) == ((0,), bool)
+    assert found.shape == (0,)
+    assert found.dtype == bool
 
 
 def nearest(pixels: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -145,7 +155,8 @@ def test_known_points_at_and_beyond_the_border_do_no_harm() -> None:
 @pytest.mark.parametrize("value", [0, 128, 255])
 def test_a_blank_image_has_no_corners(value: int) -> None:
     new = corners(np.full((HEIGHT, WIDTH), value, np.uint8), NONE, 250)
-    assert (new.shape, new.dtype) == ((0, 2), np.float32)
+    assert new.shape == (0, 2)
+    assert new.dtype == np.float32
 
 
 def test_brightness_is_that_of_red_green_and_blue_in_this_order() -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,7 +35,8 @@ SURE = 0.0  # variance of a depth that is known
 def landmarks(count: int = 100, seed: int = 0, variance: float | None = None) -> Landmarks:
     """Return landmarks all over the image of the first camera, their depths exact."""
     rng = np.random.default_rng(seed)
-    pixels = rng.uniform((0.0, 0.0), (CAMERA.width - 1, CAMERA.height - 1), (count, 2))
+    # In double precision, finer than tracks are: what is exact must come out exact.
+    pixels: Any = rng.uniform((0.0, 0.0), (CAMERA.width - 1, CAMERA.height - 1), (count, 2))
     seen = Landmarks.seen(pixels, rng.uniform(*DEPTH_M, count), CAMERA, FIRST)
     return seen if variance is None else replace(seen, variance=np.full(count, variance))
 
@@ -43,7 +45,8 @@ def places(marks: Landmarks, T_world_camera: np.ndarray) -> np.ndarray:
     """Return the pixels (N, 2) of a pinhole camera: the matrix of the textbook, nothing of the product's."""
     points = marks.origin + marks.ray / marks.inverse_depth[:, None]
     homogeneous = (points - T_world_camera[:3, 3]) @ T_world_camera[:3, :3] @ CAMERA.matrix().T
-    return homogeneous[:, :2] / homogeneous[:, 2:]
+    projected: np.ndarray = homogeneous[:, :2] / homogeneous[:, 2:]
+    return projected
 
 
 def shown(marks: Landmarks, T_world_camera: np.ndarray, truth: Landmarks | None = None) -> Landmarks:
@@ -57,13 +60,16 @@ def deviation(T: np.ndarray, T_true: np.ndarray) -> float:
     return float(np.abs([T_error[:3, 3], rotation_vector(T_error[:3, :3])]).max())
 
 
-def triples(largest: float) -> st.SearchStrategy[tuple[float, float, float]]:
+Triple = tuple[float, float, float]
+
+
+def triples(largest: float) -> st.SearchStrategy[Triple]:
     return st.tuples(*[st.floats(-largest, largest)] * 3)
 
 
 @given(triples(0.1), triples(0.09), triples(0.1), triples(0.09), st.integers(0, 9))
 def test_the_true_camera_is_found_from_a_guess_ten_centimetres_and_five_degrees_away(
-    move, turn, guess_move, guess_turn, seed: int
+    move: Triple, turn: Triple, guess_move: Triple, guess_turn: Triple, seed: int
 ) -> None:
     T_true = FIRST @ motion(turn, move)
     seen = shown(landmarks(seed=seed), T_true)
@@ -105,7 +111,7 @@ def test_the_camera_is_found_among_thirty_percent_of_outliers_which_surprise(
     T, surprise = camera_of(seen, CAMERA, guess)
     # Measured: up to half of that, which is 0.5 to 8 mm (or mrad); the worst of 300 cameras was 2 mm off.
     assert deviation(T, T_true) < min(0.008, farthest_pull(seen, T, surprise))
-    # 20 px are 7 standard deviations of a point 1.5 away after 9 cm, whose depth may be wrong by a fifth.
+    # 20 px are 8 standard deviations of a point 1.5 away after 9 cm, whose depth may be wrong by a fifth.
     assert surprise[:30].min() > OUTLIER
     assert surprise[30:].max() < 0.1
 
@@ -132,7 +138,9 @@ def test_surprise_allows_for_what_a_wrong_depth_explains_and_for_nothing_across_
 
 
 @given(triples(0.4), triples(0.4), st.integers(0, 9))
-def test_the_derivatives_of_a_view_are_those_of_finite_differences(move, turn, seed: int) -> None:
+def test_the_derivatives_of_a_view_are_those_of_finite_differences(
+    move: Triple, turn: Triple, seed: int
+) -> None:
     marks, T_world_camera = landmarks(20, seed), FIRST @ motion(turn, move)
     view = _View.of(marks, CAMERA, T_world_camera)
     tiny = 1e-6
@@ -231,7 +239,7 @@ def test_a_camera_that_only_turns_leaves_every_depth_as_it_was() -> None:
 
 @given(triples(3.0), triples(0.5), st.floats(-100.0, 100.0), st.floats(0.0, 1.0), st.integers(0, 99))
 def test_a_view_never_makes_a_depth_less_sure(
-    move, turn, pixels: float, share: float, seed: int
+    move: Triple, turn: Triple, pixels: float, share: float, seed: int
 ) -> None:
     mark = landmarks(1, seed)
     mark = replace(mark, variance=share * mark.variance)

@@ -235,7 +235,9 @@ def test_the_weights_of_the_package_are_sure_enough_of_most_pixels_for_a_map(fin
     assert np.mean([record.fused_share for record in records]) > 0.5
 
 
-def test_with_the_weights_of_the_package_corners_tell_where_all_images_but_the_first_were_taken(finished):
+def test_with_the_weights_of_the_package_corners_tell_where_all_images_but_the_first_were_taken(
+    finished,
+):
     first, *others = read_frames(finished / "frames.csv")
     assert first.landmarks == 0
     assert min(record.landmarks for record in others) > 50

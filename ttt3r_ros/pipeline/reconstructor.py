@@ -109,7 +109,7 @@ class Reconstructor(Generic[StateT]):
             placed = self._relevel(placed, T_level)
         self._note_uncertainty(frame, sighting, placed)
         self.metres.move(surroundings.T_odom_base, placed.T_odom_base, sighting.segment)
-        self.metres.cross_seam(sighting.seam_ratio)
+        self._cross_seam(sighting)
 
         # Remember, and fuse what we are sure of
         update = self._update(frame, sighting, surroundings, placed, scale, intrinsics)
@@ -167,7 +167,7 @@ class Reconstructor(Generic[StateT]):
                 remember(focal, memory["focals"][frame])
             for name, part in self._parts().items():
                 remember(part, memory[name])
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             msg = f"the saved run is incomplete or damaged: {error!r}"
             raise SourceError(msg) from error
 
@@ -201,6 +201,11 @@ class Reconstructor(Generic[StateT]):
             T_world_camera=tracked.T_world_camera,
             landmarks=tracked.landmarks,
         )
+
+    def _cross_seam(self, sighting: Sighting) -> None:
+        growth = self.metres.cross_seam(sighting.seam_ratio)
+        if self._odometry is not None:
+            self._odometry.shrink(growth)
 
     def _note_uncertainty(self, frame: Frame, sighting: Sighting, placed: Placed) -> None:
         if self._previous_ns is not None:

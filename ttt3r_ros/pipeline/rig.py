@@ -50,7 +50,7 @@ class Rig(Reconstructor[StateT]):
             self.metres.factor,
             self._intrinsics(frame, sighting),
         )
-        self.metres.cross_seam(sighting.seam_ratio)
+        self._cross_seam(sighting)
         return replace(update, fused_share=self.scene.fuse(update, self._ground.floor_z))
 
     def restart(self, *, forget_odom: bool = False) -> None:

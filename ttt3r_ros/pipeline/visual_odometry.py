@@ -24,7 +24,9 @@ REFILL_BELOW = 0.85  # of them
 LEAST = 12  # landmarks that must agree on a pose ...
 LEAST_SHARE = 0.4  # ... and share of those that were followed
 OUTLIER = 14.0  # squared error over the usual one
-ZOOMED = 0.1  # a focal length that has changed by this share is another one; less is the noise of estimates
+ZOOMED = (
+    0.1  # a focal length that has changed by this share is another one; less is the noise of estimates
+)
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,11 @@ class VisualOdometry:
         self._image, self._T_world_network = image, T_world_network
         return Tracked(self._T_world_camera, len(landmarks))
 
+    def shrink(self, factor: float) -> None:
+        """Take all distances for so many times shorter: the unit of the network has grown."""
+        if factor != 1.0:
+            self._landmarks = self._landmarks.nearer(factor, self._T_world_camera[:3, 3])
+
     def _steady(self, intrinsics: Intrinsics) -> Intrinsics:
         """Return the camera with the focal length it had before: another one would bend the rays of all landmarks."""
         if self._focal_px == 0.0 or abs(np.log(intrinsics.fx / self._focal_px)) > ZOOMED:
@@ -90,7 +97,7 @@ class VisualOdometry:
         pixels = corners(image, landmarks.pixels, missing)
         columns, rows = np.rint(pixels).astype(int).T
         depths = depth[rows, columns].astype(np.float64)
-        usable = depths > 0.0
+        usable = np.isfinite(depths) & (depths > 0.0)
         new = Landmarks.seen(pixels[usable], depths[usable], intrinsics, self._T_world_camera)
         return landmarks.joined(new)
 
