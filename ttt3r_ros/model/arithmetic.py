@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
@@ -58,11 +59,24 @@ class Int8Linear(nn.Module):
             warnings.simplefilter("ignore", UserWarning)
             quantised = torch.quantize_per_channel(weight, scales, zeros, axis=0, dtype=torch.qint8)
         self._packed = torch.ops.quantized.linear_prepack(quantised, layer.bias.float())
+        self._seven_bits = _sums_overflow()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., in) to (..., out)."""
-        quantised = torch.ops.quantized.linear_dynamic(x.float().contiguous(), self._packed)
+        quantised = torch.ops.quantized.linear_dynamic(
+            x.float().contiguous(), self._packed, self._seven_bits
+        )
         return quantised.bfloat16()  # for the attention, which is faster so
+
+
+@cache
+def _sums_overflow() -> bool:
+    """Tell whether pairs of products are added in 16 bits, which only inputs of 7 bits never overflow.
+
+    So they are on x86 without VNNI; the answer would be wrong by a fifth. What does not say counts as such.
+    """
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return not (capabilities.get("avx512_vnni") or capabilities.get("avx_vnni"))
 
 
 def replace(module: nn.Module, kind: type[LayerT], replacement: Callable[[LayerT], nn.Module]) -> None:
