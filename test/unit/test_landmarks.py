@@ -14,8 +14,8 @@ from motions import motion
 
 from ttt3r_ros.geometry import inverse, rotation_vector
 from ttt3r_ros.pipeline.landmarks import (
-    CAUCHY,
     DEPTH_ERROR,
+    DOUBTED,
     NEAREST_INVERSE,
     PIXEL_ERROR,
     Landmarks,
@@ -82,7 +82,7 @@ def test_the_true_camera_is_found_from_a_guess_ten_centimetres_and_five_degrees_
 def farthest_pull(marks: Landmarks, T_world_camera: np.ndarray, surprise: np.ndarray) -> float:
     """Return how far outliers, the first 30 landmarks, can move the camera if they all pull one way.
 
-    Cauchy's weight leaves of an error of e standard deviations e / (1 + e^2 / CAUCHY^2); the others resist.
+    The weight leaves of an error of e standard deviations e / (1 + e^2 / DOUBTED^2)^2; the others resist.
     """
     view = _View.of(marks, CAMERA, T_world_camera)
     direction = view.per_inverse_depth
@@ -92,7 +92,7 @@ def farthest_pull(marks: Landmarks, T_world_camera: np.ndarray, surprise: np.nda
         "nia,nij,njb->ab", per_motion[30:], np.linalg.inv(covariance[30:]), per_motion[30:]
     )
     moved = np.einsum("ab,nib->nai", np.linalg.inv(resistance), per_motion[:30]) / np.sqrt(view.noise)
-    pull = np.sqrt(surprise[:30]) / (1.0 + surprise[:30] / CAUCHY**2)
+    pull = np.sqrt(surprise[:30]) / (1.0 + surprise[:30] / DOUBTED**2) ** 2
     return float((np.linalg.norm(moved, axis=2) * pull[:, None]).sum(axis=0).max())
 
 

@@ -9,6 +9,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 import pytest
 from fakes import FakeBackend, FakeState, image
@@ -167,7 +168,8 @@ def test_the_path_is_the_true_one_where_the_network_stumbles() -> None:
 
 def test_while_corners_are_followed_the_network_s_motion_does_not_count() -> None:
     for one, other in zip(followed(walk()[:8], STANDING), usual()[:8], strict=True):
-        np.testing.assert_array_equal(one.T_world_camera, other.T_world_camera)
+        # It is one of two starts of a search that ends at steps of 1e-5. Measured: 4e-7.
+        np.testing.assert_allclose(one.T_world_camera, other.T_world_camera, atol=1e-5)
 
 
 @pytest.mark.parametrize("factor", [0.01, 300.0])
@@ -447,15 +449,8 @@ class Swelling(FakeBackend):
         return replace(answer, T_segment_camera=T_segment_camera), FakeState(state.seen + 1)
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
-        "network",
-        "tracks",
-    ],
-)
-def test_a_measured_scale_keeps_the_way_right_where_the_unit_of_the_network_jumps(source: str) -> None:
-    values = {"pose_source": source, "scale.source": "depth", "map.voxel_size": 0.2}
+def test_a_measured_scale_keeps_the_way_right_where_the_unit_of_the_network_jumps() -> None:
+    values = {"pose_source": "network", "scale.source": "depth", "map.voxel_size": 0.2}
     mapping = Reconstructor(Swelling(), from_mapping({**values, "reset_interval": 6}))
     updates = [
         mapping.step(frame, Surroundings(measured_depth=shot.depth))
@@ -463,3 +458,60 @@ def test_a_measured_scale_keeps_the_way_right_where_the_unit_of_the_network_jump
     ]
     assert [update.segment for update in updates[5::6]] == [0, 1]
     assert_near([update.T_map_camera for update in updates])
+
+
+@pytest.mark.parametrize("source", ["network", "tracks"])
+def test_what_a_reset_seems_to_do_to_the_scale_counts_only_where_no_landmark_crosses_it(
+    source: str,
+) -> None:
+    # Of real networks that is biased: it shrank recorded ways to half within some hundred images.
+    values = {"pose_source": source, "scale.source": "odometry", "map.voxel_size": 0.2}
+    mapping = Reconstructor(Swelling(), from_mapping({**values, "reset_interval": 6}))
+    scales = {mapping.step(frame).scale for frame in frames_of_walk(FRAMES)}
+    assert (scales == {1.0}) == (source == "tracks")
+
+
+def test_a_thing_that_moves_before_a_camera_that_stands_does_not_take_it_along() -> None:
+    rng = np.random.default_rng(0)
+    coat = cv2.GaussianBlur(rng.integers(0, 255, (36, 36, 3)).astype(np.uint8), (0, 0), 1.5)
+    shots = []
+    for index in range(12):
+        rgb, depth = walk()[0].prediction.rgb.copy(), walk()[0].depth.copy()
+        columns = slice(80 - 4 * index, 116 - 4 * index)
+        rgb[40:76, columns], depth[40:76, columns] = coat, 1.0
+        shots.append(walk()[0].with_rgb(rgb).with_depth(depth))
+    T_last = followed(shots, STANDING)[-1].T_world_camera
+    T_first = walk()[0].T_true
+    # Measured: 5 mm. A thing twice as large in the picture, as near as this one, does take it along.
+    assert np.linalg.norm(T_last[:3, 3] - T_first[:3, 3]) < 0.02
+
+
+def test_a_lamp_that_goes_dim_does_not_move_a_camera_that_stands() -> None:
+    picture = walk()[0].prediction.rgb
+    shots = [walk()[0].with_rgb((picture * 0.94**index).astype(np.uint8)) for index in range(12)]
+    poses = poses_of(followed(shots, STANDING))
+    assert np.abs(np.array(poses) - poses[0]).max() < 0.01
+
+
+def test_a_calibration_counts_from_its_first_image_on() -> None:
+    odometry, shot = VisualOdometry(), walk()[0]
+    guessed = replace(shot.intrinsics, fx=shot.intrinsics.fx * 1.05, fy=shot.intrinsics.fy * 1.05)
+    found = [
+        odometry.step(
+            walk()[k].prediction,
+            stumbling()[k],
+            guessed if k < 2 else shot.intrinsics,
+            calibrated=k >= 2,
+        )
+        for k in range(5)
+    ]
+    assert [tracked.landmarks > 0 for tracked in found] == [False, True, False, True, True]
+
+
+def test_after_a_gap_a_few_landmarks_that_are_left_by_chance_are_not_believed() -> None:
+    odometry, first = VisualOdometry(), walk()[0]
+    odometry.step(first.prediction, np.eye(4), first.intrinsics)
+    upper = first.prediction.rgb.copy()
+    upper[20:] = 128  # what is left are fewer than a fifth of the landmarks
+    tracked = odometry.step(first.with_rgb(upper).prediction, np.eye(4), first.intrinsics)
+    assert tracked.landmarks == 0

@@ -73,7 +73,7 @@ def _pose_source(wished: str, path: Path) -> str:
     """Return network or tracks; the package's weights know distances far better than motion."""
     if wished != "auto":
         return wished
-    return "tracks" if path == PACKAGE_WEIGHTS else "network"
+    return "tracks" if path.resolve() == PACKAGE_WEIGHTS.resolve() else "network"
 
 
 def _warmed_up(backend: TorchBackend, mode: str) -> str:

@@ -3,8 +3,8 @@
 
 A landmark lies on the ray on which it was first seen. How far is first the network's word, worth a fifth of it either
 way; every later view sharpens it, as a depth filter does (Vogiatzis and Hernandez, 2011; Forster et al., SVO, 2014).
-The camera is where the landmarks are seen with the least error (Gauss-Newton with Cauchy's weights), each
-weighed by the pixels that its own depth may be wrong by.
+The camera is where the landmarks are seen with the least error (Gauss-Newton with Geman and McClure's weights, by which
+what moves on its own ends up counting nothing), each weighed by the pixels that its own depth may be wrong by.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 DEPTH_ERROR = 0.2  # standard deviation of the network's depths, as a share
 PIXEL_ERROR = 0.5  # standard deviation of a track [px]
-CAUCHY = 2.0  # standard deviations from which on an error counts less and less
+DOUBTED = 3.0  # standard deviations from which on an error counts less and less, in the end nothing
 NEAREST_INVERSE = 1e-4  # a landmark farther than 10 km is none
 ITERATIONS = 8
-_CONVERGED = 1e-6  # rad, and units of the network
+DAMPING = 1e-6  # of the normal equations' diagonal
+_CONVERGED = 1e-5  # rad, and distances of the landmarks
 
 
 @dataclass
@@ -67,15 +68,6 @@ class Landmarks:
     def kept(self, mask: BoolArray) -> Landmarks:
         """Return some of them."""
         return Landmarks(*(value[mask] for value in vars(self).values()))
-
-    def nearer(self, factor: float, position: Float64Array) -> Landmarks:
-        """Return them so many times nearer to a position (3,) of the camera, which sees them as before."""
-        return replace(
-            self,
-            origin=position + (self.origin - position) / factor,
-            inverse_depth=self.inverse_depth * factor,
-            variance=self.variance * factor**2,
-        )
 
     def joined(self, others: Landmarks) -> Landmarks:
         """Return these, then others."""
@@ -141,26 +133,27 @@ class _View:
 
 
 def camera_of(
-    landmarks: Landmarks, intrinsics: Intrinsics, T_world_guess: Float64Array
+    landmarks: Landmarks, intrinsics: Intrinsics, T_world_start: Float64Array
 ) -> tuple[Float64Array, Float64Array]:
     """Return T_world_camera (4, 4) that fits best, and each landmark's squared error (N,) over what is usual."""
-    T_camera_world = inverse(T_world_guess)
+    T_camera_world = inverse(T_world_start)
+    nearness = float(np.median(landmarks.inverse_depth)) if len(landmarks) else 0.0
     for _ in range(ITERATIONS):
         view = _View.of(landmarks, intrinsics, inverse(T_camera_world))
         motion = _best_motion(view)
         if not np.isfinite(motion).all():
-            return T_world_guess, np.full(len(landmarks), np.inf)
+            return T_world_start, np.full(len(landmarks), np.inf)
         step = np.eye(4)
         step[:3, :3], step[:3, 3] = rotation_from_vector(motion[3:]), motion[:3]
         T_camera_world = step @ T_camera_world
-        if np.abs(motion).max() < _CONVERGED:
+        if max(np.abs(motion[3:]).max(), np.abs(motion[:3]).max() * nearness) < _CONVERGED:
             break
     T_world_camera = orthonormalised(inverse(T_camera_world))
     return T_world_camera, _View.of(landmarks, intrinsics, T_world_camera).surprise()
 
 
 def _best_motion(view: _View) -> Float64Array:
-    weight = 1.0 / (1.0 + view.surprise() / CAUCHY**2) / view.noise
+    weight = 1.0 / (1.0 + view.surprise() / DOUBTED**2) ** 2 / view.noise
     per_motion = view.per_motion()
     # An error that a wrong depth would explain says nothing about the camera.
     direction = view.per_inverse_depth
@@ -172,7 +165,11 @@ def _best_motion(view: _View) -> Float64Array:
     right = (flat * weights).T @ view.error.ravel() - along.T @ (
         removed * (direction * view.error).sum(axis=1)
     )
-    motion: Float64Array = np.linalg.solve(normal + 1e-9 * np.eye(6), right)
+    damped = normal + DAMPING * np.diag(np.diag(normal)) + 1e-9 * np.eye(6)
+    try:
+        motion: Float64Array = np.linalg.solve(damped, right)
+    except np.linalg.LinAlgError:  # they do not tell where the camera is
+        return np.full(6, np.nan)
     return motion
 
 

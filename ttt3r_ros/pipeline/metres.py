@@ -93,12 +93,10 @@ class Metres:
         if self._source == "baseline":
             self._measure(ratio)
 
-    def cross_seam(self, ratio: float | None) -> float:
-        """Keep lengths continuous where the network's own scale jumps at a state reset; return the factor's growth."""
-        before = self.factor
+    def cross_seam(self, ratio: float | None) -> None:
+        """Keep lengths continuous where the network's own scale jumps at a state reset."""
         if ratio is not None and self._measuring:
             self._estimator.at_reset(ratio)
-        return self.factor / before
 
     def _measure(self, ratio: float | None) -> None:
         if ratio is not None:

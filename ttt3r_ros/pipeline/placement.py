@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where the body is: never a jump in odom, every correction between map and odom (REP-105).
 
-The network says how the camera moved from frame to frame. Those steps, scaled and seen from the body, are chained in
-the frame ``odom``; a new start, a levelled floor or a pose given by hand moves ``odom`` in ``map`` instead.
+The network, or what is tracked over its depths, says how the camera moved from frame to frame. Those steps,
+scaled and seen from the body, are chained in the frame ``odom``; a new start, a levelled floor or a pose given by
+hand moves ``odom`` in ``map`` instead.
 """
 
 from __future__ import annotations

@@ -45,8 +45,7 @@ class Reconstructor(Generic[StateT]):
         self.trajectory = Trajectory()
         self.scene = SceneMap(config)
         self._ground = Ground(config.level, stands=config.on_robot)
-        best = config.pose_source == "auto"
-        source = backend.pose_source if best else config.pose_source
+        source = config.pose_source if config.pose_source != "auto" else backend.pose_source
         self._odometry = VisualOdometry() if source == "tracks" else None
         self._focals: dict[str, FocalEstimator] = {}  # by the camera's frame
         self._uncertainty = Uncertainty(
@@ -90,7 +89,7 @@ class Reconstructor(Generic[StateT]):
     def place(self, frame: Frame, sighting: Sighting, surroundings: Surroundings = NOTHING) -> Update:
         """Turn what the network saw into a pose and points in metres, and fuse them into the map."""
         intrinsics = self._intrinsics(frame, sighting)
-        sighting = self._tracked(sighting, intrinsics)
+        sighting = self._tracked(frame, sighting, intrinsics)
         started = time.perf_counter()
 
         # How large, and which way is up
@@ -108,8 +107,9 @@ class Reconstructor(Generic[StateT]):
         if (T_level := self._ground.correction(placed.T_map_camera, floor, scale)) is not None:
             placed = self._relevel(placed, T_level)
         self._note_uncertainty(frame, sighting, placed)
-        self.metres.move(surroundings.T_odom_base, placed.T_odom_base, sighting.segment)
-        self._cross_seam(sighting)
+        stretch = 0 if self._odometry else sighting.segment  # landmarks carry their unit over a seam
+        self.metres.move(surroundings.T_odom_base, placed.T_odom_base, stretch)
+        self.metres.cross_seam(sighting.seam_ratio)
 
         # Remember, and fuse what we are sure of
         update = self._update(frame, sighting, surroundings, placed, scale, intrinsics)
@@ -187,30 +187,29 @@ class Reconstructor(Generic[StateT]):
         self.scene.move(T_level)
         return replace(placed, T_map_odom=self.placement.T_map_odom)
 
-    def _tracked(self, sighting: Sighting, intrinsics: Intrinsics) -> Sighting:
+    def _tracked(self, frame: Frame, sighting: Sighting, intrinsics: Intrinsics) -> Sighting:
         """Let followed corners tell where the camera is, where that is wished."""
         if self._odometry is None:
             return sighting
         started = time.perf_counter()
         prediction = sighting.prediction
-        tracked = self._odometry.step(prediction, sighting.T_world_camera, intrinsics)
+        tracked = self._odometry.step(
+            prediction, sighting.T_world_camera, intrinsics, calibrated=frame.intrinsics is not None
+        )
         timings_s = {**prediction.timings_s, "tracks": time.perf_counter() - started}
         return replace(
             sighting,
             prediction=replace(prediction, timings_s=timings_s),
             T_world_camera=tracked.T_world_camera,
+            seam_ratio=None,  # biased: a worn state's depths over a fresh one's; landmarks need it not
             landmarks=tracked.landmarks,
         )
-
-    def _cross_seam(self, sighting: Sighting) -> None:
-        growth = self.metres.cross_seam(sighting.seam_ratio)
-        if self._odometry is not None:
-            self._odometry.shrink(growth)
 
     def _note_uncertainty(self, frame: Frame, sighting: Sighting, placed: Placed) -> None:
         if self._previous_ns is not None:
             seconds = max(1e-3, (frame.stamp_ns - self._previous_ns) * 1e-9)
-            settling = sighting.segment > 0 and self.session.frames_in_segment <= _SETTLING
+            reset = sighting.segment > 0 and self.session.frames_in_segment <= _SETTLING
+            settling = reset and not sighting.landmarks
             confidence = float(np.mean(sighting.prediction.confidence))
             self._uncertainty.add(
                 placed.T_step,

@@ -50,7 +50,8 @@ class Rig(Reconstructor[StateT]):
             self.metres.factor,
             self._intrinsics(frame, sighting),
         )
-        self._cross_seam(sighting)
+        if self._odometry is None:
+            self.metres.cross_seam(sighting.seam_ratio)
         return replace(update, fused_share=self.scene.fuse(update, self._ground.floor_z))
 
     def restart(self, *, forget_odom: bool = False) -> None:

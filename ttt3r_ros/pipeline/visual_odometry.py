@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 LANDMARKS = 250
 REFILL_BELOW = 0.85  # of them
 LEAST = 12  # landmarks that must agree on a pose ...
-LEAST_SHARE = 0.4  # ... and share of those that were followed
+LEAST_SHARE = 0.4  # ... as a share of those that were followed ...
+LEAST_KNOWN = 0.2  # ... and of all that were known before
 OUTLIER = 14.0  # squared error over the usual one
-ZOOMED = (
-    0.1  # a focal length that has changed by this share is another one; less is the noise of estimates
-)
+FARTHEST = 1.0  # times the landmarks' distance that a camera may move between two images
+ZOOMED = 0.1  # of a focal length: a change by more is another lens, by less the noise of estimates
 
 
 @dataclass(frozen=True)
@@ -46,42 +46,58 @@ class VisualOdometry:
     def restart(self) -> None:
         """Forget everything; the next image is where the network says."""
         self._image: UInt8Array | None = None
-        self._focal_px = 0.0
+        self._camera: list[float] = []  # fx, fy, cx, cy
         self._landmarks = Landmarks.none()
         self._T_world_network: Float64Array = np.eye(4)
         self._T_world_camera: Float64Array = np.eye(4)
 
     def step(
-        self, prediction: Prediction, T_world_network: Float64Array, intrinsics: Intrinsics
+        self,
+        prediction: Prediction,
+        T_world_network: Float64Array,
+        intrinsics: Intrinsics,
+        *,
+        calibrated: bool = False,
     ) -> Tracked:
-        """Take the next image: what the network says about it, and where it was taken by the network alone."""
+        """Take the next image: what the network says about it, and where it was taken by the network alone.
+
+        ``intrinsics`` are those of the network's image, ``calibrated`` or estimated.
+        """
         image, landmarks = grey(prediction.rgb), Landmarks.none()
-        steady = self._steady(intrinsics)
+        steady = self._hold_camera(intrinsics, calibrated=calibrated)
         if self._image is None:
             self._T_world_camera = T_world_network
         else:
             T_step = inverse(self._T_world_network) @ T_world_network
             T_world_guess = orthonormalised(self._T_world_camera @ T_step)
+            known = len(self._landmarks)
             if self._image.shape == image.shape:
                 landmarks = self._followed(self._image, image)
             self._T_world_camera, landmarks = _located(
-                landmarks, steady, self._T_world_camera, T_world_guess
+                landmarks, steady, (self._T_world_camera, T_world_guess), LEAST_KNOWN * known
             )
         self._landmarks = self._refilled(landmarks, image, prediction.points_camera[..., 2], steady)
         self._image, self._T_world_network = image, T_world_network
         return Tracked(self._T_world_camera, len(landmarks))
 
-    def shrink(self, factor: float) -> None:
-        """Take all distances for so many times shorter: the unit of the network has grown."""
-        if factor != 1.0:
-            self._landmarks = self._landmarks.nearer(factor, self._T_world_camera[:3, 3])
+    def _hold_camera(self, intrinsics: Intrinsics, *, calibrated: bool) -> Intrinsics:
+        """Return the camera to use. Another one would bend the rays of all landmarks, so they go where it changes.
 
-    def _steady(self, intrinsics: Intrinsics) -> Intrinsics:
-        """Return the camera with the focal length it had before: another one would bend the rays of all landmarks."""
-        if self._focal_px == 0.0 or abs(np.log(intrinsics.fx / self._focal_px)) > ZOOMED:
-            self._focal_px, self._landmarks = intrinsics.fx, Landmarks.none()
-        aspect = intrinsics.fy / intrinsics.fx
-        return replace(intrinsics, fx=self._focal_px, fy=self._focal_px * aspect)
+        A calibration is taken as it is; of an estimate, which moves a little with each image, the first.
+        """
+        wanted = [intrinsics.fx, intrinsics.fy, intrinsics.cx, intrinsics.cy]
+        same = self._camera == wanted if calibrated else self._resembles(wanted)
+        if not same:
+            self._camera, self._landmarks = wanted, Landmarks.none()
+        fx, fy, cx, cy = self._camera
+        return replace(intrinsics, fx=fx, fy=fy, cx=cx, cy=cy)
+
+    def _resembles(self, wanted: list[float]) -> bool:
+        if not self._camera:
+            return False
+        zoom = abs(np.log(wanted[0] / self._camera[0]))
+        shift = np.abs(np.subtract(wanted[2:], self._camera[2:])).max()
+        return bool(zoom <= ZOOMED and shift <= ZOOMED * wanted[0])
 
     def _followed(self, before: UInt8Array, now: UInt8Array) -> Landmarks:
         pixels, found = followed(before, now, self._landmarks.pixels.astype(np.float32))
@@ -105,13 +121,22 @@ class VisualOdometry:
 def _located(
     landmarks: Landmarks,
     intrinsics: Intrinsics,
-    T_world_before: Float64Array,
-    T_world_guess: Float64Array,
+    T_world_starts: tuple[Float64Array, Float64Array],
+    least: float,
 ) -> tuple[Float64Array, Landmarks]:
-    """Return T_world_camera, and the landmarks that agree on it; the guess and none where too few do."""
+    """Return T_world_camera, and the landmarks that agree on it; where too few do, the last start and none.
+
+    The starts are where the camera was, and where the network guesses that it is.
+    """
+    T_world_before, T_world_guess = T_world_starts
     if len(landmarks) >= LEAST:
-        T_world_camera, surprise = camera_of(landmarks, intrinsics, T_world_before)
+        answers = [camera_of(landmarks, intrinsics, T_world_start) for T_world_start in T_world_starts]
+        T_world_camera, surprise = min(answers, key=lambda answer: np.minimum(answer[1], OUTLIER).sum())
         agree = surprise < OUTLIER
-        if agree.sum() >= max(LEAST, LEAST_SHARE * len(landmarks)):
-            return T_world_camera, sharpened(landmarks.kept(agree), intrinsics, T_world_camera)
+        moved = np.linalg.norm(T_world_camera[:3, 3] - T_world_before[:3, 3])
+        far = moved * np.median(landmarks.inverse_depth) > FARTHEST
+        if not far and agree.sum() >= max(LEAST, least, LEAST_SHARE * len(landmarks)):
+            kept = sharpened(landmarks.kept(agree), intrinsics, T_world_camera)
+            if len(kept):
+                return T_world_camera, kept
     return T_world_guess, Landmarks.none()

@@ -66,6 +66,7 @@ class Body:
         """Publish where the body is after a frame of the camera that it moves with."""
         if isinstance(self.reconstructor, Rig) and not self.reconstructor.leads(update.frame):
             return
+        self.landmarks = update.landmarks
         if self.transforms is not None:
             self.transforms.send(update)
         self.outputs.publish(update)
@@ -90,7 +91,6 @@ class MappedCamera:
         self.outputs.publish(update)
         self.body.newest_stamp_ns = update.frame.stamp_ns
         self.body.fused_share = update.fused_share
-        self.body.landmarks = update.landmarks
 
 
 @dataclass(frozen=True)
