@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Put something else in the network's place: anything with `initial_state`, `step` and the two facts below is a backend.
+"""Put something else in the network's place: a backend is `initial_state`, `step`, and two facts about the weights.
 
 This one knows the answers of the procedural room, and so shows what a perfect network would map. Writes the map,
 and a picture beside it: ``python examples/03_custom_backend.py room.ply``
