@@ -25,7 +25,6 @@ class TurningBackend(FakeBackend):
     """Walks as its parent does and turns a little with each image."""
 
     reset_interval = 3
-    pose_source = "network"
 
     def step(self, rgb, state):
         prediction, after = super().step(rgb, state)

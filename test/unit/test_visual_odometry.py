@@ -178,7 +178,7 @@ def test_depths_that_are_all_wrong_by_a_factor_make_the_path_wrong_by_it_and_not
 ) -> None:
     poses = poses_of(followed([shot.with_depth(shot.depth * factor) for shot in walk()[:8]]))
     for T, T_right in zip(poses, poses_of(usual())[:8], strict=True):
-        # Measured: 1e-6; the search ends at steps of a fixed size in the network's units.
+        # Measured: 1e-6; the search ends at steps of 1e-5 of the landmarks' distance.
         np.testing.assert_allclose(T[:3, 3] / factor, T_right[:3, 3], atol=1e-5)
         np.testing.assert_allclose(T[:3, :3], T_right[:3, :3], atol=1e-5)
 

@@ -59,18 +59,22 @@ class RunSummary:
     @property
     def mapped(self) -> int:
         """Return how many images were mapped."""
-        return sum(not record.skipped for record in self.records)
+        return len(self._mapped_records)
+
+    @property
+    def _mapped_records(self) -> list[FrameRecord]:
+        return [record for record in self.records if not record.skipped]
 
     @property
     def fused_share(self) -> float:
         """Return the mean share of the pixels that went into the map."""
-        shares = [record.fused_share for record in self.records if not record.skipped]
+        shares = [record.fused_share for record in self._mapped_records]
         return float(np.mean(shares)) if shares else 0.0
 
     @property
     def tracked_share(self) -> float:
         """Return the share of the mapped images whose pose followed corners tell."""
-        tracked = [record.landmarks > 0 for record in self.records if not record.skipped]
+        tracked = [record.landmarks > 0 for record in self._mapped_records]
         return float(np.mean(tracked)) if tracked else 0.0
 
     @property

@@ -2,7 +2,7 @@
 """Motion from tracked features over the network's depths: for networks whose own steps are rough.
 
 The network says how far everything is; corners followed over many images say, to a fraction of a pixel, how the
-camera moved among it. Where too few can be followed (darkness, blur, a bare wall), the network's own step counts.
+camera moved among it. Where too few can be followed (darkness, blur, a covered lens), the network's own step counts.
 """
 
 from __future__ import annotations
