@@ -93,6 +93,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--precision", default=Config.precision, help="float32, bfloat16, float16, int8")
     parser.add_argument("--update-rule", default=Config.update_rule, help="ttt3r or cut3r")
     parser.add_argument("--pose-source", default=Config.pose_source, help="auto, network or tracks")
+    parser.add_argument(
+        "--refine-depth", action=argparse.BooleanOptionalAction, default=Config.refine_depth
+    )
     parser.add_argument("--reset-interval", type=int, default=Config.reset_interval, metavar="N")
     parser.add_argument("--frames", type=int, default=0, metavar="N", help="at most N frames of each")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
@@ -131,6 +134,7 @@ def _config(arguments: argparse.Namespace) -> Config:
         precision=arguments.precision,
         update_rule=arguments.update_rule,
         pose_source=arguments.pose_source,
+        refine_depth=arguments.refine_depth,
         reset_interval=arguments.reset_interval,
     )
 

@@ -155,6 +155,9 @@ class Config:
         "network: its own poses; tracks: followed corners over its depths. auto: tracks for the package's weights.",
         choices=("auto", "network", "tracks"),
     )
+    refine_depth: bool = setting(
+        default=True, help="With tracks: bend the network's depths towards the landmarks of the tracks."
+    )
     autostart: bool = setting(
         default=True, help="Configure and activate by itself; false: a lifecycle manager does."
     )

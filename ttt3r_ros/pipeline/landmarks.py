@@ -65,6 +65,14 @@ class Landmarks:
     def __len__(self) -> int:
         return len(self.pixels)
 
+    def depth_from(self, T_world_camera: Float64Array) -> Float64Array:
+        """Return how far ahead of a camera they are (N,)."""
+        forward = T_world_camera[:3, 2]
+        depth: Float64Array = (self.origin - T_world_camera[:3, 3]) @ forward + (
+            self.ray @ forward
+        ) / self.inverse_depth
+        return depth
+
     def kept(self, mask: BoolArray) -> Landmarks:
         """Return some of them."""
         return Landmarks(*(value[mask] for value in vars(self).values()))

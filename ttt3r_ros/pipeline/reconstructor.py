@@ -47,6 +47,7 @@ class Reconstructor(Generic[StateT]):
         self._ground = Ground(config.level, stands=config.on_robot)
         source = config.pose_source if config.pose_source != "auto" else backend.pose_source
         self._odometry = VisualOdometry() if source == "tracks" else None
+        self._refines_depth = config.refine_depth
         self._focals: dict[str, FocalEstimator] = {}  # by the camera's frame
         self._uncertainty = Uncertainty(
             config.odometry.translation_error, config.odometry.rotation_error
@@ -188,7 +189,7 @@ class Reconstructor(Generic[StateT]):
         return replace(placed, T_map_odom=self.placement.T_map_odom)
 
     def _tracked(self, frame: Frame, sighting: Sighting, intrinsics: Intrinsics) -> Sighting:
-        """Let followed corners tell where the camera is, where that is wished."""
+        """Let followed corners tell where the camera is and how far things are, where that is wished."""
         if self._odometry is None:
             return sighting
         started = time.perf_counter()
@@ -196,10 +197,14 @@ class Reconstructor(Generic[StateT]):
         tracked = self._odometry.step(
             prediction, sighting.T_world_camera, intrinsics, calibrated=frame.intrinsics is not None
         )
+        points = prediction.points_camera
+        factor = self._odometry.depth_factor(points[..., 2]) if self._refines_depth else None
+        if factor is not None:
+            points = points * factor[..., None]
         timings_s = {**prediction.timings_s, "tracks": time.perf_counter() - started}
         return replace(
             sighting,
-            prediction=replace(prediction, timings_s=timings_s),
+            prediction=replace(prediction, points_camera=points, timings_s=timings_s),
             T_world_camera=tracked.T_world_camera,
             seam_ratio=None,  # biased: a worn state's depths over a fresh one's; landmarks need it not
             landmarks=tracked.landmarks,

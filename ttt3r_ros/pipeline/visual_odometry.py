@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ttt3r_ros.geometry import inverse, orthonormalised
+from ttt3r_ros.pipeline.depth_refinement import depth_factor
 from ttt3r_ros.pipeline.feature_tracks import corners, followed, grey
 from ttt3r_ros.pipeline.landmarks import Landmarks, camera_of, sharpened
 
@@ -79,6 +80,10 @@ class VisualOdometry:
         self._landmarks = self._refilled(landmarks, image, prediction.points_camera[..., 2], steady)
         self._image, self._T_world_network = image, T_world_network
         return Tracked(self._T_world_camera, len(landmarks))
+
+    def depth_factor(self, depth: Float32Array) -> Float32Array | None:
+        """Return what makes the newest image's depths (h, w) agree with its landmarks; None where too few tell."""
+        return depth_factor(depth, self._landmarks, self._T_world_camera)
 
     def _hold_camera(self, intrinsics: Intrinsics, *, calibrated: bool) -> Intrinsics:
         """Return the camera to use. Another one would bend the rays of all landmarks, so they go where it changes.

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Depths that landmarks bend: on landmarks that are known exactly, and in the whole pipeline over a walk."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fakes import FakeBackend, FakeState
+from hypothesis import given
+from hypothesis import strategies as st
+from motions import motion
+from tracked_walk import FRAMES, WIDTH, stumbling, walk
+
+from ttt3r_ros.config import from_mapping
+from ttt3r_ros.pipeline.depth_refinement import LEAST, SURE, depth_factor
+from ttt3r_ros.pipeline.landmarks import Landmarks
+from ttt3r_ros.pipeline.reconstructor import Reconstructor
+from ttt3r_ros.types import Frame, Intrinsics, Prediction, UInt8Array, Update
+
+CAMERA = Intrinsics(200.0, 200.0, 79.5, 59.5, 160, 120)
+T_WORLD_CAMERA = motion(turn=(0.4, -1.1, 0.3), move=(3.0, -2.0, 0.5))  # the world is no camera's own
+ROWS, COLUMNS = np.indices((CAMERA.height, CAMERA.width))
+TRUE_M = 2.0 + 0.01 * COLUMNS + 0.005 * ROWS
+BEHIND = np.diag([-1.0, 1.0, -1.0, 1.0])
+
+
+def landmarks(count: int = 200, *, deviation: float = 0.01, seed: int = 0) -> Landmarks:
+    """Return landmarks of the true depth at random pixels."""
+    rng = np.random.default_rng(seed)
+    columns, rows = rng.integers(0, (CAMERA.width, CAMERA.height), (count, 2)).T
+    pixels = np.column_stack((columns, rows)).astype(np.float32)
+    seen = Landmarks.seen(pixels, TRUE_M[rows, columns], CAMERA, T_WORLD_CAMERA)
+    return replace(seen, variance=(deviation * seen.inverse_depth) ** 2)
+
+
+def factor(depth: np.ndarray, marks: Landmarks | None = None) -> np.ndarray:
+    found = depth_factor(depth.astype(np.float32), marks or landmarks(), T_WORLD_CAMERA)
+    assert found is not None
+    assert found.shape == depth.shape
+    return found
+
+
+def error(depth: np.ndarray) -> float:
+    """Return the mean relative error."""
+    return float((np.abs(depth - TRUE_M) / TRUE_M).mean())
+
+
+@pytest.mark.parametrize("wrong", [0.01, 0.7, 1.0, 40.0])
+def test_depths_that_are_all_wrong_by_a_factor_become_right(wrong: float) -> None:
+    np.testing.assert_allclose(factor(TRUE_M * wrong) * wrong, 1.0, atol=1e-5)
+
+
+def test_a_slope_that_the_network_does_not_see_is_put_right_for_the_most_part() -> None:
+    flat = np.full(TRUE_M.shape, 2.8)
+    assert error(flat) > 0.13
+    assert error(flat * factor(flat)) < 0.035, "measured: 0.026"
+
+
+def test_a_part_that_the_network_takes_for_nearer_goes_back_and_the_rest_stays() -> None:
+    wrong = TRUE_M.copy()
+    wrong[:, 100:] *= 0.75
+    better = factor(wrong)
+    assert np.abs(better[:, :70] - 1.0).max() < 0.06, "measured: 0.04"
+    assert np.abs(better[:, 130:] * 0.75 - 1.0).max() < 0.06, "measured: 0.04"
+
+
+def test_where_no_landmark_is_near_the_answer_of_all_of_them_stands() -> None:
+    marks = landmarks(400)
+    left = marks.kept(marks.pixels[:, 0] < 40)
+    np.testing.assert_allclose(factor(TRUE_M / 1.2, left), 1.2, atol=1e-5)
+
+
+def test_few_landmarks_that_are_far_off_change_little() -> None:
+    marks = landmarks()
+    off = np.arange(len(marks)) % 10 == 0
+    wrong = replace(marks, inverse_depth=np.where(off, 3.0, 1.0) * marks.inverse_depth)
+    assert np.abs(factor(TRUE_M, wrong) - 1.0).max() < 0.02, "measured: 0.01"
+
+
+def test_landmarks_that_know_their_depth_from_the_network_alone_bend_nothing() -> None:
+    unsure = landmarks(deviation=1.01 * SURE)
+    assert depth_factor(TRUE_M.astype(np.float32), unsure, T_WORLD_CAMERA) is None
+    half = replace(
+        landmarks(), variance=np.where(np.arange(200) % 2, landmarks().variance, unsure.variance)
+    )
+    wrong = np.where(np.arange(200) % 2, 1.0, 0.5) * half.inverse_depth
+    np.testing.assert_allclose(factor(TRUE_M, replace(half, inverse_depth=wrong)), 1.0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("count", "tells"), [(0, False), (LEAST - 1, False), (LEAST, True)])
+def test_there_must_be_a_dozen(count: int, tells: bool) -> None:
+    found = depth_factor(TRUE_M.astype(np.float32), landmarks(count), T_WORLD_CAMERA)
+    assert (found is not None) == tells
+
+
+def test_landmarks_beside_the_image_behind_the_camera_or_on_no_depth_are_left_out() -> None:
+    marks = landmarks()
+    beside = replace(marks, pixels=marks.pixels + np.float32(500.0))
+    assert depth_factor(TRUE_M.astype(np.float32), beside, T_WORLD_CAMERA) is None
+    assert depth_factor(TRUE_M.astype(np.float32), marks, T_WORLD_CAMERA @ BEHIND) is None
+    for nothing in (np.nan, 0.0, -1.0):
+        holed = np.where(COLUMNS < 80, TRUE_M, nothing)
+        np.testing.assert_allclose(factor(holed), 1.0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 160), (120, 40), (3, 5), (384, 512)])
+def test_images_of_any_size_are_bent(height: int, width: int) -> None:
+    rng = np.random.default_rng(0)
+    pixels = rng.uniform(0.0, (width - 1, height - 1), (50, 2)).astype(np.float32)
+    marks = replace(
+        Landmarks.seen(pixels, np.full(50, 3.0), CAMERA, T_WORLD_CAMERA), variance=np.full(50, 1e-6)
+    )
+    np.testing.assert_allclose(factor(np.full((height, width), 2.0), marks), 1.5, rtol=1e-5)
+
+
+@given(st.floats(0.05, 20.0), st.integers(0, 5))
+def test_the_unit_of_the_depths_does_not_matter(unit: float, seed: int) -> None:
+    flat = np.full(TRUE_M.shape, 2.8)
+    marks = landmarks(60, seed=seed)
+    np.testing.assert_allclose(factor(flat * unit, marks) * unit, factor(flat, marks), rtol=1e-4)
+
+
+class Bent(FakeBackend):
+    """Sees the walk's depths too near on the right and too far on the left, by up to a fifth."""
+
+    pose_source = "tracks"
+
+    def step(self, rgb: UInt8Array, state: FakeState) -> tuple[Prediction, FakeState]:
+        shot = walk()[state.seen]
+        ramp = np.linspace(1.2, 1 / 1.2, WIDTH)
+        answer = shot.with_depth(shot.depth * ramp).prediction
+        return replace(answer, T_segment_camera=stumbling()[state.seen]), FakeState(state.seen + 1)
+
+
+def mapped(**values: object) -> list[Update]:
+    mapping = Reconstructor(Bent(), from_mapping({"map.voxel_size": 0.2, **values}))
+    return [
+        mapping.step(Frame((k + 1) * 10**8, "camera", shot.prediction.rgb, shot.intrinsics))
+        for k, shot in enumerate(walk())
+    ]
+
+
+def depth_errors(updates: list[Update]) -> np.ndarray:
+    """Return the mean relative error of each image's depth after one scale."""
+    ratios = [
+        update.prediction.points_camera[..., 2] / shot.depth
+        for update, shot in zip(updates, walk(), strict=True)
+    ]
+    return np.array([np.abs(ratio / np.median(ratio) - 1.0).mean() for ratio in ratios])
+
+
+def test_in_the_pipeline_depths_become_better_once_tracks_are_sure_and_rays_and_poses_stay() -> None:
+    bent, as_they_are = mapped(), mapped(refine_depth=False)
+    before, after = depth_errors(as_they_are), depth_errors(bent)
+    np.testing.assert_allclose(before, before[0], rtol=0.1)
+    assert after[0] == before[0], "nothing has been followed yet"
+    assert after[FRAMES // 2 :].max() < 0.85 * before[0], "measured: 0.76; a way of 0.4 m tells no more"
+    for one, other in zip(bent, as_they_are, strict=True):
+        np.testing.assert_array_equal(one.T_map_camera, other.T_map_camera)
+        rays = [
+            update.prediction.points_camera / update.prediction.points_camera[..., 2:]
+            for update in (one, other)
+        ]
+        np.testing.assert_allclose(*rays, atol=1e-6)
+
+
+def test_without_tracks_and_without_the_wish_depths_are_the_network_s_to_the_last_bit() -> None:
+    for values in ({"refine_depth": False}, {"pose_source": "network"}):
+        for k, update in enumerate(mapped(**values)):
+            answer, _ = Bent().step(walk()[k].prediction.rgb, FakeState(k))
+            np.testing.assert_array_equal(update.prediction.points_camera, answer.points_camera)

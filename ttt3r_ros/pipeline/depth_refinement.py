@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The network's depths, bent towards the landmarks seen among them.
+
+Many views tell how far a landmark is, the network's depth is one glance. What landmarks say of their places, as the
+logarithm of a factor, is spread over the image by normalised convolution (Knutsson and Westin, 1993): their median
+first, then what is left of it over wide surroundings, then over narrow ones. Where no landmark is near, the coarser
+answer stands; where too few are sure, the network's depth.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from ttt3r_ros.pipeline.landmarks import Landmarks
+    from ttt3r_ros.types import Float32Array, Float64Array
+
+LEAST = 12  # landmarks that are sure of their depth
+SURE = 0.15  # relative standard deviation of a depth from which on it is the network's own word
+USUAL = 0.05  # relative error of a landmark that its own deviation does not tell
+CELLS = 56  # of the grid that the factor is made on, along the image's width
+SURROUNDINGS = (
+    0.18,
+    0.07,
+)  # standard deviation of a landmark's reach, in widths of the image: wide, then narrow
+PRIOR = 0.3  # sure landmarks that the coarser answer counts as
+OUTLIER = (
+    0.25  # logarithm of a factor over the coarser answer from which on a landmark counts less and less
+)
+
+
+def depth_factor(
+    depth: Float32Array, landmarks: Landmarks, T_world_camera: Float64Array
+) -> Float32Array | None:
+    """Return what makes depths (h, w) agree with the landmarks, a factor (h, w); None where too few tell."""
+    height, width = depth.shape
+    columns, rows = np.rint(landmarks.pixels).astype(int).T
+    seen = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
+    told = depth[rows.clip(0, height - 1), columns.clip(0, width - 1)]
+    true = landmarks.depth_from(T_world_camera)
+    deviation = np.sqrt(landmarks.variance) / landmarks.inverse_depth
+    sure = seen & (deviation < SURE) & (true > 0.0) & np.isfinite(told) & (told > 0.0)
+    if sure.sum() < LEAST:
+        return None
+    shape = max(2, round(CELLS * height / width)), CELLS
+    logarithm = _spread(
+        np.column_stack((rows, columns))[sure] / depth.shape * shape,
+        np.log(true[sure] / told[sure]),
+        USUAL**2 / (deviation[sure] ** 2 + USUAL**2),
+        shape,
+    )
+    enlarged = _enlarging(shape[0], height) @ logarithm @ _enlarging(shape[1], width).T
+    factor: Float32Array = np.exp(enlarged.astype(np.float32))
+    return factor
+
+
+def _spread(
+    places: Float64Array, values: Float64Array, weights: Float64Array, shape: tuple[int, int]
+) -> Float64Array:
+    """Return values (N,) at places (N, 2) of a grid, each worth its weight (N,), spread over all of it."""
+    field = np.full(shape, _weighted_median(values, weights))
+    own_cell = tuple(places.astype(int).T)
+    for reach in SURROUNDINGS:
+        left = values - field[own_cell]
+        trusted = weights / (1.0 + (left / OUTLIER) ** 2) ** 2
+        down, across = (
+            _falling_off(count, places[:, axis], reach * shape[1]) for axis, count in enumerate(shape)
+        )
+        field += (down * (trusted * left)) @ across.T / ((down * trusted) @ across.T + PRIOR)
+    return field
+
+
+def _falling_off(count: int, places: Float64Array, deviation: float) -> Float64Array:
+    """Return how much of a value at each place (N,) of an axis is left at each of its cells (count, N)."""
+    distance = np.arange(count)[:, None] + 0.5 - places
+    share: Float64Array = np.exp(-0.5 * (distance / deviation) ** 2)
+    return share
+
+
+def _weighted_median(values: Float64Array, weights: Float64Array) -> float:
+    order = np.argsort(values)
+    share = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(share, share[-1] / 2)])
+
+
+@lru_cache(maxsize=8)
+def _enlarging(cells: int, pixels: int) -> Float64Array:
+    """Return the matrix (pixels, cells) that interpolates linearly between the centres of cells."""
+    place = ((np.arange(pixels) + 0.5) * cells / pixels - 0.5).clip(0.0, cells - 1.0)
+    distance = np.abs(place[:, None] - np.arange(cells))
+    weights: Float64Array = np.maximum(0.0, 1.0 - distance)
+    return weights
