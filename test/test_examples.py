@@ -70,6 +70,7 @@ def test_there_are_five_examples():
     assert [path.name[:3] for path in sorted(EXAMPLES.glob("*.py"))] == [f"0{n}_" for n in range(1, 6)]
 
 
+@pytest.mark.slow
 def test_perfect_predictions_make_a_map_that_lies_on_the_surfaces_of_the_room(tmp_path):
     """Session, resets, frames and map together: what goes in right must come out right, to a voxel."""
     pytest.importorskip("matplotlib")

@@ -156,7 +156,8 @@ class Config:
         choices=("auto", "network", "tracks"),
     )
     refine_depth: bool = setting(
-        default=True, help="With tracks: bend the network's depths towards the landmarks of the tracks."
+        default=True,
+        help="With tracks: bend depths towards their landmarks, smooth steps between the network's patches.",
     )
     autostart: bool = setting(
         default=True, help="Configure and activate by itself; false: a lifecycle manager does."

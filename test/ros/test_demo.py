@@ -134,6 +134,7 @@ def write_bag(path: Path, room: ProceduralRoom) -> None:
             writer.write(truth, stamp_ns, bytes(serialize_message(pose)))
 
 
+@pytest.mark.slow
 def test_a_live_rate_is_accounted_for_to_the_last_image(demo, tmp_path):
     """Images that are read faster than the node maps them; rendering the room would be slower than the node."""
     (tmp_path / "live").mkdir()

@@ -29,6 +29,7 @@ TINY = PLANS["tiny"]
 QUICK = replace(TINY, recipe=replace(TINY.recipe, smooth=False))  # one ray for each pixel
 
 
+@pytest.mark.slow
 def test_the_loss_falls(tmp_path):
     trainer = Trainer(QUICK, tmp_path, "cpu")
     while trainer.now < 80:
@@ -41,6 +42,7 @@ def test_the_loss_falls(tmp_path):
     assert rows[2]["camera"] < 0.8 * rows[0]["camera"]
 
 
+@pytest.mark.slow
 def test_a_run_that_broke_off_goes_on_as_if_it_had_not(tmp_path):
     plan = replace(QUICK, batches_kept=6)
     whole, first = Trainer(plan, tmp_path / "whole", "cpu"), Trainer(plan, tmp_path / "broken", "cpu")
@@ -113,6 +115,7 @@ def test_a_plan_that_cannot_run_is_refused(change, message):
         replace(TINY, **change)
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_on_both_their_views(tmp_path):
     """The mean of two halves' gradients moves both to the same weights; only the first one writes."""
     script = tmp_path / "two.py"  # a file, because the processes that are spawned import it

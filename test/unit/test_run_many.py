@@ -90,6 +90,7 @@ def test_a_resumed_batch_takes_nothing_for_done_that_is_another_source_or_has_ot
         assert why in result["problem"]
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_ends_a_batch_at_once_and_leaves_no_process(tmp_path):
     image_folder(tmp_path / "one", LONG, truth=False)
     output = tmp_path / "out"

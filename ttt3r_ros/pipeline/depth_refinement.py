@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The network's depths, bent towards the landmarks seen among them.
+"""The depths of a rough network, bent towards the landmarks seen among them, without steps between its patches.
 
 Many views tell how far a landmark is, the network's depth is one glance. What landmarks say of their places, as the
 logarithm of a factor, is spread over the image by normalised convolution (Knutsson and Westin, 1993): their median
@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ttt3r_ros.pipeline.guided_filter import smoothed
+
 if TYPE_CHECKING:
     from ttt3r_ros.pipeline.landmarks import Landmarks
-    from ttt3r_ros.types import Float32Array, Float64Array
+    from ttt3r_ros.types import Float32Array, Float64Array, UInt8Array
 
 LEAST = 12  # landmarks that are sure of their depth
 SURE = 0.15  # relative standard deviation of a depth from which on it is the network's own word
@@ -31,8 +33,26 @@ OUTLIER = (
     0.25  # logarithm of a factor over the coarser answer from which on a landmark counts less and less
 )
 
+PATCH_RADIUS = 8  # pixels: half a patch of the network
+CONTRAST = 0.03  # of the image, below which a step in depth is the network's and no edge
+
 
 def depth_factor(
+    depth: Float32Array, image: UInt8Array, landmarks: Landmarks, T_world_camera: Float64Array
+) -> Float32Array:
+    """Return a factor (h, w) that makes depths (h, w) better, 1 where there is none; ``image`` (h, w) is grey."""
+    known = np.isfinite(depth) & (depth > 0.0)
+    if not known.any():
+        return np.ones_like(depth)
+    before = np.log(np.where(known, depth, np.median(depth[known])))
+    bent = landmark_factor(depth, landmarks, T_world_camera)
+    after = before if bent is None else before + np.log(bent)
+    after = smoothed(after, image, PATCH_RADIUS, CONTRAST)
+    factor: Float32Array = np.where(known, np.exp(after - before), np.float32(1.0))
+    return factor
+
+
+def landmark_factor(
     depth: Float32Array, landmarks: Landmarks, T_world_camera: Float64Array
 ) -> Float32Array | None:
     """Return what makes depths (h, w) agree with the landmarks, a factor (h, w); None where too few tell."""

@@ -198,9 +198,8 @@ class Reconstructor(Generic[StateT]):
             prediction, sighting.T_world_camera, intrinsics, calibrated=frame.intrinsics is not None
         )
         points = prediction.points_camera
-        factor = self._odometry.depth_factor(points[..., 2]) if self._refines_depth else None
-        if factor is not None:
-            points = points * factor[..., None]
+        if self._refines_depth:
+            points = points * self._odometry.depth_factor(prediction)[..., None]
         timings_s = {**prediction.timings_s, "tracks": time.perf_counter() - started}
         return replace(
             sighting,

@@ -81,9 +81,10 @@ class VisualOdometry:
         self._image, self._T_world_network = image, T_world_network
         return Tracked(self._T_world_camera, len(landmarks))
 
-    def depth_factor(self, depth: Float32Array) -> Float32Array | None:
-        """Return what makes the newest image's depths (h, w) agree with its landmarks; None where too few tell."""
-        return depth_factor(depth, self._landmarks, self._T_world_camera)
+    def depth_factor(self, prediction: Prediction) -> Float32Array:
+        """Return a factor (h, w) that makes the depths of the newest image better."""
+        depth, image = prediction.points_camera[..., 2], grey(prediction.rgb)
+        return depth_factor(depth, image, self._landmarks, self._T_world_camera)
 
     def _hold_camera(self, intrinsics: Intrinsics, *, calibrated: bool) -> Intrinsics:
         """Return the camera to use. Another one would bend the rays of all landmarks, so they go where it changes.
