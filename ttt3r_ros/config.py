@@ -157,7 +157,7 @@ class Config:
     )
     refine_depth: bool = setting(
         default=True,
-        help="With tracks: bend depths towards their landmarks, smooth steps between the network's patches.",
+        help="With tracks: depths agree with landmarks, have no steps between patches, lie on the camera's rays.",
     )
     autostart: bool = setting(
         default=True, help="Configure and activate by itself; false: a lifecycle manager does."

@@ -14,7 +14,13 @@ from motions import motion
 from tracked_walk import FRAMES, WIDTH, stumbling, walk
 
 from ttt3r_ros.config import from_mapping
-from ttt3r_ros.pipeline.depth_refinement import LEAST, SURE, depth_factor, landmark_factor
+from ttt3r_ros.pipeline.depth_refinement import (
+    LEAST,
+    SURE,
+    depth_factor,
+    landmark_factor,
+    refined_points,
+)
 from ttt3r_ros.pipeline.landmarks import Landmarks
 from ttt3r_ros.pipeline.reconstructor import Reconstructor
 from ttt3r_ros.types import Frame, Intrinsics, Prediction, UInt8Array, Update
@@ -180,8 +186,8 @@ class Bent(FakeBackend):
         return replace(answer, T_segment_camera=stumbling()[state.seen]), FakeState(state.seen + 1)
 
 
-def mapped(**values: object) -> list[Update]:
-    mapping = Reconstructor(Bent(), from_mapping({"map.voxel_size": 0.2, **values}))
+def mapped(backend: FakeBackend | None = None, **values: object) -> list[Update]:
+    mapping = Reconstructor(backend or Bent(), from_mapping({"map.voxel_size": 0.2, **values}))
     return [
         mapping.step(Frame((k + 1) * 10**8, "camera", shot.prediction.rgb, shot.intrinsics))
         for k, shot in enumerate(walk())
@@ -197,7 +203,7 @@ def depth_errors(updates: list[Update]) -> np.ndarray:
     return np.array([np.abs(ratio / np.median(ratio) - 1.0).mean() for ratio in ratios])
 
 
-def test_in_the_pipeline_depths_become_better_once_tracks_are_sure_and_rays_and_poses_stay() -> None:
+def test_in_the_pipeline_depths_become_better_once_tracks_are_sure_and_poses_stay() -> None:
     bent, as_they_are = mapped(), mapped(refine_depth=False)
     before, after = depth_errors(as_they_are), depth_errors(bent)
     np.testing.assert_allclose(before, before[0], rtol=0.1)
@@ -205,11 +211,30 @@ def test_in_the_pipeline_depths_become_better_once_tracks_are_sure_and_rays_and_
     assert after[FRAMES // 2 :].max() < 0.85 * before[0], "measured: 0.76; a way of 0.4 m tells no more"
     for one, other in zip(bent, as_they_are, strict=True):
         np.testing.assert_array_equal(one.T_map_camera, other.T_map_camera)
-        rays = [
-            update.prediction.points_camera / update.prediction.points_camera[..., 2:]
-            for update in (one, other)
-        ]
-        np.testing.assert_allclose(*rays, atol=1e-6)
+
+
+def test_points_lie_where_the_calibrated_camera_sees_them_whatever_the_network_says() -> None:
+    class Squinting(Bent):
+        def step(self, rgb: UInt8Array, state: FakeState) -> tuple[Prediction, FakeState]:
+            answer, after = super().step(rgb, state)
+            return replace(
+                answer, points_camera=answer.points_camera * np.float32([1.3, 1.3, 1.0])
+            ), after
+
+    camera = walk()[0].intrinsics
+    for update in mapped(Squinting()):
+        x, y, z = np.moveaxis(update.prediction.points_camera, -1, 0)
+        v, u = np.indices(z.shape)
+        np.testing.assert_allclose(x / z * camera.fx + camera.cx, u, atol=1e-3)
+        np.testing.assert_allclose(y / z * camera.fy + camera.cy, v, atol=1e-3)
+
+
+def test_of_a_lens_that_is_not_rectified_the_network_s_own_directions_count() -> None:
+    points = np.random.default_rng(0).uniform(1.0, 2.0, (120, 160, 3)).astype(np.float32)
+    bent = replace(CAMERA, distortion_model="plumb_bob", distortion=(0.1, 0.0, 0.0, 0.0, 0.0))
+    grey = np.full((120, 160), 90, np.uint8)
+    kept = refined_points(points, grey, Landmarks.none(), T_WORLD_CAMERA, bent)
+    np.testing.assert_allclose(kept / kept[..., 2:], points / points[..., 2:], rtol=1e-5)
 
 
 def test_without_tracks_and_without_the_wish_depths_are_the_network_s_to_the_last_bit() -> None:

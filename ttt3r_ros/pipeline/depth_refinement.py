@@ -4,7 +4,8 @@
 Many views tell how far a landmark is, the network's depth is one glance. What landmarks say of their places, as the
 logarithm of a factor, is spread over the image by normalised convolution (Knutsson and Westin, 1993): their median
 first, then what is left of it over wide surroundings, then over narrow ones. Where no landmark is near, the coarser
-answer stands; where too few are sure, the network's depth.
+answer stands; where too few are sure, the network's depth. Points lie where the camera sees them, as landmarks do: a
+rough network is less sure of directions than a calibration, and even than its own mean.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ttt3r_ros.pipeline.guided_filter import smoothed
 
 if TYPE_CHECKING:
     from ttt3r_ros.pipeline.landmarks import Landmarks
-    from ttt3r_ros.types import Float32Array, Float64Array, UInt8Array
+    from ttt3r_ros.types import Float32Array, Float64Array, Intrinsics, UInt8Array
 
 LEAST = 12  # landmarks that are sure of their depth
 SURE = 0.15  # relative standard deviation of a depth from which on it is the network's own word
@@ -35,6 +36,27 @@ OUTLIER = (
 
 PATCH_RADIUS = 8  # pixels: half a patch of the network
 CONTRAST = 0.03  # of the image, below which a step in depth is the network's and no edge
+
+
+def refined_points(
+    points: Float32Array,
+    image: UInt8Array,
+    landmarks: Landmarks,
+    T_world_camera: Float64Array,
+    intrinsics: Intrinsics,
+) -> Float32Array:
+    """Return the points (h, w, 3) that a camera sees, with better depths; ``image`` (h, w) is grey."""
+    factor = depth_factor(points[..., 2], image, landmarks, T_world_camera)
+    if any(intrinsics.distortion):  # its rays are bent: the network's own come nearest
+        return points * factor[..., None]
+    return _on_rays(points[..., 2] * factor, intrinsics)
+
+
+def _on_rays(depth: Float32Array, intrinsics: Intrinsics) -> Float32Array:
+    height, width = depth.shape
+    x = (np.arange(width, dtype=np.float32) - np.float32(intrinsics.cx)) / np.float32(intrinsics.fx)
+    y = (np.arange(height, dtype=np.float32) - np.float32(intrinsics.cy)) / np.float32(intrinsics.fy)
+    return np.stack((x * depth, y[:, None] * depth, depth), axis=-1)
 
 
 def depth_factor(

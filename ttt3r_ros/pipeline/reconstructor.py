@@ -199,7 +199,7 @@ class Reconstructor(Generic[StateT]):
         )
         points = prediction.points_camera
         if self._refines_depth:
-            points = points * self._odometry.depth_factor(prediction)[..., None]
+            points = self._odometry.refined_points(prediction, intrinsics)
         timings_s = {**prediction.timings_s, "tracks": time.perf_counter() - started}
         return replace(
             sighting,

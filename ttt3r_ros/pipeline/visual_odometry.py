@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ttt3r_ros.geometry import inverse, orthonormalised
-from ttt3r_ros.pipeline.depth_refinement import depth_factor
+from ttt3r_ros.pipeline.depth_refinement import refined_points
 from ttt3r_ros.pipeline.feature_tracks import corners, followed, grey
 from ttt3r_ros.pipeline.landmarks import Landmarks, camera_of, sharpened
 
@@ -81,10 +81,10 @@ class VisualOdometry:
         self._image, self._T_world_network = image, T_world_network
         return Tracked(self._T_world_camera, len(landmarks))
 
-    def depth_factor(self, prediction: Prediction) -> Float32Array:
-        """Return a factor (h, w) that makes the depths of the newest image better."""
-        depth, image = prediction.points_camera[..., 2], grey(prediction.rgb)
-        return depth_factor(depth, image, self._landmarks, self._T_world_camera)
+    def refined_points(self, prediction: Prediction, intrinsics: Intrinsics) -> Float32Array:
+        """Return the points (h, w, 3) of the newest image with depths that its landmarks make better."""
+        points, image = prediction.points_camera, grey(prediction.rgb)
+        return refined_points(points, image, self._landmarks, self._T_world_camera, intrinsics)
 
     def _hold_camera(self, intrinsics: Intrinsics, *, calibrated: bool) -> Intrinsics:
         """Return the camera to use. Another one would bend the rays of all landmarks, so they go where it changes.
