@@ -15,7 +15,7 @@ import sys
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,18 +31,28 @@ from ttt3r_ros.io.sources import open_source  # noqa: E402
 from ttt3r_ros.io.writers import complete_file  # noqa: E402
 from ttt3r_ros.model.loading import load_backend  # noqa: E402
 from ttt3r_ros.pipeline.reconstructor import Reconstructor  # noqa: E402
+from ttt3r_ros.pipeline.surroundings import NOTHING, Surroundings  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ttt3r_ros.evaluation.accuracy import Accuracy
     from ttt3r_ros.io.sequence import Sequence
+    from ttt3r_ros.types import Frame, Update
 
 GENERATED = re.compile(r"(procedural|handheld|driving|flying|room):(\d+)(?:-(\d+))?:(\d+)")
 HEADER = (
     f"{'sequence':<26} {'frames':>6} {'path m':>7} {'ATE m':>7} {'Sim3 m':>7} {'%path':>6} {'scale':>6} {'spread':>6} "
     f"{'RPE mm':>7} {'RPE deg':>7} | {'AbsRel':>6} {'d1.25':>6} | {'scaled':>6} {'d1.25':>6} | {'fr/s':>5}"
 )
+
+
+class Uncalibrated(Reconstructor[Any]):
+    """Knows of no camera more than its images."""
+
+    def step(self, frame: Frame, surroundings: Surroundings = NOTHING) -> Update:
+        """Show one frame without its calibration."""
+        return super().step(replace(frame, intrinsics=None), surroundings)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -57,12 +67,13 @@ def main(argv: list[str] | None = None) -> int:
     except Ttt3rError as error:
         print(f"accuracy: {error}", file=sys.stderr)
         return 2
+    pipeline = Uncalibrated if arguments.uncalibrated else Reconstructor
     print(HEADER)
     rows: list[tuple[str, Accuracy]] = []
     failed = 0
     for name, opened in sequences:
         try:
-            accuracy = measure(opened(), Reconstructor(backend, config), arguments.frames)
+            accuracy = measure(opened(), pipeline(backend, config), arguments.frames)
         except Ttt3rError as error:
             print(f"{name:<26} {error}", file=sys.stderr)
             failed += 1
@@ -93,6 +104,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--precision", default=Config.precision, help="float32, bfloat16, float16, int8")
     parser.add_argument("--update-rule", default=Config.update_rule, help="ttt3r or cut3r")
     parser.add_argument("--pose-source", default=Config.pose_source, help="auto, network or tracks")
+    parser.add_argument("--uncalibrated", action="store_true", help="ignore the cameras' calibrations")
     parser.add_argument(
         "--refine-depth", action=argparse.BooleanOptionalAction, default=Config.refine_depth
     )

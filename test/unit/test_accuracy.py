@@ -212,6 +212,22 @@ def test_a_true_pose_that_is_not_finite_costs_its_frame_alone(tmp_path: Path) ->
     assert (found.frames, found.refused, found.trajectory.pairs) == (8, 0, 7)
 
 
+@pytest.mark.parametrize("option", [[], ["--uncalibrated"]])
+def test_the_calibration_of_a_sequence_counts_unless_it_is_to_be_ignored(option, monkeypatch) -> None:
+    frame = next(ProceduralRoom(frames=1).frames())
+    assert frame.intrinsics is not None
+    shown = []
+
+    def look(_, pipeline: Reconstructor, __: int) -> None:
+        shown.append(pipeline.step(frame).frame)
+        msg = "one image is enough"
+        raise SourceError(msg)
+
+    monkeypatch.setattr(accuracy, "measure", look)
+    accuracy.main(["room:0:4", *option])
+    assert [one.intrinsics for one in shown] == [None if option else frame.intrinsics]
+
+
 WORST_PERCENT = 3.0  # of the path; measured: 1.5, and 7.6 by the network alone
 
 
@@ -225,6 +241,11 @@ def test_with_its_tracks_the_network_of_the_package_follows_a_camera_through_a_r
     )
     assert 100 * tracked.sim3_m / tracked.length_m < WORST_PERCENT
     assert tracked.se3_m < alone.se3_m / 2  # metres, too
+    refined, as_it_is = (
+        measure(room, Reconstructor(backend, Config(refine_depth=refines))).depth
+        for refines in (True, False)
+    )
+    assert refined.abs_rel_scaled < 0.8 * as_it_is.abs_rel_scaled
 
 
 class Rendered:
@@ -234,9 +255,13 @@ class Rendered:
 
     def __init__(self, sequence: ProceduralRoom) -> None:
         self._frames, self._truth = list(sequence.frames()), sequence.ground_truth()
+        self._sequence = sequence
 
     def frames(self) -> Iterator[Frame]:
         return iter(self._frames)
 
     def ground_truth(self) -> list[tuple[int, np.ndarray]]:
         return self._truth
+
+    def true_depth_m(self, stamp_ns: int) -> np.ndarray | None:
+        return self._sequence.true_depth_m(stamp_ns)
