@@ -10,7 +10,6 @@ rough network is less sure of directions than a calibration, and even than its o
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 LEAST = 12  # landmarks that are sure of their depth
 SURE = 0.15  # relative standard deviation of a depth from which on it is the network's own word
 USUAL = 0.05  # relative error of a landmark that its own deviation does not tell
-CELLS = 56  # of the grid that the factor is made on, along the image's width
+CELLS = 28  # of the grid that the factor is made on, along the image's width; so few that BLAS needs no threads
 SURROUNDINGS = (
     0.18,
     0.07,
@@ -94,8 +93,8 @@ def landmark_factor(
         USUAL**2 / (deviation[sure] ** 2 + USUAL**2),
         shape,
     )
-    enlarged = _enlarging(shape[0], height) @ logarithm @ _enlarging(shape[1], width).T
-    factor: Float32Array = np.exp(enlarged.astype(np.float32))
+    tall = _enlarged(logarithm.astype(np.float32), height)
+    factor: Float32Array = np.exp(_enlarged(tall.T, width).T)
     return factor
 
 
@@ -128,10 +127,10 @@ def _weighted_median(values: Float64Array, weights: Float64Array) -> float:
     return float(values[order][np.searchsorted(share, share[-1] / 2)])
 
 
-@lru_cache(maxsize=8)
-def _enlarging(cells: int, pixels: int) -> Float64Array:
-    """Return the matrix (pixels, cells) that interpolates linearly between the centres of cells."""
-    place = ((np.arange(pixels) + 0.5) * cells / pixels - 0.5).clip(0.0, cells - 1.0)
-    distance = np.abs(place[:, None] - np.arange(cells))
-    weights: Float64Array = np.maximum(0.0, 1.0 - distance)
-    return weights
+def _enlarged(rows: Float32Array, count: int) -> Float32Array:
+    """Return ``count`` rows that interpolate linearly between the centres of others."""
+    place = ((np.arange(count) + 0.5) * len(rows) / count - 0.5).clip(0.0, len(rows) - 1.0)
+    above = place.astype(np.int64).clip(0, len(rows) - 2)
+    share = (place - above).astype(np.float32)[:, None]
+    between: Float32Array = rows[above] * (1.0 - share) + rows[above + 1] * share
+    return between
