@@ -14,13 +14,7 @@ from motions import motion
 from tracked_walk import FRAMES, WIDTH, stumbling, walk
 
 from ttt3r_ros.config import from_mapping
-from ttt3r_ros.pipeline.depth_refinement import (
-    LEAST,
-    SURE,
-    depth_factor,
-    landmark_factor,
-    refined_points,
-)
+from ttt3r_ros.pipeline.depth_refinement import LEAST, SURE, correction, depth_factor, refined_points
 from ttt3r_ros.pipeline.landmarks import Landmarks
 from ttt3r_ros.pipeline.reconstructor import Reconstructor
 from ttt3r_ros.types import Frame, Intrinsics, Prediction, UInt8Array, Update
@@ -42,10 +36,11 @@ def landmarks(count: int = 200, *, deviation: float = 0.01, seed: int = 0) -> La
 
 
 def factor(depth: np.ndarray, marks: Landmarks | None = None) -> np.ndarray:
-    found = landmark_factor(depth.astype(np.float32), marks or landmarks(), T_WORLD_CAMERA)
+    found = correction(depth.astype(np.float32), marks or landmarks(), T_WORLD_CAMERA)
     assert found is not None
-    assert found.shape == depth.shape
-    return found
+    assert (found.shape, found.dtype) == (depth.shape, np.float32)
+    exact: np.ndarray = np.exp(found)
+    return exact
 
 
 def error(depth: np.ndarray) -> float:
@@ -87,7 +82,7 @@ def test_few_landmarks_that_are_far_off_change_little() -> None:
 
 def test_landmarks_that_know_their_depth_from_the_network_alone_bend_nothing() -> None:
     unsure = landmarks(deviation=1.01 * SURE)
-    assert landmark_factor(TRUE_M.astype(np.float32), unsure, T_WORLD_CAMERA) is None
+    assert correction(TRUE_M.astype(np.float32), unsure, T_WORLD_CAMERA) is None
     half = replace(
         landmarks(), variance=np.where(np.arange(200) % 2, landmarks().variance, unsure.variance)
     )
@@ -97,15 +92,15 @@ def test_landmarks_that_know_their_depth_from_the_network_alone_bend_nothing() -
 
 @pytest.mark.parametrize(("count", "tells"), [(0, False), (LEAST - 1, False), (LEAST, True)])
 def test_there_must_be_a_dozen(count: int, tells: bool) -> None:
-    found = landmark_factor(TRUE_M.astype(np.float32), landmarks(count), T_WORLD_CAMERA)
+    found = correction(TRUE_M.astype(np.float32), landmarks(count), T_WORLD_CAMERA)
     assert (found is not None) == tells
 
 
 def test_landmarks_beside_the_image_behind_the_camera_or_on_no_depth_are_left_out() -> None:
     marks = landmarks()
     beside = replace(marks, pixels=marks.pixels + np.float32(500.0))
-    assert landmark_factor(TRUE_M.astype(np.float32), beside, T_WORLD_CAMERA) is None
-    assert landmark_factor(TRUE_M.astype(np.float32), marks, T_WORLD_CAMERA @ BEHIND) is None
+    assert correction(TRUE_M.astype(np.float32), beside, T_WORLD_CAMERA) is None
+    assert correction(TRUE_M.astype(np.float32), marks, T_WORLD_CAMERA @ BEHIND) is None
     for nothing in (np.nan, 0.0, -1.0):
         holed = np.where(COLUMNS < 80, TRUE_M, nothing)
         np.testing.assert_allclose(factor(holed), 1.0, atol=1e-5)

@@ -24,15 +24,9 @@ LEAST = 12  # landmarks that are sure of their depth
 SURE = 0.15  # relative standard deviation of a depth from which on it is the network's own word
 USUAL = 0.05  # relative error of a landmark that its own deviation does not tell
 CELLS = 28  # of the grid that the factor is made on, along the image's width; so few that BLAS needs no threads
-SURROUNDINGS = (
-    0.18,
-    0.07,
-)  # standard deviation of a landmark's reach, in widths of the image: wide, then narrow
+SURROUNDINGS = (0.18, 0.07)  # standard deviations of a landmark's reach [widths of the image]
 PRIOR = 0.3  # sure landmarks that the coarser answer counts as
-OUTLIER = (
-    0.25  # logarithm of a factor over the coarser answer from which on a landmark counts less and less
-)
-
+OUTLIER = 0.25  # logarithm of a factor over the coarser answer; from there on a landmark counts less
 PATCH_RADIUS = 8  # pixels: half a patch of the network
 CONTRAST = 0.03  # of the image, below which a step in depth is the network's and no edge
 
@@ -66,23 +60,22 @@ def depth_factor(
     if not known.any():
         return np.ones_like(depth)
     before = np.log(np.where(known, depth, np.median(depth[known])))
-    bent = landmark_factor(depth, landmarks, T_world_camera)
-    after = before if bent is None else before + np.log(bent)
-    after = smoothed(after, image, PATCH_RADIUS, CONTRAST)
+    bend = correction(depth, landmarks, T_world_camera)
+    after = smoothed(before if bend is None else before + bend, image, PATCH_RADIUS, CONTRAST)
     factor: Float32Array = np.where(known, np.exp(after - before), np.float32(1.0))
     return factor
 
 
-def landmark_factor(
+def correction(
     depth: Float32Array, landmarks: Landmarks, T_world_camera: Float64Array
 ) -> Float32Array | None:
-    """Return what makes depths (h, w) agree with the landmarks, a factor (h, w); None where too few tell."""
+    """Return what makes depths (h, w) agree with the landmarks, the logarithm of a factor; None: too few tell."""
     height, width = depth.shape
     columns, rows = np.rint(landmarks.pixels).astype(int).T
     seen = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
     told = depth[rows.clip(0, height - 1), columns.clip(0, width - 1)]
     true = landmarks.depth_from(T_world_camera)
-    deviation = np.sqrt(landmarks.variance) / landmarks.inverse_depth
+    deviation = np.sqrt(np.maximum(landmarks.variance, 0.0)) / landmarks.inverse_depth
     sure = seen & (deviation < SURE) & (true > 0.0) & np.isfinite(told) & (told > 0.0)
     if sure.sum() < LEAST:
         return None
@@ -93,9 +86,7 @@ def landmark_factor(
         USUAL**2 / (deviation[sure] ** 2 + USUAL**2),
         shape,
     )
-    tall = _enlarged(logarithm.astype(np.float32), height)
-    factor: Float32Array = np.exp(_enlarged(tall.T, width).T)
-    return factor
+    return _enlarged(_enlarged(logarithm.astype(np.float32), height).T, width).T
 
 
 def _spread(
