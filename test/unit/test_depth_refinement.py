@@ -123,6 +123,58 @@ def test_the_unit_of_the_depths_does_not_matter(unit: float, seed: int) -> None:
     np.testing.assert_allclose(factor(flat * unit, marks) * unit, factor(flat, marks), rtol=1e-4)
 
 
+SKEW = Intrinsics(200.0, 150.0, 60.0, 40.5, 160, 120)
+
+
+def on_rays(depth: np.ndarray, camera: Intrinsics) -> np.ndarray:
+    """Return the points (h, w, 3) of depths, by the inverse of the textbook's matrix."""
+    pixels = np.stack((COLUMNS, ROWS, np.ones_like(ROWS)), axis=-1)
+    points: np.ndarray = np.where(np.isfinite(depth), depth, 1.0)[..., None] * (
+        pixels @ np.linalg.inv(camera.matrix()).T
+    )
+    points[..., 2] = depth
+    return points.astype(np.float32)
+
+
+def test_points_lie_on_the_rays_of_a_camera_whose_axes_differ_and_whose_centre_is_elsewhere() -> None:
+    even = np.full(TRUE_M.shape, 3.0, np.float32)
+    squinting = on_rays(even, SKEW) * np.float32([1.4, 0.7, 1.0])
+    grey = np.full(TRUE_M.shape, 90, np.uint8)
+    found = refined_points(squinting, grey, Landmarks.none(), T_WORLD_CAMERA, SKEW)
+    np.testing.assert_allclose(found, on_rays(even, SKEW), rtol=1e-5, atol=1e-6)
+
+
+def test_a_mirrored_image_with_mirrored_landmarks_is_bent_the_mirrored_way() -> None:
+    marks = landmarks()
+    mirrored = replace(
+        marks, pixels=np.float32([CAMERA.width - 1, 0]) + marks.pixels * np.float32([-1, 1])
+    )
+    flat = np.full(TRUE_M.shape, 2.8)
+    np.testing.assert_allclose(factor(flat, mirrored)[:, ::-1], factor(flat, marks), rtol=1e-5)
+
+
+def test_a_sure_landmark_counts_more_than_an_unsure_one() -> None:
+    marks = landmarks()
+    sure = np.arange(len(marks)) % 3 == 0
+    deviation = np.where(sure, 0.01, 0.12)
+    told = replace(
+        marks,
+        inverse_depth=np.where(sure, 1.0, 0.8) * marks.inverse_depth,
+        variance=(deviation * marks.inverse_depth) ** 2,
+    )
+    assert np.abs(factor(TRUE_M, told) - 1.0).mean() < 0.04, "a mean of all would be 0.16"
+
+
+def test_landmarks_that_become_unsure_lose_their_say_little_by_little() -> None:
+    strengths = [
+        float(np.log(factor(TRUE_M * 0.5, landmarks(30, deviation=share * SURE))).mean())
+        for share in (0.5, 0.9, 0.97, 0.999)
+    ]
+    assert strengths[0] == pytest.approx(np.log(2.0), rel=0.01)
+    assert strengths == sorted(strengths, reverse=True)
+    assert strengths[-1] < 0.05
+
+
 def in_patches(depth: np.ndarray, size: int = 16) -> np.ndarray:
     """Return depths as one plane parallel to the image for each patch."""
     rows, columns = np.indices(depth.shape) // size * size + size // 2
@@ -159,12 +211,20 @@ def test_landmarks_bend_what_is_smoothed() -> None:
     assert error(refined(flat, np.full(flat.shape, 90), landmarks())) < 0.035, "measured: 0.03"
 
 
-@pytest.mark.parametrize("nothing", [np.nan, np.inf, 0.0, -1.0])
+@pytest.mark.parametrize("nothing", [np.nan, np.inf, 0.0, -1.0, 1e-42, 3e38])
 def test_pixels_without_a_depth_keep_what_they_have_and_do_not_spread(nothing: float) -> None:
-    holed = np.where((COLUMNS - 80) ** 2 + (ROWS - 60) ** 2 < 100, nothing, 3.0)
+    depth = np.where(COLUMNS < 50, 3.0, 5.0)
+    hole = (COLUMNS - 25) ** 2 + (ROWS - 60) ** 2 < 100
+    holed = np.where(hole, np.float32(nothing), depth)
     better = refined(holed, np.full(holed.shape, 90))
-    np.testing.assert_array_equal(better[holed != 3.0], holed[holed != 3.0])
-    np.testing.assert_allclose(better[holed == 3.0], 3.0, rtol=1e-5)
+    np.testing.assert_array_equal(better[hole], holed[hole])
+    np.testing.assert_allclose(better[:, :25][~hole[:, :25]], 3.0, rtol=1e-4)
+    points = on_rays(holed.astype(np.float32), SKEW)
+    points[..., :2] *= -1.0  # a network that looks elsewhere
+    found = refined_points(
+        points, np.full(hole.shape, 90, np.uint8), Landmarks.none(), T_WORLD_CAMERA, SKEW
+    )
+    np.testing.assert_array_equal(found[hole], points[hole])
     nowhere = np.full(TRUE_M.shape, nothing)
     np.testing.assert_array_equal(refined(nowhere, np.full(nowhere.shape, 90)), nowhere)
 

@@ -29,6 +29,9 @@ from tracked_walk import (
 )
 
 from ttt3r_ros.geometry import inverse
+from ttt3r_ros.pipeline.depth_refinement import refined_points
+from ttt3r_ros.pipeline.feature_tracks import grey
+from ttt3r_ros.pipeline.landmarks import Landmarks
 from ttt3r_ros.pipeline.visual_odometry import LEAST, ZOOMED, Tracked, VisualOdometry
 
 
@@ -215,3 +218,19 @@ def test_after_a_gap_a_few_landmarks_that_are_left_by_chance_are_not_believed() 
     upper[20:] = 128  # what is left are fewer than a fifth of the landmarks
     tracked = odometry.step(first.with_rgb(upper).prediction, np.eye(4), first.intrinsics)
     assert tracked.landmarks == 0
+
+
+def test_the_noise_of_a_camera_that_stands_is_no_parallax() -> None:
+    rng, first = np.random.default_rng(0), walk()[0]
+    odometry, farthest = VisualOdometry(), 0.0
+    for _ in range(100):
+        noisy = first.prediction.rgb + rng.normal(0.0, 4.0, first.prediction.rgb.shape)
+        shot = first.with_rgb(noisy.clip(0, 255).astype(np.uint8))
+        T = odometry.step(shot.prediction, np.eye(4), shot.intrinsics, calibrated=True).T_world_camera
+        farthest = max(farthest, float(np.linalg.norm(T[:3, 3])))
+    points = odometry.refined_points(shot.prediction, shot.intrinsics)
+    smoothed = refined_points(
+        shot.prediction.points_camera, grey(shot.prediction.rgb), Landmarks.none(), T, shot.intrinsics
+    )
+    assert farthest < 0.01, "measured: 6 mm, and 28 mm if each view counted"
+    np.testing.assert_array_equal(points, smoothed, err_msg="depths are the network's")

@@ -14,19 +14,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ttt3r_ros.pipeline.guided_filter import smoothed
+from ttt3r_ros.pipeline.guided_filter import filled, smoothed
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ttt3r_ros.geometry import FloatT
     from ttt3r_ros.pipeline.landmarks import Landmarks
-    from ttt3r_ros.types import Float32Array, Float64Array, Intrinsics, UInt8Array
+    from ttt3r_ros.types import BoolArray, Float32Array, Float64Array, Intrinsics, UInt8Array
 
 LEAST = 12  # landmarks that are sure of their depth
 SURE = 0.15  # relative standard deviation of a depth from which on it is the network's own word
 USUAL = 0.05  # relative error of a landmark that its own deviation does not tell
-CELLS = 28  # of the grid that the factor is made on, along the image's width; so few that BLAS needs no threads
-SURROUNDINGS = (0.18, 0.07)  # standard deviations of a landmark's reach [widths of the image]
+CELLS = 28  # of the grid that the factor is made on, along the longer side; so few that BLAS needs no threads
+SURROUNDINGS = (0.18, 0.07)  # standard deviations of a landmark's reach [longer sides of the image]
 PRIOR = 0.3  # sure landmarks that the coarser answer counts as
+FEW = 3.0  # landmarks' weights together, below which the network's own unit counts, too
 OUTLIER = 0.25  # logarithm of a factor over the coarser answer; from there on a landmark counts less
+SMALLEST, LARGEST = 1e-6, 1e6  # depths, in the network's unit
 PATCH_RADIUS = 8  # pixels: half a patch of the network
 CONTRAST = 0.03  # of the image, below which a step in depth is the network's and no edge
 
@@ -42,11 +47,19 @@ def refined_points(
     factor = depth_factor(points[..., 2], image, landmarks, T_world_camera)
     if any(intrinsics.distortion):  # its rays are bent: the network's own come nearest
         return points * factor[..., None]
-    return _on_rays(points[..., 2] * factor, intrinsics)
+    known = plausible(points[..., 2])
+    return np.where(known[..., None], _on_rays(points[..., 2] * factor, known, intrinsics), points)
 
 
-def _on_rays(depth: Float32Array, intrinsics: Intrinsics) -> Float32Array:
+def plausible(depth: NDArray[FloatT]) -> BoolArray:
+    """Tell which depths are some: before the camera, in numbers that can be counted with."""
+    found: BoolArray = (depth > SMALLEST) & (depth < LARGEST)
+    return found
+
+
+def _on_rays(depth: Float32Array, known: BoolArray, intrinsics: Intrinsics) -> Float32Array:
     height, width = depth.shape
+    depth = np.where(known, depth, np.float32(1.0))
     x = (np.arange(width, dtype=np.float32) - np.float32(intrinsics.cx)) / np.float32(intrinsics.fx)
     y = (np.arange(height, dtype=np.float32) - np.float32(intrinsics.cy)) / np.float32(intrinsics.fy)
     return np.stack((x * depth, y[:, None] * depth, depth), axis=-1)
@@ -56,10 +69,8 @@ def depth_factor(
     depth: Float32Array, image: UInt8Array, landmarks: Landmarks, T_world_camera: Float64Array
 ) -> Float32Array:
     """Return a factor (h, w) that makes depths (h, w) better, 1 where there is none; ``image`` (h, w) is grey."""
-    known = np.isfinite(depth) & (depth > 0.0)
-    if not known.any():
-        return np.ones_like(depth)
-    before = np.log(np.where(known, depth, np.median(depth[known])))
+    known = plausible(depth)
+    before = filled(np.log(np.where(known, depth, np.float32(1.0))), known, PATCH_RADIUS)
     bend = correction(depth, landmarks, T_world_camera)
     after = smoothed(before if bend is None else before + bend, image, PATCH_RADIUS, CONTRAST)
     factor: Float32Array = np.where(known, np.exp(after - before), np.float32(1.0))
@@ -73,17 +84,19 @@ def correction(
     height, width = depth.shape
     columns, rows = np.rint(landmarks.pixels).astype(int).T
     seen = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
-    told = depth[rows.clip(0, height - 1), columns.clip(0, width - 1)]
+    told = depth[rows.clip(0, height - 1), columns.clip(0, width - 1)].astype(np.float64)
     true = landmarks.depth_from(T_world_camera)
     deviation = np.sqrt(np.maximum(landmarks.variance, 0.0)) / landmarks.inverse_depth
-    sure = seen & (deviation < SURE) & (true > 0.0) & np.isfinite(told) & (told > 0.0)
+    sure = seen & (deviation < SURE) & (true > 0.0) & plausible(told)
     if sure.sum() < LEAST:
         return None
-    shape = max(2, round(CELLS * height / width)), CELLS
+    cell = max(height, width) / CELLS
+    shape = max(2, round(height / cell)), max(2, round(width / cell))
+    fading = 1.0 - (deviation[sure] / SURE) ** 2
     logarithm = _spread(
-        np.column_stack((rows, columns))[sure] / depth.shape * shape,
+        (np.column_stack((rows, columns))[sure] + 0.5) / depth.shape * shape,
         np.log(true[sure] / told[sure]),
-        USUAL**2 / (deviation[sure] ** 2 + USUAL**2),
+        fading * USUAL**2 / (deviation[sure] ** 2 + USUAL**2),
         shape,
     )
     return _enlarged(_enlarged(logarithm.astype(np.float32), height).T, width).T
@@ -93,13 +106,13 @@ def _spread(
     places: Float64Array, values: Float64Array, weights: Float64Array, shape: tuple[int, int]
 ) -> Float64Array:
     """Return values (N,) at places (N, 2) of a grid, each worth its weight (N,), spread over all of it."""
-    field = np.full(shape, _weighted_median(values, weights))
+    field = np.full(shape, min(1.0, weights.sum() / FEW) * _weighted_median(values, weights))
     own_cell = tuple(places.astype(int).T)
     for reach in SURROUNDINGS:
         left = values - field[own_cell]
         trusted = weights / (1.0 + (left / OUTLIER) ** 2) ** 2
         down, across = (
-            _falling_off(count, places[:, axis], reach * shape[1]) for axis, count in enumerate(shape)
+            _falling_off(count, places[:, axis], reach * CELLS) for axis, count in enumerate(shape)
         )
         field += (down * (trusted * left)) @ across.T / ((down * trusted) @ across.T + PRIOR)
     return field

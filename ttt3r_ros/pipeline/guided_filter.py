@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 
 if TYPE_CHECKING:
-    from ttt3r_ros.types import Float32Array, UInt8Array
+    from ttt3r_ros.types import BoolArray, Float32Array, UInt8Array
 
 BRIGHTEST = 255.0
+_SOME = 1e-3  # share of a window; less is the rounding of a running sum
 
 
 def smoothed(values: Float32Array, image: UInt8Array, radius: int, contrast: float) -> Float32Array:
@@ -26,6 +27,16 @@ def smoothed(values: Float32Array, image: UInt8Array, radius: int, contrast: flo
     variance = _mean(guide * guide, radius) - guide_mean * guide_mean
     slope = (covariance / (variance + contrast**2)).astype(np.float32)
     return _mean(slope, radius) * guide + _mean(mean - slope * guide_mean, radius)
+
+
+def filled(values: Float32Array, known: BoolArray, radius: int) -> Float32Array:
+    """Return values (h, w) that are known (h, w), elsewhere the mean of what is known within a radius, or at all."""
+    if known.all():
+        return values
+    share = _mean(known.astype(np.float32), radius)
+    there = _mean(np.where(known, values, np.float32(0.0)), radius) / np.maximum(share, np.float32(1e-6))
+    overall = values[known].mean() if known.any() else np.float32(0.0)
+    return np.where(known, values, np.where(share > _SOME, there, overall))
 
 
 def _mean(values: Float32Array, radius: int) -> Float32Array:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 DEPTH_ERROR = 0.2  # standard deviation of the network's depths, as a share
 PIXEL_ERROR = 0.5  # standard deviation of a track [px]
 DOUBTED = 3.0  # standard deviations from which on an error counts less and less, in the end nothing
+LEAST_PARALLAX = 1.0  # standard deviations of a track, from which on a view says how far a landmark is
 NEAREST_INVERSE = 1e-4  # a landmark farther than 10 km is none
 ITERATIONS = 8
 DAMPING = 1e-6  # of the normal equations' diagonal
@@ -182,13 +183,19 @@ def _best_motion(view: _View) -> Float64Array:
 
 
 def sharpened(landmarks: Landmarks, intrinsics: Intrinsics, T_world_camera: Float64Array) -> Landmarks:
-    """Return the landmarks with depths corrected by one more view; those that end up behind a camera go."""
+    """Return the landmarks with depths corrected by one more view; those that end up behind a camera go.
+
+    The camera is taken to be where it was found. That errs, so a view from nearly the same place says nothing: else
+    the trembling of a camera that stands would pass for parallax, and every depth for the mean of all.
+    """
     view = _View.of(landmarks, intrinsics, T_world_camera)
+    parallax = np.linalg.norm(view.per_inverse_depth, axis=1) * landmarks.inverse_depth
+    told = np.where(parallax > LEAST_PARALLAX * np.sqrt(view.noise), view.explained, 0.0)
     along = (view.per_inverse_depth * view.error).sum(axis=1)
     square = (view.per_inverse_depth**2).sum(axis=1)
     better = replace(
         landmarks,
-        inverse_depth=landmarks.inverse_depth + view.explained * along,
-        variance=landmarks.variance * (1.0 - view.explained * square),
+        inverse_depth=landmarks.inverse_depth + told * along,
+        variance=landmarks.variance * (1.0 - told * square),
     )
     return better.kept(better.inverse_depth > NEAREST_INVERSE)

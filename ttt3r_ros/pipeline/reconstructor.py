@@ -90,7 +90,7 @@ class Reconstructor(Generic[StateT]):
     def place(self, frame: Frame, sighting: Sighting, surroundings: Surroundings = NOTHING) -> Update:
         """Turn what the network saw into a pose and points in metres, and fuse them into the map."""
         intrinsics = self._intrinsics(frame, sighting)
-        sighting = self._tracked(frame, sighting, intrinsics)
+        sighting, intrinsics = self._tracked(frame, sighting, intrinsics)
         started = time.perf_counter()
 
         # How large, and which way is up
@@ -188,10 +188,12 @@ class Reconstructor(Generic[StateT]):
         self.scene.move(T_level)
         return replace(placed, T_map_odom=self.placement.T_map_odom)
 
-    def _tracked(self, frame: Frame, sighting: Sighting, intrinsics: Intrinsics) -> Sighting:
+    def _tracked(
+        self, frame: Frame, sighting: Sighting, intrinsics: Intrinsics
+    ) -> tuple[Sighting, Intrinsics]:
         """Let followed corners tell where the camera is and how far things are, where that is wished."""
         if self._odometry is None:
-            return sighting
+            return sighting, intrinsics
         started = time.perf_counter()
         prediction = sighting.prediction
         tracked = self._odometry.step(
@@ -199,15 +201,16 @@ class Reconstructor(Generic[StateT]):
         )
         points = prediction.points_camera
         if self._refines_depth:
-            points = self._odometry.refined_points(prediction, intrinsics)
+            points = self._odometry.refined_points(prediction, tracked.intrinsics)
         timings_s = {**prediction.timings_s, "tracks": time.perf_counter() - started}
-        return replace(
+        seen = replace(
             sighting,
             prediction=replace(prediction, points_camera=points, timings_s=timings_s),
             T_world_camera=tracked.T_world_camera,
             seam_ratio=None,  # biased: a worn state's depths over a fresh one's; landmarks need it not
             landmarks=tracked.landmarks,
         )
+        return seen, tracked.intrinsics
 
     def _note_uncertainty(self, frame: Frame, sighting: Sighting, placed: Placed) -> None:
         if self._previous_ns is not None:

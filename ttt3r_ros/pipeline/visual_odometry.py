@@ -27,7 +27,8 @@ LEAST_SHARE = 0.4  # ... as a share of those that were followed ...
 LEAST_KNOWN = 0.2  # ... and of all that were known before
 OUTLIER = 14.0  # squared error over the usual one
 FARTHEST = 1.0  # times the landmarks' distance that a camera may move between two images
-ZOOMED = 0.1  # of a focal length: a change by more is another lens, by less the noise of estimates
+ZOOMED = 0.1  # of a focal length: a change by more is another lens, by less the noise of estimates ...
+DRIFT = 0.05  # ... and an average of them may drift for long: weight of a new one in what is usual
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Tracked:
 
     T_world_camera: Float64Array  # (4, 4)
     landmarks: int  # that tell so; 0: the network alone does
+    intrinsics: Intrinsics  # by which they are seen
 
 
 class VisualOdometry:
@@ -48,6 +50,7 @@ class VisualOdometry:
         """Forget everything; the next image is where the network says."""
         self._image: UInt8Array | None = None
         self._camera: list[float] = []  # fx, fy, cx, cy
+        self._usual_focal = 0.0  # of the estimates
         self._landmarks = Landmarks.none()
         self._T_world_network: Float64Array = np.eye(4)
         self._T_world_camera: Float64Array = np.eye(4)
@@ -79,7 +82,7 @@ class VisualOdometry:
             )
         self._landmarks = self._refilled(landmarks, image, prediction.points_camera[..., 2], steady)
         self._image, self._T_world_network = image, T_world_network
-        return Tracked(self._T_world_camera, len(landmarks))
+        return Tracked(self._T_world_camera, len(landmarks), steady)
 
     def refined_points(self, prediction: Prediction, intrinsics: Intrinsics) -> Float32Array:
         """Return the points (h, w, 3) of the newest image with depths that its landmarks make better."""
@@ -94,14 +97,15 @@ class VisualOdometry:
         wanted = [intrinsics.fx, intrinsics.fy, intrinsics.cx, intrinsics.cy]
         same = self._camera == wanted if calibrated else self._resembles(wanted)
         if not same:
-            self._camera, self._landmarks = wanted, Landmarks.none()
+            self._camera, self._usual_focal, self._landmarks = wanted, wanted[0], Landmarks.none()
         fx, fy, cx, cy = self._camera
         return replace(intrinsics, fx=fx, fy=fy, cx=cx, cy=cy)
 
     def _resembles(self, wanted: list[float]) -> bool:
         if not self._camera:
             return False
-        zoom = abs(np.log(wanted[0] / self._camera[0]))
+        zoom = abs(np.log(wanted[0] / self._usual_focal))
+        self._usual_focal *= (wanted[0] / self._usual_focal) ** DRIFT
         shift = np.abs(np.subtract(wanted[2:], self._camera[2:])).max()
         return bool(zoom <= ZOOMED and shift <= ZOOMED * wanted[0])
 
