@@ -234,3 +234,13 @@ def test_the_noise_of_a_camera_that_stands_is_no_parallax() -> None:
     )
     assert farthest < 0.01, "measured: 6 mm, and 28 mm if each view counted"
     np.testing.assert_array_equal(points, smoothed, err_msg="depths are the network's")
+
+
+def test_an_estimate_of_the_focal_length_that_drifts_costs_no_landmarks() -> None:
+    drifting = [shot.with_focal(1.007**k) for k, shot in enumerate(walk())]
+    tracked = followed(drifting)
+    assert drifting[-1].intrinsics.fx > walk()[0].intrinsics.fx * np.exp(ZOOMED)
+    assert np.flatnonzero(landmarks_of(tracked) == 0).tolist() == [0]
+    assert_near(poses_of(tracked))
+    for shot in tracked:
+        assert shot.intrinsics.fx == walk()[0].intrinsics.fx, "the first is kept"

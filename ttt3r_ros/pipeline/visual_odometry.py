@@ -98,6 +98,7 @@ class VisualOdometry:
         same = self._camera == wanted if calibrated else self._resembles(wanted)
         if not same:
             self._camera, self._usual_focal, self._landmarks = wanted, wanted[0], Landmarks.none()
+        self._usual_focal *= (wanted[0] / self._usual_focal) ** DRIFT
         fx, fy, cx, cy = self._camera
         return replace(intrinsics, fx=fx, fy=fy, cx=cx, cy=cy)
 
@@ -105,7 +106,6 @@ class VisualOdometry:
         if not self._camera:
             return False
         zoom = abs(np.log(wanted[0] / self._usual_focal))
-        self._usual_focal *= (wanted[0] / self._usual_focal) ** DRIFT
         shift = np.abs(np.subtract(wanted[2:], self._camera[2:])).max()
         return bool(zoom <= ZOOMED and shift <= ZOOMED * wanted[0])
 
