@@ -14,7 +14,7 @@ from motions import motion
 from ttt3r_ros.geometry import inverse, rotation_vector
 from ttt3r_ros.io.room import ProceduralRoom
 from ttt3r_ros.pipeline.visual_odometry import Tracked, VisualOdometry
-from ttt3r_ros.types import ImageGeometry, Intrinsics, Prediction
+from ttt3r_ros.types import Frame, ImageGeometry, Intrinsics, Prediction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,6 +94,13 @@ def stumbling(seed: int = 1) -> tuple[np.ndarray, ...]:
         invented = motion(rng.normal(0.0, 0.01, 3), rng.normal(0.0, 0.02, 3))
         poses.append(poses[-1] @ inverse(before.T_true) @ after.T_true @ invented)
     return tuple(poses)
+
+
+def frames_of_walk(count: int, *, calibrated: bool = True) -> list[Frame]:
+    return [
+        Frame((k + 1) * 10**8, "camera", shot.prediction.rgb, shot.intrinsics if calibrated else None)
+        for k, shot in enumerate(walk()[:count])
+    ]
 
 
 def followed(shots: Sequence[Shot], network: Sequence[np.ndarray] | None = None) -> list[Tracked]:

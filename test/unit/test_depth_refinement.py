@@ -11,13 +11,13 @@ from fakes import FakeBackend, FakeState
 from hypothesis import given
 from hypothesis import strategies as st
 from motions import motion
-from tracked_walk import FRAMES, WIDTH, stumbling, walk
+from tracked_walk import FRAMES, WIDTH, frames_of_walk, stumbling, walk
 
 from ttt3r_ros.config import from_mapping
 from ttt3r_ros.pipeline.depth_refinement import LEAST, SURE, correction, depth_factor, refined_points
 from ttt3r_ros.pipeline.landmarks import Landmarks
 from ttt3r_ros.pipeline.reconstructor import Reconstructor
-from ttt3r_ros.types import Frame, Intrinsics, Prediction, UInt8Array, Update
+from ttt3r_ros.types import Intrinsics, Prediction, UInt8Array, Update
 
 CAMERA = Intrinsics(200.0, 200.0, 79.5, 59.5, 160, 120)
 T_WORLD_CAMERA = motion(turn=(0.4, -1.1, 0.3), move=(3.0, -2.0, 0.5))  # the world is no camera's own
@@ -243,10 +243,7 @@ class Bent(FakeBackend):
 
 def mapped(backend: FakeBackend | None = None, **values: object) -> list[Update]:
     mapping = Reconstructor(backend or Bent(), from_mapping({"map.voxel_size": 0.2, **values}))
-    return [
-        mapping.step(Frame((k + 1) * 10**8, "camera", shot.prediction.rgb, shot.intrinsics))
-        for k, shot in enumerate(walk())
-    ]
+    return [mapping.step(frame) for frame in frames_of_walk(FRAMES)]
 
 
 def depth_errors(updates: list[Update]) -> np.ndarray:

@@ -19,9 +19,8 @@ from ttt3r_ros.model.inert_pickle import read_pickle
 from ttt3r_ros.model.pickle_reader import read_container
 
 MAX_GROWTH_KIB = 300_000
-MAX_TIMES_THE_LONGEST = (
-    5  # plain pickle that is read: what a machine takes for it, it takes for any length
-)
+# The longest plain pickle that is read: what a machine takes for it, it takes for any of that length.
+MAX_TIMES_THE_LONGEST = 5
 CHILD = """
 import json, resource, sys, time
 from ttt3r_ros.errors import CheckpointError

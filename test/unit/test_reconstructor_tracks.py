@@ -15,6 +15,7 @@ from tracked_walk import (
     HEIGHT,
     WIDTH,
     assert_near,
+    frames_of_walk,
     stumbling,
     walk,
 )
@@ -27,12 +28,11 @@ from ttt3r_ros.pipeline.reconstructor import Reconstructor
 from ttt3r_ros.pipeline.snapshot import restore_into, snapshot_of
 from ttt3r_ros.pipeline.surroundings import Surroundings
 from ttt3r_ros.pipeline.visual_odometry import VisualOdometry
-from ttt3r_ros.types import Frame, Prediction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ttt3r_ros.types import UInt8Array, Update
+    from ttt3r_ros.types import Prediction, UInt8Array, Update
 
 
 class Stumbler(FakeBackend):
@@ -54,13 +54,6 @@ def mapping_by(source: str, backend: FakeBackend | None = None) -> Reconstructor
     return Reconstructor(
         backend or Stumbler(), from_mapping({"pose_source": source, "map.voxel_size": 0.2})
     )
-
-
-def frames_of_walk(count: int, *, calibrated: bool = True) -> list[Frame]:
-    return [
-        Frame((k + 1) * 10**8, "camera", shot.prediction.rgb, shot.intrinsics if calibrated else None)
-        for k, shot in enumerate(walk()[:count])
-    ]
 
 
 def test_a_reconstructor_by_tracks_follows_the_true_path() -> None:

@@ -48,7 +48,8 @@ def refined_points(
     if any(intrinsics.distortion):  # its rays are bent: the network's own come nearest
         return points * factor[..., None]
     known = plausible(points[..., 2])
-    return np.where(known[..., None], _on_rays(points[..., 2] * factor, known, intrinsics), points)
+    depth = np.where(known, points[..., 2] * factor, np.float32(1.0))
+    return np.where(known[..., None], _on_rays(depth, intrinsics), points)
 
 
 def plausible(depth: NDArray[FloatT]) -> BoolArray:
@@ -57,9 +58,8 @@ def plausible(depth: NDArray[FloatT]) -> BoolArray:
     return found
 
 
-def _on_rays(depth: Float32Array, known: BoolArray, intrinsics: Intrinsics) -> Float32Array:
+def _on_rays(depth: Float32Array, intrinsics: Intrinsics) -> Float32Array:
     height, width = depth.shape
-    depth = np.where(known, depth, np.float32(1.0))
     x = (np.arange(width, dtype=np.float32) - np.float32(intrinsics.cx)) / np.float32(intrinsics.fx)
     y = (np.arange(height, dtype=np.float32) - np.float32(intrinsics.cy)) / np.float32(intrinsics.fy)
     return np.stack((x * depth, y[:, None] * depth, depth), axis=-1)

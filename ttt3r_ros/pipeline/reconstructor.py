@@ -47,7 +47,8 @@ class Reconstructor(Generic[StateT]):
         self._ground = Ground(config.level, stands=config.on_robot)
         source = config.pose_source if config.pose_source != "auto" else backend.pose_source
         self._odometry = VisualOdometry() if source == "tracks" else None
-        self._refines_depth = config.refine_depth
+        # Of a rig only the leader has landmarks: the others' depths would be of another unit.
+        self._refines_depth = config.refine_depth and not config.rig
         self._focals: dict[str, FocalEstimator] = {}  # by the camera's frame
         self._uncertainty = Uncertainty(
             config.odometry.translation_error, config.odometry.rotation_error

@@ -28,9 +28,6 @@ class Rig(Reconstructor[StateT]):
 
     def __init__(self, backend: Backend[StateT], config: Config) -> None:
         super().__init__(backend, config)
-        self._refines_depth = (
-            False  # only the leader has landmarks: the others' depths would be of another unit
-        )
         self._leader: str | None = None  # camera_frame of the first camera
         self._led: tuple[Update, Float64Array] | None = (
             None  # its newest frame, and T_world_camera there
