@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ttt3r_ros.errors import NonFiniteError
-    from ttt3r_ros.types import UInt8Array
+    from ttt3r_ros.types import UInt8Array, Upcoming
 
 NETWORK = InputSize(long_edge=512)
 _CAMERA_HEIGHT_M = 1.2
@@ -42,7 +42,7 @@ class FixedBackend:
         """Return how many images were seen: none."""
         return 0
 
-    def announce(self, rgb: UInt8Array | None) -> None:
+    def announce(self, upcoming: Upcoming) -> None:
         """Prepare nothing."""
 
     def step(self, rgb: UInt8Array, state: int) -> tuple[Prediction, int]:

@@ -130,8 +130,8 @@ def _backend(published: Ttt3r, device: str, arguments: argparse.Namespace, frame
     from ttt3r_ros.model.precision import resolve_precision
 
     precision = resolve_precision(arguments.precision, device, published.config)
-    requested = ["auto"] + ["inductor"] * ("inductor" not in arguments.leave_out)
-    modes = [resolve_compile(mode, device) for mode in requested if device != "cpu"]
+    requested = ["graph"] + ["inductor"] * (device != "cpu" and "inductor" not in arguments.leave_out)
+    modes = [resolve_compile(mode, device, published.config) for mode in requested]
     print(f"from image to arrays through the backend, {precision}, mean of {frames} frames")
     for mode, depth in (("none", 1), *((mode, depth) for mode in modes for depth in (1, 2))):
         ms = techniques.backend_ms(published, device, frames, precision, mode, depth)

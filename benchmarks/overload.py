@@ -39,6 +39,7 @@ class Run:
     """What was seen while images came too fast."""
 
     sent_s: dict[int, float] = field(default_factory=dict)
+    answered_s: list[float] = field(default_factory=list)
     latencies_s: list[float] = field(default_factory=list)
     resident_mib: list[float] = field(default_factory=list)
 
@@ -61,6 +62,7 @@ def main() -> int:
         "image_qos": "sensor_data",
         "model_path": arguments.weights,
         "threads": arguments.threads,
+        "compile": arguments.compile,
     }
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -82,6 +84,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--weights", default="", help="checkpoint; default: the node's own default")
     parser.add_argument(
         "--threads", type=int, default=0, help="processor threads of the network (0: its choice)"
+    )
+    parser.add_argument(
+        "--compile", default="auto", help="how the network runs, as the node's parameter"
     )
     return parser.parse_args()
 
@@ -107,7 +112,8 @@ def _overload(player: Player, node: NodeProcess, images: list[Frame], rate_hz: f
 
     def on_pose(stamp_ns: int) -> None:
         if stamp_ns in run.sent_s:
-            run.latencies_s.append(time.monotonic() - run.sent_s[stamp_ns])
+            run.answered_s.append(time.monotonic())
+            run.latencies_s.append(run.answered_s[-1] - run.sent_s[stamp_ns])
 
     player.on_pose = on_pose
     first = WARM_UP + LOCKSTEP_FRAMES
@@ -136,8 +142,10 @@ def _report(run: Run, player: Player, rate_hz: float, arguments: argparse.Namesp
     settled = memory[len(memory) // 4 :]  # the map fills up first; its size is bounded
     growth = float(np.median(settled[-10:]) - np.median(settled[:10]))
     period_s = 1.0 / rate_hz
+    under_load_hz = (len(run.answered_s) - 1) / (run.answered_s[-1] - run.answered_s[0])
     print(
-        f"lockstep: {rate_hz:.1f} frames/s; load: {arguments.factor * rate_hz:.1f} images/s, {sent} images in all"
+        f"one after the other: {rate_hz:.1f} frames/s; load: {arguments.factor * rate_hz:.1f} images/s, of which"
+        f" {under_load_hz:.1f} frames/s are mapped; {sent} images in all"
     )
     print(
         f"received {account.received} = processed {account.processed} + dropped {account.dropped} + skipped"

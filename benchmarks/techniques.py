@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +72,7 @@ class Technique:
     precision: str = "float32"
     matmul: str = "highest"
     mode: str = "none"
+    side_by_side: bool = False
     channels_last: bool = True
 
 
@@ -91,6 +92,8 @@ def techniques(device: str) -> list[Technique]:
         rows += [
             Technique("or oneDNN float32", matmul="medium"),
             Technique("or inductor", mode="inductor"),  # minutes to compile the large network
+            Technique("or TorchScript", mode="graph"),
+            Technique("or TorchScript, parts at once", mode="graph", side_by_side=True),
         ]
     else:
         rows += [Technique("or TF32", matmul="high")]
@@ -167,15 +170,16 @@ def backend_ms(
 
     With ``depth`` 2 the next image is encoded beside the current one.
     """
-    network = copy.deepcopy(published)
-    backend = TorchBackend(network, device, precision=precision, mode=mode, pipeline_depth=depth)
+    backend = TorchBackend(
+        copy.deepcopy(published), device, precision=precision, mode=mode, pipeline_depth=depth
+    )
     images = _frames(frames + 1)
     state = backend.initial_state()
     started = 0.0
     for index, (image, upcoming) in enumerate(zip(images, [*images[1:], images[0]], strict=True)):
         if index == 1:  # the first frame warms up
             started = time.perf_counter()
-        backend.announce(upcoming)
+        backend.announce(partial(np.asarray, upcoming))
         _, state = backend.step(image, state)
     return (time.perf_counter() - started) / frames * 1e3
 
@@ -184,6 +188,8 @@ def backend_ms(
 def _show(row: Row, image: Tensor, device: str, *, warm: bool) -> None:
     torch.set_float32_matmul_precision(row.technique.matmul)
     torch.backends.cudnn.allow_tf32 = row.technique.matmul != "highest"
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1 if row.technique.side_by_side else threads)
     before = _reset_peak(device)
     clock = FunctionClock(device)
     timed = _parts(row.network) if row.technique.mode == "none" else []
@@ -191,6 +197,7 @@ def _show(row: Row, image: Tensor, device: str, *, warm: bool) -> None:
         started = clock.synchronised()
         row.pose, row.points, row.state = row.step(image, row.state)
         spent = clock.synchronised() - started
+    torch.set_num_threads(threads)
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = True  # as torch has it
     if warm or "graph" in row.technique.mode:  # a graph takes its memory when it is recorded
@@ -202,7 +209,7 @@ def _show(row: Row, image: Tensor, device: str, *, warm: bool) -> None:
 
 
 def _row(technique: Technique, name: str, device: str, networks: dict[tuple[object, ...], Ttt3r]) -> Row:
-    key = (technique.precision, technique.mode, technique.channels_last)
+    key = (technique.precision, technique.mode, technique.side_by_side, technique.channels_last)
     if key not in networks:
         # Seeding the large network takes seconds; the first is the published form, which stays as it is.
         network = copy.deepcopy(next(iter(networks.values()))) if networks else _network(name)
@@ -223,7 +230,7 @@ def _network(name: str) -> Ttt3r:
 
 
 def _halves(technique: Technique, network: Ttt3r) -> Any:
-    run = execution(network, technique.mode)
+    run = execution(network, technique.mode, side_by_side=technique.side_by_side)
 
     def step(image: Tensor, state: RecurrentState) -> tuple[Tensor, Tensor, RecurrentState]:
         shown, after = run.advance(image, run.encode(image), state)

@@ -15,7 +15,7 @@ from ttt3r_ros.types import Frame, ImageGeometry, Prediction
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ttt3r_ros.types import UInt8Array
+    from ttt3r_ros.types import UInt8Array, Upcoming
 
 HEIGHT, WIDTH = 12, 16
 FOCAL = 20.0
@@ -46,8 +46,8 @@ class FakeBackend:
     def initial_state(self) -> FakeState:
         return FakeState()
 
-    def announce(self, rgb: UInt8Array | None) -> None:
-        if rgb is not None:
+    def announce(self, upcoming: Upcoming) -> None:
+        if (rgb := upcoming()) is not None:
             self.announced.append(int(rgb[0, 0, 0]))
 
     def step(self, rgb: UInt8Array, state: FakeState) -> tuple[Prediction, FakeState]:

@@ -126,7 +126,7 @@ class Config:
     device: str = setting("auto", "auto, cpu, cuda or cuda:N. Only auto may fall back to the processor.")
     threads: int = setting(
         0,
-        "Processor threads of the network, best as many as cores are free; 0: one for each core.",
+        "Processor threads of each of the network's operations; 0: one for each core, or parts that run at once.",
         ge=0,
         le=256,
     )
@@ -137,11 +137,14 @@ class Config:
     )
     compile: str = setting(
         "auto",
-        "auto: CUDA graphs on a CUDA device. inductor: compile first, up to a minute at every start.",
+        "graph: recorded, runs without Python. auto: that, but for wide networks on a processor. inductor: compiled.",
         choices=("auto", "none", "graph", "inductor"),
     )
     pipeline_depth: int = setting(
-        1, "2: a CUDA device encodes the next waiting image beside the current one.", ge=1, le=2
+        0,
+        "2: the next waiting image is encoded beside the current one; 1: in turn; 0: 2 on two cores, 1 on CUDA.",
+        ge=0,
+        le=2,
     )
     image_size: int = setting(
         0, "Long side of the network's image [px]; 0: the one of the weights.", ge=0, le=4096

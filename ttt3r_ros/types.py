@@ -8,13 +8,13 @@ x right, y down, z forward (REP-103). Stamps are integer nanoseconds. Lengths ar
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ttt3r_ros.errors import NonFiniteError
 
@@ -149,6 +149,9 @@ class Update:
 
 StateT = TypeVar("StateT")
 
+# Returns the image (H, W, 3) that will be shown after the current one; None while nobody knows.
+Upcoming: TypeAlias = "Callable[[], UInt8Array | None]"
+
 
 class Backend(Protocol[StateT]):
     """A network with a recurrent state that is a value: `step` never changes the state it is given."""
@@ -165,8 +168,8 @@ class Backend(Protocol[StateT]):
         """Return the state before the first image of a segment."""
         ...
 
-    def announce(self, rgb: UInt8Array | None) -> None:
-        """Say which image (H, W, 3) comes after the next one that is shown; it may be prepared meanwhile."""
+    def announce(self, upcoming: Upcoming) -> None:
+        """Say whom to ask for the image after the next one that is shown, once there is time to prepare it."""
         ...
 
     def step(self, rgb: UInt8Array, state: StateT) -> tuple[Prediction, StateT]:

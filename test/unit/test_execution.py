@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-import logging
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,10 +15,10 @@ import pytest
 import torch
 from test_network import DPT, LINEAR
 
-from ttt3r_ros.model import image
 from ttt3r_ros.model.backend import TorchBackend, _packed, _unpacked, fetched_sync
 from ttt3r_ros.model.compilation import compile_parts
-from ttt3r_ros.model.execution import Replayed, Shown, _all_finite, execution, resolve_compile
+from ttt3r_ros.model.execution import Execution, Replayed, Shown, _all_finite, execution, resolve_compile
+from ttt3r_ros.model.network_config import NetworkConfig
 from ttt3r_ros.model.weights import seeded_network
 from ttt3r_ros.pipeline.session import StreamingSession
 
@@ -40,20 +40,13 @@ def noise(seed: int, height: int = 60, width: int = 80) -> UInt8Array:
 def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many images each run of the encoder got."""
     counts: list[int] = []
-    encode = TorchBackend._encode
+    encode = Execution.encode
 
-    def counted(self, cut):
-        inner = self._execution.encode
+    def counted(self, images):
+        counts.append(len(images))
+        return encode(self, images)
 
-        def run(images):
-            counts.append(len(images))
-            return inner(images)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(self._execution, "encode", run)
-            return encode(self, cut)
-
-    monkeypatch.setattr(TorchBackend, "_encode", counted)
+    monkeypatch.setattr(Execution, "encode", counted)
     return counts
 
 
@@ -92,48 +85,25 @@ def test_known_features_give_the_same_answer_as_new_ones():
     np.testing.assert_array_equal(first.T_segment_camera, again.T_segment_camera)
 
 
-def test_a_processor_takes_an_announcement_and_does_nothing_with_it(encoded):
-    backend = TorchBackend(seeded_network(LINEAR), pipeline_depth=2)
-    backend.announce(noise(2))
-    backend.step(noise(1), backend.initial_state())
-    assert encoded == [1]
-
-
-def test_an_image_announced_to_a_device_is_cut_once_and_a_bad_one_harms_no_other(monkeypatch):
-    backend = TorchBackend(seeded_network(LINEAR))
-    monkeypatch.setattr(backend, "_waits", True)  # as if it were one that works by itself
-    expected = backend.step(noise(2), backend.initial_state())[0]
-    backend.announce(noise(2))
-    _, state = backend.step(noise(1), backend.initial_state())
-    monkeypatch.setattr(image, "resize_and_crop", None)  # is not needed any more
-    found = backend.step(noise(2), backend.initial_state())[0]
-    np.testing.assert_array_equal(found.points_camera, expected.points_camera)
-    monkeypatch.undo()
-    monkeypatch.setattr(backend, "_waits", True)
-    backend.announce(np.zeros((2, 600, 3), np.uint8))
-    assert backend.step(noise(3), state)[0].points_camera.shape == expected.points_camera.shape
-
-
 @pytest.mark.parametrize(
-    ("requested", "device", "mode"),
+    ("requested", "device", "of_wide_network", "of_narrow_network"),
     [
-        ("auto", "cpu", "none"),
-        ("auto", "cuda", "graph"),
-        ("none", "cuda:1", "none"),
-        ("inductor", "cpu", "inductor"),
-        ("inductor", "cuda", "inductor, graph"),
-        ("graph", "cuda", "graph"),
+        ("auto", "cpu", "none", "graph"),
+        ("auto", "cuda", "graph", "graph"),
+        ("none", "cuda:1", "none", "none"),
+        ("none", "cpu", "none", "none"),
+        ("inductor", "cpu", "inductor", "inductor"),
+        ("inductor", "cuda", "inductor, graph", "inductor, graph"),
+        ("graph", "cuda", "graph", "graph"),
+        ("graph", "cpu", "graph", "graph"),
     ],
 )
-def test_the_mode_follows_from_the_device(requested, device, mode):
-    assert resolve_compile(requested, device) == mode
-
-
-def test_graphs_without_a_cuda_device_are_declined_in_one_line(caplog):
-    with caplog.at_level(logging.WARNING):
-        assert resolve_compile("graph", "cpu") == "none"
-    (record,) = caplog.records
-    assert "compile graph needs a CUDA device, not cpu" in record.getMessage()
+def test_the_mode_follows_from_the_device_and_the_network(
+    requested, device, of_wide_network, of_narrow_network
+):
+    wide, narrow = NetworkConfig.published_512_dpt(), LINEAR
+    assert resolve_compile(requested, device, wide) == of_wide_network
+    assert resolve_compile(requested, device, narrow) == of_narrow_network
 
 
 def shown(batch: int, device: str = "cpu") -> Shown:
@@ -159,7 +129,7 @@ def stream(backend: TorchBackend, *, announce: bool = False) -> list[Prediction]
     found = []
     for seed in range(6):
         if announce:
-            backend.announce(noise(seed + 1))
+            backend.announce(partial(noise, seed + 1))
         prediction, state = backend.step(noise(seed), state)
         found.append(prediction)
     return found
@@ -169,6 +139,44 @@ def close(found: list[Prediction], expected: list[Prediction]) -> None:
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(a.T_segment_camera, b.T_segment_camera, atol=1e-4)
         np.testing.assert_allclose(a.confidence, b.confidence, rtol=1e-3)
+
+
+def same(found: list[Prediction], expected: list[Prediction]) -> None:
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(a.T_segment_camera, b.T_segment_camera)
+        np.testing.assert_array_equal(a.points_camera, b.points_camera)
+        np.testing.assert_array_equal(a.confidence, b.confidence)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
+@pytest.mark.parametrize("config", [LINEAR, DPT], ids=["linear", "dpt"])
+def test_a_processor_s_graph_with_parts_at_once_gives_the_same_to_the_last_bit(config, precision):
+    torch.set_num_threads(1)
+    as_written = TorchBackend(seeded_network(config), precision=precision)
+    recorded = TorchBackend(
+        seeded_network(config), precision=precision, mode="graph", side_by_side=True, pipeline_depth=2
+    )
+    same(stream(recorded, announce=True), stream(as_written))
+
+
+def test_streams_in_a_batch_of_a_processor_s_graph_get_what_they_get_without_it():
+    torch.set_num_threads(1)
+    images = [noise(1), noise(2), noise(3, 80, 60)]  # the last is of another shape
+
+    def together(backend: TorchBackend) -> list[Prediction]:
+        answers = backend.step_many(images, [backend.initial_state()] * 3)
+        return [answer[0] for answer in answers if isinstance(answer, tuple)]
+
+    recorded = TorchBackend(seeded_network(DPT), mode="graph", side_by_side=True)
+    same(together(recorded), together(TorchBackend(seeded_network(DPT))))
+
+
+def test_a_state_from_a_processor_s_graph_stays_as_it_was_when_the_next_image_is_shown():
+    backend = TorchBackend(seeded_network(LINEAR), mode="graph", side_by_side=True)
+    _, state = backend.step(noise(1), backend.initial_state())
+    before = {name: array.copy() for name, array in backend.state_arrays(state).items()}
+    backend.step(noise(2), state)
+    np.testing.assert_equal(backend.state_arrays(state), before)
 
 
 @pytest.mark.slow

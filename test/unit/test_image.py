@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ttt3r_ros.errors import ImageError
-from ttt3r_ros.model import image
-from ttt3r_ros.model.image import CutAhead, InputSize, normalised, resize_and_crop
+from ttt3r_ros.model.image import InputSize, normalised, resize_and_crop
 from ttt3r_ros.types import Intrinsics
 
 NETWORK_512 = InputSize(512)
@@ -96,28 +95,6 @@ def test_a_spot_lands_where_the_intrinsics_say(source: tuple[int, int]) -> None:
 def test_an_image_of_the_network_s_size_passes_unchanged() -> None:
     rgb = np.random.default_rng(0).integers(0, 256, size=(384, 512, 3), dtype=np.uint8)
     np.testing.assert_array_equal(resize_and_crop(rgb, NETWORK_512.geometry(512, 384)), rgb)
-
-
-def test_an_image_that_was_cut_ahead_is_not_cut_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(0)
-    announced, other = (rng.integers(0, 256, (120, 160, 3), np.uint8) for _ in range(2))
-    images, geometry = CutAhead(NETWORK_512), NETWORK_512.geometry(160, 120)
-    expected = [resize_and_crop(rgb, geometry) for rgb in (announced, other)]
-    images.prepare(announced)
-    cuts = []
-    monkeypatch.setattr(image, "resize_and_crop", lambda rgb, _: cuts.append(rgb) or expected[1])
-    np.testing.assert_array_equal(images.cut(announced, geometry), expected[0])
-    assert cuts == []
-    np.testing.assert_array_equal(images.cut(other, geometry), expected[1])
-    assert len(cuts) == 1
-
-
-def test_a_camera_may_write_its_next_image_into_the_same_array() -> None:
-    images, geometry = CutAhead(NETWORK_512), NETWORK_512.geometry(160, 120)
-    buffer = np.zeros((120, 160, 3), np.uint8)
-    images.prepare(buffer)
-    buffer[:] = 200
-    assert images.cut(buffer, geometry).min() == 200
 
 
 def test_normalised_values_run_from_minus_one_to_one_with_channels_first() -> None:

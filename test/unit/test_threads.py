@@ -8,10 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from ttt3r_ros.model.threads import alone
+from ttt3r_ros.config import Config
+from ttt3r_ros.model import threads as threads_module
+from ttt3r_ros.model.loading import load_backend
+from ttt3r_ros.model.threads import alone, share_out
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -45,6 +49,32 @@ def output(program: str, **environment: str) -> str:
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in /proc")
 def test_loading_a_network_starts_no_computing_thread_and_running_it_does():
     assert output(PROGRAM) == "0 1\n"
+
+
+@pytest.mark.parametrize(
+    ("cores", "threads", "of_an_operation", "at_once"),
+    [(4, 0, 1, True), (2, 0, 1, True), (1, 0, 7, False), (4, 1, 1, False), (4, 3, 3, False)],
+)
+def test_a_narrow_network_s_operations_get_one_thread_each_unless_the_user_says_how_many(
+    monkeypatch, cores, threads, of_an_operation, at_once
+):
+    monkeypatch.setattr(threads_module, "_CORES", cores)
+    torch.set_num_threads(7)
+    assert share_out(threads) is at_once
+    assert torch.get_num_threads() == of_an_operation
+
+
+def test_the_package_s_network_gives_the_same_to_the_last_bit_in_parts_and_on_one_thread(monkeypatch):
+    monkeypatch.setattr(threads_module, "_CORES", 2)
+    rgb = np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)
+    answers = []
+    for config in (Config(), Config(threads=1), Config(threads=1, compile="none")):
+        backend, facts = load_backend(config)
+        answers.append((facts["compiled"], backend.step(rgb, backend.initial_state())[0]))
+    assert [mode for mode, _ in answers] == ["graph", "graph", "none"]
+    for _, answer in answers[1:]:
+        np.testing.assert_array_equal(answer.points_camera, answers[0][1].points_camera)
+        np.testing.assert_array_equal(answer.T_segment_camera, answers[0][1].T_segment_camera)
 
 
 def test_whoever_computes_alone_has_as_many_threads_as_before_afterwards():

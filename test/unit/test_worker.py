@@ -69,13 +69,33 @@ def test_an_inbox_is_worked_off_when_nothing_waits_and_what_was_taken_is_done_wi
     assert states == [True, False, False, True]
 
 
-def test_the_next_item_can_be_looked_at_and_stays_where_it_is() -> None:
+def test_a_reserved_item_stays_where_it_is_and_is_taken_next() -> None:
     inbox: Inbox[int] = Inbox(capacity=2)
-    assert inbox.next() is None
+    assert inbox.reserve() is None
     inbox.put(1)
     inbox.put(2)
-    assert inbox.next() == inbox.next() == 1
+    assert inbox.reserve() == inbox.reserve() == 1
     assert inbox.take() == [1]
+
+
+def test_a_newer_item_displaces_no_reserved_one_but_the_one_that_waits_behind_it() -> None:
+    inbox: Inbox[int] = Inbox()
+    inbox.put(1)
+    assert inbox.reserve() == 1
+    assert inbox.put(2) is None
+    assert inbox.put(3) == 2
+    assert inbox.put(10, "other camera") is None
+    assert inbox.take() == [1]
+    assert inbox.put(4) == 3, "what was taken reserves nothing any more"
+    assert inbox.take() == [10, 4]
+
+
+def test_a_reserved_item_is_returned_when_the_inbox_is_closed() -> None:
+    inbox: Inbox[int] = Inbox()
+    inbox.put(1)
+    inbox.reserve()
+    inbox.put(2)
+    assert inbox.close() == [1, 2]
 
 
 def test_a_closed_inbox_has_nothing_to_take_and_returns_what_nobody_will_take() -> None:

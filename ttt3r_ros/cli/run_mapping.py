@@ -77,7 +77,7 @@ class RecordingMapping:
         started = time.perf_counter()
         order = memory_of(self._intake.order)
         try:
-            self._backend.announce(None if upcoming is None else upcoming.rgb)
+            self._backend.announce(lambda: None if upcoming is None else upcoming.rgb)
             outcome = self._mapped(frame)
         except BaseException:
             # This image was not seen: a run that goes on begins with it.

@@ -75,7 +75,7 @@ class CrossAttention(nn.Module):
         The key projection moves over to the query, W_q x . W_k c = (W_k' W_q x) . c, where the bias of the keys
         adds the same to every logit; the value projection follows the weighted sum, whose weights add up to 1.
         """
-        width = x.shape[-1] // self.heads
+        width = int(x.shape[-1]) // self.heads
         context = context.to(self.projk.weight.dtype)
         q = self.projq(x).unflatten(-1, (self.heads, width)).squeeze(1)  # (B, heads, D)
         towards = torch.einsum("bhd,hdc->bhc", q, self.projk.weight.unflatten(0, (self.heads, width)))
@@ -97,9 +97,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     long = k.shape[2] >= _LONG_CONTEXT
     if not (long and q.dtype == torch.bfloat16 and q.device.type == "cpu"):
         return F.scaled_dot_product_attention(q, k, v)
-    groups = [
-        tensor.contiguous().split(_HEADS_AT_ONCE, dim=1) for tensor in (q * q.shape[-1] ** -0.5, k, v)
-    ]
+    groups = [tensor.contiguous().split(_HEADS_AT_ONCE, dim=1) for tensor in (q * _logit_scale(q), k, v)]
     return torch.cat(
         [torch.softmax(q @ k.transpose(-1, -2), dim=-1) @ v for q, k, v in zip(*groups, strict=True)],
         dim=1,
@@ -112,8 +110,13 @@ def mean_logit(q: Tensor, k: Tensor) -> Tensor:
     The mean over keys of q·k is q·(mean of k), so one key per head is enough.
     """
     mean_key = k.mean(dim=2, keepdim=True, dtype=torch.float32)
-    scale = q.shape[-1] ** -0.5 / q.shape[1]
+    scale = _logit_scale(q) / int(q.shape[1])
     return (q * (mean_key * scale)).sum(dim=(1, 3))
+
+
+def _logit_scale(q: Tensor) -> float:
+    # A plain number also where TorchScript records, which would take a power of a size in float32.
+    return float(int(q.shape[-1]) ** -0.5)
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:

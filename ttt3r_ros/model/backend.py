@@ -6,22 +6,21 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections import deque
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ttt3r_ros.errors import DeviceError, ImageError, NonFiniteError
+from ttt3r_ros.errors import DeviceError, NonFiniteError
 from ttt3r_ros.geometry import pose_matrix
+from ttt3r_ros.model.encoder import Encoder
 from ttt3r_ros.model.execution import Shown, execution
-from ttt3r_ros.model.image import CutAhead, InputSize, normalised
+from ttt3r_ros.model.image import InputSize
 from ttt3r_ros.model.precision import use_precision
 from ttt3r_ros.model.state import RecurrentState, joined, state_from_arrays
-from ttt3r_ros.types import ImageGeometry, Prediction, UInt8Array
+from ttt3r_ros.types import ImageGeometry, Prediction, UInt8Array, Upcoming
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,7 +37,6 @@ _ID_DIGITS = 12
 
 Answer = tuple[Prediction, RecurrentState] | NonFiniteError
 
-_ENCODED_KEPT = 8  # the newest images whose features are kept: shown again at a reset, or prepared ahead
 _USUAL_SIZE = (640, 480)  # of a camera that has not sent an image yet
 
 
@@ -50,21 +48,12 @@ class Seen(NamedTuple):
     timings_s: Mapping[str, float]
 
 
-@dataclass(frozen=True)
-class _Encoded:
-    """An image cut to the network's size, as it is and on the device, and its features."""
-
-    image: UInt8Array  # (h, w, 3)
-    tensor: Tensor  # (1, 3, h, w)
-    features: Tensor  # (1, N, F)
-    ready: torch.cuda.Event | None  # on a CUDA device: both tensors hold their values from here on
-
-
 class TorchBackend:
     """Runs streams of images, alone or several at once. All calls must come from one thread.
 
     ``network`` is taken over: its arithmetic is changed in place. ``mode`` is one that `resolve_compile` gives.
-    ``pipeline_depth`` 2 lets a CUDA device encode an announced image beside the one before it.
+    Its graphs run parts ``side_by_side`` on a processor that has cores to spare. With ``pipeline_depth`` 2 an announced
+    image is encoded beside the one before it.
     """
 
     def __init__(
@@ -77,6 +66,7 @@ class TorchBackend:
         pose_source: str = "network",
         precision: str = "float32",
         mode: str = "none",
+        side_by_side: bool = False,
         pipeline_depth: int = 1,
     ) -> None:
         self.weights_id = network_id(network)
@@ -85,13 +75,9 @@ class TorchBackend:
         self.pose_source = pose_source
         self._device = torch.device(device)
         self._network = use_precision(network.eval(), precision).to(self._device)
-        self._encoded: deque[_Encoded] = deque(maxlen=_ENCODED_KEPT)
-        self._announced: UInt8Array | None = None
-        self._images = CutAhead(self.size)
-        self._waits = self._device.type == "cuda"  # for the device, and may do something else meanwhile
-        self._ahead = torch.cuda.Stream(self._device) if self._waits and pipeline_depth > 1 else None
         with torch.inference_mode(), self._current():
-            self._execution = execution(self._network, mode)
+            self._execution = execution(self._network, mode, side_by_side=side_by_side)
+            self._encoder = Encoder(self._execution, self.size, self._device, pipeline_depth)
             self._fresh = self._network.initial_state()
 
     def _current(self) -> AbstractContextManager[object]:
@@ -111,11 +97,11 @@ class TorchBackend:
         """Compile and record for images of the usual shape, so that the first frame does not wait for it."""
         grey = np.full((_USUAL_SIZE[1], _USUAL_SIZE[0], 3), 127, np.uint8)
         self.step(grey, self.initial_state())
-        self._encoded.clear()
+        self._encoder.forget()
 
-    def announce(self, rgb: UInt8Array | None) -> None:
-        """Say which image (H, W, 3) comes after the next one that is shown; it may be prepared meanwhile."""
-        self._announced = rgb if self._waits else None
+    def announce(self, upcoming: Upcoming) -> None:
+        """Say whom to ask for the image after the next one that is shown, once there is time to prepare it."""
+        self._encoder.announce(upcoming)
 
     def step(self, rgb: UInt8Array, state: RecurrentState) -> tuple[Prediction, RecurrentState]:
         """Show one image (H, W, 3).
@@ -160,16 +146,18 @@ class TorchBackend:
         states: tuple[RecurrentState, ...],
     ) -> list[Answer]:
         started = time.perf_counter()
-        cut = [self._images.cut(rgb, geometry) for rgb, geometry in zip(images, geometries, strict=True)]
+        cut = [
+            self._encoder.cut(rgb, geometry) for rgb, geometry in zip(images, geometries, strict=True)
+        ]
         prepared = time.perf_counter()
 
-        encoded = self._encode(cut)
+        encoded = self._encoder.encode(cut)
         shown, after = self._execution.advance(
             torch.cat([entry.tensor for entry in encoded]),
             torch.cat([entry.features for entry in encoded]),
             joined(states),
         )
-        self._prepare_announced()
+        self._encoder.look_ahead()
         on_host = fetched_sync(shown)
         finished = time.perf_counter()
 
@@ -178,50 +166,6 @@ class TorchBackend:
             _answer(on_host, after, index, Seen(image, geometry, timings_s))
             for index, (image, geometry) in enumerate(zip(cut, geometries, strict=True))
         ]
-
-    def _encode(self, cut: Sequence[UInt8Array]) -> list[_Encoded]:
-        """Return the features of network images (h, w, 3) of one size; those that are known are not made again."""
-        found = [self._known(image) for image in cut]
-        new = [index for index, entry in enumerate(found) if entry is None]
-        if new:
-            tensors = torch.cat([self._uploaded(cut[index]) for index in new])
-            features = self._execution.encode(tensors)
-            for row, index in enumerate(new):
-                one = slice(row, row + 1)
-                found[index] = _Encoded(cut[index], tensors[one], features[one], None)
-        entries = [entry for entry in found if entry is not None]
-        for entry in entries:
-            if entry.ready is not None:
-                torch.cuda.current_stream().wait_event(entry.ready)
-        self._encoded.extend(entries[index] for index in new)
-        return entries
-
-    def _prepare_announced(self) -> None:
-        """Cut the announced image while the device works; with a stream for it, let the device encode it, too."""
-        if self._announced is None:
-            return
-        rgb, self._announced = self._announced, None
-        try:
-            image = self._images.prepare(rgb)
-        except ImageError:  # its own step says so
-            return
-        if self._ahead is None:
-            return
-        with torch.cuda.stream(self._ahead):
-            tensor = self._uploaded(image)
-            features = self._execution.encode(tensor)
-            self._encoded.append(_Encoded(image, tensor, features, self._ahead.record_event()))
-        for made_ahead in (tensor, features):
-            made_ahead.record_stream(torch.cuda.current_stream())
-
-    def _known(self, image: UInt8Array) -> _Encoded | None:
-        return next((entry for entry in self._encoded if _same(entry.image, image)), None)
-
-    def _uploaded(self, image: UInt8Array) -> Tensor:
-        tensor = normalised(image)
-        if self._device.type != "cuda":
-            return tensor
-        return tensor.contiguous().pin_memory().to(self._device, non_blocking=True)
 
     @torch.inference_mode()
     def state_arrays(self, state: RecurrentState) -> dict[str, NDArray[Any]]:
@@ -289,11 +233,6 @@ def cuda_devices() -> int:
 def memory_bytes(device: str) -> int:
     """Return the memory torch holds on a CUDA device; 0 for the processor."""
     return int(torch.cuda.memory_reserved(device)) if device.startswith("cuda") else 0
-
-
-def _same(a: UInt8Array, b: UInt8Array) -> bool:
-    # The first row alone tells nearly all images apart, in a hundredth of the time.
-    return np.array_equal(a[0], b[0]) and np.array_equal(a, b)
 
 
 def fetched_sync(shown: Shown) -> Shown:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the two halves of a step run: as written, with parts compiled by inductor, recorded as CUDA graphs, or both.
+"""How the two halves of a step run: as written, with parts compiled by inductor, recorded as graphs, or both.
 
 The first half, the encoder, needs no state; so it can be done for an image whose predecessor is still under way.
 """
@@ -15,10 +15,13 @@ from torch import Tensor
 
 from ttt3r_ros.model.compilation import compile_parts
 from ttt3r_ros.model.state import RecurrentState
+from ttt3r_ros.model.threads import is_narrow
+from ttt3r_ros.model.tracing import Traced, on_two_threads
 from ttt3r_ros.model.view import View
 
 if TYPE_CHECKING:
     from ttt3r_ros.model.network import Ttt3r
+    from ttt3r_ros.model.network_config import NetworkConfig
 
 logger = logging.getLogger(__name__)
 
@@ -56,8 +59,11 @@ class Execution:
         return Shown(*found[:4]), RecurrentState(*found[4:])
 
 
-def execution(network: Ttt3r, mode: str) -> Execution:
-    """Return the execution of a mode that `resolve_compile` gave; it may compile parts of the network in place."""
+def execution(network: Ttt3r, mode: str, *, side_by_side: bool = False) -> Execution:
+    """Return the execution of a mode that `resolve_compile` gave; it may compile parts of the network in place.
+
+    A graph runs the two decoders of a layer ``side_by_side`` on two threads of a processor; on a CUDA device always.
+    """
 
     def encode(images: Tensor) -> tuple[Tensor]:
         return (network.encode(View(image=images)),)
@@ -75,16 +81,23 @@ def execution(network: Ttt3r, mode: str) -> Execution:
         compile_parts(network)
     if "graph" not in mode:
         return Execution(encode, advance)
-    network.side_by_side = TwoStreams()
-    return Execution(Replayed(encode), Replayed(advance))
+    network.requires_grad_(requires_grad=False)
+    if next(network.parameters()).is_cuda:
+        network.side_by_side = TwoStreams()
+        return Execution(Replayed(encode), Replayed(advance))
+    if side_by_side:
+        network.side_by_side = on_two_threads
+    return Execution(Traced(encode), Traced(advance))
 
 
-def resolve_compile(requested: str, device: str) -> str:
-    """Return 'none', 'inductor', 'graph' or 'inductor, graph'; 'auto' records graphs on a CUDA device."""
+def resolve_compile(requested: str, device: str, network: NetworkConfig) -> str:
+    """Return 'none', 'inductor', 'graph' or 'inductor, graph'.
+
+    'auto' records graphs on a CUDA device, and on a processor of a network whose operations are short.
+    """
     cuda = device.startswith("cuda")
-    if requested == "graph" and not cuda:
-        logger.warning("compile graph needs a CUDA device, not %s; the network runs as written", device)
-    graph = ["graph"] if cuda and requested != "none" else []
+    wished = ("auto", "inductor") if cuda else ("auto",) if is_narrow(network) else ()
+    graph = ["graph"] if requested in ("graph", *wished) else []
     inductor = ["inductor"] if requested == "inductor" else []
     return ", ".join(inductor + graph) or "none"
 

@@ -82,30 +82,6 @@ def resize_and_crop(rgb: UInt8Array, geometry: ImageGeometry) -> UInt8Array:
     return np.asarray(resized.crop((left, top, left + geometry.width, top + geometry.height)))
 
 
-class CutAhead:
-    """Cuts images to the network's size; one may be cut before it is shown, while a device is busy with another."""
-
-    def __init__(self, size: InputSize) -> None:
-        self._size = size
-        self._ahead: tuple[UInt8Array, UInt8Array] | None = None
-
-    def prepare(self, rgb: UInt8Array) -> UInt8Array:
-        """Cut an image (H, W, 3) that will be shown soon, and remember it.
-
-        Raises:
-            ImageError: nothing would be left of it.
-        """
-        cut = resize_and_crop(rgb, self._size.geometry(rgb.shape[1], rgb.shape[0]))
-        self._ahead = (rgb.copy(), cut)  # a camera may write its next image into the same array
-        return cut
-
-    def cut(self, rgb: UInt8Array, geometry: ImageGeometry) -> UInt8Array:
-        """Return the network's image of a source image, cut now unless it was prepared."""
-        if self._ahead is not None and np.array_equal(self._ahead[0], rgb):
-            return self._ahead[1]
-        return resize_and_crop(rgb, geometry)
-
-
 def normalised(rgb: UInt8Array) -> torch.Tensor:
     """Return an image (h, w, 3) as the network's input (1, 3, h, w) in [-1, 1]."""
     # True division keeps the last bit equal to that of the training pipeline.

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +13,12 @@ from ttt3r_ros.model.backend import TorchBackend, cuda_devices, memory_bytes, re
 from ttt3r_ros.model.compilation import give_up_compiling
 from ttt3r_ros.model.execution import resolve_compile
 from ttt3r_ros.model.precision import resolve_precision
-from ttt3r_ros.model.threads import alone, set_threads
+from ttt3r_ros.model.threads import alone, is_narrow, set_threads, share_out
 from ttt3r_ros.model.weights import PACKAGE_WEIGHTS, load_network
 
 if TYPE_CHECKING:
     from ttt3r_ros.config import Config
+    from ttt3r_ros.model.network_config import NetworkConfig
 
 __all__ = ["cuda_devices", "device_memory_facts", "load_backend"]
 
@@ -37,15 +39,12 @@ def load_backend(config: Config) -> tuple[TorchBackend, dict[str, str]]:
         msg = f"image_size is {config.image_size}; expected 0 or at least {_SMALLEST_IMAGE}"
         raise ConfigError(msg)
     device = resolve_device(config.device)
-    set_threads(config.threads)
     path = Path(config.model_path).expanduser() if config.model_path else PACKAGE_WEIGHTS
-    mode = resolve_compile(config.compile, device)
-    if config.pipeline_depth > 1 and not device.startswith("cuda"):
-        logger.warning(
-            "pipeline_depth 2 needs a CUDA device, not %s; images are encoded in turn", device
-        )
     with alone():  # the caller may run the network on another thread
         loaded = load_network(path, config.update_rule)
+    mode = resolve_compile(config.compile, device, loaded.network.config)
+    side_by_side = _share_threads(config.threads, device, mode, loaded.network.config)
+    with alone():
         precision = resolve_precision(config.precision, device, loaded.network.config)
         backend = TorchBackend(
             loaded.network,
@@ -55,7 +54,8 @@ def load_backend(config: Config) -> tuple[TorchBackend, dict[str, str]]:
             pose_source=_pose_source(config.pose_source, path),
             precision=precision,
             mode=mode,
-            pipeline_depth=config.pipeline_depth,
+            side_by_side=side_by_side,
+            pipeline_depth=config.pipeline_depth or (2 if side_by_side else 1),
         )
     mode = _warmed_up(backend, mode)
     logger.info("network ready on %s, %s, images of %s", backend.device, precision, backend.size)
@@ -67,6 +67,14 @@ def load_backend(config: Config) -> tuple[TorchBackend, dict[str, str]]:
         "pose_source": backend.pose_source,
     }
     return backend, facts
+
+
+def _share_threads(wished: int, device: str, mode: str, network: NetworkConfig) -> bool:
+    """Give the processor's threads to the network; return whether parts of it are to run at once."""
+    if mode == "graph" and device == "cpu" and is_narrow(network):
+        return share_out(wished)
+    set_threads(wished)
+    return False
 
 
 def _pose_source(wished: str, path: Path) -> str:
@@ -81,7 +89,9 @@ def _warmed_up(backend: TorchBackend, mode: str) -> str:
     if mode == "none":
         return mode
     try:
-        backend.warm_up()
+        # What inductor compiles is made for the threads that there are.
+        with nullcontext() if "inductor" in mode else alone():
+            backend.warm_up()
     except RuntimeError as error:
         if "inductor" not in mode:
             raise

@@ -16,6 +16,7 @@ from torch import nn
 
 from ttt3r_ros.errors import DeviceError
 from ttt3r_ros.model.arithmetic import HalfLinear, HalfNorm, Int8Linear, replace
+from ttt3r_ros.model.threads import is_narrow
 
 if TYPE_CHECKING:
     from ttt3r_ros.model.network import Ttt3r
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_WIDE = 512  # channels; at 256 the processor is as fast in float32
 HALF = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -39,8 +39,7 @@ def resolve_precision(requested: str, device: str, network: NetworkConfig) -> st
     cuda = device.startswith("cuda")
     fast = torch.cuda.get_device_capability(device) >= (8, 0) if cuda else _processor_has_bfloat16()
     if requested == "auto":
-        wide = cuda or network.enc_embed_dim >= _WIDE
-        return "bfloat16" if fast and wide else "float32"
+        return "bfloat16" if fast and (cuda or not is_narrow(network)) else "float32"
     if requested == "int8" and cuda:
         msg = f"precision int8 runs on the processor only, not on {device}; expected float32, bfloat16 or float16"
         raise DeviceError(msg)

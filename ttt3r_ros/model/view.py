@@ -89,7 +89,7 @@ def patch_grid(tensor: torch.Tensor, patch: int) -> tuple[int, int]:
     Raises:
         ImageError: a side is not a positive multiple of the patch size.
     """
-    height, width = tensor.shape[-2:]
+    height, width = map(int, tensor.shape[-2:])  # plain numbers also where TorchScript records
     if height < patch or width < patch or height % patch or width % patch:
         msg = f"network image is {width}x{height}; both sides must be positive multiples of {patch}"
         raise ImageError(msg)

@@ -18,14 +18,15 @@ logger = logging.getLogger(__name__)
 class Inbox(Generic[ItemT]):
     """Items of several senders on their way to one taker.
 
-    ``capacity`` 0: of each sender only the newest waits, so that latency stays bounded under load. Otherwise all wait
-    in order, and a sender is to ask for room first.
+    ``capacity`` 0: of each sender only the newest waits, beside one that is reserved, so that latency stays bounded
+    under load. Otherwise all wait in order, and a sender is to ask for room first.
     """
 
     def __init__(self, capacity: int = 0) -> None:
         self._condition = threading.Condition()
         self._capacity = capacity
         self._items: deque[tuple[str, ItemT]] = deque()
+        self._reserved = False  # the oldest item, which nobody displaces
         self._in_hand = False  # what was taken last is not done with
         self._closed = False
 
@@ -47,6 +48,7 @@ class Inbox(Generic[ItemT]):
         """Wait for items; return the oldest and those behind it that came from other senders, [] once closed."""
         with self._condition:
             self._condition.wait_for(lambda: self._items or self._closed)
+            self._reserved = False
             taken: dict[str, ItemT] = {}
             while not self._closed and self._items and self._items[0][0] not in taken:
                 sender, item = self._items.popleft()
@@ -54,9 +56,10 @@ class Inbox(Generic[ItemT]):
             self._in_hand = bool(taken)
             return list(taken.values())
 
-    def next(self) -> ItemT | None:
-        """Return the oldest item without taking it."""
+    def reserve(self) -> ItemT | None:
+        """Return the item that will be taken next, whatever comes; None while there is none."""
         with self._condition:
+            self._reserved = bool(self._items)
             return self._items[0][1] if self._items else None
 
     def finish(self) -> None:
@@ -79,10 +82,11 @@ class Inbox(Generic[ItemT]):
             return left
 
     def _removed(self, sender: str) -> ItemT | None:
-        for entry in self._items:
-            if entry[0] == sender:
-                self._items.remove(entry)
-                return entry[1]
+        for index in range(int(self._reserved), len(self._items)):
+            if self._items[index][0] == sender:
+                _, displaced = self._items[index]
+                del self._items[index]
+                return displaced
         return None
 
 
@@ -121,9 +125,9 @@ class Worker(Generic[ItemT]):
         """Tell whether an item may be handed over; with capacity 0 always."""
         return self._inbox.has_room()
 
-    def next(self) -> ItemT | None:
-        """Return the item that would be processed now, without taking it."""
-        return self._inbox.next()
+    def reserve(self) -> ItemT | None:
+        """Return the item that will be processed next, whatever comes; None while there is none."""
+        return self._inbox.reserve()
 
     def is_worked_off(self) -> bool:
         """Tell whether all that was handed over is done with."""

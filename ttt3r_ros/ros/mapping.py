@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from ttt3r_ros.config import Config
     from ttt3r_ros.pipeline.session import Sighting
-    from ttt3r_ros.types import AnyBackend, Float64Array, Frame
+    from ttt3r_ros.types import AnyBackend, Float64Array, Frame, UInt8Array
 
 _QUEUE = 4  # frames that wait for the worker while nothing may be dropped; further ones wait in the middleware
 
@@ -150,10 +150,8 @@ class Mapping:
 
     def _process(self, jobs: list[Job]) -> None:
         """Run frames of different cameras; on the worker thread."""
-        assert self.worker is not None
-        upcoming = self.worker.next()
         with self.stepping:
-            self._backend.announce(upcoming.frame.rgb if upcoming is not None else None)
+            self._backend.announce(self._upcoming)
             current = [job for job in jobs if job.era == self._era]
             # What came before a reset must not open the map after it.
             self.statistics.count("dropped", len(jobs) - len(current))
@@ -162,6 +160,11 @@ class Mapping:
             else:
                 for job in current:
                     self._step(job)
+
+    def _upcoming(self) -> UInt8Array | None:
+        assert self.worker is not None
+        job = self.worker.reserve()
+        return job.frame.rgb if job is not None else None
 
     def _step(self, job: Job) -> None:
         mount = self._mount_or_skip(job)
