@@ -74,10 +74,10 @@ class Encoder:
 
     def cut(self, rgb: UInt8Array, geometry: ImageGeometry) -> UInt8Array:
         """Return the network's image (h, w, 3) of a source image (H, W, 3)."""
-        if self._coming is None or not np.array_equal(self._coming.rgb, rgb):
+        if self._coming is None or not _same(self._coming.rgb, rgb):
             return resize_and_crop(rgb, geometry)
-        image, encoded = self._coming.prepared()
-        self._coming = None
+        coming, self._coming = self._coming, None
+        image, encoded = coming.prepared()
         if encoded is not None:
             self._kept.append(encoded)
         return image
