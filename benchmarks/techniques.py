@@ -274,13 +274,13 @@ def line(row: Row, first: Row) -> str:
     """Return a row as text."""
     pose, depth, state = deviations(row, first)
     return (
-        f"{row.technique.name:26s} {row.p(50):9.1f} {row.p(95):9.1f} {first.p(50) / row.p(50):6.2f}x "
+        f"{row.technique.name:30s} {row.p(50):9.1f} {row.p(95):9.1f} {first.p(50) / row.p(50):6.2f}x "
         f"{row.peak_mib:8.0f}   {pose:8.1e} {depth:8.1e} {state:8.1e}"
     )
 
 
 HEADER = (
-    f"{'technique':26s} {'p50 ms':>9s} {'p95 ms':>9s} {'ratio':>7s} {'MiB':>8s}   "
+    f"{'technique':30s} {'p50 ms':>9s} {'p95 ms':>9s} {'ratio':>7s} {'MiB':>8s}   "
     f"{'pose':>8s} {'depth':>8s} {'state':>8s}"
 )
 

@@ -79,7 +79,7 @@ def test_a_half_layer_takes_any_float_and_answers_in_its_own_type_or_the_one_ask
 def test_an_int8_layer_is_within_its_rounding_of_the_exact_one():
     torch.manual_seed(0)
     layer, x = torch.nn.Linear(128, 64).requires_grad_(requires_grad=False), torch.randn(5, 7, 128)
-    found, exact = Int8Linear(layer)(x), layer(x)
+    found, exact = Int8Linear(layer, torch.bfloat16)(x), layer(x)
     assert found.shape == exact.shape
     assert deviation(found, exact) < 0.03
 
@@ -102,6 +102,18 @@ def test_a_processor_without_bfloat16_computes_in_it_if_told_to_and_says_that_th
     with caplog.at_level(logging.WARNING):
         assert resolve_precision("bfloat16", "cpu", SMALL) == "bfloat16"
     assert "float32 is faster here" in caplog.text
+
+
+@pytest.mark.parametrize(("has_bfloat16", "kind"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_beside_int8_a_processor_computes_in_bfloat16_only_if_it_has_that(
+    monkeypatch, has_bfloat16, kind
+):
+    monkeypatch.setattr("ttt3r_ros.model.precision._processor_has_bfloat16", lambda: has_bfloat16)
+    network = use_precision(seeded_network(SMALL), "int8")
+    assert network.attention_dtype == kind
+    assert network.enc_blocks[0].mlp.fc1(torch.rand(1, 3, SMALL.enc_embed_dim)).dtype == kind
+    dtypes = {parameter.dtype for parameter in network.parameters()}
+    assert dtypes == {torch.float32, kind}
 
 
 def test_int8_on_a_cuda_device_is_refused_with_what_would_work(monkeypatch):

@@ -47,9 +47,9 @@ class HalfNorm(nn.LayerNorm):
 
 
 class Int8Linear(nn.Module):
-    """Weights in int8, a scale for each output; the input is rounded by its own range. Processor only, bfloat16 out."""
+    """Weights in int8, a scale for each output; the input is rounded by its own range. Processor only."""
 
-    def __init__(self, layer: nn.Linear) -> None:
+    def __init__(self, layer: nn.Linear, out_dtype: torch.dtype) -> None:
         super().__init__()
         weight = layer.weight.float()
         scales = weight.abs().amax(dim=1).clamp(min=1e-12).double() / 127
@@ -60,13 +60,14 @@ class Int8Linear(nn.Module):
             quantised = torch.quantize_per_channel(weight, scales, zeros, axis=0, dtype=torch.qint8)
         self._packed = torch.ops.quantized.linear_prepack(quantised, layer.bias.float())
         self._seven_bits = _sums_overflow()
+        self._out_dtype = out_dtype
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., in) to (..., out)."""
-        quantised = torch.ops.quantized.linear_dynamic(
+        product: Tensor = torch.ops.quantized.linear_dynamic(
             x.float().contiguous(), self._packed, self._seven_bits
         )
-        return quantised.bfloat16()  # for the attention, which is faster so
+        return product.to(self._out_dtype)
 
 
 @cache

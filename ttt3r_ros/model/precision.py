@@ -53,17 +53,19 @@ def resolve_precision(requested: str, device: str, network: NetworkConfig) -> st
 def use_precision(network: Ttt3r, precision: str) -> Ttt3r:
     """Change the arithmetic of a network in place, once, and return it.
 
-    The pose memory waits for its weights, not for products; int8, which speeds up products, leaves it at bfloat16.
+    The pose memory waits for its weights, not for products, and attention and heads have no int8. With int8 they are in
+    bfloat16 where the processor has it.
     """
     heads = network.downstream_head
     heads.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # for convolutions: the same numbers
     if precision == "float32":
         return network
-    half = HALF.get(precision, torch.bfloat16)
+    beside_int8 = torch.bfloat16 if _processor_has_bfloat16() else torch.float32
+    half = HALF.get(precision, beside_int8)
     network.attention_dtype = half
     for part in (network.enc_blocks, network.dec_blocks, network.dec_blocks_state):
         if precision == "int8":
-            replace(part, nn.Linear, Int8Linear)
+            replace(part, nn.Linear, partial(Int8Linear, out_dtype=half))
         else:
             _halve(part, half)
     if network.patch_embed_ray_map is not None:
