@@ -163,6 +163,7 @@ def main(args: list[str] | None = None) -> int:
     rclpy.init(args=args)
     node = None
     try:
+        rclpy.get_global_executor()  # made here: once the node says that it is ready, an interrupt may come at any time
         node = MappingNode()
         rclpy.spin(node)
     except Ttt3rError as error:
