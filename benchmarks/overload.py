@@ -39,8 +39,7 @@ class Run:
     """What was seen while images came too fast."""
 
     sent_s: dict[int, float] = field(default_factory=dict)
-    answered_s: list[float] = field(default_factory=list)
-    latencies_s: list[float] = field(default_factory=list)
+    answered_s: dict[int, float] = field(default_factory=dict)
     resident_mib: list[float] = field(default_factory=list)
 
 
@@ -112,8 +111,7 @@ def _overload(player: Player, node: NodeProcess, images: list[Frame], rate_hz: f
 
     def on_pose(stamp_ns: int) -> None:
         if stamp_ns in run.sent_s:
-            run.answered_s.append(time.monotonic())
-            run.latencies_s.append(run.answered_s[-1] - run.sent_s[stamp_ns])
+            run.answered_s[stamp_ns] = time.monotonic()
 
     player.on_pose = on_pose
     first = WARM_UP + LOCKSTEP_FRAMES
@@ -136,13 +134,14 @@ def _resident_mib(pid: int) -> float:
 
 def _report(run: Run, player: Player, rate_hz: float, arguments: argparse.Namespace) -> int:
     account, sent = player.account, arguments.frames + WARM_UP + LOCKSTEP_FRAMES
-    latencies, memory = np.array(run.latencies_s), np.array(run.resident_mib)
+    answered, memory = np.array(list(run.answered_s.values())), np.array(run.resident_mib)
+    latencies = answered - [run.sent_s[stamp_ns] for stamp_ns in run.answered_s]
     quarter = max(1, len(latencies) // 4)
     early, late = np.percentile(latencies[:quarter], 95), np.percentile(latencies[-quarter:], 95)
     settled = memory[len(memory) // 4 :]  # the map fills up first; its size is bounded
     growth = float(np.median(settled[-10:]) - np.median(settled[:10]))
     period_s = 1.0 / rate_hz
-    under_load_hz = (len(run.answered_s) - 1) / (run.answered_s[-1] - run.answered_s[0])
+    under_load_hz = (len(answered) - 1) / (answered[-1] - answered[0])
     print(
         f"one after the other: {rate_hz:.1f} frames/s; load: {arguments.factor * rate_hz:.1f} images/s, of which"
         f" {under_load_hz:.1f} frames/s are mapped; {sent} images in all"

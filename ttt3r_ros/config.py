@@ -142,7 +142,7 @@ class Config:
     )
     pipeline_depth: int = setting(
         0,
-        "2: the next waiting image is encoded beside the current one; 1: in turn; 0: 2 on two cores, 1 on CUDA.",
+        "2: the next waiting image is encoded beside this one; 1: in turn; 0: 2 where parts run at once, else 1.",
         ge=0,
         le=2,
     )

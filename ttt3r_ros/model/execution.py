@@ -7,7 +7,6 @@ The first half, the encoder, needs no state; so it can be done for an image whos
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -20,15 +19,16 @@ from ttt3r_ros.model.tracing import Traced, on_two_threads
 from ttt3r_ros.model.view import View
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ttt3r_ros.model.network import Ttt3r
     from ttt3r_ros.model.network_config import NetworkConfig
+    from ttt3r_ros.model.tracing import TensorFunction
 
 logger = logging.getLogger(__name__)
 
 # Before a recording, so that libraries have chosen their algorithms and tables are made.
 _WARM_UP_CALLS = 3
-
-TensorFunction = Callable[..., tuple[Tensor, ...]]
 
 
 class Shown(NamedTuple):

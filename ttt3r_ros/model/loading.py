@@ -71,7 +71,7 @@ def load_backend(config: Config) -> tuple[TorchBackend, dict[str, str]]:
 
 def _share_threads(wished: int, device: str, mode: str, network: NetworkConfig) -> bool:
     """Give the processor's threads to the network; return whether parts of it are to run at once."""
-    if mode == "graph" and device == "cpu" and is_narrow(network):
+    if mode == "graph" and not device.startswith("cuda") and is_narrow(network):
         return share_out(wished)
     set_threads(wished)
     return False

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_WARM_UP_CALLS = 3  # in which TorchScript finds out how to run a graph
+_WARM_UP_CALLS = 2  # in which, with the one that answers, TorchScript finds out how to run a graph
 
 
 class Traced:
