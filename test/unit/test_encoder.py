@@ -153,8 +153,10 @@ def test_what_fails_ahead_is_told_when_the_image_is_shown() -> None:
 def test_what_was_prepared_is_forgotten_on_demand() -> None:
     means = Means()
     encoder = made(means, depth=2)
+    means.gate.clear()
     encoder.announce(lambda: noise(2))
     encoder.look_ahead()
     encoder.forget()
+    means.gate.set()  # whichever of the two goes first
     features(encoder, noise(2))
-    assert means.threads[-1] == "MainThread"
+    assert "MainThread" in means.threads
