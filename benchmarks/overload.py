@@ -67,7 +67,7 @@ def main() -> int:
         tempfile.TemporaryDirectory() as folder,
         mapping_node(parameters, Path(folder) / "node.log") as node,
     ):
-        player = Player()
+        player = Player(calibrated=True)
         player.wait_until_ready(node)
         rate_hz = _lockstep_rate(player, node, images)
         run = _overload(player, node, images, arguments.factor * rate_hz, arguments.frames)

@@ -126,8 +126,9 @@ class Camera:
             Statistics(),
             bench.warnings,
             self._on_frame,
-            lambda: None,
-            lambda: True,
+            on_time_jump=lambda: None,
+            has_room=lambda: True,
+            on_release=lambda: None,
         )
         subscription: Any = self._intake.subscription
         subscription.callback = self._timed(subscription.callback)

@@ -218,7 +218,7 @@ def _node_round(frames: int, looking: Callable[[], AbstractContextManager[Any]] 
             "output_directory": str(folder),
         }
         with mapping_node(parameters, folder / "node.log") as node:
-            player = Player()
+            player = Player(calibrated=True)
             player.wait_until_ready(node)
             with (looking or nullcontext)() as onlooker:
                 for index in range(count):

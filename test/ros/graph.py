@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -59,11 +60,15 @@ class Bench:
             self.executor.add_node(node)
         self.images = self.node.create_publisher(Image, "image", STREAM)
         self.compressed = self.node.create_publisher(CompressedImage, "image/compressed", STREAM)
-        self.infos = self.node.create_publisher(CameraInfo, "camera_info", STREAM)
         self.tf = self.node.create_publisher(TFMessage, "/tf", 100)
         self.static_tf = self.node.create_publisher(TFMessage, "/tf_static", LATCHED)
         self.clients: dict[str, Any] = {}
         self.got: dict[str, list[Any]] = defaultdict(list)
+
+    @cached_property
+    def infos(self) -> Any:
+        """Return the publisher of calibrations; the first image waits for one as soon as there is a publisher."""
+        return self.node.create_publisher(CameraInfo, "camera_info", STREAM)
 
     def listen(self, *names: str) -> None:
         for name in names:

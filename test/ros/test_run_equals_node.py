@@ -53,12 +53,9 @@ def played(
 
 def play(bench: Bench, bag: Path, transforms) -> None:
     frames = list(Bag(bag).frames())
-    if frames[0].intrinsics is not None:
-        # Another topic than the images: it is to arrive before the first of them.
+    calibrated = frames[0].intrinsics is not None
+    if calibrated:
         bench.spin_until(bench.infos.get_subscription_count, "a subscriber to the calibration")
-        of = messages.header(frames[0].stamp_ns, frames[0].camera_frame)
-        bench.infos.publish(messages.camera_info(frames[0].intrinsics, of))
-        settle(bench)
     if transforms:
         bench.spin_until(bench.tf.get_subscription_count, "a subscriber to /tf")
         static = [entry for entry in transforms if entry[0] == "/tf_static"]
@@ -69,6 +66,10 @@ def play(bench: Bench, bag: Path, transforms) -> None:
             if topic == "/tf":
                 bench.send_transform(parent, child, T_at(index), frame.stamp_ns)
         bench.publish(frame.rgb, frame.stamp_ns, frame.camera_frame)
+        if calibrated and index == 0:
+            settle(bench)  # the image is there long before its calibration, which it waits for
+            of = messages.header(frame.stamp_ns, frame.camera_frame)
+            bench.infos.publish(messages.camera_info(frame.intrinsics, of))
         # A few may wait; our publisher keeps no more, and forgets the oldest.
         bench.spin_until(lambda sent=index + 1: len(bench.got["pose"]) > sent - 4, "a pose")
     assert len(frames) == FRAMES
@@ -82,7 +83,7 @@ def offline(bag: Path, output: Path, *settings: str) -> None:
 def settle(bench: Bench) -> None:
     import time
 
-    deadline = time.monotonic() + 1.0
+    deadline = time.monotonic() + 0.5
     while time.monotonic() < deadline:
         bench.executor.spin_once(timeout_sec=0.05)
 

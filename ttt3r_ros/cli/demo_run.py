@@ -50,12 +50,12 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         with mapping_node(_node_parameters(arguments, output), output / "node.log") as node:
             print(f"mapping_node runs as process {node.process.pid}; its log is {node.log}")
-            player = Player()
+            played = Played()
+            first, rest = _started(sequence, played, arguments.frames)
+            player = Player(calibrated=first.intrinsics is not None)
             try:
-                played = Played()
-                frames = _started(sequence, played, arguments.frames)
                 player.wait_until_ready(node)
-                _play(player, node, frames, arguments, chosen, len(sequence), played)
+                _play(player, node, chain([first], rest), arguments, chosen, len(sequence), played)
                 for service in ("save_trajectory", "save_map"):
                     print(player.call(service))
                 result = RunResult(name, sequence, played, player, output)
@@ -95,8 +95,8 @@ def _node_parameters(arguments: argparse.Namespace, output: Path) -> dict[str, o
     }
 
 
-def _started(sequence: Sequence, played: Played, limit: int) -> Iterator[Frame]:
-    """Return ``limit`` frames (0: all), the first already made; where the source breaks off later, they end there.
+def _started(sequence: Sequence, played: Played, limit: int) -> tuple[Frame, Iterator[Frame]]:
+    """Return the first of ``limit`` frames (0: all), and those after it, which end where the source breaks off.
 
     Raises:
         SourceError: there is not even a first frame.
@@ -106,7 +106,7 @@ def _started(sequence: Sequence, played: Played, limit: int) -> Iterator[Frame]:
     if first is None:
         msg = "the sequence holds no image"
         raise SourceError(msg)
-    return chain([first], _made_ahead(_until_it_breaks(frames, played)))
+    return first, _made_ahead(_until_it_breaks(frames, played))
 
 
 def _made_ahead(frames: Iterator[Frame]) -> Iterator[Frame]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
@@ -12,6 +13,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from ttt3r_ros.errors import ImageError
 from ttt3r_ros.io.camera_intake import CameraIntake
 from ttt3r_ros.ros import compat, messages
+from ttt3r_ros.ros.first_calibration import FirstCalibration
 from ttt3r_ros.ros.publishers import prefixed
 from ttt3r_ros.ros.qos import image_events, image_profile, overridable
 
@@ -51,6 +53,7 @@ class ImageIntake:
         on_frame: Callable[[Frame, float], None],
         on_time_jump: Callable[[], None],
         has_room: Callable[[], bool],
+        on_release: Callable[[], None],
     ) -> None:
         self._node = node
         self._log = node.get_logger()
@@ -61,6 +64,8 @@ class ImageIntake:
         self._camera = CameraIntake(rectify=config.rectify, complain=self._log.warning)
         self.received = 0
         self.camera_frame = ""  # header.frame_id of the newest image
+        info_topic = prefixed("camera_info", camera)
+        self._calibration = FirstCalibration(node, node.resolve_topic_name(info_topic), on_release)
         qos = image_profile(config.image_qos, config.queue_policy)
         compressed = config.image_transport == "compressed"
         self.subscription = node.create_subscription(
@@ -68,21 +73,28 @@ class ImageIntake:
             prefixed("image/compressed" if compressed else "image", camera),
             self._take_compressed if compressed else self._take_image,
             qos,
-            callback_group=RoomGroup(has_room),
+            callback_group=RoomGroup(lambda: has_room() and not self.holds),
             event_callbacks=image_events(warnings, statistics),
             qos_overriding_options=overridable(),
         )
         # Not the profile of the images: a calibration that is sent once must not be lost behind them.
         self._info_subscription = node.create_subscription(
             CameraInfo,
-            prefixed("camera_info", camera),
+            info_topic,
             self._take_info,
             image_profile(config.image_qos, "newest"),
             qos_overriding_options=overridable(),
         )
 
+    @property
+    def holds(self) -> bool:
+        """Tell whether the first image still waits for its calibration."""
+        return self._calibration.holds
+
     def close(self) -> None:
         """Take no more images."""
+        if self._calibration.drop():
+            self._statistics.count("dropped")
         self._node.destroy_subscription(self.subscription)
         self._node.destroy_subscription(self._info_subscription)
 
@@ -93,9 +105,12 @@ class ImageIntake:
         self._take(msg, compat.compressed_to_rgb)
 
     def _take(self, msg: Image | CompressedImage, decode: Callable[..., UInt8Array]) -> None:
-        received_s = time.perf_counter()
         self.received += 1
         self._statistics.count("received")
+        self._calibration.pass_on(partial(self._take_up, msg, decode))
+
+    def _take_up(self, msg: Image | CompressedImage, decode: Callable[..., UInt8Array]) -> None:
+        received_s = time.perf_counter()
         stamp_ns = compat.stamp_to_ns(msg.header.stamp)
         try:
             rgb = decode(msg)
@@ -117,3 +132,4 @@ class ImageIntake:
                 f"camera_info is no calibration (K is {[float(k) for k in msg.k]}): the focal length is estimated"
             )
         self._camera.calibrate(intrinsics)
+        self._calibration.has_come()

@@ -96,6 +96,7 @@ class Mapping:
                 partial(self._on_frame, camera),
                 self._on_time_jump,
                 worker.has_room,
+                self._backlog.look,
             )
             for camera in self.cameras
         ]
@@ -118,6 +119,8 @@ class Mapping:
         return sum(intake.received for intake in self.intakes)
 
     def _is_at_rest(self) -> bool:
+        if any(intake.holds for intake in self.intakes):
+            return False
         return self.worker is None or self.worker.is_worked_off()
 
     def configure(self, config: Config) -> None:

@@ -52,10 +52,13 @@ class Account:
 class Player:
     """Publishes images as a camera would; owns a node and the thread that spins it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, calibrated: bool) -> None:
         self._node = rclpy.create_node("sequence_player")
+        # Before the images: whoever finds those knows that a calibration comes as well.
+        self._infos = (
+            self._node.create_publisher(CameraInfo, "camera_info", STREAM) if calibrated else None
+        )
         self._images = self._node.create_publisher(Image, "image", STREAM)
-        self._infos = self._node.create_publisher(CameraInfo, "camera_info", STREAM)
         self._node.create_subscription(PoseStamped, f"{NODE}/pose", self._on_pose, STREAM)
         self._node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
         self._node.create_subscription(
@@ -89,14 +92,15 @@ class Player:
         """Tell whether the mapping node has found the images and its answers find us."""
         return bool(
             self._images.get_subscription_count()
+            and (self._infos is None or self._infos.get_subscription_count())
             and self._node.count_publishers(f"/{NODE}/pose")
             and self._node.count_publishers(f"/{NODE}/depth/image")
         )
 
     def publish(self, frame: Frame) -> None:
-        """Publish one image and its calibration, if known."""
+        """Publish one image and, of a calibrated camera, its calibration."""
         stamp = compat.ns_to_stamp(frame.stamp_ns)
-        if frame.intrinsics is not None:
+        if self._infos is not None and frame.intrinsics is not None:
             of = messages.header(frame.stamp_ns, frame.camera_frame)
             self._infos.publish(messages.camera_info(frame.intrinsics, of))
         self._newest_sent_ns = frame.stamp_ns
