@@ -107,6 +107,22 @@ def test_an_image_that_still_waits_when_the_node_is_deactivated_counts_as_droppe
 
 
 @pytest.mark.usefixtures("_endless_patience")
+@pytest.mark.parametrize("services", [["reset"], ["pause", "resume"]])
+def test_an_image_that_waits_is_dropped_with_the_frames_under_way(start, services):
+    backend = FakeBackend()
+    node, bench = start(backend)
+    publishes_calibrations(bench)
+    hold(node, bench)
+    for service in services:
+        assert bench.call(service).success
+    assert not node.mapping.intakes[0].holds
+    bench.infos.publish(calibration())
+    bench.publish(image(1), 2 * SECOND)
+    bench.spin_until(lambda: bench.count("processed") == 1, "the next image")
+    assert ([mark for mark, _ in backend.shown], bench.count("dropped")) == ([1], 1)
+
+
+@pytest.mark.usefixtures("_endless_patience")
 def test_with_queue_policy_every_a_service_waits_for_the_image_that_waits(start):
     node, bench = start(queue_policy="every")
     publishes_calibrations(bench)

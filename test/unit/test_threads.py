@@ -53,7 +53,7 @@ def test_loading_a_network_starts_no_computing_thread_and_running_it_does():
 
 @pytest.mark.parametrize(
     ("cores", "threads", "of_an_operation", "at_once"),
-    [(4, 0, 1, True), (2, 0, 1, True), (1, 0, 7, False), (4, 1, 1, False), (4, 3, 3, False)],
+    [(4, 0, 1, True), (2, 0, 1, True), (1, 0, 1, False), (4, 1, 1, False), (4, 3, 3, False)],
 )
 def test_a_narrow_network_s_operations_get_one_thread_each_unless_the_user_says_how_many(
     monkeypatch, cores, threads, of_an_operation, at_once
@@ -62,6 +62,13 @@ def test_a_narrow_network_s_operations_get_one_thread_each_unless_the_user_says_
     torch.set_num_threads(7)
     assert share_out(threads) is at_once
     assert torch.get_num_threads() == of_an_operation
+
+
+def test_what_a_narrow_network_was_given_is_not_what_the_next_one_gets(monkeypatch):
+    monkeypatch.setattr(threads_module, "_CORES", 4)
+    share_out(0)
+    load_backend(Config(compile="none"))
+    assert torch.get_num_threads() == 4
 
 
 def test_the_package_s_network_gives_the_same_to_the_last_bit_in_parts_and_on_one_thread(monkeypatch):
@@ -97,3 +104,12 @@ def test_whoever_computes_alone_has_as_many_threads_as_before_afterwards():
 def test_threads_spin_a_little_unless_the_user_has_said_how_they_wait(given, expected):
     show = "print(os.environ['OMP_WAIT_POLICY'], os.environ.get('GOMP_SPINCOUNT'))"
     assert output(f"import os, ttt3r_ros.model; {show}", **given) == expected
+
+
+def test_images_of_several_cameras_find_everything_recorded(caplog):
+    backend, _ = load_backend(Config(cameras=("left", "right")))
+    rgb = [np.random.default_rng(seed).integers(0, 256, (480, 640, 3), np.uint8) for seed in range(3)]
+    with caplog.at_level("INFO", logger="ttt3r_ros.model.tracing"):
+        backend.step_many(rgb[:2], [backend.initial_state()] * 2)
+        backend.step_many(rgb[2:], [backend.initial_state()])
+    assert not caplog.records

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
+import weakref
 from functools import partial
 
 import pytest
@@ -65,9 +67,27 @@ def test_results_stay_values_when_the_next_ones_are_made() -> None:
 
 
 def test_in_a_recording_the_second_part_is_a_task_of_its_own() -> None:
-    with torch.inference_mode(), pytest.warns(DeprecationWarning, match="deprecated"):
-        graph = torch.jit.trace(products, (torch.rand(2, 2), torch.rand(2, 2)), check_trace=False)
+    recorded = Traced(products)
+    with torch.inference_mode():
+        recorded(torch.rand(2, 2), torch.rand(2, 2))
+    (graph,) = recorded._recordings.values()
     assert str(graph.graph).count("= prim::fork") == 1
+
+
+def test_the_weights_of_a_recording_go_when_it_goes() -> None:
+    layer = torch.nn.Linear(3, 3)
+    layer.requires_grad_(requires_grad=False)
+    weight = weakref.ref(layer.weight)
+
+    def through(x: Tensor, layer: torch.nn.Module = layer) -> tuple[Tensor]:
+        return (layer(x),)
+
+    recorded = Traced(through)
+    with torch.inference_mode():
+        recorded(torch.zeros(1, 3))
+    del layer, through, recorded
+    gc.collect()
+    assert weight() is None
 
 
 def test_where_nothing_can_be_recorded_one_line_says_so_and_the_function_runs_as_written(
@@ -77,7 +97,7 @@ def test_where_nothing_can_be_recorded_one_line_says_so_and_the_function_runs_as
         msg = "TorchScript is gone\nand so is the rest of this message"
         raise RuntimeError(msg)
 
-    monkeypatch.setattr(torch.jit, "trace", refuse)
+    monkeypatch.setattr(torch._C, "_create_graph_by_tracing", refuse)
     recorded = Traced(lambda x: (x + 1,))
     with caplog.at_level(logging.WARNING):
         found = [recorded(torch.zeros(1))[0].item() for _ in range(3)]

@@ -90,6 +90,21 @@ def test_a_newer_item_displaces_no_reserved_one_but_the_one_that_waits_behind_it
     assert inbox.take() == [10, 4]
 
 
+def test_under_load_no_camera_starves_another_by_what_is_reserved() -> None:
+    inbox: Inbox[str] = Inbox()
+
+    def arrive() -> None:
+        for camera in ("left", "right"):
+            inbox.put(camera, camera)
+
+    arrive()
+    for _ in range(10):
+        assert inbox.take() == ["left", "right"]
+        arrive()  # while the network runs
+        inbox.reserve()
+        arrive()  # while it places what it saw
+
+
 def test_a_reserved_item_is_returned_when_the_inbox_is_closed() -> None:
     inbox: Inbox[int] = Inbox()
     inbox.put(1)

@@ -93,11 +93,12 @@ class TorchBackend:
         """Return the state before the first image of a segment."""
         return self._fresh
 
-    def warm_up(self) -> None:
-        """Compile and record for images of the usual shape, so that the first frame does not wait for it."""
+    def warm_up(self, cameras: int = 1) -> None:
+        """Compile and record for images of the usual shape from up to so many cameras, so that no frame waits for it."""
         grey = np.full((_USUAL_SIZE[1], _USUAL_SIZE[0], 3), 127, np.uint8)
-        self.step(grey, self.initial_state())
-        self._encoder.forget()
+        for batch in range(1, cameras + 1):
+            self.step_many([grey] * batch, [self.initial_state()] * batch)
+            self._encoder.forget()
 
     def announce(self, upcoming: Upcoming) -> None:
         """Say whom to ask for the image after the next one that is shown, once there is time to prepare it."""

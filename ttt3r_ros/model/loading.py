@@ -57,7 +57,7 @@ def load_backend(config: Config) -> tuple[TorchBackend, dict[str, str]]:
             side_by_side=side_by_side,
             pipeline_depth=config.pipeline_depth or (2 if side_by_side else 1),
         )
-    mode = _warmed_up(backend, mode)
+    mode = _warmed_up(backend, mode, 1 if config.rig else max(1, len(config.cameras)))
     logger.info("network ready on %s, %s, images of %s", backend.device, precision, backend.size)
     facts = {
         "weights": loaded.description,
@@ -84,21 +84,21 @@ def _pose_source(wished: str, path: Path) -> str:
     return "tracks" if path.resolve() == PACKAGE_WEIGHTS.resolve() else "network"
 
 
-def _warmed_up(backend: TorchBackend, mode: str) -> str:
+def _warmed_up(backend: TorchBackend, mode: str, cameras: int) -> str:
     """Compile and record, so that no image waits for it; return the mode that works on this machine."""
     if mode == "none":
         return mode
     try:
         # What inductor compiles is made for the threads that there are.
         with nullcontext() if "inductor" in mode else alone():
-            backend.warm_up()
+            backend.warm_up(cameras)
     except RuntimeError as error:
         if "inductor" not in mode:
             raise
         reason = str(error).strip().partition("\n")[0]
         logger.warning("compile inductor does not work here, the network runs without it: %s", reason)
         give_up_compiling()
-        backend.warm_up()  # where compiling was not the cause, this says so
+        backend.warm_up(cameras)  # where compiling was not the cause, this says so
         return "graph" if "graph" in mode else "none"
     return mode
 

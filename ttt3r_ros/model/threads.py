@@ -18,9 +18,8 @@ _WIDE = 512  # channels
 
 
 def set_threads(count: int) -> None:
-    """Limit the processor threads of torch, process-wide; 0 leaves them alone."""
-    if count:
-        torch.set_num_threads(count)
+    """Give torch so many processor threads, process-wide; 0: as many as it would use by itself."""
+    torch.set_num_threads(count or _CORES)
 
 
 def is_narrow(network: NetworkConfig) -> bool:

@@ -48,16 +48,21 @@ def _recorded(function: TensorFunction, values: tuple[Tensor, ...]) -> TensorFun
         # Shapes decide branches here, and each has a recording of its own.
         warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         try:
-            graph: Any = torch.jit.trace(function, values, check_trace=False)  # type: ignore[no-untyped-call]
-        except RuntimeError as error:
+            # Not torch.jit.trace: torch keeps what that gives, and all its weights, as long as the process lives.
+            graph, _ = torch._C._create_graph_by_tracing(function, values, _unnamed, True, False)  # noqa: SLF001, FBT003
+            recorded: TensorFunction = torch._C._create_function_from_graph("recorded", graph)  # noqa: SLF001
+        except (RuntimeError, AttributeError, TypeError) as error:
             reason = str(error).strip().partition("\n")[0]
             logger.warning("TorchScript records no graph here, the network runs as written: %s", reason)
             return function
     for _ in range(_WARM_UP_CALLS):
-        graph(*values)
+        recorded(*values)
     logger.info("recorded a TorchScript graph for inputs %s", [tuple(value.shape) for value in values])
-    recorded: TensorFunction = graph
     return recorded
+
+
+def _unnamed(_: object) -> str:
+    return ""
 
 
 def on_two_threads(first: Callable[[], object], second: Callable[[], object]) -> tuple[object, object]:

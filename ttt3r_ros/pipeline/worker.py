@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 class Inbox(Generic[ItemT]):
     """Items of several senders on their way to one taker.
 
-    ``capacity`` 0: of each sender only the newest waits, beside one that is reserved, so that latency stays bounded
+    ``capacity`` 0: of each sender only the newest waits, beside those that are reserved, so that latency stays bounded
     under load. Otherwise all wait in order, and a sender is to ask for room first.
     """
 
@@ -26,7 +26,7 @@ class Inbox(Generic[ItemT]):
         self._condition = threading.Condition()
         self._capacity = capacity
         self._items: deque[tuple[str, ItemT]] = deque()
-        self._reserved = False  # the oldest item, which nobody displaces
+        self._reserved = 0  # so many of the oldest items, which nobody displaces
         self._in_hand = False  # what was taken last is not done with
         self._closed = False
 
@@ -48,18 +48,18 @@ class Inbox(Generic[ItemT]):
         """Wait for items; return the oldest and those behind it that came from other senders, [] once closed."""
         with self._condition:
             self._condition.wait_for(lambda: self._items or self._closed)
-            self._reserved = False
-            taken: dict[str, ItemT] = {}
-            while not self._closed and self._items and self._items[0][0] not in taken:
-                sender, item = self._items.popleft()
-                taken[sender] = item
-            self._in_hand = bool(taken)
-            return list(taken.values())
+            self._reserved = 0
+            if self._closed:
+                return []
+            taken = [self._items.popleft()[1] for _ in range(self._together())]
+            self._in_hand = True
+            return taken
 
     def reserve(self) -> ItemT | None:
-        """Return the item that will be taken next, whatever comes; None while there is none."""
+        """Return the first of the items that will be taken next, whatever comes; None while there is none."""
         with self._condition:
-            self._reserved = bool(self._items)
+            # All of them: were only the first kept, the next one of its sender would come between it and the others.
+            self._reserved = self._together()
             return self._items[0][1] if self._items else None
 
     def finish(self) -> None:
@@ -81,8 +81,13 @@ class Inbox(Generic[ItemT]):
             self._condition.notify_all()
             return left
 
+    def _together(self) -> int:
+        """Return how many items, from the oldest on, come from different senders."""
+        senders = [sender for sender, _ in self._items]
+        return next((n for n, sender in enumerate(senders) if sender in senders[:n]), len(senders))
+
     def _removed(self, sender: str) -> ItemT | None:
-        for index in range(int(self._reserved), len(self._items)):
+        for index in range(self._reserved, len(self._items)):
             if self._items[index][0] == sender:
                 _, displaced = self._items[index]
                 del self._items[index]
@@ -126,7 +131,7 @@ class Worker(Generic[ItemT]):
         return self._inbox.has_room()
 
     def reserve(self) -> ItemT | None:
-        """Return the item that will be processed next, whatever comes; None while there is none."""
+        """Return the first of the items that will be processed next, whatever comes; None while there is none."""
         return self._inbox.reserve()
 
     def is_worked_off(self) -> bool:

@@ -79,11 +79,11 @@ class Control:
         return "state, trajectory and map begin anew"
 
     def _pause(self) -> str:
-        self._mapping.paused = True
+        self._mapping.pause(paused=True)
         return "paused: images are dropped until resume"
 
     def _resume(self) -> str:
-        self._mapping.paused = False
+        self._mapping.pause(paused=False)
         return "mapping goes on"
 
     def _clear_map(self) -> str:

@@ -91,10 +91,14 @@ class ImageIntake:
         """Tell whether the first image still waits for its calibration."""
         return self._calibration.holds
 
-    def close(self) -> None:
-        """Take no more images."""
+    def drop_held(self) -> None:
+        """Give up the image that waits, if any."""
         if self._calibration.drop():
             self._statistics.count("dropped")
+
+    def close(self) -> None:
+        """Take no more images."""
+        self.drop_held()
         self._node.destroy_subscription(self.subscription)
         self._node.destroy_subscription(self._info_subscription)
 

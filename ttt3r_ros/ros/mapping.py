@@ -142,6 +142,17 @@ class Mapping:
     def begin_era(self) -> None:
         """Drop the frames under way: what they belonged to is gone. Call while `stepping` is held."""
         self._era += 1
+        self._drop_held()
+
+    def pause(self, *, paused: bool) -> None:
+        """Drop all images from now on, or take them again."""
+        self.paused = paused
+        self._drop_held()
+
+    def _drop_held(self) -> None:
+        for intake in self.intakes:
+            intake.drop_held()
+        self._backlog.look()
 
     # --- images -------------------------------------------------------------------------------------
 
