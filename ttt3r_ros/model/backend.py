@@ -94,7 +94,7 @@ class TorchBackend:
         return self._fresh
 
     def warm_up(self, cameras: int = 1) -> None:
-        """Compile and record for images of the usual shape from up to so many cameras, so that no frame waits for it."""
+        """Compile and record for usual images of up to so many cameras, so that no frame waits for it."""
         grey = np.full((_USUAL_SIZE[1], _USUAL_SIZE[0], 3), 127, np.uint8)
         for batch in range(1, cameras + 1):
             self.step_many([grey] * batch, [self.initial_state()] * batch)
