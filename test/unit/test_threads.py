@@ -109,6 +109,7 @@ def test_threads_spin_a_little_unless_the_user_has_said_how_they_wait(given, exp
 def test_images_of_several_cameras_find_everything_recorded(caplog):
     backend, _ = load_backend(Config(cameras=("left", "right")))
     rgb = [np.random.default_rng(seed).integers(0, 256, (480, 640, 3), np.uint8) for seed in range(3)]
+    caplog.clear()  # of what another test's log level let in while it was loaded
     with caplog.at_level("INFO", logger="ttt3r_ros.model.tracing"):
         backend.step_many(rgb[:2], [backend.initial_state()] * 2)
         backend.step_many(rgb[2:], [backend.initial_state()])
