@@ -21,9 +21,9 @@ def _endless_patience(monkeypatch):
     monkeypatch.setattr(first_calibration, "PATIENCE_S", 3600.0)
 
 
-def calibration(focal=40.0):
+def calibration():
     info = CameraInfo(width=WIDTH, height=HEIGHT, distortion_model="plumb_bob", d=[0.0] * 5)
-    info.k = [focal, 0.0, (WIDTH - 1) / 2, 0.0, focal, (HEIGHT - 1) / 2, 0.0, 0.0, 1.0]
+    info.k = [40.0, 0.0, (WIDTH - 1) / 2, 0.0, 40.0, (HEIGHT - 1) / 2, 0.0, 0.0, 1.0]
     return info
 
 
@@ -34,8 +34,8 @@ def publishes_calibrations(bench):
     connected(bench)
 
 
-def hold(node, bench, stamp_ns=SECOND):
-    bench.publish(image(0), stamp_ns)
+def hold(node, bench):
+    bench.publish(image(0), SECOND)
     bench.spin_until(lambda: node.mapping.intakes[0].holds, "an image that waits")
 
 
@@ -75,7 +75,9 @@ def test_the_word_that_a_camera_has_no_calibration_is_waited_for_no_longer(start
     assert bench.got["depth_info"][0].k[0] == pytest.approx(FOCAL)
 
 
-def test_a_publisher_of_calibrations_that_never_sends_one_holds_an_image_for_a_second(start):
+def test_a_publisher_of_calibrations_that_never_sends_one_holds_one_image_for_a_second(
+    start, monkeypatch
+):
     _, bench = start()
     publishes_calibrations(bench)
     published = time.monotonic()
@@ -83,9 +85,8 @@ def test_a_publisher_of_calibrations_that_never_sends_one_holds_an_image_for_a_s
     bench.spin_until(lambda: bench.got["depth_info"], "the first depth image")
     assert time.monotonic() - published >= 0.9 * first_calibration.PATIENCE_S
     assert bench.got["depth_info"][0].k[0] == pytest.approx(FOCAL)
-    published = time.monotonic()
+    monkeypatch.setattr(first_calibration, "PATIENCE_S", 3600.0)
     walk(bench, 1, 2 * SECOND)
-    assert time.monotonic() - published < 0.9 * first_calibration.PATIENCE_S
 
 
 @pytest.mark.usefixtures("_endless_patience")

@@ -67,7 +67,9 @@ def play(bench: Bench, bag: Path, transforms) -> None:
                 bench.send_transform(parent, child, T_at(index), frame.stamp_ns)
         bench.publish(frame.rgb, frame.stamp_ns, frame.camera_frame)
         if calibrated and index == 0:
-            settle(bench)  # the image is there long before its calibration, which it waits for
+            bench.spin_until(
+                lambda: bench.count("received"), "the image, which waits for its calibration"
+            )
             of = messages.header(frame.stamp_ns, frame.camera_frame)
             bench.infos.publish(messages.camera_info(frame.intrinsics, of))
         # A few may wait; our publisher keeps no more, and forgets the oldest.
@@ -83,7 +85,7 @@ def offline(bag: Path, output: Path, *settings: str) -> None:
 def settle(bench: Bench) -> None:
     import time
 
-    deadline = time.monotonic() + 0.5
+    deadline = time.monotonic() + 1.0
     while time.monotonic() < deadline:
         bench.executor.spin_once(timeout_sec=0.05)
 
