@@ -26,12 +26,12 @@ from ttt3r_ros.config import Config  # noqa: E402
 from ttt3r_ros.errors import ConfigError, Ttt3rError  # noqa: E402
 from ttt3r_ros.evaluation.accuracy import measure  # noqa: E402
 from ttt3r_ros.evaluation.record import json_text  # noqa: E402
-from ttt3r_ros.io.room import ProceduralRoom  # noqa: E402
+from ttt3r_ros.io.export.writers import complete_file  # noqa: E402
 from ttt3r_ros.io.sources import open_source  # noqa: E402
-from ttt3r_ros.io.writers import complete_file  # noqa: E402
-from ttt3r_ros.model.loading import load_backend  # noqa: E402
+from ttt3r_ros.model.runtime.loading import load_backend  # noqa: E402
+from ttt3r_ros.odometry.sensor_context import NOTHING, Surroundings  # noqa: E402
 from ttt3r_ros.pipeline.reconstructor import Reconstructor  # noqa: E402
-from ttt3r_ros.pipeline.surroundings import NOTHING, Surroundings  # noqa: E402
+from ttt3r_ros.synthetic.room import ProceduralRoom  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,16 +14,16 @@ from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, installed or not
 
-from ttt3r_ros.model.attention import (
+from ttt3r_ros.model.network.attention import (
     CrossAttention,
     SelfAttention,
     merge_heads,
     split_heads,
 )
-from ttt3r_ros.model.blocks import DecoderBlock
-from ttt3r_ros.model.dpt import FusionUnit
-from ttt3r_ros.model.network import Ttt3r
-from ttt3r_ros.model.rope import rotary_table, rotate
+from ttt3r_ros.model.network.blocks import DecoderBlock
+from ttt3r_ros.model.network.dpt import FusionUnit
+from ttt3r_ros.model.network.network import Ttt3r
+from ttt3r_ros.model.network.rope import rotary_table, rotate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

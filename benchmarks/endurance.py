@@ -22,9 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a chec
 import numpy as np
 
 from ttt3r_ros.config import from_mapping
-from ttt3r_ros.io.room import ProceduralRoom
-from ttt3r_ros.model.loading import load_backend
+from ttt3r_ros.model.runtime.loading import load_backend
 from ttt3r_ros.pipeline.reconstructor import Reconstructor
+from ttt3r_ros.synthetic.room import ProceduralRoom
 from ttt3r_ros.types import Frame
 
 PATH = 120  # frames of the path

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ttt3r_ros.geometry import pose_matrix
-from ttt3r_ros.model.image import InputSize, normalised, resize_and_crop
+from ttt3r_ros.model.runtime.preprocessing import InputSize, normalised, resize_and_crop
 from ttt3r_ros.types import Prediction
 
 if TYPE_CHECKING:

@@ -13,18 +13,18 @@ import numpy as np
 import torch
 
 from ttt3r_ros.errors import SourceError
-from ttt3r_ros.model.checkpoint import canonical_tensors
-from ttt3r_ros.model.image import normalised
-from ttt3r_ros.model.network_config import NetworkConfig
-from ttt3r_ros.model.view import View
-from ttt3r_ros.model.weights import load_tensors, tensor_shapes
+from ttt3r_ros.model.checkpoints.checkpoint import canonical_tensors
+from ttt3r_ros.model.checkpoints.networks import load_tensors, tensor_shapes
+from ttt3r_ros.model.network.config import NetworkConfig
+from ttt3r_ros.model.network.view import View
+from ttt3r_ros.model.runtime.preprocessing import normalised
 
 if TYPE_CHECKING:
     from types import ModuleType
 
     from numpy.typing import NDArray
 
-    from ttt3r_ros.model.network import Ttt3r
+    from ttt3r_ros.model.network.network import Ttt3r
 
 OWN_RECIPE = Path(__file__).resolve().parents[1] / "test" / "golden" / "recipe.py"
 Arrays = dict[str, "NDArray[Any]"]

@@ -32,7 +32,7 @@ from stage_clock import FunctionClock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ttt3r_ros.model.network import Ttt3r
+    from ttt3r_ros.model.network.network import Ttt3r
     from ttt3r_ros.types import Update
 
 STAGES = (
@@ -103,8 +103,8 @@ def _compare(arguments: argparse.Namespace) -> int:
     import_module("ttt3r_ros.model")  # before torch is loaded: it says how torch's threads wait
     import techniques
 
-    from ttt3r_ros.model.backend import resolve_device
-    from ttt3r_ros.model.threads import set_threads
+    from ttt3r_ros.model.runtime.backend import resolve_device
+    from ttt3r_ros.model.runtime.threads import set_threads
 
     device = resolve_device(arguments.device)
     set_threads(arguments.threads)
@@ -126,8 +126,8 @@ def _compare(arguments: argparse.Namespace) -> int:
 def _backend(published: Ttt3r, device: str, arguments: argparse.Namespace, frames: int) -> None:
     import techniques
 
-    from ttt3r_ros.model.execution import resolve_compile
-    from ttt3r_ros.model.precision import resolve_precision
+    from ttt3r_ros.model.runtime.execution import resolve_compile
+    from ttt3r_ros.model.runtime.precision import resolve_precision
 
     precision = resolve_precision(arguments.precision, device, published.config)
     requested = ["graph"] + ["inductor"] * (device != "cpu" and "inductor" not in arguments.leave_out)
@@ -141,13 +141,13 @@ def _backend(published: Ttt3r, device: str, arguments: argparse.Namespace, frame
 
 def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
     from ttt3r_ros.config import Config
-    from ttt3r_ros.io.room import ProceduralRoom
-    from ttt3r_ros.model.backend import TorchBackend, resolve_device
-    from ttt3r_ros.model.network_config import NetworkConfig
-    from ttt3r_ros.model.precision import resolve_precision
-    from ttt3r_ros.model.threads import set_threads
-    from ttt3r_ros.model.weights import PACKAGE_WEIGHTS, load_network, seeded_network
+    from ttt3r_ros.model.checkpoints.networks import PACKAGE_WEIGHTS, load_network, seeded_network
+    from ttt3r_ros.model.network.config import NetworkConfig
+    from ttt3r_ros.model.runtime.backend import TorchBackend, resolve_device
+    from ttt3r_ros.model.runtime.precision import resolve_precision
+    from ttt3r_ros.model.runtime.threads import set_threads
     from ttt3r_ros.pipeline.reconstructor import Reconstructor
+    from ttt3r_ros.synthetic.room import ProceduralRoom
 
     name, frames = arguments.one, arguments.frames
     device = resolve_device(arguments.device)
@@ -192,7 +192,7 @@ def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
 def _run_frame(
     clock: FunctionClock, reconstructor: Any, data: np.ndarray, index: int, publish: Callable[[Update], None] | None
 ) -> None:  # fmt: skip
-    from ttt3r_ros.io.pixels import decode_compressed
+    from ttt3r_ros.images.encodings import decode_compressed
     from ttt3r_ros.types import Frame
 
     started = time.perf_counter()
@@ -245,7 +245,7 @@ def _publisher() -> Callable[[Update], None] | None:
     from ttt3r_ros.config import Config
     from ttt3r_ros.ros.middleware import use_large_image_profile
     from ttt3r_ros.ros.publishers import BodyOutputs, CameraOutputs
-    from ttt3r_ros.ros.robot import Robot
+    from ttt3r_ros.ros.robot_sensors import Robot
     from ttt3r_ros.ros.throttled_warnings import ThrottledWarnings
 
     use_large_image_profile()

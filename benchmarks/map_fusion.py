@@ -41,11 +41,11 @@ sys.path.insert(0, str(ROOT))  # runs from a checkout, installed or not
 
 from ttt3r_ros.config import Config  # noqa: E402
 from ttt3r_ros.geometry import transform  # noqa: E402
-from ttt3r_ros.io.room import ProceduralRoom  # noqa: E402
-from ttt3r_ros.pipeline import voxel_map  # noqa: E402
-from ttt3r_ros.pipeline.occupancy import OccupancyMap  # noqa: E402
-from ttt3r_ros.pipeline.scene_map import SceneMap  # noqa: E402
-from ttt3r_ros.pipeline.voxel_map import VoxelMap  # noqa: E402
+from ttt3r_ros.mapping import voxel_map  # noqa: E402
+from ttt3r_ros.mapping.map_builder import SceneMap  # noqa: E402
+from ttt3r_ros.mapping.occupancy_grid import OccupancyMap  # noqa: E402
+from ttt3r_ros.mapping.voxel_map import VoxelMap  # noqa: E402
+from ttt3r_ros.synthetic.room import ProceduralRoom  # noqa: E402
 from ttt3r_ros.types import ImageGeometry, Prediction, Update  # noqa: E402
 
 if TYPE_CHECKING:

@@ -21,12 +21,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, installed or not
 
-from ttt3r_ros.io.room import ProceduralRoom
 from ttt3r_ros.ros.middleware import isolate, use_large_image_profile
+from ttt3r_ros.synthetic.room import ProceduralRoom
 
 if TYPE_CHECKING:
-    from ttt3r_ros.ros.node_process import NodeProcess
-    from ttt3r_ros.ros.player import Player
+    from ttt3r_ros.ros.harness.node_process import NodeProcess
+    from ttt3r_ros.ros.harness.player import Player
     from ttt3r_ros.types import Frame
 
 WARM_UP = 100
@@ -49,8 +49,8 @@ def main() -> int:
     isolate()
     import rclpy
 
-    from ttt3r_ros.ros.node_process import mapping_node
-    from ttt3r_ros.ros.player import Player
+    from ttt3r_ros.ros.harness.node_process import mapping_node
+    from ttt3r_ros.ros.harness.player import Player
 
     use_large_image_profile()
     rclpy.init(args=[])

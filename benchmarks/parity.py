@@ -28,7 +28,7 @@ from recorded_outputs import BOUND_FLOAT32, Outcome, compare_demo, compare_strea
 
 from ttt3r_ros import geometry
 from ttt3r_ros.errors import Ttt3rError
-from ttt3r_ros.model.image import InputSize, resize_and_crop
+from ttt3r_ros.model.runtime.preprocessing import InputSize, resize_and_crop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

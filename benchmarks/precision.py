@@ -18,17 +18,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a chec
 
 import torch
 
-from ttt3r_ros.io.room import ProceduralRoom
-from ttt3r_ros.model.backend import input_size, resolve_device
-from ttt3r_ros.model.image import normalised, resize_and_crop
-from ttt3r_ros.model.precision import use_precision
-from ttt3r_ros.model.view import View
-from ttt3r_ros.model.weights import PACKAGE_WEIGHTS, load_network
+from ttt3r_ros.model.checkpoints.networks import PACKAGE_WEIGHTS, load_network
+from ttt3r_ros.model.network.view import View
+from ttt3r_ros.model.runtime.backend import input_size, resolve_device
+from ttt3r_ros.model.runtime.precision import use_precision
+from ttt3r_ros.model.runtime.preprocessing import normalised, resize_and_crop
+from ttt3r_ros.synthetic.room import ProceduralRoom
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ttt3r_ros.model.network import Ttt3r
+    from ttt3r_ros.model.network.network import Ttt3r
 
 KINDS = ("bfloat16", "float16", "int8")
 LOOP = 120  # frames of the room's path, there and back, so that the sequence is smooth and of any length

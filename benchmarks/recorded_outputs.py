@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from ttt3r_ros.geometry import transform
-from ttt3r_ros.model.backend import TorchBackend
-from ttt3r_ros.model.rope import grid_positions, state_positions
-from ttt3r_ros.model.view import Outputs
-from ttt3r_ros.pipeline.session import StreamingSession
+from ttt3r_ros.model.network.rope import grid_positions, state_positions
+from ttt3r_ros.model.network.view import Outputs
+from ttt3r_ros.model.runtime.backend import TorchBackend
+from ttt3r_ros.odometry.session import StreamingSession
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from golden import GoldenCase, GoldenView
     from numpy.typing import NDArray
 
-    from ttt3r_ros.model.network import Ttt3r
-    from ttt3r_ros.model.state import RecurrentState
-    from ttt3r_ros.model.view import NetworkOutput
-    from ttt3r_ros.pipeline.session import Sighting
+    from ttt3r_ros.model.network.network import Ttt3r
+    from ttt3r_ros.model.network.state import RecurrentState
+    from ttt3r_ros.model.network.view import NetworkOutput
+    from ttt3r_ros.odometry.session import Sighting
 
     Array = NDArray[Any]
 

@@ -29,20 +29,20 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from ttt3r_ros.model.backend import input_size, resolve_device
-from ttt3r_ros.model.image import normalised
-from ttt3r_ros.model.network_config import NetworkConfig
-from ttt3r_ros.model.precision import HALF, resolve_precision, use_precision
-from ttt3r_ros.model.threads import set_threads
-from ttt3r_ros.model.view import Outputs, View, patch_grid
-from ttt3r_ros.model.weights import PACKAGE_WEIGHTS, load_network, seeded_network
+from ttt3r_ros.model.checkpoints.networks import PACKAGE_WEIGHTS, load_network, seeded_network
+from ttt3r_ros.model.network.config import NetworkConfig
+from ttt3r_ros.model.network.view import Outputs, View, patch_grid
+from ttt3r_ros.model.runtime.backend import input_size, resolve_device
+from ttt3r_ros.model.runtime.precision import HALF, resolve_precision, use_precision
+from ttt3r_ros.model.runtime.preprocessing import normalised
+from ttt3r_ros.model.runtime.threads import set_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
 
-    from ttt3r_ros.model.network import Ttt3r
+    from ttt3r_ros.model.network.network import Ttt3r
 
 KINDS = {
     "products": ("linear", "addmm", "mm", "bmm", "convolution", "linear_dynamic"),

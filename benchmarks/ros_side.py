@@ -30,9 +30,9 @@ from ros_listener import LISTEN, NODE, kinds, listen, listener, wait_for_listene
 from stage_clock import StageClock, timed_publishers
 
 from ttt3r_ros.config import Config, from_mapping
-from ttt3r_ros.io.room import ProceduralRoom
 from ttt3r_ros.pipeline.reconstructor import Reconstructor
 from ttt3r_ros.ros.middleware import isolate, use_large_image_profile
+from ttt3r_ros.synthetic.room import ProceduralRoom
 from ttt3r_ros.types import Frame
 
 if TYPE_CHECKING:
@@ -54,9 +54,9 @@ class Bench:
 
     def __init__(self, node: Any, config: Config, clock: StageClock) -> None:
         from ttt3r_ros.ros.publishers import BodyOutputs, CameraOutputs, MapOutputs
-        from ttt3r_ros.ros.robot import Robot
+        from ttt3r_ros.ros.robot_sensors import Robot
+        from ttt3r_ros.ros.tf_output import TransformOutput
         from ttt3r_ros.ros.throttled_warnings import ThrottledWarnings
-        from ttt3r_ros.ros.transform_output import TransformOutput
 
         self.node, self.config, self.clock = node, config, clock
         self.warnings = ThrottledWarnings(node.get_logger())
@@ -110,7 +110,7 @@ class Camera:
         from rclpy.executors import SingleThreadedExecutor
         from sensor_msgs.msg import CompressedImage, Image
 
-        from ttt3r_ros.ros.image_intake import ImageIntake
+        from ttt3r_ros.ros.image_subscriber import ImageIntake
         from ttt3r_ros.ros.qos import STREAM
         from ttt3r_ros.ros.statistics import Statistics
 

@@ -27,22 +27,22 @@ sys.path.insert(0, str(ROOT))  # runs from a checkout, installed or not
 from as_published import SHORTCUTS, without  # noqa: E402
 from stage_clock import FunctionClock  # noqa: E402
 
-from ttt3r_ros.io.room import ProceduralRoom  # noqa: E402
-from ttt3r_ros.model.backend import TorchBackend, input_size  # noqa: E402
-from ttt3r_ros.model.execution import execution  # noqa: E402
-from ttt3r_ros.model.image import normalised, resize_and_crop  # noqa: E402
-from ttt3r_ros.model.network_config import NetworkConfig  # noqa: E402
-from ttt3r_ros.model.precision import use_precision  # noqa: E402
-from ttt3r_ros.model.view import Outputs, View  # noqa: E402
-from ttt3r_ros.model.weights import PACKAGE_WEIGHTS, load_network, seeded_network  # noqa: E402
+from ttt3r_ros.model.checkpoints.networks import PACKAGE_WEIGHTS, load_network, seeded_network  # noqa: E402
+from ttt3r_ros.model.network.config import NetworkConfig  # noqa: E402
+from ttt3r_ros.model.network.view import Outputs, View  # noqa: E402
+from ttt3r_ros.model.runtime.backend import TorchBackend, input_size  # noqa: E402
+from ttt3r_ros.model.runtime.execution import execution  # noqa: E402
+from ttt3r_ros.model.runtime.precision import use_precision  # noqa: E402
+from ttt3r_ros.model.runtime.preprocessing import normalised, resize_and_crop  # noqa: E402
+from ttt3r_ros.synthetic.room import ProceduralRoom  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from torch import Tensor
 
-    from ttt3r_ros.model.network import Ttt3r
-    from ttt3r_ros.model.state import RecurrentState
+    from ttt3r_ros.model.network.network import Ttt3r
+    from ttt3r_ros.model.network.state import RecurrentState
 
 RESULTS = ROOT / "benchmarks" / "results.csv"
 STAGES = ("encoder", "memory read", "decoders", "memory write", "heads", "update")

@@ -22,7 +22,7 @@ sys.path[:0] = [
     str(Path(__file__).resolve().parents[1] / "test/browser"),
 ]
 
-from ttt3r_ros.io.room import ProceduralRoom  # noqa: E402
+from ttt3r_ros.synthetic.room import ProceduralRoom  # noqa: E402
 from ttt3r_ros.types import Intrinsics  # noqa: E402
 from ttt3r_ros.viewer.panel import PanelSettings  # noqa: E402
 from ttt3r_ros.viewer.scene import Scene, Sight  # noqa: E402
@@ -204,8 +204,8 @@ def _node_round(frames: int, looking: Callable[[], AbstractContextManager[Any]] 
     """Show the node one image at a time; the first ones are not timed."""
     from ttt3r_ros.io.run_folder import TRAJECTORY
     from ttt3r_ros.io.sequence import read_tum
-    from ttt3r_ros.ros.node_process import mapping_node
-    from ttt3r_ros.ros.player import Player
+    from ttt3r_ros.ros.harness.node_process import mapping_node
+    from ttt3r_ros.ros.harness.player import Player
 
     images, times, count = list(ProceduralRoom(frames=LOOP).frames()), [], WARM_UP + frames
     with tempfile.TemporaryDirectory() as name:

@@ -16,9 +16,9 @@ import numpy as np
 
 from ttt3r_ros.config import Config
 from ttt3r_ros.geometry import inverse
-from ttt3r_ros.io.room import ProceduralRoom
-from ttt3r_ros.io.writers import write_ply
+from ttt3r_ros.io.export.writers import write_ply
 from ttt3r_ros.pipeline.reconstructor import Reconstructor
+from ttt3r_ros.synthetic.room import ProceduralRoom
 from ttt3r_ros.types import ImageGeometry, Prediction
 from ttt3r_ros.viewer.preview import FrameSample, RunPicture, write_preview
 

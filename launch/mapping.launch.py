@@ -29,7 +29,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 import ttt3r_ros
 from ttt3r_ros.config import Setting, settings
-from ttt3r_ros.ros.launch_wrapping import share, temporary_file
+from ttt3r_ros.ros.launch_support.wrapping import share, temporary_file
 
 # Settings that are worth a launch argument of their own; all others are set in the params_file.
 FORWARDED = (

@@ -13,8 +13,8 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from ttt3r_ros.ros.launch_wrapping import driver, mapping_with, share, temporary_file
-from ttt3r_ros.ros.parameter_overlay import overlaid
+from ttt3r_ros.ros.launch_support.parameter_overlay import overlaid
+from ttt3r_ros.ros.launch_support.wrapping import driver, mapping_with, share, temporary_file
 
 # Defaults that differ from those of mapping.launch.py, whose arguments all apply here as well.
 DEFAULTS = {

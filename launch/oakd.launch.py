@@ -7,7 +7,7 @@ driver aligns with the colour camera unless told otherwise.
 
 from launch import LaunchDescription
 
-from ttt3r_ros.ros.launch_wrapping import depth_parameters, driver, mapping_with
+from ttt3r_ros.ros.launch_support.wrapping import depth_parameters, driver, mapping_with
 
 # Defaults that differ from those of mapping.launch.py, whose arguments all apply here as well.
 DEFAULTS = {

@@ -10,7 +10,7 @@ from launch import Action, LaunchContext, LaunchDescription
 from launch.actions import OpaqueFunction, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration
 
-from ttt3r_ros.ros.launch_wrapping import mapping_with
+from ttt3r_ros.ros.launch_support.wrapping import mapping_with
 
 # Defaults that differ from those of mapping.launch.py, whose arguments all apply here as well.
 DEFAULTS = {

@@ -8,7 +8,7 @@ Needs ``ros-$ROS_DISTRO-realsense2-camera``. Handheld: the map moves the camera'
 from launch import LaunchDescription
 from launch.substitutions import LaunchConfiguration
 
-from ttt3r_ros.ros.launch_wrapping import depth_parameters, driver, mapping_with
+from ttt3r_ros.ros.launch_support.wrapping import depth_parameters, driver, mapping_with
 
 # Defaults that differ from those of mapping.launch.py, whose arguments all apply here as well.
 DEFAULTS = {

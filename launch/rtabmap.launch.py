@@ -8,7 +8,7 @@ this node maps in odom (its map_frame is odom) and publishes odom -> base alone.
 from launch import LaunchDescription
 from launch.substitutions import LaunchConfiguration
 
-from ttt3r_ros.ros.launch_wrapping import driver, mapping_with
+from ttt3r_ros.ros.launch_support.wrapping import driver, mapping_with
 
 # Defaults that differ from those of mapping.launch.py, whose arguments all apply here as well.
 DEFAULTS = {

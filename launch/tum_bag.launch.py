@@ -7,7 +7,7 @@ Map and trajectory are in ``output_directory`` when it has ended.
 
 from launch import LaunchDescription
 
-from ttt3r_ros.ros.launch_wrapping import mapping_with
+from ttt3r_ros.ros.launch_support.wrapping import mapping_with
 
 # Defaults that differ from those of mapping.launch.py, whose arguments all apply here as well.
 DEFAULTS = {

@@ -9,7 +9,7 @@ from launch import LaunchDescription
 from launch.actions import SetEnvironmentVariable
 from launch.substitutions import EnvironmentVariable
 
-from ttt3r_ros.ros.launch_wrapping import driver, mapping_with
+from ttt3r_ros.ros.launch_support.wrapping import driver, mapping_with
 
 # Defaults that differ from those of mapping.launch.py, whose arguments all apply here as well.
 DEFAULTS = {

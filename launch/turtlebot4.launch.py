@@ -6,7 +6,7 @@ Needs ``ros-$ROS_DISTRO-turtlebot4-gz-bringup``. Its wheels give odom -> base; t
 
 from launch import LaunchDescription
 
-from ttt3r_ros.ros.launch_wrapping import driver, mapping_with
+from ttt3r_ros.ros.launch_support.wrapping import driver, mapping_with
 
 # Defaults that differ from those of mapping.launch.py, whose arguments all apply here as well.
 DEFAULTS = {

@@ -7,7 +7,7 @@ Needs ``zed_wrapper``, whose own odometry and map transforms are switched off he
 from launch import LaunchDescription
 from launch.substitutions import LaunchConfiguration
 
-from ttt3r_ros.ros.launch_wrapping import driver, mapping_with
+from ttt3r_ros.ros.launch_support.wrapping import driver, mapping_with
 
 # Defaults that differ from those of mapping.launch.py, whose arguments all apply here as well.
 DEFAULTS = {

@@ -24,7 +24,8 @@ def importable(*names: str) -> bool:
         return False
 
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # training/ is not installed
+for folder in (Path(__file__).resolve().parent / "support", Path(__file__).resolve().parents[1]):
+    sys.path.insert(0, str(folder))  # shared test code; training/, which is not installed
 
 collect_ignore: list[str] = []
 left_out: list[str] = []

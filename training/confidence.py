@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 
 from training.growth import DENSE_HEADS
 from ttt3r_ros.errors import CheckpointError, Ttt3rError
-from ttt3r_ros.io.writers import complete_file
-from ttt3r_ros.model.checkpoint import load_checkpoint, save_checkpoint
+from ttt3r_ros.io.export.writers import complete_file
+from ttt3r_ros.model.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ttt3r_ros.model.network_config import NetworkConfig
+    from ttt3r_ros.model.network.config import NetworkConfig
 
 GAIN = 8.0  # lifts nine of ten pixels of held-out walks over 1.5, the node's map.min_confidence
 

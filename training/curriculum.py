@@ -13,7 +13,7 @@ from functools import cached_property
 from itertools import accumulate, pairwise
 
 from training.sequences import Recipe
-from ttt3r_ros.model.network_config import NetworkConfig
+from ttt3r_ros.model.network.config import NetworkConfig
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from ttt3r_ros.errors import CheckpointError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ttt3r_ros.model.network_config import NetworkConfig
+    from ttt3r_ros.model.network.config import NetworkConfig
 
 LAYER = re.compile(r"(enc_blocks|dec_blocks|dec_blocks_state)\.(\d+)\.")
 SILENT = ("attn.proj.", "cross_attn.proj.", "mlp.fc2.")  # what a block adds to its tokens

@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ttt3r_ros.model.rope import state_positions
-from ttt3r_ros.model.weights import seeded_network
+from ttt3r_ros.model.checkpoints.networks import seeded_network
+from ttt3r_ros.model.network.rope import state_positions
 
 if TYPE_CHECKING:
-    from ttt3r_ros.model.attention import CrossAttention
-    from ttt3r_ros.model.network import Ttt3r
-    from ttt3r_ros.model.network_config import NetworkConfig
+    from ttt3r_ros.model.network.attention import CrossAttention
+    from ttt3r_ros.model.network.config import NetworkConfig
+    from ttt3r_ros.model.network.network import Ttt3r
 
 WIRED_LAYERS = 2  # of the image decoder
 PLACE_GAIN = 4.5  # logit per wired frequency where query and key share a place

@@ -16,7 +16,7 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from training.views import Truth
-    from ttt3r_ros.model.view import PointMap
+    from ttt3r_ros.model.network.view import PointMap
 
 CONFIDENCE_WEIGHT = 0.2
 # How many times the confidence of the published loss stands for the same error. A small network errs more; by that loss

@@ -12,17 +12,17 @@ from torch import Tensor
 
 from training.losses import Answers
 from training.views import Pixels, Views
-from ttt3r_ros.model.heads import LinearHeads
-from ttt3r_ros.model.state import RecurrentState
-from ttt3r_ros.model.view import Outputs, PointMap, View
+from ttt3r_ros.model.network.heads import LinearHeads
+from ttt3r_ros.model.network.state import RecurrentState
+from ttt3r_ros.model.network.view import Outputs, PointMap, View
 
 if TYPE_CHECKING:
-    from ttt3r_ros.model.blocks import Mlp
-    from ttt3r_ros.model.heads import HeadOutput
-    from ttt3r_ros.model.network import Ttt3r
-    from ttt3r_ros.model.network_config import NetworkConfig
-    from ttt3r_ros.model.rope import RotaryTable
-    from ttt3r_ros.model.view import NetworkOutput
+    from ttt3r_ros.model.network.blocks import Mlp
+    from ttt3r_ros.model.network.config import NetworkConfig
+    from ttt3r_ros.model.network.heads import HeadOutput
+    from ttt3r_ros.model.network.network import Ttt3r
+    from ttt3r_ros.model.network.rope import RotaryTable
+    from ttt3r_ros.model.network.view import NetworkOutput
 
 
 # Views; the same for sequences of any length, so that one set of kernels serves them all.

@@ -15,7 +15,7 @@ from torch import Tensor
 from training.growth import DENSE_HEADS
 
 if TYPE_CHECKING:
-    from ttt3r_ros.model.network_config import NetworkConfig
+    from ttt3r_ros.model.network.config import NetworkConfig
 
 CHANNELS = 4  # x, y, z, confidence
 REACH = 0.75  # standard deviation of the surroundings, in steps between the pixels of a loss

@@ -19,15 +19,15 @@ from training.losses import total_loss
 from training.optimiser import Optimiser
 from training.rollout import SparseHeads, unroll
 from training.views import Draw, Pixels, prepare
-from ttt3r_ros.model.blocks import DecoderBlock, EncoderBlock, ModulatedBlock
-from ttt3r_ros.model.compilation import allow_shapes
+from ttt3r_ros.model.network.blocks import DecoderBlock, EncoderBlock, ModulatedBlock
+from ttt3r_ros.model.runtime.compilation import allow_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from training.curriculum import Plan
-    from ttt3r_ros.model.network import Ttt3r
-    from ttt3r_ros.model.update_rules import UpdateRule
+    from ttt3r_ros.model.network.network import Ttt3r
+    from ttt3r_ros.model.network.update_rules import UpdateRule
 
 CLIP_NORM = 1.0
 STEPS_USED = "steps_used"  # those whose gradient was finite

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ttt3r_ros.io.textures import MATERIALS, make
+from ttt3r_ros.synthetic.textures import MATERIALS, make
 
 SIDE = 256  # texels
 LEVELS = SIDE.bit_length()

@@ -18,8 +18,8 @@ from training.sequences import make_clips
 from training.step import STEPS_USED, RecordedStep, Step, compile_blocks
 from training.textures import TextureBank
 from training.views import draw
-from ttt3r_ros.model.checkpoint import load_checkpoint
-from ttt3r_ros.model.update_rules import update_rule
+from ttt3r_ros.model.checkpoints.checkpoint import load_checkpoint
+from ttt3r_ros.model.network.update_rules import update_rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ import cv2
 import pytest
 
 from ttt3r_ros.cli.main import main
-from ttt3r_ros.io.room import ProceduralRoom
+from ttt3r_ros.synthetic.room import ProceduralRoom
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -45,7 +45,7 @@ def executor(context: rclpy.context.Context) -> Iterator[SingleThreadedExecutor]
 @pytest.fixture(scope="session")
 def _modules_set_aside() -> None:
     """Let collections pass over torch and its kin, whose million objects take a tenth of a second each time."""
-    import ttt3r_ros.model.backend
+    import ttt3r_ros.model.runtime.backend
     import ttt3r_ros.ros.mapping_node  # noqa: F401
 
     gc.collect()

@@ -22,7 +22,7 @@ from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
 
 from ttt3r_ros.ros import compat, messages
-from ttt3r_ros.ros.node_process import mapping_node
+from ttt3r_ros.ros.harness.node_process import mapping_node
 from ttt3r_ros.ros.qos import LATCHED, STREAM
 
 if TYPE_CHECKING:

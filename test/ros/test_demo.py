@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 import pytest
 
-from ttt3r_ros.io.room import ProceduralRoom
+from ttt3r_ros.io.export.writers import read_ply
 from ttt3r_ros.io.sequence import read_tum
-from ttt3r_ros.io.writers import read_ply
 from ttt3r_ros.ros import compat, messages
+from ttt3r_ros.synthetic.room import ProceduralRoom
 
 if TYPE_CHECKING:
     from collections.abc import Callable

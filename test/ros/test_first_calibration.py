@@ -11,7 +11,7 @@ from graph import SECOND, connected, walk
 from sensor_msgs.msg import CameraInfo
 from std_srvs.srv import Trigger
 
-from ttt3r_ros.ros import first_calibration
+from ttt3r_ros.ros import calibration_gate as first_calibration
 
 pytestmark = pytest.mark.ros
 

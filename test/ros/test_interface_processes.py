@@ -16,9 +16,9 @@ from motions import MOUNT
 from sensor_msgs.msg import Image
 from tf2_msgs.msg import TFMessage
 
-from ttt3r_ros.io.room import ProceduralRoom
 from ttt3r_ros.ros import compat
 from ttt3r_ros.ros.qos import image_profile
+from ttt3r_ros.synthetic.room import ProceduralRoom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,7 +19,7 @@ from sensor_msgs.msg import PointField
 
 from ttt3r_ros.config import DepthConfig
 from ttt3r_ros.geometry import pose_matrix
-from ttt3r_ros.io.depth_images import sure_depth
+from ttt3r_ros.images.depth import sure_depth
 from ttt3r_ros.ros import messages
 from ttt3r_ros.ros.growing_path import GrowingPath
 from ttt3r_ros.types import Frame, Intrinsics, Update

@@ -13,11 +13,11 @@ from recorded import noisy, walked
 from tf2_msgs.msg import TFMessage
 
 from ttt3r_ros.config import from_mapping
-from ttt3r_ros.io.depth_images import sure_depth
-from ttt3r_ros.io.output_bag import OutputBag
-from ttt3r_ros.io.transform_edges import body_edge
-from ttt3r_ros.pipeline.surroundings import Surroundings
+from ttt3r_ros.images.depth import sure_depth
+from ttt3r_ros.io.bags.writer import OutputBag
+from ttt3r_ros.odometry.sensor_context import Surroundings
 from ttt3r_ros.ros import compat, messages
+from ttt3r_ros.transforms.edges import body_edge
 
 pytestmark = pytest.mark.ros
 

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from graph import START_S, Bench, node_process
 
-from ttt3r_ros.io.room import ProceduralRoom
 from ttt3r_ros.io.sequence import read_tum
-from ttt3r_ros.model.weights import PACKAGE_WEIGHTS, load_network
+from ttt3r_ros.model.checkpoints.networks import PACKAGE_WEIGHTS, load_network
 from ttt3r_ros.ros.messages import depth_from_image
 from ttt3r_ros.ros.middleware import PROFILE
+from ttt3r_ros.synthetic.room import ProceduralRoom
 
 pytestmark = pytest.mark.ros
 ROOT = Path(__file__).resolve().parents[2]

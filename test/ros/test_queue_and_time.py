@@ -72,7 +72,7 @@ def test_time_that_goes_back_empties_the_transforms(start):
 
 
 def test_a_mismatch_of_qos_is_named_with_what_helps(start, capfd, monkeypatch):
-    from ttt3r_ros.ros import watch
+    from ttt3r_ros.ros import startup_monitor as watch
 
     monkeypatch.setattr(watch, "PATIENCE_S", 0.2)
     _, bench = start(image_qos="reliable")
@@ -91,7 +91,7 @@ def test_a_mismatch_of_qos_is_named_with_what_helps(start, capfd, monkeypatch):
 
 
 def test_where_nobody_publishes_the_topics_that_do_exist_are_named(start, capfd, monkeypatch):
-    from ttt3r_ros.ros import watch
+    from ttt3r_ros.ros import startup_monitor as watch
 
     monkeypatch.setattr(watch, "PATIENCE_S", 0.2)
     _, bench = start()

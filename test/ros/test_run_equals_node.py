@@ -12,7 +12,7 @@ from recordings import room_bag
 
 from ttt3r_ros.cli.main import main
 from ttt3r_ros.geometry import T_BODY_OPTICAL
-from ttt3r_ros.io.bags import Bag
+from ttt3r_ros.io.bags.reader import Bag
 from ttt3r_ros.io.state_file import read_state
 from ttt3r_ros.ros import messages
 

@@ -20,7 +20,7 @@ from ttt3r_ros.ros.qos import STREAM
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ttt3r_ros.io.room import ProceduralRoom
+    from ttt3r_ros.synthetic.room import ProceduralRoom
 
 LIMIT_S = 60.0  # ten times what a slow machine needs to load torch and the network
 

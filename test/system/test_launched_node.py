@@ -14,10 +14,10 @@ from observer import LIMIT_S
 from sensor_msgs.msg import Image
 from tf2_msgs.msg import TFMessage
 
-from ttt3r_ros.io.room import ProceduralRoom
-from ttt3r_ros.model.weights import PACKAGE_WEIGHTS, load_network
+from ttt3r_ros.model.checkpoints.networks import PACKAGE_WEIGHTS, load_network
 from ttt3r_ros.ros import compat
 from ttt3r_ros.ros.messages import depth_from_image
+from ttt3r_ros.synthetic.room import ProceduralRoom
 
 pytestmark = pytest.mark.ros
 

@@ -19,9 +19,9 @@ from rosbags.typesys import Stores, get_typestore
 from sensor_msgs.msg import CameraInfo, Image
 from tf2_msgs.msg import TFMessage
 
-from ttt3r_ros.io.room import ProceduralRoom
 from ttt3r_ros.io.sequence import read_tum
 from ttt3r_ros.ros import compat, messages
+from ttt3r_ros.synthetic.room import ProceduralRoom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,9 +11,9 @@ import torch
 from training.confidence import main, raised_confidence
 from training.curriculum import network
 from ttt3r_ros.errors import CheckpointError
-from ttt3r_ros.model.checkpoint import load_checkpoint, save_checkpoint
-from ttt3r_ros.model.view import View
-from ttt3r_ros.model.weights import load_network, seeded_network
+from ttt3r_ros.model.checkpoints.checkpoint import load_checkpoint, save_checkpoint
+from ttt3r_ros.model.checkpoints.networks import load_network, seeded_network
+from ttt3r_ros.model.network.view import View
 
 CONFIG = network(64, 1, 2, patch=16, size=(32, 48), state=16)
 

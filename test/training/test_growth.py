@@ -10,9 +10,9 @@ import torch
 
 from training.growth import grown
 from ttt3r_ros.errors import CheckpointError
-from ttt3r_ros.model.network import Ttt3r
-from ttt3r_ros.model.view import Outputs, View
-from ttt3r_ros.model.weights import PACKAGE_WEIGHTS, load_network, seeded_network
+from ttt3r_ros.model.checkpoints.networks import PACKAGE_WEIGHTS, load_network, seeded_network
+from ttt3r_ros.model.network.network import Ttt3r
+from ttt3r_ros.model.network.view import Outputs, View
 
 
 def test_larger_patches_and_more_layers_change_no_answer():

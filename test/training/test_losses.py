@@ -21,7 +21,7 @@ from training.losses import (
 )
 from training.views import Truth, in_first_camera, prepare
 from ttt3r_ros.geometry import rotation_from_quat_wxyz
-from ttt3r_ros.model.view import PointMap
+from ttt3r_ros.model.network.view import PointMap
 
 B, V, H, W = 2, 3, 3, 4
 

@@ -21,9 +21,9 @@ from training.rollout import SparseHeads, unroll
 from training.trainer import Trainer, typical_patches
 from training.views import Pixels, Views, draw, prepare
 from ttt3r_ros.errors import CheckpointError
-from ttt3r_ros.model.update_rules import update_rule
-from ttt3r_ros.model.view import View
-from ttt3r_ros.model.weights import load_network
+from ttt3r_ros.model.checkpoints.networks import load_network
+from ttt3r_ros.model.network.update_rules import update_rule
+from ttt3r_ros.model.network.view import View
 
 TINY = PLANS["tiny"]
 QUICK = replace(TINY, recipe=replace(TINY.recipe, smooth=False))  # one ray for each pixel

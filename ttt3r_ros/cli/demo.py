@@ -48,5 +48,5 @@ def add_parser(commands: Any) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     with needing("the demo", "pip install 'ttt3r_ros[demo]', or use ./scripts/demo"):
-        from ttt3r_ros.cli.demo_run import run  # noqa: PLC0415 - the other commands need neither ROS nor pictures
+        from ttt3r_ros.ros.harness.demo import run  # noqa: PLC0415 - the other commands need neither ROS nor pictures
     return run(arguments)

@@ -7,7 +7,6 @@ import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ttt3r_ros.cli.run_settings import all_settings, config_of
 from ttt3r_ros.errors import SourceError, Ttt3rError
 from ttt3r_ros.evaluation.datasets import DATASETS, find_sequences
 from ttt3r_ros.evaluation.measurement import Measurement, Result, evaluate
@@ -16,9 +15,10 @@ from ttt3r_ros.evaluation.protocols import protocols_of
 from ttt3r_ros.evaluation.record import record
 from ttt3r_ros.evaluation.sampling import SampledSequence
 from ttt3r_ros.evaluation.tables import Evaluation, report
+from ttt3r_ros.io.export.writers import complete_file, require_writable
 from ttt3r_ros.io.sources import SourceOptions, open_source
-from ttt3r_ros.io.writers import complete_file, require_writable
-from ttt3r_ros.model.loading import load_backend
+from ttt3r_ros.model.runtime.loading import load_backend
+from ttt3r_ros.offline.run_settings import all_settings, config_of
 from ttt3r_ros.pipeline.reconstructor import Reconstructor
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ttt3r_ros.config import Config
     from ttt3r_ros.evaluation.datasets import Found
     from ttt3r_ros.evaluation.protocols import Protocol
-    from ttt3r_ros.model.backend import TorchBackend
+    from ttt3r_ros.model.runtime.backend import TorchBackend
 
 _PUBLISHED_RESET = 0  # the published evaluations never begin the state anew
 _AS_MADE = -1

@@ -44,7 +44,7 @@ def add_parser(commands: Any) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     with needing("export", "pip install ttt3r_ros[export]"):
-        from ttt3r_ros.cli.export_run import run  # noqa: PLC0415 - the other commands need neither torch nor ONNX
+        from ttt3r_ros.offline.onnx_export import run  # noqa: PLC0415 - the other commands need neither torch nor ONNX
     return run(arguments)
 
 

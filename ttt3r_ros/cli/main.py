@@ -12,7 +12,7 @@ from ttt3r_ros import __version__
 from ttt3r_ros.cli import demo, eval_arguments, export, run, view
 from ttt3r_ros.config import parameters_yaml
 from ttt3r_ros.errors import CheckpointError, OutputError, Ttt3rError
-from ttt3r_ros.io.writers import complete_file
+from ttt3r_ros.io.export.writers import complete_file
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -52,8 +52,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _convert(arguments: argparse.Namespace) -> int:
     # torch takes seconds to load; the other commands should not wait for it.
-    from ttt3r_ros.model.checkpoint import load_checkpoint, save_checkpoint  # noqa: PLC0415
-    from ttt3r_ros.model.weights import load_tensors  # noqa: PLC0415
+    from ttt3r_ros.model.checkpoints.checkpoint import load_checkpoint, save_checkpoint  # noqa: PLC0415
+    from ttt3r_ros.model.checkpoints.networks import load_tensors  # noqa: PLC0415
 
     target: Path = arguments.target
     if target.suffix != ".safetensors":

@@ -7,10 +7,10 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ttt3r_ros.cli.many import expanded, run_many
-from ttt3r_ros.cli.run_one import run_one
-from ttt3r_ros.cli.run_settings import config_of, identity_of, outputs_of, source_options
 from ttt3r_ros.io.sources import AmbiguousSource, open_source
+from ttt3r_ros.offline.batch.local import expanded, run_many
+from ttt3r_ros.offline.run import run_one
+from ttt3r_ros.offline.run_settings import config_of, identity_of, outputs_of, source_options
 
 if TYPE_CHECKING:
     import argparse

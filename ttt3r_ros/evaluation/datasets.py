@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ttt3r_ros.errors import SourceError
-from ttt3r_ros.io.layouts import LAYOUTS
+from ttt3r_ros.io.datasets.registry import LAYOUTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,9 +15,9 @@ from ttt3r_ros.errors import SourceError
 from ttt3r_ros.evaluation.accuracy import true_depth_m
 from ttt3r_ros.evaluation.protocols import DEPTH, POSE
 from ttt3r_ros.evaluation.trajectory import PosesByTime
-from ttt3r_ros.io.camera_intake import CameraIntake
-from ttt3r_ros.io.changed_sequences import Changed
-from ttt3r_ros.io.rectification import rectified_depth
+from ttt3r_ros.images.preprocessor import CameraIntake
+from ttt3r_ros.images.rectification import rectified_depth
+from ttt3r_ros.io.sequence_wrappers import Changed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

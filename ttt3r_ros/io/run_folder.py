@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 
 from ttt3r_ros.errors import SourceError
+from ttt3r_ros.images.image_files import read_picture
+from ttt3r_ros.io.export.writers import read_ply
 from ttt3r_ros.io.frame_records import FrameRecord, mapped, read_frames
-from ttt3r_ros.io.picture_files import read_picture
 from ttt3r_ros.io.sequence import read_tum
-from ttt3r_ros.io.writers import read_ply
-from ttt3r_ros.pipeline.voxel_map import PointCloud
+from ttt3r_ros.mapping.voxel_map import PointCloud
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,8 +14,8 @@ import numpy as np
 
 from ttt3r_ros.errors import ConfigError, SourceError
 from ttt3r_ros.geometry import pose_matrix
+from ttt3r_ros.images.image_files import read_picture
 from ttt3r_ros.io.camera_files import intrinsics_of, read_camera_json
-from ttt3r_ros.io.picture_files import read_picture
 from ttt3r_ros.types import Frame
 
 if TYPE_CHECKING:

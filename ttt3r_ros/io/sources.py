@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from ttt3r_ros.errors import AmbiguousSource, SourceError
 from ttt3r_ros.io.camera_files import read_camera_file
-from ttt3r_ros.io.changed_sequences import Calibrated
-from ttt3r_ros.io.layouts import LAYOUTS, layout_of, nothing_found, open_layout
-from ttt3r_ros.io.layouts_files import has_images
+from ttt3r_ros.io.datasets.common import has_images
+from ttt3r_ros.io.datasets.registry import LAYOUTS, layout_of, nothing_found, open_layout
 from ttt3r_ros.io.sequence import FOLDER_RATE_HZ, IMAGE_SUFFIXES, ImageFolder, Selection
+from ttt3r_ros.io.sequence_wrappers import Calibrated
 from ttt3r_ros.io.video import Video
 from ttt3r_ros.io.webcam import Webcam, device_of
 
@@ -111,7 +111,7 @@ def _found_file(path: Path) -> str:
 
 def _bag(path: Path, options: SourceOptions, selection: Selection) -> Sequence:
     try:
-        from ttt3r_ros.io.bags import Bag  # noqa: PLC0415 - rosbags comes with the extra "run"
+        from ttt3r_ros.io.bags.reader import Bag  # noqa: PLC0415 - rosbags comes with the extra "run"
     except ImportError as error:
         msg = f"{path} cannot be read as a bag without rosbags ({error}): pip install 'ttt3r_ros[run]'"
         raise SourceError(msg) from error

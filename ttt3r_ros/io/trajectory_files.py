@@ -9,7 +9,7 @@ import numpy as np
 
 from ttt3r_ros.errors import OutputError
 from ttt3r_ros.geometry import pose_matrix_xyzw
-from ttt3r_ros.io.writers import complete_file, write_tum
+from ttt3r_ros.io.export.writers import complete_file, write_tum
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frames, poses and maps in NumPy; sees the network only through `Backend`."""
+"""From frames to map updates: one reconstructor for the node and for recordings."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from ttt3r_ros.errors import SourceError
 
-_OWN = "ttt3r_ros.pipeline."
+_OWN = ("ttt3r_ros.odometry.", "ttt3r_ros.mapping.", "ttt3r_ros.pipeline.")
 _PLAIN = (bool, int, float, str, type(None))
 
 

@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING, Any, Generic
 import numpy as np
 
 from ttt3r_ros.errors import ImageError, SourceError
-from ttt3r_ros.pipeline.focal import FocalEstimator
-from ttt3r_ros.pipeline.ground import Ground
+from ttt3r_ros.mapping.map_builder import SceneMap
+from ttt3r_ros.mapping.trajectory import Trajectory
+from ttt3r_ros.odometry.covariance import Uncertainty
+from ttt3r_ros.odometry.focal_estimator import FocalEstimator
+from ttt3r_ros.odometry.levelling import Ground
+from ttt3r_ros.odometry.pose_integrator import Placed, Placement
+from ttt3r_ros.odometry.scale_correction import Metres
+from ttt3r_ros.odometry.sensor_context import NOTHING, Surroundings
+from ttt3r_ros.odometry.session import Sighting, StreamingSession
+from ttt3r_ros.odometry.visual_odometry import VisualOdometry
 from ttt3r_ros.pipeline.memory import memory_of, remember
-from ttt3r_ros.pipeline.metres import Metres
-from ttt3r_ros.pipeline.placement import Placed, Placement
-from ttt3r_ros.pipeline.scene_map import SceneMap
-from ttt3r_ros.pipeline.session import Sighting, StreamingSession
-from ttt3r_ros.pipeline.surroundings import NOTHING, Surroundings
-from ttt3r_ros.pipeline.trajectory import Trajectory
-from ttt3r_ros.pipeline.uncertainty import Uncertainty
-from ttt3r_ros.pipeline.visual_odometry import VisualOdometry
 from ttt3r_ros.types import Backend, Frame, Intrinsics, StateT, Update
 
 if TYPE_CHECKING:
     from ttt3r_ros.config import Config
-    from ttt3r_ros.pipeline.voxel_map import VoxelMap
+    from ttt3r_ros.mapping.voxel_map import VoxelMap
     from ttt3r_ros.types import Float64Array
 
 _MIN_CONTRAST = 2  # grey levels between the darkest and the brightest value of a usable image

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ttt3r_ros.geometry import inverse
-from ttt3r_ros.pipeline.placement import Placed
+from ttt3r_ros.odometry.pose_integrator import Placed
+from ttt3r_ros.odometry.sensor_context import NOTHING, Surroundings
 from ttt3r_ros.pipeline.reconstructor import Reconstructor
-from ttt3r_ros.pipeline.surroundings import NOTHING, Surroundings
 from ttt3r_ros.types import Frame, StateT, Update
 
 if TYPE_CHECKING:
     from ttt3r_ros.config import Config
-    from ttt3r_ros.pipeline.session import Sighting
+    from ttt3r_ros.odometry.session import Sighting
     from ttt3r_ros.types import Backend, Float64Array
 
 _TOGETHER_NS = 20_000_000  # frames closer in time than this count as taken at once

@@ -20,8 +20,8 @@ from sensor_msgs.msg import CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from ttt3r_ros.errors import ConfigError, ImageError
-from ttt3r_ros.io import pixels
-from ttt3r_ros.io.point_records import POINT_DTYPE, POINT_FIELDS, packed_points
+from ttt3r_ros.images import encodings as pixels
+from ttt3r_ros.images.point_fields import POINT_DTYPE, POINT_FIELDS, packed_points
 from ttt3r_ros.io.quaternions import one_sign, quaternion_xyzw, require_rotation, rotation_of, unit_xyzw
 from ttt3r_ros.ros.tf_messages import tf_publisher
 

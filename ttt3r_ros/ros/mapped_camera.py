@@ -10,13 +10,13 @@ from ttt3r_ros.pipeline.reconstructor import Reconstructor
 from ttt3r_ros.pipeline.rig import Rig
 from ttt3r_ros.ros.publishers import BodyOutputs, CameraOutputs, MapOutputs
 from ttt3r_ros.ros.result_files import ResultFiles
-from ttt3r_ros.ros.transform_output import TransformOutput
+from ttt3r_ros.ros.tf_output import TransformOutput
 
 if TYPE_CHECKING:
     from rclpy.node import Node
 
     from ttt3r_ros.config import Config
-    from ttt3r_ros.ros.robot import Robot
+    from ttt3r_ros.ros.robot_sensors import Robot
     from ttt3r_ros.ros.throttled_warnings import ThrottledWarnings
     from ttt3r_ros.types import AnyBackend, Frame, Update
 

@@ -15,14 +15,14 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.utilities import ok, try_shutdown
 
 from ttt3r_ros.errors import ConfigError, Ttt3rError
-from ttt3r_ros.model.loading import load_backend
+from ttt3r_ros.model.runtime.loading import load_backend
 from ttt3r_ros.ros import compat, log_bridge, parameters
-from ttt3r_ros.ros.control import Control
 from ttt3r_ros.ros.entity_ledger import EntityLedger
-from ttt3r_ros.ros.mapping import Mapping
+from ttt3r_ros.ros.mapping_runtime import Mapping
 from ttt3r_ros.ros.middleware import use_large_image_profile
+from ttt3r_ros.ros.services import Control
+from ttt3r_ros.ros.startup_monitor import Watch
 from ttt3r_ros.ros.transition_guard import guard_transitions
-from ttt3r_ros.ros.watch import Watch
 
 if TYPE_CHECKING:
     from rclpy.parameter import Parameter

@@ -24,15 +24,15 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
 from ttt3r_ros.geometry import mean_velocity
-from ttt3r_ros.io.calibration_fields import calibration_fields
-from ttt3r_ros.io.depth_images import decode_depth, depth_intrinsics, sent_depth
-from ttt3r_ros.io.point_records import POINT_DTYPE, packed_points, sure_points
+from ttt3r_ros.images.camera_info import calibration_fields
+from ttt3r_ros.images.depth import decode_depth, depth_intrinsics, sent_depth
+from ttt3r_ros.images.point_fields import POINT_DTYPE, packed_points, sure_points
 from ttt3r_ros.ros import compat
 from ttt3r_ros.types import Intrinsics
 
 if TYPE_CHECKING:
     from ttt3r_ros.config import DepthConfig
-    from ttt3r_ros.pipeline.occupancy import Grid
+    from ttt3r_ros.mapping.occupancy_grid import Grid
     from ttt3r_ros.types import Float32Array, Float64Array, Update
 
 

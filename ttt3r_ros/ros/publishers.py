@@ -10,11 +10,11 @@ from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import OccupancyGrid, Odometry, Path
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
-from ttt3r_ros.io.depth_images import sure_depth
-from ttt3r_ros.io.transform_edges import body_edge
+from ttt3r_ros.images.depth import sure_depth
 from ttt3r_ros.ros import compat, messages
 from ttt3r_ros.ros.growing_path import GrowingPath
 from ttt3r_ros.ros.qos import LATCHED, STREAM, overridable
+from ttt3r_ros.transforms.edges import body_edge
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from rclpy.publisher import Publisher
 
     from ttt3r_ros.config import Config
-    from ttt3r_ros.pipeline.scene_map import SceneMap
-    from ttt3r_ros.ros.robot import Robot
+    from ttt3r_ros.mapping.map_builder import SceneMap
+    from ttt3r_ros.ros.robot_sensors import Robot
     from ttt3r_ros.types import Update
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ttt3r_ros.errors import ConfigError
+from ttt3r_ros.io.export.writers import write_occupancy, write_pcd, write_ply, write_tum
 from ttt3r_ros.io.state_file import read_state, write_state
-from ttt3r_ros.io.writers import write_occupancy, write_pcd, write_ply, write_tum
-from ttt3r_ros.pipeline.snapshot import restore_into, snapshot_of
+from ttt3r_ros.pipeline.checkpoint import restore_into, snapshot_of
 
 if TYPE_CHECKING:
     from ttt3r_ros.pipeline.reconstructor import Reconstructor

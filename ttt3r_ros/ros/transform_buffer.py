@@ -11,7 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from ttt3r_ros.pipeline.transform_tree import TransformError, TransformTree
+from ttt3r_ros.transforms.tree import TransformError, TransformTree
 
 if TYPE_CHECKING:
     from collections.abc import Collection

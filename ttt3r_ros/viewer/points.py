@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ttt3r_ros.geometry import inverse
-from ttt3r_ros.pipeline.voxel_table import EMPTY, claimed, grouped, keys_of, scattered
+from ttt3r_ros.mapping.voxel_hash import EMPTY, claimed, grouped, keys_of, scattered
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from ttt3r_ros.io.writers import complete_file
+from ttt3r_ros.io.export.writers import complete_file
 from ttt3r_ros.viewer.map_views import below_ceiling, bulk_bounds
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from ttt3r_ros.pipeline.voxel_map import PointCloud
+    from ttt3r_ros.mapping.voxel_map import PointCloud
     from ttt3r_ros.types import Float32Array, Float64Array, UInt8Array
 
 _MAX_POINTS = 150_000

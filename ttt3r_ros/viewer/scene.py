@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ttt3r_ros.geometry import transform
-from ttt3r_ros.pipeline.scene_map import pixels_in_turn
-from ttt3r_ros.pipeline.voxel_map import PointCloud
+from ttt3r_ros.mapping.map_builder import pixels_in_turn
+from ttt3r_ros.mapping.voxel_map import PointCloud
 from ttt3r_ros.viewer import colours
 from ttt3r_ros.viewer.cameras import DEFAULT_LENS, GROUP, Lens, Lines, Way, lines_of
 from ttt3r_ros.viewer.points import BANDS, PointStore

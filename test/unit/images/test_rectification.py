@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Images without their lens's distortion."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from ttt3r_ros.errors import ConfigError
+from ttt3r_ros.images import rectification
+from ttt3r_ros.images.rectification import Rectifier, rectified_depth
+from ttt3r_ros.types import Intrinsics
+
+WIDTH, HEIGHT = 640, 480
+PINHOLE = Intrinsics(460.0, 455.0, 325.3, 236.8, WIDTH, HEIGHT)
+CAMERAS = {
+    "plumb_bob": replace(
+        PINHOLE, distortion_model="plumb_bob", distortion=(-0.28, 0.07, 0.0002, -0.0005, 0.0)
+    ),
+    "pincushion": replace(PINHOLE, distortion_model="plumb_bob", distortion=(0.15, 0.05, 0.0, 0.0, 0.0)),
+    "rational_polynomial": replace(
+        PINHOLE,
+        distortion_model="rational_polynomial",
+        distortion=(0.4, -0.2, 0.0003, -0.0002, 0.02, 0.7, -0.1, 0.01),
+    ),
+    "equidistant": replace(
+        PINHOLE,
+        fx=290.0,
+        fy=289.0,
+        distortion_model="equidistant",
+        distortion=(-0.007, 0.04, -0.04, 0.008),
+    ),
+}
+each_camera = pytest.mark.parametrize("camera", CAMERAS.values(), ids=CAMERAS)
+
+
+def seen_by_lens(points: np.ndarray, camera: Intrinsics) -> np.ndarray:
+    """Return the distorted pixels (n, 2) of points (n, 3)."""
+    none, K, coefficients = np.zeros(3), camera.matrix(), np.array(camera.distortion)
+    if camera.distortion_model == "equidistant":
+        return cv2.fisheye.projectPoints(points[:, None], none, none, K, coefficients)[0].reshape(-1, 2)
+    return cv2.projectPoints(points, none, none, K, coefficients)[0].reshape(-1, 2)
+
+
+def seen_by_pinhole(points: np.ndarray, camera: Intrinsics) -> np.ndarray:
+    homogeneous = points @ camera.matrix().T
+    return homogeneous[:, :2] / homogeneous[:, 2:]
+
+
+def blobs(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Return an RGB image with a round blob about each sub-pixel position (n, 2)."""
+    u, v = np.arange(width), np.arange(height)
+    grey = sum(
+        np.exp(-0.5 * ((v - y) / 2.0) ** 2)[:, None] * np.exp(-0.5 * ((u - x) / 2.0) ** 2)
+        for x, y in pixels
+    )
+    return np.repeat((250.0 * grey + 0.5).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def blob_near(rgb: np.ndarray, pixel: np.ndarray) -> np.ndarray:
+    """Return the centre of mass (2,) of the blob whose centre should be here."""
+    left, top = np.rint(pixel).astype(int) - 9
+    patch = rgb[top : top + 19, left : left + 19, 0].astype(float)
+    v, u = np.mgrid[top : top + 19, left : left + 19]
+    return np.array([(u * patch).sum(), (v * patch).sum()]) / patch.sum()
+
+
+def points_seen(pinhole: Intrinsics) -> np.ndarray:
+    """Return points (n, 3) all over the view of a camera, at several depths."""
+    u, v = np.meshgrid(np.linspace(30, pinhole.width - 30, 8), np.linspace(30, pinhole.height - 30, 6))
+    rays = np.stack(
+        ((u - pinhole.cx) / pinhole.fx, (v - pinhole.cy) / pinhole.fy, np.ones_like(u)), axis=-1
+    )
+    return rays.reshape(-1, 3) * np.linspace(1.0, 5.0, u.size)[:, None]
+
+
+def worst_error_px(calibrated: Intrinsics, camera: Intrinsics) -> float:
+    """Rectify an image of points by a calibration; ``camera`` is the same at the size of the image."""
+    rectifier = Rectifier(calibrated)
+    _, pinhole = rectifier.rectify(np.zeros((camera.height, camera.width, 3), np.uint8))
+    points = points_seen(pinhole)
+    rgb, _ = rectifier.rectify(blobs(seen_by_lens(points, camera), camera.width, camera.height))
+    expected = seen_by_pinhole(points, pinhole)
+    found = np.array([blob_near(rgb, pixel) for pixel in expected])
+    return float(np.abs(found - expected).max())
+
+
+@each_camera
+def test_a_rectified_image_is_that_of_the_pinhole_camera(camera: Intrinsics) -> None:
+    assert worst_error_px(camera, camera) < 0.3
+
+
+@each_camera
+def test_a_calibration_at_another_size_serves_as_well(camera: Intrinsics) -> None:
+    twice = replace(
+        camera,
+        fx=2 * camera.fx,
+        fy=2 * camera.fy,
+        cx=2 * (camera.cx + 0.5) - 0.5,
+        cy=2 * (camera.cy + 0.5) - 0.5,
+        width=2 * WIDTH,
+        height=2 * HEIGHT,
+    )
+    assert worst_error_px(twice, camera) < 0.3
+
+
+@each_camera
+def test_the_new_camera_is_what_the_network_assumes(camera: Intrinsics) -> None:
+    rgb, pinhole = Rectifier(camera).rectify(np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    assert rgb.shape == (HEIGHT, WIDTH, 3)
+    assert pinhole == Intrinsics(pinhole.fx, pinhole.fx, WIDTH // 2, HEIGHT // 2, WIDTH, HEIGHT)
+
+
+@each_camera
+def test_every_pixel_was_seen_and_the_view_is_as_wide_as_that_allows(camera: Intrinsics) -> None:
+    _, pinhole = Rectifier(camera).rectify(np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    u, v = np.meshgrid(np.arange(WIDTH), np.arange(HEIGHT))
+    rays = np.stack((u - pinhole.cx, v - pinhole.cy, np.full(u.shape, pinhole.fx)), axis=-1).reshape(
+        -1, 3
+    )
+    border = (0, 0), (WIDTH - 1, HEIGHT - 1)
+    source = seen_by_lens(rays.astype(float), camera)
+    assert (source >= border[0]).all()
+    assert (source <= border[1]).all()
+    wider = seen_by_lens(rays * (1.02, 1.02, 1.0), camera)
+    assert (wider < border[0]).any() or (wider > border[1]).any()
+
+
+def test_a_very_wide_lens_is_cut_to_what_a_pinhole_shows_well() -> None:
+    camera = replace(CAMERAS["equidistant"], fx=190.0, fy=190.0)  # 190 degrees across
+    _, pinhole = Rectifier(camera).rectify(np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    assert 0.3 * WIDTH <= pinhole.fx < 0.32 * WIDTH
+
+
+def test_a_polynomial_is_not_followed_to_where_it_folds_back() -> None:
+    camera = replace(CAMERAS["plumb_bob"], fx=250.0, fy=250.0, distortion=(-0.35, 0.0, 0.0, 0.0, 0.0))
+    _, pinhole = Rectifier(camera).rectify(np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    farthest = np.hypot(WIDTH // 2, HEIGHT // 2) / pinhole.fx
+    assert 1.0 - 3.0 * 0.35 * farthest**2 > -0.05  # the derivative of the distorted radius
+
+
+@pytest.mark.parametrize(
+    ("model", "coefficients"),
+    [("", ()), ("", (0.1,)), ("plumb_bob", ()), ("plumb_bob", (0.0,) * 5), ("homemade", (0.0,) * 3)],
+)
+def test_without_distortion_image_and_camera_are_the_very_same(
+    model: str, coefficients: tuple[float, ...]
+) -> None:
+    camera = replace(PINHOLE, distortion_model=model, distortion=coefficients)
+    rgb = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    same, pinhole = Rectifier(camera).rectify(rgb)
+    assert same is rgb
+    assert pinhole is camera
+
+
+def test_without_distortion_the_camera_is_scaled_to_the_image() -> None:
+    _, half = Rectifier(PINHOLE).rectify(np.zeros((HEIGHT // 2, WIDTH // 2, 3), np.uint8))
+    assert (half.fx, half.fy, half.width, half.height) == (230.0, 227.5, 320, 240)
+    assert (half.cx, half.cy) == pytest.approx(((325.3 + 0.5) / 2 - 0.5, (236.8 + 0.5) / 2 - 0.5))
+
+
+def test_an_equidistant_lens_without_coefficients_is_still_no_pinhole() -> None:
+    camera = replace(CAMERAS["equidistant"], distortion=(0.0,) * 4)
+    assert worst_error_px(camera, camera) < 0.3
+
+
+def test_an_image_that_may_not_be_written_to_is_rectified_and_left_as_it_is() -> None:
+    rgb = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
+    rgb.flags.writeable = False
+    before = rgb.copy()
+    rectified, _ = Rectifier(CAMERAS["plumb_bob"]).rectify(rgb)
+    np.testing.assert_array_equal(rgb, before)
+    assert rectified.flags.writeable
+
+
+def test_tables_are_kept_until_the_size_of_the_image_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[tuple[int, int]] = []
+    original = cv2.initUndistortRectifyMap
+
+    def counted(*args: Any) -> Any:
+        sizes.append(args[4])
+        return original(*args)
+
+    monkeypatch.setattr(rectification.cv2, "initUndistortRectifyMap", counted)
+    rectifier = Rectifier(CAMERAS["plumb_bob"])
+    for width, height in ((640, 480), (640, 480), (320, 240), (320, 240)):
+        rgb, pinhole = rectifier.rectify(np.zeros((height, width, 3), np.uint8))
+        assert rgb.shape == (height, width, 3)
+        assert (pinhole.width, pinhole.height) == (width, height)
+    assert sizes == [(640, 480), (320, 240)]
+
+
+@pytest.mark.parametrize(
+    ("model", "coefficients"),
+    [
+        ("homemade", (0.1,)),
+        ("plumb_bob", (0.1, 0.2, 0.3)),
+        ("rational_polynomial", (0.1,) * 12),
+        ("equidistant", (0.1,) * 5),
+        ("plumb_bob", (float("nan"),) * 5),
+    ],
+)
+def test_a_distortion_that_cannot_be_undone_is_named_with_what_can(
+    model: str, coefficients: tuple[float, ...]
+) -> None:
+    with pytest.raises(ConfigError, match=rf"'{model}'.*plumb_bob \(5\).*equidistant \(4\)"):
+        Rectifier(replace(PINHOLE, distortion_model=model, distortion=coefficients))
+
+
+@each_camera
+@pytest.mark.parametrize("divisor", [1, 2])
+def test_depth_is_rectified_to_that_of_the_nearest_pixel_at_its_own_size(
+    camera: Intrinsics, divisor: int
+) -> None:
+    """Every pixel is as deep as the number of its column, so the depth tells where it was taken."""
+    _, pinhole = Rectifier(camera).rectify(np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    width, height = WIDTH // divisor, HEIGHT // divisor
+    ramp = np.tile(np.arange(width, dtype=np.float32) + 1, (height, 1))
+    found = rectified_depth(ramp, camera, pinhole)
+    u, v = np.meshgrid(np.arange(width), np.arange(height))
+    x, y = (divisor * (at + 0.5) - 0.5 for at in (u, v))  # in the whole image
+    rays = np.stack(
+        ((x - pinhole.cx) / pinhole.fx, (y - pinhole.cy) / pinhole.fy, np.ones(x.shape)), axis=-1
+    )
+    columns = (
+        seen_by_lens(rays.reshape(-1, 3), camera)[:, 0].reshape(height, width) + 0.5
+    ) / divisor - 0.5
+    assert np.abs(found - 1 - columns).max() <= 0.51

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which pixels of a frame reach map and grid."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ttt3r_ros.config import Config
+from ttt3r_ros.geometry import T_BODY_OPTICAL
+from ttt3r_ros.mapping.map_builder import SceneMap, pixels_in_turn
+from ttt3r_ros.types import Frame, ImageGeometry, Intrinsics, Prediction, Update
+
+
+def update(
+    width: int, height: int, depth_m: float | np.ndarray = 3.0, confidence: float = 2.0
+) -> Update:
+    """Return a view along x, of a wall if the depth is a number."""
+    camera = Intrinsics(0.75 * width, 0.75 * width, (width - 1) / 2, (height - 1) / 2, width, height)
+    v, u = np.mgrid[0:height, 0:width]
+    rays = np.stack(((u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, np.ones(u.shape)), -1)
+    points = rays * np.broadcast_to(depth_m, u.shape)[..., None]
+    eye, rgb = np.eye(4), np.full((height, width, 3), 90, np.uint8)
+    prediction = Prediction(
+        points.astype(np.float32), np.full(u.shape, confidence, np.float32), eye, rgb,
+        ImageGeometry(width, height, width, height, 0, 0, width, height),
+    )  # fmt: skip
+    T_map_camera = T_BODY_OPTICAL.copy()
+    T_map_camera[2, 3] = 1.0
+    frame = Frame(10**9, "camera", rgb)
+    return Update(
+        frame, prediction, T_map_camera, camera, 0, {}, eye, eye, eye, eye, 1.0, np.eye(6), np.eye(6)
+    )
+
+
+@pytest.mark.parametrize(
+    "shape", [(56, 80), (128, 128), (160, 224), (240, 320), (384, 512), (1, 100_000)]
+)
+def test_a_frame_fuses_a_bounded_number_of_pixels_and_every_one_has_its_turn(
+    shape: tuple[int, int],
+) -> None:
+    turns = np.zeros(shape, int)
+    _, share = pixels_in_turn(shape, 0)
+    for clock in range(share):
+        turn, _ = pixels_in_turn(shape, clock)
+        turns[turn] += 1
+        assert turns[turn].size <= 1.05 * 2**14 + sum(shape)
+    assert (turns == 1).all()
+    assert share == 1 or shape[0] * shape[1] > 2**14
+
+
+def test_what_a_voxel_weighs_does_not_depend_on_the_size_of_the_frame_beyond_its_pixels() -> None:
+    few, many = SceneMap(Config()), SceneMap(Config())
+    few.fuse(update(128, 96), None)
+    many.fuse(update(512, 384), None)
+    weights = [scene.voxels.arrays()["weight"].sum() for scene in (few, many)]
+    assert weights[1] == pytest.approx(16 * weights[0], rel=0.02)
+
+
+def test_after_its_turns_a_large_frame_has_occupied_every_voxel() -> None:
+    rng = np.random.default_rng(0)
+    view = update(512, 384, rng.uniform(2.0, 4.0, (384, 512)))
+    config = Config()
+    whole, scene = (
+        SceneMap(config),
+        SceneMap(replace(config, map=replace(config.map, clear_seen_through=False))),
+    )
+    points = view.prediction.points_camera.reshape(-1, 3)
+    points = points @ view.T_map_camera[:3, :3].T.astype(np.float32) + np.float32([0, 0, 1])
+    whole.voxels.integrate(
+        points, view.prediction.rgb.reshape(-1, 3), np.full(len(points), 2.0, np.float32)
+    )
+    for _ in range(pixels_in_turn((384, 512), 0)[1]):
+        scene.fuse(view, None)
+    assert len(scene.voxels) == pytest.approx(len(whole.voxels), rel=1e-3)
+
+
+def test_points_without_depth_or_confidence_or_out_of_range_are_not_fused() -> None:
+    scene = SceneMap(Config())
+    for depth_m, confidence in (
+        (np.nan, 2.0),
+        (0.0, 2.0),
+        (-1.0, 2.0),
+        (10.5, 2.0),
+        (3.0, 1.4),
+        (np.inf, 2.0),
+    ):
+        with np.errstate(invalid="ignore"):
+            view = update(80, 56, depth_m, confidence)
+        scene.fuse(view, 0.0)
+    assert len(scene.voxels) == 0
+    assert scene.grid.snapshot() is None
+    scene.fuse(update(80, 56), 0.0)
+    assert len(scene.voxels) > 100
+    assert scene.grid.snapshot() is not None
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 56), (512, 384)])
+def test_fusing_a_frame_tells_the_share_of_its_pixels_that_went_in(width: int, height: int) -> None:
+    depth_m = np.full((height, width), 3.0)
+    depth_m[: height // 4] = 50.0  # out of range
+    assert SceneMap(Config()).fuse(update(width, height, depth_m), None) == pytest.approx(0.75)
+    assert SceneMap(Config()).fuse(update(width, height, confidence=1.4), None) == 0.0

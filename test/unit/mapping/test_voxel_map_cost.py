@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What one frame does to a voxel map is bounded, however large the map; and it is what a plain loop would do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ttt3r_ros.geometry import T_BODY_OPTICAL, inverse, transform
+from ttt3r_ros.mapping import voxel_map as module
+from ttt3r_ros.mapping.free_space import seen_through
+from ttt3r_ros.mapping.voxel_hash import EMPTY, VoxelTable, grouped, keys_of
+from ttt3r_ros.mapping.voxel_map import VoxelMap
+from ttt3r_ros.types import Intrinsics
+
+SIZE_M = 0.1
+CAMERA = Intrinsics(fx=40.0, fy=40.0, cx=39.5, cy=27.5, width=80, height=56)
+
+
+def put(voxel_map: VoxelMap, points: np.ndarray, weight: float = 1.0, stamp_ns: int = 0) -> None:
+    colours = np.full(points.shape, 90, np.uint8)
+    weights = np.full(len(points), weight, np.float32)
+    voxel_map.integrate(points.astype(np.float32), colours, weights, stamp_ns)
+
+
+def centres(first: int, count: int) -> np.ndarray:
+    """Return the centres of voxels before a camera that looks along x, numbered layer by layer."""
+    number = np.arange(first, first + count)
+    return (
+        np.stack((number // 900, number % 30 - 15, number // 30 % 30 - 15), 1) + (20.5, 0.5, 0.5)
+    ) * SIZE_M
+
+
+@given(st.lists(st.integers(0, 50) | st.integers(0, 2**62), max_size=300))
+def test_grouped_keys_are_those_that_sorting_finds(values: list[int]) -> None:
+    keys = np.array(values, np.int64)
+    unique, which = grouped(keys)
+    np.testing.assert_array_equal(unique[which], keys)
+    np.testing.assert_array_equal(np.sort(unique), np.unique(keys))
+
+
+def test_random_frames_leave_what_a_plain_loop_over_points_leaves() -> None:
+    rng = np.random.default_rng(0)
+    voxel_map = VoxelMap(SIZE_M, 50_000)
+    sums: dict[tuple[int, ...], np.ndarray] = {}
+    for _ in range(4):
+        points = rng.normal(0.0, 0.4, (3000, 3)).astype(np.float32)
+        rgb, weights = (
+            rng.integers(0, 256, (3000, 3)).astype(np.uint8),
+            rng.uniform(1, 9, 3000).astype(np.float32),
+        )
+        voxel_map.integrate(points, rgb, weights)
+        cells = np.floor(points / np.float32(SIZE_M)).astype(int).tolist()
+        for cell, point, colour, weight in zip(cells, points, rgb, weights, strict=True):
+            seen = weight * np.array([*point, *colour, 1.0])
+            sums[tuple(cell)] = sums.get(tuple(cell), np.zeros(7)) + seen
+    found = voxel_map.arrays()
+    expected = np.array(list(sums.values()))
+    keys, _ = keys_of(((np.array(list(sums)) + 0.5) * SIZE_M).astype(np.float32), SIZE_M)
+    order, expected_order = np.argsort(found["keys"]), np.argsort(keys)
+    np.testing.assert_array_equal(found["keys"][order], keys[expected_order])
+    means = (expected[:, :6] / expected[:, 6:])[expected_order]
+    np.testing.assert_allclose(found["mean"][order], means, atol=1e-3, rtol=1e-5)
+    np.testing.assert_allclose(found["weight"][order], expected[expected_order, 6], rtol=1e-5)
+
+
+def test_points_are_seen_through_where_the_least_depth_around_their_pixel_says_so() -> None:
+    rng = np.random.default_rng(1)
+    points = rng.uniform((-1, -4, -3), (6, 4, 3), (4000, 3)).astype(np.float32)
+    depth = np.kron(rng.uniform(1.0, 6.0, (7, 10)), np.ones((8, 8))).astype(np.float32)
+    depth[rng.random(depth.shape) < 0.02] = np.nan
+    depth[rng.random(depth.shape) < 0.02] = np.inf
+    expected = []
+    for x, y, z in transform(inverse(T_BODY_OPTICAL), points):
+        column, row = (np.rint(40 * x / z + 39.5), np.rint(40 * y / z + 27.5)) if z > 0 else (-1, -1)
+        if not (0 <= column < 80 and 0 <= row < 56):
+            expected.append(False)
+            continue
+        r, c = int(row), int(column)
+        nearest = depth[max(0, r - 1) : r + 2, max(0, c - 1) : c + 2].min()  # NaN if one is
+        expected.append(bool(z < min(nearest - 0.2, 0.9 * nearest)))
+    found = seen_through(points, depth, 0.2, CAMERA, T_BODY_OPTICAL)
+    assert 100 < sum(expected) < 3000
+    assert np.count_nonzero(found != expected) <= 2, "but for rounding"
+
+
+@pytest.mark.parametrize("voxels", [1000, 40_000, 400_000])
+def test_a_frame_wears_down_at_most_some_thousand_voxels_of_any_map(voxels: int) -> None:
+    voxel_map = VoxelMap(SIZE_M, 500_000)
+    put(voxel_map, centres(0, voxels), 1000.0)
+    before = voxel_map.arrays()["weight"]
+    voxel_map.wear_down_seen_through(np.full((56, 80), 1e4, np.float32), CAMERA, T_BODY_OPTICAL)
+    worn = np.count_nonzero(voxel_map.arrays()["weight"] != before)
+    assert 0 < worn <= module._LOOKS
+
+
+@pytest.mark.parametrize(("max_voxels", "most"), [(1000, 16384), (300_000, 5000), (3_000_000, 16384)])
+def test_slices_of_a_table_are_bounded_and_together_see_every_voxel_once(
+    max_voxels: int, most: int
+) -> None:
+    table = VoxelTable(max_voxels)
+    table.claim(np.arange(min(max_voxels, 200_000), dtype=np.int64) * 7919)
+    seen, start, slices = [], 0, 0
+    while start < table.capacity:
+        slots, end = table.used_from(start, most)
+        assert len(slots) <= most
+        assert 0 < end - start <= min(2**18, -(-table.capacity // 8))
+        seen.append(slots)
+        start, slices = end, slices + 1
+    np.testing.assert_array_equal(np.concatenate(seen), table.used())
+    assert slices >= 8
+
+
+def test_no_frame_copies_or_renews_the_table_although_the_map_is_full() -> None:
+    voxel_map = VoxelMap(SIZE_M, 60_000)
+    put(voxel_map, centres(0, 60_000))
+    table, keys = voxel_map._table, voxel_map._table.keys
+    for frame in range(10):
+        before = keys.copy()
+        put(voxel_map, centres(100_000 + 500 * frame, 500))
+        assert len(voxel_map) == 60_000, "so many went as came"
+        gone = np.setdiff1d(before, keys)
+        assert len(gone) == 500
+    assert voxel_map._table is table
+    assert voxel_map._table.keys is keys
+    assert np.count_nonzero(keys != EMPTY) == 60_000
+
+
+def test_what_goes_from_a_large_full_map_is_among_the_oldest() -> None:
+    voxel_map = VoxelMap(SIZE_M, 60_000)
+    for frame in range(60):
+        put(voxel_map, centres(1000 * frame, 1000))
+    for frame in range(20):
+        put(voxel_map, centres(100_000 + 500 * frame, 500))
+    number = voxel_map.arrays()["seen"]
+    kept = np.bincount(number, minlength=81)[1:61]  # voxels left of each of the first 60 frames
+    assert kept.sum() == 60_000 - 10_000
+    assert (kept[25:] == 1000).all(), "the younger ones are all there"
+    assert kept[:10].sum() < 3000
+
+
+def test_a_cloud_of_a_large_map_is_whole() -> None:
+    voxel_map = VoxelMap(SIZE_M, 300_000)
+    points = centres(0, 150_000)
+    put(voxel_map, points)
+    cloud = voxel_map.point_cloud()
+    order, expected = np.lexsort(cloud.points.round(2).T), np.lexsort(points.round(2).T)
+    np.testing.assert_allclose(cloud.points[order], points[expected], atol=1e-4)
+    assert (cloud.rgb == 90).all()

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A voxel map that is moved, saved and restored."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ttt3r_ros.errors import SourceError
+from ttt3r_ros.geometry import T_BODY_OPTICAL, rotation_from_vector, transform
+from ttt3r_ros.mapping.voxel_map import VoxelMap
+from ttt3r_ros.types import Intrinsics
+
+SIZE_M = 0.1
+CAMERA = Intrinsics(fx=40.0, fy=40.0, cx=39.5, cy=27.5, width=80, height=56)
+SWEEP = 8  # calls that together look at every voxel
+
+
+def put(
+    voxel_map: VoxelMap, points: object, weight: float = 1.0, stamp_ns: int = 0, rgb: int = 90
+) -> None:
+    array = np.atleast_2d(np.asarray(points, np.float32))
+    colours = np.full(array.shape, rgb, np.uint8)
+    voxel_map.integrate(array, colours, np.full(len(array), weight, np.float32), stamp_ns)
+
+
+def points_of(voxel_map: VoxelMap) -> np.ndarray:
+    """Return the points ordered by their voxels."""
+    points = voxel_map.point_cloud().points
+    return points[np.lexsort(np.floor(points / SIZE_M).T)]
+
+
+def test_a_moved_map_holds_every_point_where_it_was_moved_to() -> None:
+    voxel_map = VoxelMap(SIZE_M, 5000)
+    rng = np.random.default_rng(0)
+    points = rng.uniform(-2.0, 2.0, (300, 3)).astype(np.float32)
+    put(voxel_map, points, 2.0)
+    before = voxel_map.point_cloud().points
+    T = np.eye(4)
+    T[:3, :3], T[:3, 3] = rotation_from_vector(np.array([0.3, -0.2, 0.1])), (1.0, 2.0, 3.0)
+    version = voxel_map.version
+    voxel_map.move(T)
+    expected, after = transform(T, before), voxel_map.point_cloud().points
+    away = np.linalg.norm(expected[:, None] - after, axis=2).min(axis=1)
+    assert np.median(away) < 1e-5
+    assert away.max() < SIZE_M, "but for voxels that met"
+    assert len(np.unique(np.floor(after / SIZE_M), axis=0)) == len(voxel_map)
+    assert voxel_map.version > version
+
+
+def test_voxels_that_meet_after_a_move_are_fused_by_weight_and_as_young_as_the_younger() -> None:
+    voxel_map = VoxelMap(SIZE_M, 1000)
+    put(voxel_map, (0.08, 0.05, 0.05), 3.0, stamp_ns=5 * 10**9, rgb=100)
+    put(voxel_map, (0.12, 0.05, 0.05), 1.0, stamp_ns=1 * 10**9, rgb=20)
+    T = np.eye(4)
+    T[0, 3] = 0.05
+    voxel_map.move(T)
+    cloud = voxel_map.point_cloud()
+    np.testing.assert_allclose(cloud.points, [[0.05 + 0.09, 0.05, 0.05]], atol=1e-6)
+    np.testing.assert_array_equal(cloud.rgb, [[80, 80, 80]])
+    for _ in range(SWEEP):
+        voxel_map.forget(np.zeros(3), now_ns=7 * 10**9, max_age=2.5)
+    assert len(voxel_map) == 1
+    put(voxel_map, (0.18, 0.05, 0.05), 4.0)
+    np.testing.assert_allclose(points_of(voxel_map)[0, 0], 0.16, atol=1e-6)
+
+
+def test_a_moved_empty_map_is_empty() -> None:
+    voxel_map = VoxelMap(SIZE_M, 1000)
+    voxel_map.move(np.eye(4))
+    assert len(voxel_map) == 0
+
+
+def busy_map(frames: int = 30) -> VoxelMap:
+    """Return a full map that has evicted, worn down and forgotten."""
+    voxel_map = VoxelMap(SIZE_M, 1000)
+    for frame in range(frames):
+        observe(voxel_map, frame)
+    return voxel_map
+
+
+def observe(voxel_map: VoxelMap, frame: int) -> None:
+    rng = np.random.default_rng(frame)
+    put(voxel_map, rng.uniform((frame / 10, -1, -1), (frame / 10 + 3, 1, 1), (150, 3)), 2.0, frame)
+    voxel_map.wear_down_seen_through(np.full((56, 80), 2.0, np.float32), CAMERA, T_BODY_OPTICAL)
+    voxel_map.forget(np.zeros(3), max_radius=5.0)
+
+
+def assert_same(one: VoxelMap, other: VoxelMap) -> None:
+    for name, array in one.arrays().items():
+        np.testing.assert_array_equal(other.arrays()[name], array, err_msg=name)
+    np.testing.assert_array_equal(other.point_cloud().points, one.point_cloud().points)
+    assert len(one) == len(other)
+
+
+def test_a_restored_map_is_the_saved_one_and_goes_on_as_it_would_have() -> None:
+    original, restored = busy_map(), VoxelMap(SIZE_M, 1000)
+    put(restored, (5.05, 5.05, 5.05))
+    version = restored.version
+    restored.restore(original.arrays())
+    assert_same(original, restored)
+    assert restored.version > version
+    for frame in range(30, 60):
+        observe(original, frame)
+        observe(restored, frame)
+    assert_same(original, restored)
+
+
+def test_saved_arrays_are_copies_both_ways() -> None:
+    original, restored = busy_map(), VoxelMap(SIZE_M, 1000)
+    arrays = original.arrays()
+    before = original.point_cloud().points
+    restored.restore(arrays)
+    for array in arrays.values():
+        array.fill(0)
+    np.testing.assert_array_equal(original.point_cloud().points, before)
+    np.testing.assert_array_equal(restored.point_cloud().points, before)
+
+
+def test_an_empty_map_is_restored_too() -> None:
+    restored = busy_map()
+    restored.restore(VoxelMap(SIZE_M, 1000).arrays())
+    assert len(restored) == 0
+
+
+def test_a_map_of_another_bound_keeps_what_was_seen_last() -> None:
+    original = VoxelMap(SIZE_M, 1000)
+    x = np.arange(100) * SIZE_M + SIZE_M / 2
+    for start in range(0, 100, 10):
+        put(original, np.stack((x[start : start + 10], *np.full((2, 10), 0.05)), axis=1))
+    smaller, larger = VoxelMap(SIZE_M, 60), VoxelMap(SIZE_M, 9000)
+    smaller.restore(original.arrays())
+    larger.restore(original.arrays())
+    np.testing.assert_allclose(points_of(smaller)[:, 0], x[40:], rtol=1e-5)
+    np.testing.assert_allclose(points_of(larger)[:, 0], x, rtol=1e-5)
+
+
+def damaged(name: str, change: object) -> dict[str, np.ndarray]:
+    arrays = busy_map().arrays()
+    arrays[name] = change(arrays[name])  # type: ignore[operator]
+    return arrays
+
+
+def with_first(value: object) -> object:
+    def change(array: np.ndarray) -> np.ndarray:
+        changed = array.copy()
+        changed.flat[0] = value
+        return changed
+
+    return change
+
+
+DAMAGE = [
+    *[(name, lambda array: array[:-1]) for name in ("keys", "slots", "weight", "mean", "seen")],
+    *[(name, lambda array: array.astype(np.float64)) for name in ("keys", "weight", "mean", "seen")],
+    ("mean", lambda array: array[:, :5]),
+    ("stamp_ns", lambda array: array[:, None]),
+    ("counters", lambda array: array[:3]),
+    ("voxel_size", lambda array: array[None]),
+    ("voxel_size", lambda array: 2 * array),
+    ("voxel_size", lambda array: array * np.nan),
+    ("mean", with_first(np.nan)),
+    ("mean", with_first(np.inf)),
+    ("mean", lambda array: np.where([True] * 5 + [False], array, np.float32(300.0))),
+    ("weight", with_first(np.nan)),
+    ("weight", with_first(0.0)),
+    ("weight", with_first(-1.0)),
+    ("weight", with_first(2000.0)),
+    ("keys", with_first(-1)),
+    ("keys", lambda array: np.append(array[1:], array[1])),
+    ("keys", lambda array: array[::-1].copy()),
+    ("slots", with_first(-1)),
+    ("slots", with_first(10**6)),
+    ("slots", lambda array: array[::-1].copy()),
+    ("seen", with_first(10**6)),
+    ("seen", with_first(-1)),
+    ("counters", with_first(-1)),
+]
+
+
+@pytest.mark.parametrize(("name", "change"), DAMAGE)
+def test_damaged_arrays_are_named_and_change_nothing(name: str, change: object) -> None:
+    voxel_map, arrays = busy_map(5), damaged(name, change)
+    with pytest.raises(SourceError, match="saved map: "):
+        voxel_map.restore(arrays)
+    assert_same(busy_map(5), voxel_map)
+
+
+@pytest.mark.parametrize("name", sorted(VoxelMap(SIZE_M, 1000).arrays()))
+def test_a_missing_array_is_named(name: str) -> None:
+    arrays = busy_map(2).arrays()
+    del arrays[name]
+    with pytest.raises(SourceError, match=f"{name} is missing"):
+        VoxelMap(SIZE_M, 1000).restore(arrays)
+
+
+def test_emptying_and_restoring_are_beginnings_and_growing_and_moving_are_not() -> None:
+    voxel_map = VoxelMap(SIZE_M, 1000)
+    first = voxel_map.beginnings
+    put(voxel_map, (0.05, 0.05, 0.05))
+    voxel_map.move(np.eye(4))
+    assert voxel_map.beginnings == first
+    saved = voxel_map.arrays()
+    voxel_map.clear()
+    voxel_map.restore(saved)
+    assert voxel_map.beginnings == first + 2

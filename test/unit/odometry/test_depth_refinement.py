@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Depths that landmarks bend: on landmarks that are known exactly, and in the whole pipeline over a walk."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fakes import FakeBackend, FakeState
+from hypothesis import given
+from hypothesis import strategies as st
+from motions import motion
+from tracked_walk import FRAMES, WIDTH, frames_of_walk, stumbling, walk
+
+from ttt3r_ros.config import from_mapping
+from ttt3r_ros.odometry.depth_refinement import LEAST, SURE, correction, depth_factor, refined_points
+from ttt3r_ros.odometry.landmarks import Landmarks
+from ttt3r_ros.pipeline.reconstructor import Reconstructor
+from ttt3r_ros.types import Intrinsics, Prediction, UInt8Array, Update
+
+CAMERA = Intrinsics(200.0, 200.0, 79.5, 59.5, 160, 120)
+T_WORLD_CAMERA = motion(turn=(0.4, -1.1, 0.3), move=(3.0, -2.0, 0.5))  # the world is no camera's own
+ROWS, COLUMNS = np.indices((CAMERA.height, CAMERA.width))
+TRUE_M = 2.0 + 0.01 * COLUMNS + 0.005 * ROWS
+BEHIND = np.diag([-1.0, 1.0, -1.0, 1.0])
+
+
+def landmarks(count: int = 200, *, deviation: float = 0.01, seed: int = 0) -> Landmarks:
+    """Return landmarks of the true depth at random pixels."""
+    rng = np.random.default_rng(seed)
+    columns, rows = rng.integers(0, (CAMERA.width, CAMERA.height), (count, 2)).T
+    pixels = np.column_stack((columns, rows)).astype(np.float32)
+    seen = Landmarks.seen(pixels, TRUE_M[rows, columns], CAMERA, T_WORLD_CAMERA)
+    return replace(seen, variance=(deviation * seen.inverse_depth) ** 2)
+
+
+def factor(depth: np.ndarray, marks: Landmarks | None = None) -> np.ndarray:
+    found = correction(depth.astype(np.float32), marks or landmarks(), T_WORLD_CAMERA)
+    assert found is not None
+    assert (found.shape, found.dtype) == (depth.shape, np.float32)
+    exact: np.ndarray = np.exp(found)
+    return exact
+
+
+def error(depth: np.ndarray) -> float:
+    """Return the mean relative error."""
+    return float((np.abs(depth - TRUE_M) / TRUE_M).mean())
+
+
+@pytest.mark.parametrize("wrong", [0.01, 0.7, 1.0, 40.0])
+def test_depths_that_are_all_wrong_by_a_factor_become_right(wrong: float) -> None:
+    np.testing.assert_allclose(factor(TRUE_M * wrong) * wrong, 1.0, atol=1e-5)
+
+
+def test_a_slope_that_the_network_does_not_see_is_put_right_for_the_most_part() -> None:
+    flat = np.full(TRUE_M.shape, 2.8)
+    assert error(flat) > 0.13
+    assert error(flat * factor(flat)) < 0.035, "measured: 0.026"
+
+
+def test_a_part_that_the_network_takes_for_nearer_goes_back_and_the_rest_stays() -> None:
+    wrong = TRUE_M.copy()
+    wrong[:, 100:] *= 0.75
+    better = factor(wrong)
+    assert np.abs(better[:, :70] - 1.0).max() < 0.06, "measured: 0.04"
+    assert np.abs(better[:, 130:] * 0.75 - 1.0).max() < 0.06, "measured: 0.04"
+
+
+def test_where_no_landmark_is_near_the_answer_of_all_of_them_stands() -> None:
+    marks = landmarks(400)
+    left = marks.kept(marks.pixels[:, 0] < 40)
+    np.testing.assert_allclose(factor(TRUE_M / 1.2, left), 1.2, atol=1e-5)
+
+
+def test_few_landmarks_that_are_far_off_change_little() -> None:
+    marks = landmarks()
+    off = np.arange(len(marks)) % 10 == 0
+    wrong = replace(marks, inverse_depth=np.where(off, 3.0, 1.0) * marks.inverse_depth)
+    assert np.abs(factor(TRUE_M, wrong) - 1.0).max() < 0.02, "measured: 0.01"
+
+
+def test_landmarks_that_know_their_depth_from_the_network_alone_bend_nothing() -> None:
+    unsure = landmarks(deviation=1.01 * SURE)
+    assert correction(TRUE_M.astype(np.float32), unsure, T_WORLD_CAMERA) is None
+    half = replace(
+        landmarks(), variance=np.where(np.arange(200) % 2, landmarks().variance, unsure.variance)
+    )
+    wrong = np.where(np.arange(200) % 2, 1.0, 0.5) * half.inverse_depth
+    np.testing.assert_allclose(factor(TRUE_M, replace(half, inverse_depth=wrong)), 1.0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("count", "tells"), [(0, False), (LEAST - 1, False), (LEAST, True)])
+def test_there_must_be_a_dozen(count: int, tells: bool) -> None:
+    found = correction(TRUE_M.astype(np.float32), landmarks(count), T_WORLD_CAMERA)
+    assert (found is not None) == tells
+
+
+def test_landmarks_beside_the_image_behind_the_camera_or_on_no_depth_are_left_out() -> None:
+    marks = landmarks()
+    beside = replace(marks, pixels=marks.pixels + np.float32(500.0))
+    assert correction(TRUE_M.astype(np.float32), beside, T_WORLD_CAMERA) is None
+    assert correction(TRUE_M.astype(np.float32), marks, T_WORLD_CAMERA @ BEHIND) is None
+    for nothing in (np.nan, 0.0, -1.0):
+        holed = np.where(COLUMNS < 80, TRUE_M, nothing)
+        np.testing.assert_allclose(factor(holed), 1.0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 160), (120, 40), (3, 5), (384, 512)])
+def test_images_of_any_size_are_bent(height: int, width: int) -> None:
+    rng = np.random.default_rng(0)
+    pixels = rng.uniform(0.0, (width - 1, height - 1), (50, 2)).astype(np.float32)
+    marks = replace(
+        Landmarks.seen(pixels, np.full(50, 3.0), CAMERA, T_WORLD_CAMERA), variance=np.full(50, 1e-6)
+    )
+    np.testing.assert_allclose(factor(np.full((height, width), 2.0), marks), 1.5, rtol=1e-5)
+
+
+@given(st.floats(0.05, 20.0), st.integers(0, 5))
+def test_the_unit_of_the_depths_does_not_matter(unit: float, seed: int) -> None:
+    flat = np.full(TRUE_M.shape, 2.8)
+    marks = landmarks(60, seed=seed)
+    np.testing.assert_allclose(factor(flat * unit, marks) * unit, factor(flat, marks), rtol=1e-4)
+
+
+SKEW = Intrinsics(200.0, 150.0, 60.0, 40.5, 160, 120)
+
+
+def on_rays(depth: np.ndarray, camera: Intrinsics) -> np.ndarray:
+    """Return the points (h, w, 3) of depths, by the inverse of the textbook's matrix."""
+    pixels = np.stack((COLUMNS, ROWS, np.ones_like(ROWS)), axis=-1)
+    points: np.ndarray = np.where(np.isfinite(depth), depth, 1.0)[..., None] * (
+        pixels @ np.linalg.inv(camera.matrix()).T
+    )
+    points[..., 2] = depth
+    return points.astype(np.float32)
+
+
+def test_points_lie_on_the_rays_of_a_camera_whose_axes_differ_and_whose_centre_is_elsewhere() -> None:
+    even = np.full(TRUE_M.shape, 3.0, np.float32)
+    squinting = on_rays(even, SKEW) * np.float32([1.4, 0.7, 1.0])
+    grey = np.full(TRUE_M.shape, 90, np.uint8)
+    found = refined_points(squinting, grey, Landmarks.none(), T_WORLD_CAMERA, SKEW)
+    np.testing.assert_allclose(found, on_rays(even, SKEW), rtol=1e-5, atol=1e-6)
+
+
+def test_a_mirrored_image_with_mirrored_landmarks_is_bent_the_mirrored_way() -> None:
+    marks = landmarks()
+    mirrored = replace(
+        marks, pixels=np.float32([CAMERA.width - 1, 0]) + marks.pixels * np.float32([-1, 1])
+    )
+    flat = np.full(TRUE_M.shape, 2.8)
+    np.testing.assert_allclose(factor(flat, mirrored)[:, ::-1], factor(flat, marks), rtol=1e-5)
+
+
+def test_a_sure_landmark_counts_more_than_an_unsure_one() -> None:
+    marks = landmarks()
+    sure = np.arange(len(marks)) % 3 == 0
+    deviation = np.where(sure, 0.01, 0.12)
+    told = replace(
+        marks,
+        inverse_depth=np.where(sure, 1.0, 0.8) * marks.inverse_depth,
+        variance=(deviation * marks.inverse_depth) ** 2,
+    )
+    assert np.abs(factor(TRUE_M, told) - 1.0).mean() < 0.04, "a mean of all would be 0.16"
+
+
+def test_landmarks_that_become_unsure_lose_their_say_little_by_little() -> None:
+    strengths = [
+        float(np.log(factor(TRUE_M * 0.5, landmarks(30, deviation=share * SURE))).mean())
+        for share in (0.5, 0.9, 0.97, 0.999)
+    ]
+    assert strengths[0] == pytest.approx(np.log(2.0), rel=0.01)
+    assert strengths == sorted(strengths, reverse=True)
+    assert strengths[-1] < 0.05
+
+
+def in_patches(depth: np.ndarray, size: int = 16) -> np.ndarray:
+    """Return depths as one plane parallel to the image for each patch."""
+    rows, columns = np.indices(depth.shape) // size * size + size // 2
+    flat: np.ndarray = depth[rows.clip(0, depth.shape[0] - 1), columns.clip(0, depth.shape[1] - 1)]
+    return flat
+
+
+def refined(depth: np.ndarray, image: np.ndarray, marks: Landmarks | None = None) -> np.ndarray:
+    marks = Landmarks.none() if marks is None else marks
+    factor = depth_factor(depth.astype(np.float32), image.astype(np.uint8), marks, T_WORLD_CAMERA)
+    assert factor.dtype == np.float32
+    better: np.ndarray = depth * factor
+    return better
+
+
+def test_a_plane_in_patches_becomes_a_plane_again() -> None:
+    steps = in_patches(TRUE_M)
+    smooth = refined(steps, np.full(TRUE_M.shape, 90))
+    assert np.abs(np.diff(steps, axis=1)).max() > 0.15
+    assert np.abs(np.diff(smooth, axis=1)).max() < 0.02
+    assert error(smooth) < 0.6 * error(steps)
+
+
+def test_a_step_in_depth_stays_where_the_image_has_an_edge_and_goes_where_it_has_none() -> None:
+    near_and_far = np.where(COLUMNS < 64, 2.0, 3.0)
+    edge = np.where(COLUMNS < 64, 40, 160)
+    kept, gone = refined(near_and_far, edge), refined(near_and_far, np.full(edge.shape, 100))
+    assert (kept[:, 64] - kept[:, 63]).min() > 0.9
+    assert (gone[:, 64] - gone[:, 63]).max() < 0.1
+
+
+def test_landmarks_bend_what_is_smoothed() -> None:
+    flat = np.full(TRUE_M.shape, 2.8)
+    assert error(refined(flat, np.full(flat.shape, 90), landmarks())) < 0.035, "measured: 0.03"
+
+
+@pytest.mark.parametrize("nothing", [np.nan, np.inf, 0.0, -1.0, 1e-42, 3e38])
+def test_pixels_without_a_depth_keep_what_they_have_and_do_not_spread(nothing: float) -> None:
+    depth = np.where(COLUMNS < 50, 3.0, 5.0)
+    hole = (COLUMNS - 25) ** 2 + (ROWS - 60) ** 2 < 100
+    holed = np.where(hole, np.float32(nothing), depth)
+    better = refined(holed, np.full(holed.shape, 90))
+    np.testing.assert_array_equal(better[hole], holed[hole])
+    np.testing.assert_allclose(better[:, :25][~hole[:, :25]], 3.0, rtol=1e-4)
+    points = on_rays(holed.astype(np.float32), SKEW)
+    points[..., :2] *= -1.0  # a network that looks elsewhere
+    found = refined_points(
+        points, np.full(hole.shape, 90, np.uint8), Landmarks.none(), T_WORLD_CAMERA, SKEW
+    )
+    np.testing.assert_array_equal(found[hole], points[hole])
+    nowhere = np.full(TRUE_M.shape, nothing)
+    np.testing.assert_array_equal(refined(nowhere, np.full(nowhere.shape, 90)), nowhere)
+
+
+class Bent(FakeBackend):
+    """Sees the walk's depths too near on the right and too far on the left, by up to a fifth."""
+
+    pose_source = "tracks"
+
+    def step(self, rgb: UInt8Array, state: FakeState) -> tuple[Prediction, FakeState]:
+        shot = walk()[state.seen]
+        ramp = np.linspace(1.2, 1 / 1.2, WIDTH)
+        answer = shot.with_depth(shot.depth * ramp).prediction
+        return replace(answer, T_segment_camera=stumbling()[state.seen]), FakeState(state.seen + 1)
+
+
+def mapped(backend: FakeBackend | None = None, **values: object) -> list[Update]:
+    mapping = Reconstructor(backend or Bent(), from_mapping({"map.voxel_size": 0.2, **values}))
+    return [mapping.step(frame) for frame in frames_of_walk(FRAMES)]
+
+
+def depth_errors(updates: list[Update]) -> np.ndarray:
+    """Return the mean relative error of each image's depth after one scale."""
+    ratios = [
+        update.prediction.points_camera[..., 2] / shot.depth
+        for update, shot in zip(updates, walk(), strict=True)
+    ]
+    return np.array([np.abs(ratio / np.median(ratio) - 1.0).mean() for ratio in ratios])
+
+
+def test_in_the_pipeline_depths_become_better_once_tracks_are_sure_and_poses_stay() -> None:
+    bent, as_they_are = mapped(), mapped(refine_depth=False)
+    before, after = depth_errors(as_they_are), depth_errors(bent)
+    np.testing.assert_allclose(before, before[0], rtol=0.1)
+    np.testing.assert_allclose(after[0], before[0], rtol=0.1, err_msg="nothing has been followed yet")
+    assert after[FRAMES // 2 :].max() < 0.85 * before[0], "measured: 0.76; a way of 0.4 m tells no more"
+    for one, other in zip(bent, as_they_are, strict=True):
+        np.testing.assert_array_equal(one.T_map_camera, other.T_map_camera)
+
+
+def test_points_lie_where_the_calibrated_camera_sees_them_whatever_the_network_says() -> None:
+    class Squinting(Bent):
+        def step(self, rgb: UInt8Array, state: FakeState) -> tuple[Prediction, FakeState]:
+            answer, after = super().step(rgb, state)
+            return replace(
+                answer, points_camera=answer.points_camera * np.float32([1.3, 1.3, 1.0])
+            ), after
+
+    camera = walk()[0].intrinsics
+    for update in mapped(Squinting()):
+        x, y, z = np.moveaxis(update.prediction.points_camera, -1, 0)
+        v, u = np.indices(z.shape)
+        np.testing.assert_allclose(x / z * camera.fx + camera.cx, u, atol=1e-3)
+        np.testing.assert_allclose(y / z * camera.fy + camera.cy, v, atol=1e-3)
+
+
+def test_of_a_lens_that_is_not_rectified_the_network_s_own_directions_count() -> None:
+    points = np.random.default_rng(0).uniform(1.0, 2.0, (120, 160, 3)).astype(np.float32)
+    bent = replace(CAMERA, distortion_model="plumb_bob", distortion=(0.1, 0.0, 0.0, 0.0, 0.0))
+    grey = np.full((120, 160), 90, np.uint8)
+    kept = refined_points(points, grey, Landmarks.none(), T_WORLD_CAMERA, bent)
+    np.testing.assert_allclose(kept / kept[..., 2:], points / points[..., 2:], rtol=1e-5)
+
+
+def test_without_tracks_and_without_the_wish_depths_are_the_network_s_to_the_last_bit() -> None:
+    for values in ({"refine_depth": False}, {"pose_source": "network"}):
+        for k, update in enumerate(mapped(**values)):
+            answer, _ = Bent().step(walk()[k].prediction.rgb, FakeState(k))
+            np.testing.assert_array_equal(update.prediction.points_camera, answer.points_camera)

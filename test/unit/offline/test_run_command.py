@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`ttt3r_ros run` from end to end, with the weights of the package."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pytest
+from recordings import image_folder, shots
+from running import wait_for_pictures
+
+from ttt3r_ros.cli.main import main
+from ttt3r_ros.io.frame_records import read_frames
+from ttt3r_ros.io.run_folder import OUTPUTS, RunFolder
+from ttt3r_ros.io.sequence import read_tum
+from ttt3r_ros.model.checkpoints.networks import PACKAGE_WEIGHTS, load_network
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NOT_THE_SAME = ("run.json", "report.html")  # they tell how long it took
+ONE_THREAD = ("--set", "threads=1")  # another number adds in another order
+LONG = 80  # frames: more than are mapped before a signal arrives
+# A few resets, and all that moves what lies in the map.
+CHANGES = ["--set", "reset_interval=5", "level=floor"]
+
+
+def run(*arguments: object) -> int:
+    return main(["run", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return image_folder(tmp_path_factory.mktemp("source") / "room")
+
+
+@pytest.fixture(scope="module")
+def finished(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with every output."""
+    output = tmp_path_factory.mktemp("finished") / "out"
+    assert run(folder, "--output", output, "--write", "all", *CHANGES) == 0
+    return output
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in NOT_THE_SAME
+    }
+
+
+def assert_same(one: Path, other: Path) -> None:
+    left, right = contents(one), contents(other)
+    assert list(left) == list(right)
+    assert [name for name in left if left[name] != right[name]] == []
+
+
+def test_every_output_is_there_and_nothing_else(finished):
+    names = {path.relative_to(finished).parts[0] for path in finished.rglob("*")}
+    assert names == {
+        "run.json", "frames.csv", "trajectory.txt", "trajectory_kitti.txt", "trajectory_euroc.csv", "camera.json",
+        "map.ply", "map.pcd", "map.pgm", "map.yaml", "map.glb", "rgb", "depth", "confidence", "depth_npz", "colmap",
+        "transforms.json", "bag", "report.html", "state.npz", ".ttt3r_run",
+    }  # fmt: skip
+    assert sorted(json.loads((finished / "run.json").read_text())["outputs"]) == sorted(OUTPUTS)
+    for name in ("rgb", "depth", "confidence", "depth_npz"):
+        assert len(list((finished / name).iterdir())) == 12
+
+
+def test_the_same_input_gives_the_same_bytes(folder, finished, tmp_path):
+    assert run(folder, "--output", tmp_path / "out", "--write", "all", *CHANGES) == 0
+    assert_same(finished, tmp_path / "out")
+
+
+def test_run_json_tells_what_was_done(folder, finished):
+    meta = json.loads((finished / "run.json").read_text())
+    assert (meta["source"], meta["frames"], meta["mapped"]) == (str(folder), 12, 12)
+    assert (meta["interrupted"], meta["problems"], meta["skipped"]) == (False, [], {})
+    assert meta["changed_settings"] == {"reset_interval": 5, "level": "floor"}
+    assert meta["weights"].startswith("ttt3r_small.safetensors")
+    assert set(meta["error"]) >= {"ate_se3_m", "ate_sim3_m", "scale"}
+    assert len(meta["timings_ms"]["network"]) == 12
+
+
+def test_a_run_can_be_read_back_frame_by_frame(finished):
+    saved = RunFolder(finished)
+    stamps_ns, poses = saved.poses()
+    assert stamps_ns == [frame.stamp_ns for frame in shots()]
+    assert poses.shape == (12, 4, 4)
+    assert len(saved.cloud().points) > 100
+    assert [record.segment for record in saved.records()] == [0] * 5 + [1] * 5 + [2] * 2
+    rgb, depth_m, confidence = saved.frame(11)
+    assert confidence is not None
+    assert rgb.shape == (*load_network(PACKAGE_WEIGHTS).network.config.img_size, 3)
+    with np.load(finished / "depth_npz" / "000011.npz") as exact:
+        sure = np.isfinite(depth_m)
+        np.testing.assert_allclose(depth_m[sure], exact["depth"][sure], atol=0.00051)
+        np.testing.assert_allclose(exact["T_map_camera"], poses[11], atol=1e-6)
+
+
+@pytest.mark.parametrize("first", [1, 7])
+def test_a_resumed_run_ends_as_one_that_was_not_interrupted(folder, finished, tmp_path, first):
+    names = [name for name in OUTPUTS if name != "bag"]
+    assert run(folder, "--output", tmp_path, "--limit", first, "--write", *names, *CHANGES) == 0
+    assert len(read_tum(tmp_path / "trajectory.txt")) == first
+    assert run(folder, "--output", tmp_path, "--resume", *CHANGES) == 0
+    whole, resumed = contents(finished), contents(tmp_path)
+    for name in resumed:
+        if name not in ("state.npz", ".ttt3r_run"):  # they name the outputs, and this run had no bag
+            assert resumed[name] == whole[name], name
+    assert set(resumed) == {name for name in whole if not name.startswith("bag/")}
+
+
+def test_a_resumed_run_must_be_the_same_one(folder, tmp_path, capsys):
+    assert run(folder, "--output", tmp_path, "--limit", 3) == 0
+    assert run(folder, "--output", tmp_path, "--resume", "--set", "map.voxel_size=0.1") == 1
+    assert "map.voxel_size is 0.1, the interrupted run had 0.05" in capsys.readouterr().err
+    other = image_folder(tmp_path / "other", truth=False)
+    assert run(other, "--output", tmp_path, "--resume") == 1
+    assert "source is" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_an_interrupted_run_leaves_what_there_is_and_can_be_resumed(tmp_path, number):
+    source, output = image_folder(tmp_path / "room", LONG, truth=False), tmp_path / "out"
+    command = [
+        sys.executable,
+        "-m",
+        "ttt3r_ros",
+        "run",
+        source,
+        "--output",
+        output,
+        "--write",
+        "default",
+        "rgb",
+        *ONE_THREAD,
+    ]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    wait_for_pictures(output, 5, process)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted; --resume goes on with frame" in errors
+    meta = json.loads((output / "run.json").read_text())
+    assert meta["interrupted"]
+    assert 5 <= meta["frames"] < LONG
+    assert len(read_tum(output / "trajectory.txt")) == meta["mapped"]
+    assert (output / "report.html").is_file()
+    more = ("--limit", meta["frames"] + 4, *ONE_THREAD)
+    assert run(source, "--output", output, "--resume", *more) == 0
+    compared = ("--write", "trajectory", "frames", "map")
+    assert run(source, "--output", tmp_path / "whole", *more, *compared) == 0
+    for name in ("trajectory.txt", "frames.csv", "map.ply"):
+        assert (output / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_images_that_show_nothing_are_skipped_and_counted(tmp_path):
+    source = image_folder(tmp_path / "room", truth=False)
+    cv2.imwrite(str(source / "rgb" / "0003.png"), np.full((120, 160, 3), 7, np.uint8))
+    (source / "rgb" / "0005.png").write_bytes(b"\x89PNG and nothing more")
+    assert run(source, "--output", tmp_path / "out") == 0
+    meta = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert (meta["mapped"], meta["skipped"], meta["broken"]) == (10, {"of one colour": 1}, 1)
+    records = read_frames(tmp_path / "out" / "frames.csv")
+    assert "is of one colour (values 7 to 7)" in records[3].skipped
+    assert len(RunFolder(tmp_path / "out")) == len(RunFolder(tmp_path / "out").records()) == 10
+
+
+def test_a_run_is_replaced_only_if_that_is_wanted(folder, finished, tmp_path, capsys):
+    assert run(folder, "--output", tmp_path, "--limit", 2, "--write", "all") == 0
+    (tmp_path / "notes.txt").write_text("mine")
+    assert run(folder, "--output", tmp_path) == 1
+    assert "holds a run already" in capsys.readouterr().err
+    assert len(read_tum(tmp_path / "trajectory.txt")) == 2
+    assert run(folder, "--output", tmp_path, "--overwrite", "--write", "trajectory") == 0
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {
+        "notes.txt", "run.json", "camera.json", ".ttt3r_run",
+        "trajectory.txt", "trajectory_kitti.txt", "trajectory_euroc.csv",
+    }  # fmt: skip
+
+
+def test_stride_and_limit_choose_frames(folder, tmp_path):
+    assert run(folder, "--output", tmp_path, "--stride", 3, "--limit", 2) == 0
+    assert [stamp_ns for stamp_ns, _ in read_tum(tmp_path / "trajectory.txt")] == [
+        shots()[0].stamp_ns,
+        shots()[3].stamp_ns,
+    ]
+
+
+def test_where_nobody_watches_progress_is_told_in_lines(folder, tmp_path, monkeypatch, capsys):
+    from ttt3r_ros.offline import progress as run_progress
+
+    monkeypatch.setattr(run_progress, "_LINE_EVERY_S", 0.0)
+    assert run(folder, "--output", tmp_path, "--limit", 3) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if "frames/s" in line]
+    assert len(lines) == 3
+    assert re.fullmatch(
+        r"room: 2 of 3 frames, [\d.]+ frames/s, \d:\d\d left, \d+ MiB, \d+ voxels", lines[1]
+    )
+
+
+def test_the_report_holds_everything_itself(finished):
+    text = (finished / "report.html").read_text()
+    assert not re.search(r"(?:src|href|url\()\s*=?\s*[\"']?(?:https?:)?//", text)
+    assert set(re.findall(r'src="(data:image/[a-z+]+;base64),', text)) == {
+        "data:image/png;base64",
+        "data:image/svg+xml;base64",
+    }
+    for heading in ("Trajectory", "Map", "Over time", "Stage timings", "Skipped frames", "Settings"):
+        assert f"<h2>{heading}</h2>" in text
+    for word in ("ATE, SE(3)", "ATE, Sim(3)", "RPE", "map.voxel_size", "reset_interval"):
+        assert word in text
+
+
+def test_a_map_that_is_as_good_as_empty_is_explained(folder, tmp_path, capsys):
+    assert run(folder, "--output", tmp_path / "out", "--set", "map.min_confidence=100000") == 0
+    why = "0.0 % of the pixels went into the map: the others are below map.min_confidence 100000"
+    assert why in capsys.readouterr().out
+    assert why in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_weights_of_the_package_are_sure_enough_of_most_pixels_for_a_map(finished):
+    records = read_frames(finished / "frames.csv")
+    assert np.mean([record.fused_share for record in records]) > 0.5
+
+
+def test_with_the_weights_of_the_package_corners_tell_where_all_images_but_the_first_were_taken(
+    finished,
+):
+    first, *others = read_frames(finished / "frames.csv")
+    assert first.landmarks == 0
+    assert min(record.landmarks for record in others) > 50
+    told = json.loads((finished / "run.json").read_text(encoding="utf-8"))
+    assert told["tracked_share"] == pytest.approx(len(others) / (1 + len(others)), abs=1e-4)
+    assert "poses by tracks" in (finished / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_report_escapes_what_it_does_not_know(tmp_path):
+    source = image_folder(tmp_path / "<b>room & co", truth=False)
+    assert run(source, "--output", tmp_path / "out", "--limit", 2, "--write", "report") == 0
+    text = (tmp_path / "out" / "report.html").read_text()
+    assert "&lt;b&gt;room &amp; co" in text
+    assert "<b>" not in text
+
+
+def test_the_commands_start_without_what_only_run_needs():
+    code = "import ttt3r_ros.cli.main, sys; print(sorted({'torch', 'matplotlib', 'tqdm', 'ray'} & set(sys.modules)))"
+    environment = {**os.environ, "PYTHONPATH": ""}
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    assert found.stdout.strip() == "[]"

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the arguments of `ttt3r_ros run` to settings and outputs."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ttt3r_ros.cli import run
+from ttt3r_ros.config import Config, parameters_yaml
+from ttt3r_ros.errors import ConfigError
+from ttt3r_ros.io.run_folder import DEFAULT_OUTPUTS, OUTPUTS
+from ttt3r_ros.offline.run_settings import changed_settings, config_of, outputs_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def arguments(*words: object) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    run.add_parser(parser.add_subparsers())
+    return parser.parse_args(["run", "source", *map(str, words)])
+
+
+def test_without_options_the_settings_are_the_defaults():
+    assert config_of(arguments()) == Config()
+
+
+def test_every_kind_of_setting_can_be_set():
+    config = config_of(
+        arguments("--set", "map.voxel_size=0.1", "reset_interval=7", "rectify=false", "level=floor")
+    )
+    assert changed_settings(config) == {
+        "map.voxel_size": 0.1, "reset_interval": 7, "rectify": False, "level": "floor",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("assignment", "reason"),
+    [
+        ("map.voxel_size", "expected NAME=VALUE"),
+        ("voxel=1", "unknown setting voxel"),
+        ("map.voxel_size=small", "map.voxel_size is 'small'; expected float"),
+        ("map.voxel_size=-1", "map.voxel_size is -1.0; expected 0.001 to 10.0"),
+        ("rectify=perhaps", "rectify is 'perhaps'; expected bool"),
+        ("tf_mode=upside_down", "expected one of map_odom"),
+        ("cameras=front,left", "run maps one camera at a time"),
+        ("rig=true", "run maps one camera at a time"),
+        ("level=imu", "the node reads an imu"),
+        ("scale.source=odometry", "set tf_mode=map_odom"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_the_reason(assignment, reason):
+    with pytest.raises(ConfigError) as refused:
+        config_of(arguments("--set", assignment))
+    assert reason in str(refused.value)
+
+
+def test_the_parameter_file_of_the_node_is_read_and_options_win_over_it(tmp_path):
+    file = tmp_path / "ttt3r.yaml"
+    file.write_text(parameters_yaml())
+    assert config_of(arguments("--config", file)) == Config()
+    file.write_text(
+        "/**:\n  ros__parameters:\n    use_sim_time: true\n    map: {voxel_size: 0.2}\n    device: cpu\n"
+        "other_node:\n  ros__parameters: {x: 1}\n"
+        "mapping_node:\n  ros__parameters:\n    reset_interval: 9\n"
+    )
+    config = config_of(arguments("--config", file, "--set", "reset_interval=8", "--device", "auto"))
+    assert changed_settings(config) == {"map.voxel_size": 0.2, "reset_interval": 8}
+
+
+@pytest.mark.parametrize("text", ["[", "just words", "other:\n  x: 1\n", "/**:\n  x: 1\n"])
+def test_what_is_no_parameter_file_is_named(tmp_path: Path, text: str):
+    file = tmp_path / "wrong.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=r"--config .*wrong\.yaml"):
+        config_of(arguments("--config", file))
+
+
+def test_a_parameter_file_that_is_not_there_is_named(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"absent\.yaml cannot be read: No such file"):
+        config_of(arguments("--config", tmp_path / "absent.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("words", "outputs"),
+    [
+        (None, DEFAULT_OUTPUTS),
+        (["all"], OUTPUTS),
+        (["map,trajectory"], ("trajectory", "map")),
+        (["colmap"], ("rgb", "colmap")),
+        (["nerfstudio"], ("map", "rgb", "nerfstudio")),
+        (["default", "glb"], ("trajectory", "map", "glb", "report", "frames", "state")),
+    ],
+)
+def test_outputs_are_chosen_by_name(words, outputs):
+    assert outputs_of(words) == outputs
+
+
+def test_an_unknown_output_is_answered_with_those_there_are():
+    with pytest.raises(ConfigError, match=r"--write bags/x\.mcap: expected trajectory, .*come before"):
+        outputs_of(["map", "bags/x.mcap"])

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Transforms at any stamp over any chain of frames."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from ttt3r_ros.geometry import interpolated, inverse, rotation_from_vector, rotation_vector
+from ttt3r_ros.ros.transform_buffer import KEEP_NS, TransformBuffer
+from ttt3r_ros.transforms.tree import TransformError
+
+SECOND = 10**9
+
+
+def motion(x: float = 0.0, yaw: float = 0.0) -> np.ndarray:
+    T = np.eye(4)
+    T[0, 3] = x
+    T[:3, :3] = rotation_from_vector(np.array([0.0, 0.0, yaw]))
+    return T
+
+
+def robot() -> TransformBuffer:
+    """A base that drives one metre per second, with a mast and a camera on it."""
+    buffer = TransformBuffer()
+    for second in range(5):
+        buffer.add("odom", "base", motion(float(second)), second * SECOND)
+    buffer.add("base", "mast", motion(0.5, np.pi / 2), None)
+    buffer.add("mast", "camera", motion(0.1), None)
+    return buffer
+
+
+def test_a_chain_over_fixed_and_moving_links_is_interpolated_at_the_stamp() -> None:
+    T = robot().lookup("odom", "camera", int(2.5 * SECOND))
+    np.testing.assert_allclose(T[:3, 3], [2.5 + 0.5, 0.1, 0.0], atol=1e-12)
+
+
+def test_the_way_back_is_the_inverse() -> None:
+    buffer = robot()
+    T = buffer.lookup("odom", "camera", SECOND) @ buffer.lookup("camera", "odom", SECOND)
+    np.testing.assert_allclose(T, np.eye(4), atol=1e-12)
+
+
+def test_frames_on_two_branches_meet_at_their_common_ancestor() -> None:
+    buffer = robot()
+    buffer.add("base", "imu", motion(-1.0), None)
+    np.testing.assert_allclose(
+        buffer.lookup("imu", "mast", 99 * SECOND), motion(1.5, np.pi / 2), atol=1e-12
+    )
+
+
+def test_the_latest_is_given_when_no_stamp_is_asked_for() -> None:
+    assert robot().lookup("odom", "base", None)[0, 3] == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize(
+    ("target", "source", "stamp_ns", "why"),
+    [
+        ("odom", "base", 6 * SECOND, r"odom -> base .* newest is 2\.000 s off"),
+        ("odom", "base", -SECOND, r"oldest is 1\.000 s off"),
+        ("map", "base", SECOND, r"nobody publishes map"),
+        ("odom", "lidar", SECOND, r"nobody publishes lidar"),
+    ],
+)
+def test_what_is_missing_is_named(target: str, source: str, stamp_ns: int, why: str) -> None:
+    with pytest.raises(TransformError, match=why):
+        robot().lookup(target, source, stamp_ns)
+
+
+def test_a_lookup_waits_for_what_is_still_to_come() -> None:
+    buffer = robot()
+    later = threading.Timer(0.05, buffer.add, ("odom", "base", motion(6.0), 6 * SECOND))
+    later.start()
+    T = buffer.lookup("odom", "base", int(5.0 * SECOND), wait_s=20.0)
+    later.join()
+    assert T[0, 3] == pytest.approx(5.0)
+
+
+def test_transforms_that_come_in_any_order_are_put_in_order() -> None:
+    buffer = TransformBuffer()
+    for second in (3, 1, 2):
+        buffer.add("a", "b", motion(float(second)), second * SECOND)
+    assert buffer.lookup("a", "b", int(1.5 * SECOND))[0, 3] == pytest.approx(1.5)
+
+
+def test_when_time_goes_back_what_moves_is_forgotten_and_what_is_fixed_stays() -> None:
+    buffer = robot()
+    buffer.clear()
+    with pytest.raises(TransformError):
+        buffer.lookup("odom", "base", SECOND)
+    assert buffer.lookup("base", "camera", SECOND)[1, 3] == pytest.approx(0.1)
+
+
+def test_the_root_of_a_tree_is_found_below_a_frame_of_our_own() -> None:
+    buffer = robot()
+    assert buffer.root_of("camera") == "odom"
+    buffer.add("map", "odom", motion(), SECOND)
+    assert buffer.root_of("camera", below={"map"}) == "odom"
+    assert buffer.root_of("nobody") == "nobody"
+
+
+def test_a_loop_of_frames_ends() -> None:
+    buffer = TransformBuffer()
+    buffer.add("a", "b", motion(), None)
+    buffer.add("b", "a", motion(), None)
+    assert buffer.root_of("a") in ("a", "b")
+    with pytest.raises(TransformError):
+        buffer.lookup("a", "c", None)
+
+
+def test_two_parents_of_a_frame_are_both_remembered() -> None:
+    buffer = robot()
+    buffer.add("vision_odom", "base", motion(), SECOND)
+    assert buffer.parents_of("base") == {"odom", "vision_odom"}
+
+
+def test_memory_is_bounded() -> None:
+    buffer = TransformBuffer()
+    for step in range(5000):
+        buffer.add("a", "b", motion(), step * KEEP_NS // 100)
+    assert len(buffer._tree.links["b"].stamps_ns) < 200
+
+
+def test_interpolation_turns_evenly() -> None:
+    half = interpolated(motion(), motion(2.0, 1.0), 0.5)
+    np.testing.assert_allclose(half, motion(1.0, 0.5), atol=1e-12)
+
+
+@pytest.mark.parametrize("angle", [0.0, 1e-9, 1.0, 3.0])
+def test_a_rotation_vector_and_its_rotation_are_inverse(angle: float) -> None:
+    vector = angle * np.array([0.6, 0.0, -0.8])
+    np.testing.assert_allclose(rotation_vector(rotation_from_vector(vector)), vector, atol=1e-9)
+    assert inverse(motion(1.0))[0, 3] == -1.0

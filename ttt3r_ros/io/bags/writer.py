@@ -1,0 +1,281 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the live node publishes, as a rosbag2 bag (MCAP) that RViz and Foxglove open as they are.
+
+It differs where nobody listens yet: map -> odom carries the stamp of its image, not one ahead; the path, the map and
+the grid come once, at the end; and what others say on a robot's /tf (its odometry, the mount of its camera) is in it,
+so that its transforms are one tree. Log times are the stamps of the images.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+from rosbags.interfaces import (
+    Qos,
+    QosDurability,
+    QosHistory,
+    QosLiveliness,
+    QosReliability,
+    QosTime,
+)
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+
+from ttt3r_ros.errors import OutputError
+from ttt3r_ros.geometry import T_BODY_OPTICAL, inverse
+from ttt3r_ros.images.depth import depth_intrinsics, sent_depth, sure_depth
+from ttt3r_ros.images.point_fields import sure_points
+from ttt3r_ros.io.atomic import complete_files
+from ttt3r_ros.io.bags import messages
+from ttt3r_ros.transforms.edges import Edge, body_edge, correcting_edge, moving_edge
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from rosbags.interfaces import Connection
+
+    from ttt3r_ros.config import Config
+    from ttt3r_ros.pipeline.reconstructor import Reconstructor
+    from ttt3r_ros.types import Update
+
+NODE = "/mapping_node"  # the node's name, which "~" in its topics stands for
+_METADATA = "metadata.yaml"
+_FORMAT: Literal[8] = 8  # the newest that every supported distribution reads
+_FOREVER = QosTime(9223372036, 854775807)
+
+
+class FrameNames(Protocol):
+    """What the frames of a camera are called, given header.frame_id of its images."""
+
+    def camera_frame(self, header_frame: str) -> str:
+        """Return the camera's frame on /tf."""
+        ...
+
+    def optical_frame(self, header_frame: str) -> str:
+        """Return the frame of images, depths and points."""
+        ...
+
+    def body_frame(self, header_frame: str) -> str:
+        """Return the frame that moves in odom or map."""
+        ...
+
+
+class OutputBag:
+    """Writes a bag frame by frame; it appears under its name when it is closed."""
+
+    def __init__(self, path: Path, config: Config, frames: FrameNames) -> None:
+        """Begin a bag that becomes the folder ``path``.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        self.path = path
+        self._config = config
+        self._frames = frames
+        self._problem = ""
+        self._connections: dict[str, Connection] = {}
+        self._poses: deque[Any] = deque(maxlen=config.path_max_poses)
+        self._axes: dict[str, Edge] = {}  # by the optical frame
+        self._stamp_ns: int | None = None  # of the newest image
+        self._log_ns = 0
+        self._ending = ExitStack()
+        staging = self._ending.enter_context(complete_files(path, _METADATA))
+        self._content = staging / path.name
+        self._writer = Writer(self._content, version=_FORMAT, storage_plugin=StoragePlugin.MCAP)
+        self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+        with self._reported():
+            self._writer.open()
+
+    def add(self, update: Update) -> None:
+        """Write what a frame brought, all with the stamp of its image.
+
+        Raises:
+            OutputError: it cannot be written; nothing of the bag is left then.
+        """
+        self._require_open()
+        with self._reported():
+            seconds = self._advance(update.frame.stamp_ns)
+            self._write_transforms(update)
+            self._write_body(update, seconds)
+            self._write_sight(update)
+
+    def close(self, reconstructor: Reconstructor[Any]) -> None:
+        """Write path, map and grid, and let the bag appear under its name.
+
+        Raises:
+            OutputError: it cannot be written; nothing of the bag is left then.
+        """
+        self._require_open()
+        with self._reported():
+            if self._stamp_ns is not None:
+                self._write_map(reconstructor, self._stamp_ns)
+            self._writer.close()
+            for file in self._content.iterdir():
+                file.replace(self._content.parent / file.name)
+            self._content.rmdir()
+        self._problem = f"cannot write {self.path}: it is closed"
+        self._ending.close()
+
+    def abandon(self) -> None:
+        """Leave nothing of a bag that was not closed."""
+        self._give_up(f"cannot write {self.path}: it was abandoned")
+
+    # --- by frame -----------------------------------------------------------------------------------
+
+    def _advance(self, stamp_ns: int) -> float:
+        """Go on to the next image; return how long after the one before it was taken [s], 0 for the first."""
+        before, self._stamp_ns = self._stamp_ns, stamp_ns
+        if before is None:
+            self._log_ns = stamp_ns
+            return 0.0
+        self._log_ns += max(0, stamp_ns - before)
+        if stamp_ns < before and self._config.on_time_jump == "reset":
+            self._poses.clear()
+            return 0.0
+        return (stamp_ns - before) * 1e-9
+
+    def _write_transforms(self, update: Update) -> None:
+        config, stamp_ns = self._config, update.frame.stamp_ns
+        if not config.publish_tf or config.tf_mode == "none":
+            return
+        axes = self._axes_edge(update)
+        if axes is not None and axes.child not in self._axes:
+            self._axes[axes.child] = axes
+            self._write("/tf_static", messages.transforms(self._axes.values(), stamp_ns))
+        edges = [*self._own_edges(update), *self._edges_of_others(update)]
+        if edges:
+            self._write("/tf", messages.transforms(edges, stamp_ns))
+
+    def _write_body(self, update: Update, seconds: float) -> None:
+        config, stamp_ns = self._config, update.frame.stamp_ns
+        placed = messages.pose_stamped(update.T_map_base, messages.header(stamp_ns, config.map_frame))
+        self._poses.append(placed)
+        self._write("~/pose", placed)
+        edge = body_edge(config, update, config.map_frame, self._body_frame(update))
+        self._write("~/odom", messages.odometry(update, seconds, edge, stamp_ns))
+
+    def _write_sight(self, update: Update) -> None:
+        config, prediction = self._config, update.prediction
+        optical = self._frames.optical_frame(update.frame.camera_frame)
+        of = messages.header(update.frame.stamp_ns, optical)
+        depth = sure_depth(update, config.min_confidence)
+        samples = sent_depth(depth, prediction.geometry, config.depth)
+        info = messages.camera_info(depth_intrinsics(update, config.depth), of)
+        self._write("~/depth/image", messages.image(samples, of))
+        self._write("~/depth/camera_info", info)
+        self._write("~/confidence/image", messages.image(prediction.confidence, of))
+        self._write("~/points", messages.cloud(*sure_points(prediction, depth), of))
+
+    def _write_map(self, reconstructor: Reconstructor[Any], stamp_ns: int) -> None:
+        of = messages.header(stamp_ns, self._config.map_frame)
+        self._write("~/path", messages.path(self._poses, of))
+        cloud = reconstructor.map.point_cloud()
+        self._write("~/map_cloud", messages.cloud(cloud.points, cloud.rgb, of))
+        grid = reconstructor.scene.grid.snapshot()
+        if grid is not None:
+            self._write("~/map", messages.occupancy_grid(grid, of))
+
+    # --- transforms ---------------------------------------------------------------------------------
+
+    def _own_edges(self, update: Update) -> list[Edge]:
+        """Return what the node says on /tf."""
+        config = self._config
+        edges = (
+            correcting_edge(config, update, config.map_frame),
+            moving_edge(config, update, config.map_frame, self._body_frame(update)),
+        )
+        sent = [edge for edge in edges if edge is not None]
+        return [edge.inverted() for edge in sent] if config.invert_odom_tf else sent
+
+    def _edges_of_others(self, update: Update) -> list[Edge]:
+        """Return what others say there and the node goes by: a robot's odometry, the mount of the camera."""
+        config, edges = self._config, []
+        if config.tf_mode == "map_odom" and update.T_theirs_base is not None:
+            edges.append(Edge(config.odom_frame, config.base_frame, update.T_theirs_base))
+        body = self._body_frame(update)
+        camera = self._frames.camera_frame(update.frame.camera_frame)
+        if body != camera:
+            edges.append(Edge(body, camera, update.T_base_camera @ inverse(self._T_camera_optical)))
+        return edges
+
+    def _axes_edge(self, update: Update) -> Edge | None:
+        """Return how the optical axes lie in the camera's frame, where they are not the same."""
+        if self._config.camera_frame_convention == "optical":
+            return None
+        header_frame = update.frame.camera_frame
+        camera = self._frames.camera_frame(header_frame)
+        return Edge(camera, self._frames.optical_frame(header_frame), T_BODY_OPTICAL)
+
+    @property
+    def _T_camera_optical(self) -> Any:
+        optical = self._config.camera_frame_convention == "optical"
+        return np.eye(4) if optical else T_BODY_OPTICAL
+
+    def _body_frame(self, update: Update) -> str:
+        return self._frames.body_frame(update.frame.camera_frame)
+
+    # --- the bag ------------------------------------------------------------------------------------
+
+    def _write(self, topic: str, message: messages.Message) -> None:
+        if topic not in self._connections:
+            self._connections[topic] = self._writer.add_connection(
+                topic.replace("~", NODE, 1),
+                message.__msgtype__,
+                typestore=messages.definition_store(),
+                offered_qos_profiles=[_QOS.get(topic, _STREAM)],
+            )
+        self._writer.write(self._connections[topic], self._log_ns, messages.serialized(message))
+
+    def _require_open(self) -> None:
+        if self._problem:
+            raise OutputError(self._problem)
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        """Give the bag up if the block fails; say of a file why it cannot be written."""
+        try:
+            yield
+        except OSError as error:
+            msg = f"cannot write {self.path}: {error.strerror or error}"
+            self._give_up(msg)
+            raise OutputError(msg) from error
+        except BaseException:
+            self.abandon()
+            raise
+
+    def _give_up(self, problem: str) -> None:
+        if self._problem:
+            return
+        self._problem = problem
+        with suppress(OSError):  # what is still in its buffers need not be written any more
+            self._writer.abort()
+        error = OutputError(problem)
+        self._ending.__exit__(OutputError, error, None)
+
+
+def _qos(depth: int, durability: QosDurability) -> Qos:
+    """Return a reliable profile that keeps the last messages; the node's are in `ros.qos`."""
+    return Qos(
+        history=QosHistory.KEEP_LAST,
+        depth=depth,
+        reliability=QosReliability.RELIABLE,
+        durability=durability,
+        deadline=_FOREVER,
+        lifespan=_FOREVER,
+        liveliness=QosLiveliness.AUTOMATIC,
+        liveliness_lease_duration=_FOREVER,
+        avoid_ros_namespace_conventions=False,
+    )
+
+
+_STREAM = _qos(5, QosDurability.VOLATILE)
+_LATCHED = _qos(1, QosDurability.TRANSIENT_LOCAL)
+_QOS = {
+    "/tf": _qos(100, QosDurability.VOLATILE),
+    "/tf_static": _LATCHED,
+    "~/map_cloud": _LATCHED,
+    "~/map": _LATCHED,
+}

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``transforms.json``, as nerfstudio and the tools around it read it.
+
+Its cameras look along -z with y up (OpenGL); pixel coordinates begin at the corner of the first pixel.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ttt3r_ros.io.export.colmap import corner_based, require_pinholes
+from ttt3r_ros.io.export.writers import complete_file
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ttt3r_ros.io.export.colmap import View
+    from ttt3r_ros.types import Float64Array, Intrinsics
+
+T_OPTICAL_OPENGL: Float64Array = np.diag([1.0, -1.0, -1.0, 1.0])
+
+
+def write_transforms(path: Path, views: Sequence[View], cloud: Path) -> None:
+    """Write where every image was taken; ``cloud`` is the PLY file to start from. The world is the map, z up.
+
+    Raises:
+        OutputError: an image is distorted, or the file cannot be written.
+    """
+    require_pinholes(path, views)
+    cameras = [_camera(view.intrinsics) for view in views]
+    shared = cameras[0] if cameras and all(camera == cameras[0] for camera in cameras) else {}
+    content = {
+        "camera_model": "OPENCV",
+        **shared,
+        "ply_file_path": _beside(path, cloud),
+        "frames": [
+            {**({} if shared else camera), **_placed(path, view)}
+            for view, camera in zip(views, cameras, strict=True)
+        ],
+    }
+    with complete_file(path) as file:
+        file.write(f"{json.dumps(content, indent=1)}\n".encode())
+
+
+def _camera(intrinsics: Intrinsics) -> dict[str, float | int]:
+    width, height, fx, fy, cx, cy = corner_based(intrinsics)
+    return {"w": width, "h": height, "fl_x": fx, "fl_y": fy, "cx": cx, "cy": cy}
+
+
+def _placed(path: Path, view: View) -> dict[str, Any]:
+    T_map_opengl = view.T_map_camera @ T_OPTICAL_OPENGL
+    return {"file_path": _beside(path, view.image), "transform_matrix": T_map_opengl.tolist()}
+
+
+def _beside(path: Path, file: Path) -> str:
+    return Path(os.path.relpath(file, path.parent)).as_posix()

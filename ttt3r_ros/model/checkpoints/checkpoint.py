@@ -1,0 +1,342 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Loads weights and the configuration they belong to; refuses what does not fit together."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+import safetensors
+import safetensors.torch
+import torch
+
+from ttt3r_ros.errors import CheckpointError, ConfigError
+from ttt3r_ros.model.checkpoints.pickle_reader import read_container
+from ttt3r_ros.model.network.config import DptWidths, NetworkConfig
+
+_log = logging.getLogger(__name__)
+
+Tensors = Mapping[str, torch.Tensor]
+
+# Branches a checkpoint or a network may lack, but only as a whole.
+RGB_PREFIXES = ("downstream_head.dpt_rgb.", "downstream_head.rgb_proj.")
+RAY_MAP_PREFIXES = (
+    "patch_embed_ray_map.",
+    "enc_blocks_ray_map.",
+    "enc_norm_ray_map.",
+)
+OPTIONAL_GROUPS = (RGB_PREFIXES, RAY_MAP_PREFIXES)
+METADATA_KEY = "ttt3r_config"
+RESET_KEY = "ttt3r_reset_interval"
+PUBLISHED_RESET_INTERVAL = 100  # of the long experiments of arXiv 2509.26645
+
+_ALIAS = re.compile(r"(downstream_head\..+\.scratch\.)layer_rn\.([0-3])\.weight")
+_UNUSED = re.compile(
+    r"mask_token|masked_(img|ray_map)_token|enc_pos_embed|dec_pos_embed|prediction_head\..*|.*\.refinenet4\.resConfUnit1\..*"
+)
+_WEIGHT_TYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+_MAX_LISTED, _MAX_ECHO = 20, 80
+_HASH_CHUNK_BYTES = 1024 * 1024
+_HEAD_COUNTS = ("enc_num_heads", "dec_num_heads", "state_dec_num_heads")
+_HEAD_WIDTH = 64  # of every attention head of the published encoder and image decoder
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights under the names of the network, their configuration, and which file they came from."""
+
+    config: NetworkConfig
+    tensors: dict[str, torch.Tensor]
+    sha256: str  # of the file
+    name: str
+    reset_interval: int = PUBLISHED_RESET_INTERVAL  # frames, 0: never
+
+
+def load_checkpoint(path: Path | str) -> Checkpoint:
+    """Load a ``.pth`` of the published kind or a ``.safetensors`` written by `save_checkpoint`.
+
+    What a file does not state is read from shapes or assumed with a warning. Raises `CheckpointError`.
+    """
+    path = Path(path)
+    is_safetensors = path.suffix == ".safetensors"
+    content = _read_safetensors(path) if is_safetensors else _read_pickle(path)
+    try:
+        tensors = canonical_tensors(content.tensors)
+        config = _configuration(tensors, content.config)
+    except CheckpointError as error:
+        msg = f"{path}: {error}"
+        raise CheckpointError(msg) from error
+    return Checkpoint(config, tensors, _sha256(path), path.stem, content.reset_interval)
+
+
+def save_checkpoint(
+    path: Path | str,
+    tensors: Tensors,
+    config: NetworkConfig,
+    reset_interval: int = PUBLISHED_RESET_INTERVAL,
+) -> None:
+    """Write safetensors under any name; a file of that name may be replaced. Raises `OSError`."""
+    metadata = {METADATA_KEY: config.to_json(), RESET_KEY: str(reset_interval), "format": "pt"}
+    try:
+        safetensors.torch.save_file(_separate(tensors), path, metadata=metadata)
+    except safetensors.SafetensorError as error:
+        raise OSError(str(error)) from error
+
+
+def check_tensors(expected: Mapping[str, tuple[int, ...]], tensors: Tensors) -> None:
+    """Raise `CheckpointError` unless the tensors are finite and are those of the network, name by name.
+
+    ``expected`` maps names to shapes. A group of `OPTIONAL_GROUPS` may be wholly absent on either side.
+    """
+    one_sided = [g for g in OPTIONAL_GROUPS if has_any(g, expected) != has_any(g, tensors)]
+    skipped = tuple(prefix for group in one_sided for prefix in group)
+    wanted = {name for name in expected if not name.startswith(skipped)}
+    given = {name for name in tensors if not name.startswith(skipped)}
+    misshaped = [
+        f"{name} {tuple(tensors[name].shape)} instead of {tuple(expected[name])}"
+        for name in sorted(wanted & given)
+        if tuple(tensors[name].shape) != tuple(expected[name])
+    ]
+    findings = [
+        _listing("missing", sorted(wanted - given)),
+        _listing("unexpected", sorted(given - wanted)),
+        _listing("of another shape", misshaped),
+    ]
+    if any(findings):
+        _fail("the weights do not fit the network: " + "; ".join(filter(None, findings)))
+    _check_values(tensors)
+
+
+def has_any(prefixes: tuple[str, ...], names: Mapping[str, Any]) -> bool:
+    """Tell whether any of these names begins with one of the prefixes."""
+    return any(name.startswith(prefixes) for name in names)
+
+
+def _listing(what: str, names: list[str]) -> str:
+    if not names:
+        return ""
+    rest = ", ..." if len(names) > _MAX_LISTED else ""
+    return f"{len(names)} {what}: {', '.join(names[:_MAX_LISTED])}{rest}"
+
+
+def _check_values(tensors: Tensors) -> None:
+    for name, tensor in tensors.items():
+        if tensor.dtype not in _WEIGHT_TYPES:
+            _fail(f"tensor {name} has type {tensor.dtype}; expected one of {_WEIGHT_TYPES}")
+        if tensor.numel() and not all(math.isfinite(extreme) for extreme in torch.aminmax(tensor)):
+            _fail(f"tensor {name} holds NaN or infinite values; expected finite weights")
+
+
+class _Content(NamedTuple):
+    """What a file says."""
+
+    tensors: dict[str, torch.Tensor]
+    config: NetworkConfig | None
+    reset_interval: int = PUBLISHED_RESET_INTERVAL
+
+
+def _read_pickle(path: Path) -> _Content:
+    container = read_container(path)
+    if container.model_string is None:
+        return _Content(container.tensors, None)
+    try:
+        return _Content(container.tensors, NetworkConfig.from_model_string(container.model_string))
+    except (CheckpointError, ConfigError) as error:
+        msg = f"{path}: {error}"
+        raise CheckpointError(msg) from error
+
+
+def _read_safetensors(path: Path) -> _Content:
+    try:
+        with safetensors.safe_open(path, framework="pt") as stream:
+            metadata = stream.metadata() or {}
+            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+        text = metadata.get(METADATA_KEY)
+        config = None if text is None else NetworkConfig.from_json(text)
+        return _Content(tensors, config, _reset_interval(metadata))
+    except (OSError, safetensors.SafetensorError, ConfigError) as error:
+        msg = f"{path}: not a usable safetensors file: {error}"
+        raise CheckpointError(msg) from error
+
+
+def _reset_interval(metadata: Mapping[str, str]) -> int:
+    text = metadata.get(RESET_KEY, str(PUBLISHED_RESET_INTERVAL))
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        msg = f"{RESET_KEY} in the metadata is {text[:_MAX_ECHO]!r}; expected a number of frames"
+        raise ConfigError(msg)
+    return int(text)
+
+
+def canonical_tensors(raw: Tensors) -> dict[str, torch.Tensor]:
+    """Bring the names of all published variants to those of the network."""
+    if raw and all(name.startswith("module.") for name in raw):
+        raw = {name.removeprefix("module."): tensor for name, tensor in raw.items()}
+    tensors = {
+        name: t for name, t in raw.items() if not (_ALIAS.fullmatch(name) or _UNUSED.fullmatch(name))
+    }
+    for name, tensor in raw.items():
+        alias = _ALIAS.fullmatch(name)
+        if alias:
+            _merge_alias(tensors, f"{alias[1]}layer{int(alias[2]) + 1}_rn.weight", name, tensor)
+    if not any(name.startswith("dec_blocks_state") for name in tensors):
+        _copy_decoder_to_state(tensors)
+    return tensors
+
+
+def _merge_alias(
+    tensors: dict[str, torch.Tensor], canonical: str, alias: str, tensor: torch.Tensor
+) -> None:
+    kept = tensors.setdefault(canonical, tensor)
+    if kept.shape != tensor.shape:
+        _fail(f"{alias} has shape {tuple(tensor.shape)}, but {canonical} has {tuple(kept.shape)}")
+
+
+def _copy_decoder_to_state(tensors: dict[str, torch.Tensor]) -> None:
+    # Weights that predate the state decoder start it as a copy of the image decoder.
+    names = [name for name in tensors if name.startswith("dec_blocks.")]
+    if names:
+        _log.warning("no dec_blocks_state in the checkpoint; using copies of its dec_blocks")
+    for name in names:
+        tensors["dec_blocks_state." + name.removeprefix("dec_blocks.")] = tensors[name].clone()
+
+
+def _configuration(tensors: Tensors, stated: NetworkConfig | None) -> NetworkConfig:
+    facts = _facts_from_shapes(tensors)
+    try:
+        config = NetworkConfig.from_mapping(_assumed(facts)) if stated is None else stated
+        config = replace(config, dpt=facts.pop("dpt", config.dpt))
+    except ConfigError as error:
+        _fail(f"no usable configuration: {error}")
+    if config.rgb_head and facts.get("rgb_head") is False:
+        config = replace(config, rgb_head=False)
+    facts.pop("mlp_ratio", None)  # widths are rounded, so a ratio cannot be compared; the shapes will be
+    wrong = [
+        f"{name} is {getattr(config, name)!r}, {value!r} by shape"
+        for name, value in facts.items()
+        if getattr(config, name) != value
+    ]
+    if wrong:
+        _fail("the configuration contradicts the tensors: " + "; ".join(wrong))
+    return config
+
+
+def _assumed(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Complete what the shapes tell by assumptions, with a warning that says what they are."""
+    needed = ("enc_embed_dim", "enc_depth", "dec_embed_dim", "dec_depth", "state_size", "local_mem_size")
+    missing = [name for name in (*needed, "head_type") if not facts.get(name)]
+    if missing:
+        _fail(f"no configuration in the file, and no tensors that tell {', '.join(missing)}")
+    side = 512 if facts["head_type"] == "dpt" else 224
+    assumed = {**_assumed_heads(facts), "img_size": (side, side)}
+    _log.warning(
+        "no configuration in the checkpoint; read from shapes, with %s and the published modes",
+        ", ".join(f"{name}={value}" for name, value in assumed.items()),
+    )
+    return {**facts, **assumed}
+
+
+def _assumed_heads(facts: Mapping[str, Any]) -> dict[str, int]:
+    published = NetworkConfig.published_512_dpt()
+    encoder, decoder = facts["enc_embed_dim"], facts["dec_embed_dim"]
+    if (encoder, decoder) == (published.enc_embed_dim, published.dec_embed_dim):
+        return {name: getattr(published, name) for name in _HEAD_COUNTS}
+    heads = {}
+    for name, width in zip(_HEAD_COUNTS, (encoder, decoder, decoder), strict=True):
+        heads[name], rest = divmod(width, _HEAD_WIDTH)
+        if rest:
+            _fail(
+                f"no configuration in the file, and {name} cannot be assumed for a width of {width}; the "
+                f"configuration must stand in args.model of a .pth or as {METADATA_KEY!r} in the metadata "
+                "of a .safetensors"
+            )
+    return heads
+
+
+def _facts_from_shapes(tensors: Tensors) -> dict[str, Any]:
+    """Return the fields of the configuration that the tensors present determine."""
+    patch = _shape(tensors, "patch_embed.proj.weight", 4)
+    decoder = _shape(tensors, "decoder_embed.weight", 2)
+    hidden = _shape(tensors, "enc_blocks.0.mlp.fc1.weight", 2)
+    tokens = _shape(tensors, "register_tokens.weight", 2)
+    memory = _shape(tensors, "pose_retriever.mem", 3)
+    facts: dict[str, Any] = {
+        "enc_embed_dim": patch and patch[0],
+        "patch_size": patch and patch[3],
+        "dec_embed_dim": decoder and decoder[0],
+        "mlp_ratio": hidden and hidden[0] / hidden[1],
+        "state_size": tokens and tokens[0],
+        "local_mem_size": memory and memory[1],
+        "ray_enc_depth": _count_blocks(tensors, "enc_blocks_ray_map."),
+    }
+    # Depths count even when they are 0: nobody should build the billion blocks that a file may state.
+    depths = {f"{part}_depth": _count_blocks(tensors, f"{part}_blocks.") for part in ("enc", "dec")}
+    return {name: value for name, value in facts.items() if value} | depths | _head_facts(tensors)
+
+
+def _head_facts(tensors: Tensors) -> dict[str, Any]:
+    facts: dict[str, Any] = {}
+    if _count_blocks(tensors, "dec_blocks."):
+        facts["norm_im2_in_dec"] = "dec_blocks.0.norm_y.weight" in tensors
+    if has_any(("downstream_head.",), tensors):
+        is_dpt = has_any(("downstream_head.dpt_self.",), tensors)
+        facts["head_type"] = "dpt" if is_dpt else "linear"
+        facts["rgb_head"] = has_any(RGB_PREFIXES, tensors)
+        if is_dpt:
+            facts["dpt"] = _dpt_widths(tensors)
+    return facts
+
+
+def _dpt_widths(tensors: Tensors) -> DptWidths:
+    head = "downstream_head.dpt_self."
+    fused = _shape(tensors, f"{head}scratch.layer1_rn.weight", 4)
+    last = _shape(tensors, f"{head}head.4.weight", 4)
+    layers = [_shape(tensors, f"{head}act_postprocess.{i}.0.weight", 4) for i in range(4)]
+    if not fused or not last or not all(layers):
+        _fail(
+            f"the widths of {head}* cannot be read from scratch.layer1_rn, head.4, act_postprocess.*.0"
+        )
+    first, second, third, fourth = (layer[0] for layer in layers)
+    return DptWidths(fused[0], last[1], (first, second, third, fourth))
+
+
+def _shape(tensors: Tensors, name: str, rank: int) -> tuple[int, ...]:
+    """Return the shape of a tensor, () when it is absent."""
+    if name not in tensors:
+        return ()
+    shape = tuple(tensors[name].shape)
+    if len(shape) != rank or 0 in shape:
+        _fail(f"{name} has shape {shape}; expected {rank} non-empty axes")
+    return shape
+
+
+def _count_blocks(tensors: Tensors, prefix: str) -> int:
+    return len({name.removeprefix(prefix).split(".")[0] for name in tensors if name.startswith(prefix)})
+
+
+def _separate(tensors: Tensors) -> dict[str, torch.Tensor]:
+    """Return contiguous tensors that share no memory, as safetensors requires."""
+    seen: set[int] = set()
+    separate = {}
+    for name, tensor in tensors.items():
+        address = tensor.untyped_storage().data_ptr()
+        separate[name] = tensor.contiguous().clone() if address in seen else tensor.contiguous()
+        seen.add(address)
+    return separate
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_HASH_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _fail(message: str) -> NoReturn:
+    raise CheckpointError(message)

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Export of the network to ONNX graphs."""

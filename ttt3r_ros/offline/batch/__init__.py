@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Map several recordings in parallel processes or on a Ray cluster."""

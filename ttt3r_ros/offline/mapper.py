@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pipeline of the node over a recording: each image is mapped or skipped, and there is a record of both."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ttt3r_ros.errors import ImageError, NonFiniteError
+from ttt3r_ros.images.preprocessor import CameraIntake
+from ttt3r_ros.io.frame_records import FrameRecord
+from ttt3r_ros.odometry.sensor_context import Surroundings
+from ttt3r_ros.offline.recorded_sensors import UnplacedError
+from ttt3r_ros.pipeline.memory import memory_of, remember
+from ttt3r_ros.pipeline.reconstructor import Reconstructor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ttt3r_ros.config import Config
+    from ttt3r_ros.offline.recorded_sensors import RecordedRobot
+    from ttt3r_ros.types import AnyBackend, Frame, Update
+
+
+class RecordingMapping:
+    """Maps the images of one camera one by one; `records` and `timings_s` have an entry for each."""
+
+    def __init__(
+        self,
+        backend: AnyBackend,
+        config: Config,
+        robot: RecordedRobot,
+        complain: Callable[[str], None],
+    ) -> None:
+        """Begin with an empty map; what is odd about the images is said by ``complain``."""
+        self.reconstructor: Reconstructor[Any] = Reconstructor(backend, config)
+        self.records: list[FrameRecord] = []
+        self.timings_s: list[dict[str, float]] = []
+        self._backend = backend
+        self._config = config
+        self.robot = robot
+        self._complain = complain
+        # Called when time has gone back, before map and trajectory are cleared.
+        self.before_anew: Callable[[RecordingMapping], None] = lambda _: None
+        self._intake = CameraIntake(rectify=config.rectify, complain=complain)
+        self._era = 0
+        self._skipped = 0
+
+    @property
+    def mapped(self) -> int:
+        """Return how many images were mapped."""
+        return len(self.records) - self._skipped
+
+    @property
+    def newest_stamp_ns(self) -> int:
+        """Return the stamp of the newest image that was mapped."""
+        return next((record.stamp_ns for record in reversed(self.records) if not record.skipped), 0)
+
+    def skipped(self) -> dict[str, int]:
+        """Return how many images were skipped, by the reason without its numbers."""
+        counts: dict[str, int] = defaultdict(int)
+        for record in self.records:
+            if record.skipped:
+                counts[record.skipped.split(":")[0]] += 1
+        return dict(counts)
+
+    def prepared(self, raw: Frame) -> Frame:
+        """Return an image as the network is to see it; may be called for the next one before this one is shown."""
+        self._intake.calibrate(raw.intrinsics)
+        return self._intake.frame(raw.stamp_ns, raw.camera_frame, raw.rgb)
+
+    def show(self, frame: Frame, upcoming: Frame | None = None) -> Update | None:
+        """Map the next prepared image; None if it was skipped. The one after it the network may encode meanwhile."""
+        started = time.perf_counter()
+        order = memory_of(self._intake.order)
+        try:
+            self._backend.announce(lambda: None if upcoming is None else upcoming.rgb)
+            outcome = self._mapped(frame)
+        except BaseException:
+            # This image was not seen: a run that goes on begins with it.
+            remember(self._intake.order, order)
+            raise
+        if isinstance(outcome, str):
+            record = FrameRecord(len(self.records), frame.stamp_ns, self._era, skipped=outcome)
+            timings_s: dict[str, float] = {}
+            self._skipped += 1
+        else:
+            record = _record(outcome, len(self.records), self._era)
+            timings_s = {**outcome.timings_s, "frame": time.perf_counter() - started}
+        self.records.append(record)
+        self.timings_s.append(timings_s)
+        return None if isinstance(outcome, str) else outcome
+
+    def memory(self) -> dict[str, Any]:
+        """Return, as plain values, what the reconstructor's snapshot leaves out."""
+        return {
+            "reconstructor": self.reconstructor.memory(),
+            "order": memory_of(self._intake.order),
+            "era": self._era,
+        }
+
+    def remember(self, memory: dict[str, Any], records: list[FrameRecord]) -> None:
+        """After the reconstructor was restored: go on as if the run had never stopped.
+
+        Raises:
+            SourceError: the memory is damaged.
+        """
+        self.reconstructor.remember(memory["reconstructor"])
+        remember(self._intake.order, memory["order"])
+        self._era = memory["era"]
+        self.records = list(records)
+        self._skipped = sum(bool(record.skipped) for record in records)
+        self.timings_s = [{} for _ in records]
+
+    def _begin_anew(self, stamp_ns: int) -> None:
+        self._complain(f"time went back to {stamp_ns}")
+        if self._config.on_time_jump == "keep_map":
+            self.reconstructor.reopen()
+            return
+        if len(self.reconstructor.trajectory):
+            self.before_anew(self)
+        self.reconstructor.restart(forget_odom=True)
+        self._era += 1
+
+    def _mapped(self, frame: Frame) -> Update | str:
+        """Return what an image brought, or why it was skipped."""
+        try:
+            if self._intake.accept(frame.stamp_ns):
+                self._begin_anew(frame.stamp_ns)
+        except ImageError as error:
+            return f"out of order: {error}"
+        try:
+            surroundings = self._surroundings(frame)
+            sighting = self.reconstructor.see(frame)
+        except UnplacedError as error:
+            return f"not placed: {error}"
+        except ImageError as error:
+            return f"of one colour: {error}"
+        except NonFiniteError as error:
+            return f"not finite: {error}"
+        return self.reconstructor.place(frame, sighting, surroundings)
+
+    def _surroundings(self, frame: Frame) -> Surroundings:
+        """Return what the robot says at a frame; before the network sees it, so that nothing has changed if this fails.
+
+        Raises:
+            UnplacedError: the mount of the camera is not known.
+        """
+        return Surroundings(
+            T_base_camera=self.robot.mount(frame.camera_frame, frame.stamp_ns),
+            T_odom_base=self.robot.odometry(frame.stamp_ns),
+            measured_depth=self.robot.measured_depth(frame.stamp_ns),
+        )
+
+
+def _record(update: Update, index: int, era: int) -> FrameRecord:
+    camera = update.intrinsics
+    return FrameRecord(
+        index,
+        update.frame.stamp_ns,
+        era,
+        segment=update.segment,
+        scale=float(update.scale),
+        confidence_mean=float(np.mean(update.prediction.confidence)),
+        fused_share=update.fused_share,
+        landmarks=update.landmarks,
+        position_std_m=float(np.sqrt(np.diag(update.pose_covariance)[:3].max())),
+        fx=float(camera.fx), fy=float(camera.fy), cx=float(camera.cx), cy=float(camera.cy),
+        width=camera.width, height=camera.height,
+        distortion=" ".join((camera.distortion_model, *map(repr, camera.distortion)))
+        if any(camera.distortion) else "",
+    )  # fmt: skip

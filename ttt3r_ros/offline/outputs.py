@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run writes: pictures and the bag while it goes, everything else at its end."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ttt3r_ros.errors import OutputError
+from ttt3r_ros.geometry import pose_matrix_xyzw
+from ttt3r_ros.io.export.colmap import View, write_colmap
+from ttt3r_ros.io.export.frame_images import FrameFiles
+from ttt3r_ros.io.export.glb import write_glb
+from ttt3r_ros.io.export.nerfstudio import write_transforms
+from ttt3r_ros.io.export.writers import complete_file, write_occupancy, write_pcd, write_ply
+from ttt3r_ros.io.frame_records import FrameRecord, mapped, usual_camera, write_frames
+from ttt3r_ros.io.run_folder import CAMERA, FRAMES, MAP, TRAJECTORY
+from ttt3r_ros.io.trajectory_files import write_trajectory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from ttt3r_ros.config import Config
+    from ttt3r_ros.offline.mapper import RecordingMapping
+    from ttt3r_ros.offline.recorded_sensors import RecordedRobot
+    from ttt3r_ros.types import Float64Array, Update
+
+_FRAME_KINDS = ("rgb", "depth", "confidence", "npz")
+
+
+class RunOutputs:
+    """The outputs of one run, by their names."""
+
+    def __init__(
+        self, folder: Path, names: tuple[str, ...], config: Config, robot: RecordedRobot, first: int = 0
+    ) -> None:
+        """Get ready; ``first``: the frame with which it begins or goes on."""
+        self.folder = folder
+        self.names = names
+        self.written: list[str] = []
+        self._pictures = _frame_files(folder, names, config.min_confidence)
+        self._open_bag = partial(_output_bag, folder / _bag_name(first), config, robot)
+        self._bag: Any = None  # from the first frame on, so that a run of none leaves none
+
+    def add(self, index: int, update: Update) -> None:
+        """Write what belongs to one frame.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        if self._pictures is not None:
+            self._pictures.add(index, update)
+        if "bag" in self.names:
+            self._bag = self._bag or self._open_bag()
+            self._bag.add(update)
+
+    def before_anew(self, mapping: RecordingMapping) -> None:
+        """Write map and trajectory before they are cleared, as the node does when time goes back.
+
+        Raises:
+            OutputError: they cannot be written.
+        """
+        suffix = f"_until_{mapping.newest_stamp_ns}"
+        if "trajectory" in self.names:
+            self._write_trajectory(mapping, suffix, forms=("tum",))
+        if "map" in self.names:
+            self._write_map(mapping, suffix)
+
+    def finish(self, mapping: RecordingMapping) -> list[str]:
+        """Write everything that a whole run has; return a line for each output that could not be."""
+        steps: dict[str, Callable[[], None]] = {
+            "frames": lambda: write_frames(self.folder / FRAMES, mapping.records),
+        }
+        if len(mapping.reconstructor.trajectory):
+            steps |= {
+                "trajectory": lambda: self._write_trajectory(mapping),
+                "map": lambda: self._write_map(mapping),
+                "glb": lambda: self._write_glb(mapping),
+                "colmap": lambda: self._write_colmap(mapping),
+                "nerfstudio": lambda: self._write_transforms(mapping),
+                "bag": lambda: self._close_bag(mapping),
+            }
+        chosen = {name: step for name, step in steps.items() if name in self.names}
+        problems = [problem for name, step in chosen.items() if (problem := self.attempt(name, step))]
+        if len(mapping.reconstructor.trajectory):
+            self.written += [name for name in _FRAME_KINDS if name in self.names]
+        return problems
+
+    def attempt(self, name: str, step: Callable[[], None]) -> str:
+        """Write one output; return why it could not be written, else nothing."""
+        try:
+            step()
+        except OutputError as error:
+            return str(error)
+        self.written.append(name)
+        return ""
+
+    def close(self) -> None:
+        """Give up what was not finished."""
+        if self._bag is not None:
+            self._bag.abandon()
+
+    # --- at the end ---------------------------------------------------------------------------------
+
+    def _write_trajectory(
+        self,
+        mapping: RecordingMapping,
+        suffix: str = "",
+        forms: tuple[str, ...] = ("tum", "kitti", "euroc"),
+    ) -> None:
+        names = {"tum": TRAJECTORY, "kitti": "trajectory_kitti.txt", "euroc": "trajectory_euroc.csv"}
+        stamps_ns, poses = mapping.reconstructor.trajectory.poses()
+        for form in forms:
+            path = self.folder / names[form]
+            write_trajectory(path.with_stem(path.stem + suffix), stamps_ns, poses, form)
+        if not suffix:
+            write_json(self.folder / CAMERA, _camera(mapping.records))
+
+    def _write_map(self, mapping: RecordingMapping, suffix: str = "") -> None:
+        cloud = mapping.reconstructor.map.point_cloud()
+        path = (self.folder / MAP).with_stem(f"map{suffix}")
+        write_ply(path, cloud)
+        write_pcd(path.with_suffix(".pcd"), cloud)
+        grid = mapping.reconstructor.scene.grid.snapshot()
+        if grid is not None:
+            write_occupancy(path.with_suffix(".pgm"), grid)
+
+    def _write_glb(self, mapping: RecordingMapping) -> None:
+        cloud = mapping.reconstructor.map.point_cloud()
+        write_glb(self.folder / "map.glb", cloud, list(_poses(mapping)))
+
+    def _write_colmap(self, mapping: RecordingMapping) -> None:
+        cloud = mapping.reconstructor.map.point_cloud()
+        write_colmap(self.folder / "colmap", _views(self.folder, mapping), cloud)
+
+    def _write_transforms(self, mapping: RecordingMapping) -> None:
+        views = _views(self.folder, mapping)
+        write_transforms(self.folder / "transforms.json", views, self.folder / MAP)
+
+    def _close_bag(self, mapping: RecordingMapping) -> None:
+        if self._bag is not None:
+            self._bag.close(mapping.reconstructor)
+            self._bag = None
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write an object as JSON for people and programs.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    text = json.dumps(content, indent=1, ensure_ascii=False, default=str)
+    with complete_file(path) as file:
+        file.write(f"{text}\n".encode("utf-8", "backslashreplace"))  # file names need not be UTF-8
+
+
+def _camera(records: list[FrameRecord]) -> dict[str, float | int]:
+    camera = usual_camera(records)
+    return {name: getattr(camera, name) for name in ("fx", "fy", "cx", "cy", "width", "height")}
+
+
+def _poses(mapping: RecordingMapping) -> Float64Array:
+    _, poses = mapping.reconstructor.trajectory.poses()
+    return pose_matrix_xyzw(poses)
+
+
+def _views(folder: Path, mapping: RecordingMapping) -> list[View]:
+    usual = usual_camera(mapping.records)
+    views = []
+    for record, T_map_camera in zip(mapped(mapping.records), _poses(mapping), strict=True):
+        alike = (record.width, record.height) == (usual.width, usual.height)
+        name = f"{record.index:06d}.jpg"
+        camera = usual if alike else record.intrinsics
+        image = folder / "rgb" / name
+        if image.is_file():  # the last one is not there where the disk was full
+            views.append(View(name, T_map_camera, camera, image))
+    return views
+
+
+def _frame_files(folder: Path, names: tuple[str, ...], min_confidence: float) -> FrameFiles | None:
+    kinds = {name for name in _FRAME_KINDS if name in names}
+    return FrameFiles(folder, kinds, min_confidence) if kinds else None
+
+
+def _bag_name(first: int) -> str:
+    return f"bag_{first:06d}" if first else "bag"
+
+
+def _output_bag(path: Path, config: Config, robot: RecordedRobot) -> Any:
+    from ttt3r_ros.io.bags.writer import OutputBag  # noqa: PLC0415 - rosbags is an optional extra
+
+    return OutputBag(path, config, robot)

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run came to: for ``run.json``, for the report, and in one line."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ttt3r_ros import __version__
+from ttt3r_ros.errors import SourceError
+from ttt3r_ros.geometry import pose_matrix_xyzw
+from ttt3r_ros.io.frame_records import mapped
+
+if TYPE_CHECKING:
+    from ttt3r_ros.evaluation.trajectory import TrajectoryComparison
+    from ttt3r_ros.io.frame_records import FrameRecord
+    from ttt3r_ros.io.sequence import StampedPose
+    from ttt3r_ros.mapping.voxel_map import PointCloud
+    from ttt3r_ros.types import Float64Array
+
+_FORMAT = 1
+_SPARSE = 0.05  # of the pixels: with less in it a map is hardly one
+_LIBRARIES = ("numpy", "torch", "opencv-python-headless", "rosbags")
+STAGES = ("preprocess", "network", "step", "tracks", "map", "frame")
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """A run at its end."""
+
+    name: str
+    source: str
+    options: dict[str, Any]
+    limit: int  # frames, 0: all
+    settings: dict[str, Any]  # all of them
+    changed: dict[str, Any]  # those that differ from the defaults
+    facts: dict[str, str]  # weights, device, precision
+    records: list[FrameRecord]
+    skipped: dict[str, int]  # by reason
+    broken: int  # images that the source could not decode
+    timings_s: list[dict[str, float]]  # of each frame; {} where not known or skipped
+    memory_mib: list[float]  # after each frame of this process
+    peak_mib: float
+    stamps_ns: list[int]
+    poses: Float64Array  # (N, 7) T_map_camera: x, y, z, qx, qy, qz, qw
+    truth: list[StampedPose]
+    cloud: PointCloud
+    seconds: float
+    resumed_at: int
+    interrupted: bool
+    problems: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
+
+    @property
+    def mapped(self) -> int:
+        """Return how many images were mapped."""
+        return len(self._mapped_records)
+
+    @property
+    def _mapped_records(self) -> list[FrameRecord]:
+        return [record for record in self.records if not record.skipped]
+
+    @property
+    def fused_share(self) -> float:
+        """Return the mean share of the pixels that went into the map."""
+        shares = [record.fused_share for record in self._mapped_records]
+        return float(np.mean(shares)) if shares else 0.0
+
+    @property
+    def tracked_share(self) -> float:
+        """Return the share of the mapped images whose pose followed corners tell."""
+        tracked = [record.landmarks > 0 for record in self._mapped_records]
+        return float(np.mean(tracked)) if tracked else 0.0
+
+    @property
+    def sparse(self) -> str:
+        """Return why the map is as good as empty; '' if it is not."""
+        if not self.mapped or self.fused_share >= _SPARSE:
+            return ""
+        return (
+            f"only {100 * self.fused_share:.1f} % of the pixels went into the map: the others are below "
+            f"map.min_confidence {self.settings['map.min_confidence']:g}, "
+            f"or beyond map.max_range {self.settings['map.max_range']:g} m"
+        )
+
+    @property
+    def rate_hz(self) -> float:
+        """Return the frames per second of this process."""
+        return (len(self.records) - self.resumed_at) / self.seconds if self.seconds else 0.0
+
+    @property
+    def path_m(self) -> float:
+        """Return the length of the estimated way."""
+        return float(np.linalg.norm(np.diff(self.poses[:, :3], axis=0), axis=1).sum())
+
+    @cached_property
+    def _compared(self) -> tuple[TrajectoryComparison | None, str]:
+        if not self.truth:
+            return None, "the source has no ground truth"
+        try:
+            from ttt3r_ros.evaluation.trajectory import compared  # noqa: PLC0415 - loads evo
+        except ModuleNotFoundError as error:
+            return None, f"the module {error.name} is not installed: pip install 'ttt3r_ros[eval]'"
+        estimate = list(zip(self.stamps_ns, pose_matrix_xyzw(self.poses), strict=True))
+        places = {record.stamp_ns: record.index for record in mapped(self.records)}
+        try:
+            return compared(self.truth, estimate, places), ""
+        except SourceError as error:
+            return None, str(error)
+
+    @property
+    def comparison(self) -> TrajectoryComparison | None:
+        """Return the comparison with ground truth, if there is one."""
+        return self._compared[0]
+
+    @property
+    def no_comparison(self) -> str:
+        """Return why there is no comparison."""
+        return self._compared[1]
+
+    def stage_ms(self) -> dict[str, list[float | None]]:
+        """Return the milliseconds of each stage for each frame; None where not known."""
+        return {
+            stage: [round(1e3 * times[stage], 3) if stage in times else None for times in self.timings_s]
+            for stage in STAGES
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what ``run.json`` holds."""
+        return {
+            "format": _FORMAT,
+            "name": self.name,
+            "source": self.source,
+            "options": self.options,
+            "limit": self.limit,
+            "frames": len(self.records),
+            "mapped": self.mapped,
+            "skipped": self.skipped,
+            "broken": self.broken,
+            "interrupted": self.interrupted,
+            "problems": self.problems,
+            "seconds": round(self.seconds, 3),
+            "frames_per_second": round(self.rate_hz, 3),
+            "resumed_at": self.resumed_at,
+            "path_m": self.path_m,
+            "points": len(self.cloud.points),
+            "fused_share": round(self.fused_share, 4),
+            "tracked_share": round(self.tracked_share, 4),
+            "error": self._error(),
+            "outputs": self.outputs,
+            "weights": self.facts.get("weights", ""),
+            "facts": self.facts,
+            "settings": self.settings,
+            "changed_settings": self.changed,
+            "versions": versions(),
+            "peak_memory_mib": round(self.peak_mib, 1),
+            "memory_mib": [round(value, 1) for value in self.memory_mib],
+            "timings_ms": self.stage_ms(),
+        }
+
+    def _error(self) -> dict[str, float] | None:
+        if self.comparison is None:
+            return None
+        error = self.comparison.error
+        return {
+            "ate_se3_m": error.se3_m,
+            "ate_sim3_m": error.sim3_m,
+            "scale": error.scale,
+            "rpe_m": error.rpe_m,
+            "rpe_deg": error.rpe_deg,
+            "pairs": error.pairs,
+            "length_m": error.length_m,
+        }
+
+    def lines(self) -> list[str]:
+        """Return what a user is told at the end."""
+        counts = "".join(f", {count} {reason}" for reason, count in self.skipped.items())
+        counts += f", {self.broken} undecodable" if self.broken else ""
+        account = (
+            f"{self.name}: {self.mapped} of {len(self.records)} frames mapped{counts};"
+            f" {self.rate_hz:.1f} frames/s, {self.path_m:.2f} m, {len(self.cloud.points)} points"
+        )
+        lines = [account]
+        if self.comparison is not None:
+            error = self.comparison.error
+            lines.append(
+                f"ATE {error.se3_m:.3f} m (SE3), {error.sim3_m:.3f} m (Sim3, scale {error.scale:.3f}) over"
+                f" {error.length_m:.1f} m; RPE {error.rpe_m:.4f} m, {error.rpe_deg:.3f} deg per frame"
+            )
+        if self.sparse:
+            lines.append(self.sparse)
+        return lines
+
+
+def versions() -> dict[str, str]:
+    """Return what ran."""
+    found = {
+        "ttt3r_ros": __version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+    }
+    return found | {name: version(name) for name in _LIBRARIES if _is_installed(name)}
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        version(name)
+    except PackageNotFoundError:
+        return False
+    return True

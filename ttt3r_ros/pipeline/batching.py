@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frames of several cameras that come at once go through the network as one batch."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from ttt3r_ros.errors import ImageError, NonFiniteError
+from ttt3r_ros.pipeline.reconstructor import Reconstructor, require_contrast, timed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ttt3r_ros.odometry.session import Sighting
+    from ttt3r_ros.types import AnyBackend, Frame
+
+
+def see_together(
+    backend: AnyBackend, pairs: Sequence[tuple[Reconstructor[Any], Frame]]
+) -> list[Sighting | ImageError | NonFiniteError]:
+    """Show each reconstructor its frame, all in one step of the network; return sightings or what prevented them."""
+    started = time.perf_counter()
+    seen: list[Sighting | ImageError | NonFiniteError | None] = [_refusal(frame) for _, frame in pairs]
+    usable = [index for index, refusal in enumerate(seen) if refusal is None]
+    assert len({id(reconstructor) for reconstructor, _ in pairs}) == len(pairs), "one frame each"
+    try:
+        answers = backend.step_many(
+            [pairs[index][1].rgb for index in usable],
+            [pairs[index][0].session.state for index in usable],
+        )
+    except ImageError as error:  # one is too narrow for the network: which one, single steps tell
+        if len(pairs) == 1:
+            return [error]
+        return [answer for pair in pairs for answer in see_together(backend, [pair])]
+    for index, answer in zip(usable, answers, strict=True):
+        reconstructor, frame = pairs[index]
+        if isinstance(answer, NonFiniteError):
+            seen[index] = answer
+        else:
+            seen[index] = timed(reconstructor.session.absorb(frame.rgb, *answer), started)
+    return [entry for entry in seen if entry is not None]
+
+
+def _refusal(frame: Frame) -> ImageError | None:
+    try:
+        require_contrast(frame)
+    except ImageError as error:
+        return error
+    return None

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The demo from end to end: a sequence, a player in this process, a mapping node in another."""
+
+from __future__ import annotations
+
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+import rclpy
+from rclpy.utilities import try_shutdown
+from tqdm import tqdm
+
+from ttt3r_ros.errors import SourceError
+from ttt3r_ros.io.bags.reader import Bag
+from ttt3r_ros.io.export.writers import require_writable
+from ttt3r_ros.io.sequence import ImageFolder
+from ttt3r_ros.io.video import Video
+from ttt3r_ros.ros.harness.demo_report import Played, RunResult, report
+from ttt3r_ros.ros.harness.node_process import mapping_node
+from ttt3r_ros.ros.harness.player import Player
+from ttt3r_ros.ros.middleware import isolate, use_large_image_profile
+from ttt3r_ros.synthetic.room import ProceduralRoom
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from ttt3r_ros.io.sequence import Sequence
+    from ttt3r_ros.ros.harness.node_process import NodeProcess
+    from ttt3r_ros.types import Frame
+
+SAMPLES = 3
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the demo; return the exit status."""
+    isolate()
+    use_large_image_profile()
+    output: Path = arguments.output.expanduser().resolve()
+    require_writable(output)
+    name, sequence = _sequence(arguments)
+    _announce(name, sequence)
+    chosen = _sample_indices(len(sequence), arguments.frames)
+    rclpy.init(args=[])
+    try:
+        with mapping_node(_node_parameters(arguments, output), output / "node.log") as node:
+            print(f"mapping_node runs as process {node.process.pid}; its log is {node.log}")
+            played = Played()
+            first, rest = _started(sequence, played, arguments.frames)
+            player = Player(calibrated=first.intrinsics is not None)
+            try:
+                player.wait_until_ready(node)
+                _play(player, node, chain([first], rest), arguments, chosen, len(sequence), played)
+                for service in ("save_trajectory", "save_map"):
+                    print(player.call(service))
+                result = RunResult(name, sequence, played, player, output)
+            finally:
+                player.close()
+    finally:
+        try_shutdown()
+    return report(result)
+
+
+def _sequence(arguments: argparse.Namespace) -> tuple[str, Sequence]:
+    if arguments.images:
+        return arguments.images.resolve().name, ImageFolder(arguments.images)
+    if arguments.video:
+        return arguments.video.name, Video(arguments.video)
+    if arguments.bag:
+        return arguments.bag.resolve().name, Bag(arguments.bag, arguments.topic)
+    return f"procedural room, seed {arguments.seed}", ProceduralRoom(seed=arguments.seed)
+
+
+def _announce(name: str, sequence: Sequence) -> None:
+    print(f"sequence: {name}, {len(sequence) or 'unknown number of'} frames")
+
+
+def _sample_indices(count: int, limit: int) -> set[int]:
+    count = min(count, limit) if limit and count else count or limit or 100
+    return {round((count - 1) * share) for share in np.linspace(0.1, 0.9, SAMPLES)}
+
+
+def _node_parameters(arguments: argparse.Namespace, output: Path) -> dict[str, object]:
+    return {
+        "device": arguments.device,
+        "model_path": arguments.weights.expanduser().resolve() if arguments.weights else "",
+        "output_directory": output,
+        "diagnostics_period": 0.2,
+        "image_qos": "sensor_data" if arguments.rate else "reliable",
+    }
+
+
+def _started(sequence: Sequence, played: Played, limit: int) -> tuple[Frame, Iterator[Frame]]:
+    """Return the first of ``limit`` frames (0: all), and those after it, which end where the source breaks off.
+
+    Raises:
+        SourceError: there is not even a first frame.
+    """
+    frames = islice(sequence.frames(), limit or None)
+    first = next(frames, None)
+    if first is None:
+        msg = "the sequence holds no image"
+        raise SourceError(msg)
+    return first, _made_ahead(_until_it_breaks(frames, played))
+
+
+def _made_ahead(frames: Iterator[Frame]) -> Iterator[Frame]:
+    """Yield the frames; the next one is made meanwhile, as a camera does not wait for the node either."""
+    with ThreadPoolExecutor(1, thread_name_prefix="images") as maker:
+        upcoming = maker.submit(next, frames, None)
+        while (frame := upcoming.result()) is not None:
+            upcoming = maker.submit(next, frames, None)
+            yield frame
+
+
+def _until_it_breaks(frames: Iterator[Frame], played: Played) -> Iterator[Frame]:
+    try:
+        yield from frames
+    except SourceError as error:
+        played.problem = str(error)
+
+
+def _play(
+    player: Player,
+    node: NodeProcess,
+    frames: Iterator[Frame],
+    arguments: argparse.Namespace,
+    chosen: set[int],
+    count: int,
+    played: Played,
+) -> None:
+    total = min(count, arguments.frames) if arguments.frames else count
+    started = time.monotonic()
+    pace_s = 0.1 if sys.stderr.isatty() else 5.0  # a log file wants few lines
+    with tqdm(total=total or None, unit="frame", dynamic_ncols=True, mininterval=pace_s) as bar:
+        for index, frame in enumerate(frames):
+            if index in chosen:
+                played.samples.append(frame)
+                player.want_depth(frame.stamp_ns)
+            if arguments.rate:
+                time.sleep(max(0.0, started + index / arguments.rate - time.monotonic()))
+            player.publish(frame)
+            played.stamps_ns.append(frame.stamp_ns)
+            if not arguments.rate:
+                player.settle(node, lambda: player.answered(len(played.stamps_ns)))
+            bar.set_postfix(dropped=player.account.dropped, refresh=False)
+            bar.update()
+        played.seconds = time.monotonic() - started
+        player.settle(node, lambda: player.account.settled >= len(played.stamps_ns))
+        bar.set_postfix(dropped=player.account.dropped)

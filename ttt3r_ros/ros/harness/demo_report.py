@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run of the demo comes to: the account of all images, the trajectory's error, one picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ttt3r_ros.config import MapConfig
+from ttt3r_ros.errors import SourceError
+from ttt3r_ros.evaluation.trajectory import compared
+from ttt3r_ros.io.export.writers import read_ply
+from ttt3r_ros.io.sequence import read_tum
+from ttt3r_ros.mapping.voxel_map import PointCloud
+from ttt3r_ros.viewer.preview import FrameSample, RunPicture, write_preview
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from ttt3r_ros.io.sequence import Sequence, StampedPose
+    from ttt3r_ros.ros.harness.player import Player
+    from ttt3r_ros.types import Float64Array, Frame
+
+
+@dataclass
+class Played:
+    """What was sent."""
+
+    stamps_ns: list[int] = field(default_factory=list)
+    samples: list[Frame] = field(default_factory=list)
+    seconds: float = 0.0
+    problem: str = ""  # why the source broke off, if it did
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run; the node has saved its results in ``output``."""
+
+    name: str
+    sequence: Sequence
+    played: Played
+    player: Player
+    output: Path
+
+    @property
+    def rate_hz(self) -> float:
+        """Return the rate at which frames were mapped."""
+        return self.player.account.processed / self.played.seconds if self.played.seconds else 0.0
+
+
+def report(result: RunResult) -> int:
+    """Print the account and the error, draw the picture; return the exit status."""
+    account, sent = result.player.account, len(result.played.stamps_ns)
+    estimate = read_tum(result.output / "trajectory.txt")
+    error_text, true_positions = _compared(result, estimate)
+    _draw(result, estimate, true_positions, error_text)
+    lost = sent - account.received
+    print(
+        f"images: {sent} sent = {account.processed} processed + {account.dropped} dropped"
+        f" + {account.skipped} skipped + {account.refused} refused + {lost} lost in transit;"
+        f" {result.rate_hz:.1f} frames/s, making and sending the images included;"
+        f" from an image to its results {result.player.facts.get('latency_ms', 'unknown')} ms in the node"
+    )
+    if result.played.problem:
+        print(f"the sequence broke off: {result.played.problem}")
+    print(f"trajectory: {error_text}")
+    print(f"weights: {result.player.facts.get('weights', 'unknown')}")
+    print(f"results: {result.output}/preview.png, map.ply, trajectory.txt, node.log")
+    complete = account.processed and sent == account.settled + lost and not result.played.problem
+    return 0 if complete else 1
+
+
+def _compared(result: RunResult, estimate: list[StampedPose]) -> tuple[str, Float64Array]:
+    """Return the error against ground truth in words, and the true positions aligned to the estimate."""
+    truth = result.sequence.ground_truth()
+    nothing = np.empty((0, 3))
+    if not truth:
+        return "no ground truth", nothing
+    try:
+        comparison = compared(truth, estimate)
+    except SourceError as problem:
+        return f"no error figure: {problem}", nothing
+    error = comparison.error
+    text = (
+        f"ATE {error.se3_m:.3f} m (SE3), {error.sim3_m:.3f} m (Sim3, scale {error.scale:.3f})"
+        f" over {error.length_m:.1f} m, {error.pairs} poses"
+    )
+    return text, comparison.true_in_estimate()
+
+
+def _draw(
+    result: RunResult, estimate: list[StampedPose], true_positions: Float64Array, error_text: str
+) -> None:
+    processed, sent = result.player.account.processed, len(result.played.stamps_ns)
+    points, rgb = read_ply(result.output / "map.ply")
+    depths = result.player.depths
+    picture = RunPicture(
+        title=f"{result.name}: {processed} of {sent} frames at {result.rate_hz:.1f} frames/s · {error_text}",
+        cloud=PointCloud(points, rgb),
+        voxel_size_m=MapConfig().voxel_size,
+        positions=np.array([T[:3, 3] for _, T in estimate]).reshape(-1, 3),
+        true_positions=true_positions,
+        samples=[
+            FrameSample(f"frame at {frame.stamp_ns * 1e-9:.2f} s", frame.rgb, depths[frame.stamp_ns])
+            for frame in _frames_of(depths, result)
+        ],
+    )
+    write_preview(result.output / "preview.png", picture)
+
+
+def _frames_of(stamps_ns: Iterable[int], result: RunResult) -> list[Frame]:
+    """Return the frames of these stamps; those not kept while playing are read again."""
+    found = {frame.stamp_ns: frame for frame in result.played.samples}
+    missing = set(stamps_ns) - set(found)
+    for frame in result.sequence.frames() if missing else ():
+        if frame.stamp_ns in missing:
+            found[frame.stamp_ns] = frame
+            missing.discard(frame.stamp_ns)
+        if not missing:
+            break
+    return [found[stamp_ns] for stamp_ns in sorted(stamps_ns) if stamp_ns in found]

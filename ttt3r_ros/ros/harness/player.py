@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plays frames over DDS to a mapping node, and watches what becomes of them."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseStamped
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import CameraInfo, Image
+from std_srvs.srv import Trigger
+
+from ttt3r_ros.errors import SourceError
+from ttt3r_ros.ros import compat, messages
+from ttt3r_ros.ros.qos import STREAM
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ttt3r_ros.ros.harness.node_process import NodeProcess
+    from ttt3r_ros.types import Float32Array, Frame
+
+NODE = "mapping_node"
+_START_TIMEOUT_S = 300.0  # a large checkpoint takes its time
+_LOST_AFTER_S = 5.0  # without any news of an image that the node has not seen
+
+
+@dataclass(frozen=True)
+class Account:
+    """What the node says became of the images."""
+
+    received: int = 0
+    processed: int = 0
+    dropped: int = 0
+    skipped: int = 0
+    refused: int = 0
+
+    @property
+    def settled(self) -> int:
+        """Return how many images are done with, one way or another."""
+        return self.processed + self.dropped + self.skipped + self.refused
+
+
+class Player:
+    """Publishes images as a camera would; owns a node and the thread that spins it."""
+
+    def __init__(self, *, calibrated: bool) -> None:
+        self._node = rclpy.create_node("sequence_player")
+        # Before the images: whoever finds those knows that a calibration comes as well.
+        self._infos = (
+            self._node.create_publisher(CameraInfo, "camera_info", STREAM) if calibrated else None
+        )
+        self._images = self._node.create_publisher(Image, "image", STREAM)
+        self._node.create_subscription(PoseStamped, f"{NODE}/pose", self._on_pose, STREAM)
+        self._node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
+        self._node.create_subscription(
+            Image, f"{NODE}/depth/image", self._on_depth, qos_profile_sensor_data
+        )
+        self._wanted_depths_ns: deque[int] = deque()
+        self.depths: dict[int, Float32Array] = {}
+        self.account = Account()
+        self.facts: dict[str, str] = {}
+        self.newest_pose_ns = -1
+        # Called with the stamp of each pose, on the spinning thread.
+        self.on_pose: Callable[[int], None] = lambda _: None
+        self._newest_sent_ns = -2
+        self._news = threading.Condition()
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self._node)
+        self._thread = threading.Thread(target=self._spin, name="player", daemon=True)
+        self._thread.start()
+
+    def _spin(self) -> None:
+        with contextlib.suppress(ExternalShutdownException):
+            self._executor.spin()
+
+    def close(self) -> None:
+        """Stop spinning and leave the graph."""
+        self._executor.shutdown()
+        self._thread.join(5.0)
+        self._node.destroy_node()
+
+    def subscribed(self) -> bool:
+        """Tell whether the mapping node has found the images and its answers find us."""
+        return bool(
+            self._images.get_subscription_count()
+            and (self._infos is None or self._infos.get_subscription_count())
+            and self._node.count_publishers(f"/{NODE}/pose")
+            and self._node.count_publishers(f"/{NODE}/depth/image")
+        )
+
+    def publish(self, frame: Frame) -> None:
+        """Publish one image and, of a calibrated camera, its calibration."""
+        stamp = compat.ns_to_stamp(frame.stamp_ns)
+        if self._infos is not None and frame.intrinsics is not None:
+            of = messages.header(frame.stamp_ns, frame.camera_frame)
+            self._infos.publish(messages.camera_info(frame.intrinsics, of))
+        self._newest_sent_ns = frame.stamp_ns
+        self._images.publish(compat.rgb_to_image(frame.rgb, stamp, frame.camera_frame))
+
+    def want_depth(self, stamp_ns: int) -> None:
+        """Keep in `depths` the first depth image of this stamp or, if that image is dropped, a later one."""
+        with self._news:
+            self._wanted_depths_ns.append(stamp_ns)
+
+    def answered(self, sent: int) -> bool:
+        """Tell whether the node is done with the images sent, by pose of the newest or by its account."""
+        return self._newest_sent_ns == self.newest_pose_ns or self.account.settled >= sent
+
+    def wait_until_ready(self, node: NodeProcess) -> None:
+        """Wait until the node has loaded its weights and subscribed.
+
+        Raises:
+            SourceError: it ended, or took too long.
+        """
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while not self.wait(self.subscribed, 0.1):
+            node.require_alive()
+            if time.monotonic() > deadline:
+                msg = f"mapping_node was not ready within {_START_TIMEOUT_S:.0f} s (log: {node.log})"
+                raise SourceError(msg)
+
+    def settle(self, node: NodeProcess, condition: Callable[[], bool]) -> None:
+        """Wait for a condition on the node's answers, or until nothing is heard of any image any more.
+
+        Raises:
+            SourceError: the node ended.
+        """
+        heard, deadline = self.account, time.monotonic() + _LOST_AFTER_S
+        while not self.wait(condition, 1.0):
+            node.require_alive()
+            if self.account != heard or self.account.settled < self.account.received:
+                heard, deadline = self.account, time.monotonic() + _LOST_AFTER_S
+            if time.monotonic() > deadline:
+                return  # lost in transit; the account will show it
+
+    def wait(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        """Wait until news from the node make a condition true; return whether they did."""
+        with self._news:
+            return self._news.wait_for(condition, timeout_s)
+
+    def call(self, service: str, timeout_s: float = 60.0) -> str:
+        """Call a Trigger service of the node; return its message.
+
+        Raises:
+            SourceError: the service is absent, does not answer or says no.
+        """
+        client = self._node.create_client(Trigger, f"{NODE}/{service}")
+        if not client.wait_for_service(timeout_s):
+            msg = f"service {NODE}/{service} did not appear within {timeout_s:.0f} s"
+            raise SourceError(msg)
+        answered = threading.Event()
+        future = client.call_async(Trigger.Request())
+        future.add_done_callback(lambda _: answered.set())
+        if not answered.wait(timeout_s):
+            msg = f"service {NODE}/{service} did not answer within {timeout_s:.0f} s"
+            raise SourceError(msg)
+        response = future.result()
+        if not response.success:
+            msg = f"{NODE}/{service}: {response.message}"
+            raise SourceError(msg)
+        return str(response.message)
+
+    def _on_pose(self, msg: PoseStamped) -> None:
+        with self._news:
+            self.newest_pose_ns = compat.stamp_to_ns(msg.header.stamp)
+            self._news.notify_all()
+        self.on_pose(self.newest_pose_ns)
+
+    def _on_depth(self, msg: Image) -> None:
+        stamp_ns = compat.stamp_to_ns(msg.header.stamp)
+        with self._news:
+            if not self._wanted_depths_ns or stamp_ns < self._wanted_depths_ns[0]:
+                return
+            while self._wanted_depths_ns and stamp_ns >= self._wanted_depths_ns[0]:
+                self._wanted_depths_ns.popleft()
+            self.depths[stamp_ns] = messages.depth_from_image(msg)
+            self._news.notify_all()
+
+    def _on_diagnostics(self, msg: DiagnosticArray) -> None:
+        for status in msg.status:
+            if not status.name.startswith(NODE):
+                continue
+            self.facts = {item.key: item.value for item in status.values}
+            counts = {name: int(self.facts[name]) for name in vars(Account())}
+            with self._news:
+                self.account = Account(**counts)
+                self._news.notify_all()

@@ -1,0 +1,311 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything between images and outputs; exists while the node is configured, takes images while it is active."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from diagnostic_msgs.msg import DiagnosticArray
+
+from ttt3r_ros.errors import ImageError, NonFiniteError, OutputError
+from ttt3r_ros.geometry import inverse
+from ttt3r_ros.model.runtime.loading import device_memory_facts
+from ttt3r_ros.odometry.sensor_context import Surroundings
+from ttt3r_ros.pipeline.batching import see_together
+from ttt3r_ros.pipeline.worker import Worker
+from ttt3r_ros.ros.diagnostics import diagnostic_array
+from ttt3r_ros.ros.image_subscriber import ImageIntake
+from ttt3r_ros.ros.mapped_camera import Body, Job, MappedCamera, mapped_cameras
+from ttt3r_ros.ros.queue_drain import Backlog
+from ttt3r_ros.ros.robot_sensors import Robot
+from ttt3r_ros.ros.statistics import Statistics
+from ttt3r_ros.ros.throttled_warnings import ThrottledWarnings
+from ttt3r_ros.ros.viewer_link import ViewerLink
+from ttt3r_ros.transforms.tree import TransformError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rclpy.node import Node
+
+    from ttt3r_ros.config import Config
+    from ttt3r_ros.odometry.session import Sighting
+    from ttt3r_ros.types import AnyBackend, Float64Array, Frame, UInt8Array
+
+_QUEUE = 4  # frames that wait for the worker while nothing may be dropped; further ones wait in the middleware
+
+
+class Mapping:
+    """Images in, results out; callbacks only convert, one worker thread does everything else."""
+
+    def __init__(
+        self,
+        node: Node,
+        config: Config,
+        backend: AnyBackend,
+        facts: dict[str, str],
+        on_failure: Callable[[BaseException], None],
+    ) -> None:
+        self._node = node
+        self._facts = facts
+        self._backend = backend
+        self._on_failure = on_failure
+        self.config = config
+        self.viewer = ViewerLink(config, node.get_logger())  # first, for it may refuse
+        self.statistics = Statistics()
+        self.warnings = ThrottledWarnings(node.get_logger())
+        self.robot = Robot(node, config, self.warnings)
+        self.cameras = mapped_cameras(node, config, backend, self.robot, self.warnings)
+        self.bodies: list[Body] = list(dict.fromkeys(camera.body for camera in self.cameras))
+        self.stepping = threading.Lock()  # held while frames are processed or everything is changed
+        self.intakes: list[ImageIntake] = []
+        self.worker: Worker[Job] | None = None
+        self.paused = False
+        self._backlog = Backlog(node, self._received, self._is_at_rest)
+        self._era = 0  # counts resets
+        self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        node.create_timer(config.map.publish_period, self._publish_maps)
+        node.create_timer(config.diagnostics_period, self._publish_diagnostics)
+
+    # --- life ---------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Take images from now on."""
+        capacity = _QUEUE if self.config.queue_policy == "every" else 0
+        worker = Worker(
+            self._process,
+            self._on_failure,
+            capacity,
+            on_room=self._wake_executor,
+            on_finished=self._backlog.look,
+        )
+        worker.start()
+        self.worker = worker
+        # Subscribe last: everything an image needs is ready.
+        self.intakes = [
+            ImageIntake(
+                self._node,
+                self.config,
+                camera.name,
+                self.statistics,
+                self.warnings,
+                partial(self._on_frame, camera),
+                self._on_time_jump,
+                worker.has_room,
+                self._backlog.look,
+            )
+            for camera in self.cameras
+        ]
+
+    def stop(self) -> None:
+        """Take no more images; let the running ones finish."""
+        for intake in self.intakes:
+            intake.close()
+        self.intakes = []
+        if self.worker is not None:
+            self.statistics.count("dropped", len(self.worker.stop()))
+        self._backlog.look()
+
+    async def worked_off(self) -> None:
+        """With queue_policy every: wait until all images that have arrived are mapped."""
+        if self.config.queue_policy == "every":
+            await self._backlog.worked_off()
+
+    def _received(self) -> int:
+        return sum(intake.received for intake in self.intakes)
+
+    def _is_at_rest(self) -> bool:
+        if any(intake.holds for intake in self.intakes):
+            return False
+        return self.worker is None or self.worker.is_worked_off()
+
+    def configure(self, config: Config) -> None:
+        """Follow a live change of settings."""
+        with self.stepping:
+            self.config = self.robot.config = config
+            for body in self.bodies:
+                body.configure(config)
+            for camera in self.cameras:
+                camera.outputs.config = config
+
+    def restart(self, *, time_went_back: bool = False) -> None:
+        """Forget states, trajectories and maps."""
+        with self.stepping:
+            self.begin_era()
+            for body in self.bodies:
+                body.restart(time_went_back=time_went_back)
+
+    def begin_era(self) -> None:
+        """Drop the frames under way: what they belonged to is gone. Call while `stepping` is held."""
+        self._era += 1
+        self._drop_held()
+
+    def pause(self, *, paused: bool) -> None:
+        """Drop all images from now on, or take them again."""
+        self.paused = paused
+        self._drop_held()
+
+    def _drop_held(self) -> None:
+        for intake in self.intakes:
+            intake.drop_held()
+        self._backlog.look()
+
+    # --- images -------------------------------------------------------------------------------------
+
+    def _on_frame(self, camera: MappedCamera, frame: Frame, received_s: float) -> None:
+        job = Job(camera, frame, received_s, time.perf_counter() - received_s, self._era)
+        assert self.worker is not None
+        if self.paused or self.worker.submit(job, camera.name) is not None:
+            self.statistics.count("dropped")
+
+    def _process(self, jobs: list[Job]) -> None:
+        """Run frames of different cameras; on the worker thread."""
+        with self.stepping:
+            self._backend.announce(self._upcoming)
+            current = [job for job in jobs if job.era == self._era]
+            # What came before a reset must not open the map after it.
+            self.statistics.count("dropped", len(jobs) - len(current))
+            if len(current) > 1 and not self.config.rig:
+                self._step_together(current)
+            else:
+                for job in current:
+                    self._step(job)
+
+    def _upcoming(self) -> UInt8Array | None:
+        assert self.worker is not None
+        job = self.worker.reserve()
+        return job.frame.rgb if job is not None else None
+
+    def _step(self, job: Job) -> None:
+        mount = self._mount_or_skip(job)
+        if mount is None:
+            return
+        try:
+            sighting = job.camera.body.reconstructor.see(job.frame)
+        except (ImageError, NonFiniteError) as error:
+            self._skip(error)
+            return
+        self._place(job, sighting, mount)
+
+    def _step_together(self, jobs: list[Job]) -> None:
+        mounts = [(job, mount) for job in jobs if (mount := self._mount_or_skip(job)) is not None]
+        pairs = [(job.camera.body.reconstructor, job.frame) for job, _ in mounts]
+        for (job, mount), seen in zip(mounts, see_together(self._backend, pairs), strict=True):
+            if isinstance(seen, (ImageError, NonFiniteError)):
+                self._skip(seen)
+            else:
+                self._place(job, seen, mount)
+
+    def _mount_or_skip(self, job: Job) -> Surroundings | None:
+        """Return mount and gravity, without which a robot's image cannot be placed; None after a warning."""
+        header_frame = job.frame.camera_frame
+        try:
+            opens = job.camera.body.reconstructor.placement.opens
+            return Surroundings(
+                T_base_camera=self.robot.mount(header_frame, job.frame.stamp_ns),
+                up_camera=self.robot.up(header_frame) if opens else None,
+            )
+        except TransformError as error:
+            self._skip(error)
+            return None
+
+    def _place(self, job: Job, sighting: Sighting, mount: Surroundings) -> None:
+        stamp_ns = job.frame.stamp_ns
+        seen = time.perf_counter()
+        # Odometry may be younger than the image: asked for now, it had the network's time to arrive.
+        surroundings = replace(
+            mount,
+            T_odom_base=self.robot.odometry(stamp_ns),
+            measured_depth=self.robot.measured_depth(stamp_ns),
+        )
+        asked = time.perf_counter()
+        update = job.camera.body.reconstructor.place(job.frame, sighting, surroundings)
+        placed = time.perf_counter()
+        job.camera.publish(update)
+        self.viewer.show(job.camera, update)
+        finished = time.perf_counter()
+        own = {
+            "decode": job.decode_s,
+            "transforms": asked - seen,
+            "publish": finished - placed,
+            "latency": finished - job.received_s,
+        }
+        self.statistics.finish({**update.timings_s, **own})
+
+    def _skip(self, error: Exception) -> None:
+        self.statistics.count("skipped")
+        self.warnings.warn(f"frame skipped: {error}")
+
+    def _wake_executor(self) -> None:
+        executor = self._node.executor
+        if executor is not None:
+            executor.wake()
+
+    def _on_time_jump(self) -> None:
+        self.robot.clear()
+        if self.config.on_time_jump == "keep_map":
+            with self.stepping:
+                self.begin_era()
+                for body in self.bodies:
+                    body.reconstructor.reopen()
+            return
+        for body in self.bodies:
+            self._save_before(body)
+        self.restart(time_went_back=True)
+
+    def _save_before(self, body: Body) -> None:
+        if not len(body.reconstructor.trajectory):
+            return
+        suffix = f"_until_{body.newest_stamp_ns}"
+        for save in (body.files.save_trajectory, body.files.save_map):
+            self._save(partial(save, suffix))
+
+    def _save(self, save: Callable[[], str]) -> None:
+        log = self._node.get_logger()
+        try:
+            log.info(save())
+        except OutputError as error:
+            log.error(str(error))  # noqa: TRY400 - rclpy's logger
+
+    # --- timers -------------------------------------------------------------------------------------
+
+    def _publish_maps(self) -> None:
+        for body in self.bodies:
+            body.publish_map()
+
+    def _publish_diagnostics(self) -> None:
+        first = self.bodies[0].reconstructor
+        facts = {
+            "segment": str(first.segment),
+            "scale": f"{first.metres.factor:.4f}",
+            "scale_source": first.metres.source,
+            "map_voxels": str(sum(len(body.reconstructor.map) for body in self.bodies)),
+            "map_percent_of_pixels": f"{100 * self.bodies[0].fused_share:.0f}",
+            "landmarks": str(self.bodies[0].landmarks),
+            "trajectory_poses": str(sum(len(body.reconstructor.trajectory) for body in self.bodies)),
+            "paused": str(self.paused).lower(),
+            **self._facts,
+            **device_memory_facts(self._facts.get("device", "cpu")),
+            **self.viewer.facts(),
+        }
+        stamp = self._node.get_clock().now().to_msg()
+        name = self._node.get_fully_qualified_name().lstrip("/")
+        seen = next((intake.camera_frame for intake in self.intakes if intake.camera_frame), "")
+        camera = self.config.camera_frame or seen
+        self._diagnostics.publish(diagnostic_array(stamp, name, camera, self.statistics, facts))
+
+    # --- poses --------------------------------------------------------------------------------------
+
+    def set_pose(self, T_map_base: Float64Array) -> None:
+        """Believe that the body is here in the map (4, 4)."""
+        with self.stepping:
+            body = self.bodies[0]
+            before = body.reconstructor.placement.T_map_odom
+            body.reconstructor.placement.set_pose(T_map_base)
+            if body.transforms is not None:
+                after = body.reconstructor.placement.T_map_odom
+                body.transforms.correct(after @ inverse(before))

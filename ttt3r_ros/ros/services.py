@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What people and programs may ask of a running node: services, and a pose given by hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from rclpy.callback_groups import ReentrantCallbackGroup
+from std_srvs.srv import Trigger
+
+from ttt3r_ros.errors import OutputError, SourceError
+from ttt3r_ros.ros import messages
+from ttt3r_ros.transforms.tree import TransformError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import Any
+
+    from rclpy.node import Node
+
+    from ttt3r_ros.ros.mapped_camera import Body
+    from ttt3r_ros.ros.mapping_runtime import Mapping
+
+
+class Control:
+    """Answers in words: what was done, or why not."""
+
+    def __init__(self, node: Node, mapping: Mapping) -> None:
+        self._log = node.get_logger()
+        self._mapping = mapping
+        answers: dict[str, Callable[[], str]] = {
+            "~/reset": self._reset,
+            "~/pause": self._pause,
+            "~/resume": self._resume,
+            "~/clear_map": self._clear_map,
+            "~/load_state": self._load_state,
+        }
+        saves: dict[str, Callable[[], str]] = {
+            "~/save_map": lambda: self._each(lambda body: body.files.save_map()),
+            "~/save_trajectory": lambda: self._each(lambda body: body.files.save_trajectory()),
+            "~/save_state": self._save_state,
+        }
+        for name, answer in answers.items():
+            node.create_service(Trigger, name, self._answering(answer))
+        meanwhile = ReentrantCallbackGroup()  # a save may wait for images; all else goes on
+        for name, save in saves.items():
+            callback = self._answering_later(self._answering(save))
+            node.create_service(Trigger, name, callback, callback_group=meanwhile)
+        node.create_subscription(PoseWithCovarianceStamped, "initialpose", self._set_pose, 1)
+
+    def _answering(
+        self, answer: Callable[[], str]
+    ) -> Callable[[Trigger.Request, Trigger.Response], Trigger.Response]:
+        def callback(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+            try:
+                response.message = answer()
+            except (OutputError, SourceError) as error:
+                response.success, response.message = False, str(error)
+                self._log.error(response.message)
+                return response
+            response.success = True
+            self._log.info(response.message)
+            return response
+
+        return callback
+
+    def _answering_later(
+        self, answer: Callable[[Trigger.Request, Trigger.Response], Trigger.Response]
+    ) -> Callable[[Trigger.Request, Trigger.Response], Coroutine[Any, Any, Trigger.Response]]:
+        async def callback(request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+            await self._mapping.worked_off()
+            return answer(request, response)
+
+        return callback
+
+    def _reset(self) -> str:
+        self._mapping.restart()
+        return "state, trajectory and map begin anew"
+
+    def _pause(self) -> str:
+        self._mapping.pause(paused=True)
+        return "paused: images are dropped until resume"
+
+    def _resume(self) -> str:
+        self._mapping.pause(paused=False)
+        return "mapping goes on"
+
+    def _clear_map(self) -> str:
+        with self._mapping.stepping:
+            for body in self._mapping.bodies:
+                body.reconstructor.scene.clear()
+        return "map emptied; state and trajectory go on"
+
+    def _save_state(self) -> str:
+        with self._mapping.stepping:
+            return self._each(lambda body: body.files.save_state())
+
+    def _load_state(self) -> str:
+        with self._mapping.stepping:
+            said = self._each(lambda body: body.files.load_state())
+            self._mapping.begin_era()
+            return said
+
+    def _each(self, act: Callable[[Body], str]) -> str:
+        return "; ".join(act(body) for body in self._mapping.bodies)
+
+    def _set_pose(self, msg: PoseWithCovarianceStamped) -> None:
+        mapping = self._mapping
+        map_frame, frame = mapping.bodies[0].map_frame, msg.header.frame_id.lstrip("/")
+        try:
+            T = messages.matrix_of_pose(msg.pose.pose)
+            if frame not in ("", map_frame):
+                T = mapping.robot.transforms.lookup(map_frame, frame, None) @ T
+        except (ValueError, TransformError) as error:
+            self._log.warning(f"initialpose refused: {error}")
+            return
+        mapping.set_pose(T)
+        x, y, z = T[:3, 3]
+        self._log.info(f"pose set by hand: {x:.2f} {y:.2f} {z:.2f} in {map_frame}")

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Says what the node is waiting for, why, and what would help."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ttt3r_ros.ros.qos import mismatch
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+    from ttt3r_ros.ros.image_subscriber import ImageIntake
+    from ttt3r_ros.ros.mapping_runtime import Mapping
+
+PATIENCE_S = 5.0  # without images, before the log says what is missing
+
+
+class Watch:
+    """Looks around every few seconds until each camera has sent an image."""
+
+    def __init__(self, node: Node, mapping: Mapping) -> None:
+        self._node = node
+        self._mapping = mapping
+        node.create_timer(PATIENCE_S, self._look)
+
+    def _look(self) -> None:
+        silent = [intake for intake in self._mapping.intakes if not intake.received]
+        for intake in silent:
+            topic = intake.subscription.topic_name
+            self._node.get_logger().warning(f"waiting for images on {topic}: {self._reason(intake)}")
+        if silent:
+            self._warn_of_twins()
+
+    def _reason(self, intake: ImageIntake) -> str:
+        topic = intake.subscription.topic_name
+        publishers = self._node.get_publishers_info_by_topic(topic)
+        if not publishers:
+            return f"nobody publishes there; {self._elsewhere(topic)}"
+        asked = intake.subscription.qos_profile
+        reasons = [reason for info in publishers if (reason := mismatch(info.qos_profile, asked))]
+        if reasons:
+            return reasons[0]
+        return f"{len(publishers)} publisher(s), but nothing arrives; is it paused?"
+
+    def _elsewhere(self, topic: str) -> str:
+        kinds = {"sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"}
+        own = self._node.get_fully_qualified_name()
+        others = [
+            name
+            for name, types in self._node.get_topic_names_and_types()
+            if kinds & set(types)
+            and name != topic
+            and not name.startswith(own)
+            and self._node.count_publishers(name)
+        ]
+        if not others:
+            return "remap `image` to the camera's topic"
+        return f"images are published on {', '.join(sorted(others)[:5])}: remap `image` (image_topic:=)"
+
+    def _warn_of_twins(self) -> None:
+        own = (self._node.get_name(), self._node.get_namespace())
+        count = self._node.get_node_names_and_namespaces().count(own)
+        if count > 1:
+            self._node.get_logger().warning(
+                f"{count} nodes are named {self._node.get_fully_qualified_name()}: they publish the same topics and"
+                " TF; give one of them another name or namespace"
+            )
