@@ -17,7 +17,7 @@ from ttt3r_ros.model.checkpoints.checkpoint import canonical_tensors
 from ttt3r_ros.model.checkpoints.networks import load_tensors, tensor_shapes
 from ttt3r_ros.model.network.config import NetworkConfig
 from ttt3r_ros.model.network.view import View
-from ttt3r_ros.model.runtime.preprocessing import normalised
+from ttt3r_ros.model.runtime.preprocessing import normalized
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -133,7 +133,7 @@ class GoldenFolder:
         """Return the views of a case in order."""
         if "in_img_u8" not in case.arrays:
             return [
-                GoldenView(View(image=normalised(rgb)), reset=False) for rgb in self._made_images(case)
+                GoldenView(View(image=normalized(rgb)), reset=False) for rgb in self._made_images(case)
             ]
         return [_recorded_view(case.arrays, index) for index in range(len(case.arrays["in_img_index"]))]
 
@@ -166,7 +166,7 @@ def _recorded_view(arrays: Arrays, index: int) -> GoldenView:
         return int(arrays[name][index]) if name in arrays else default
 
     image_index, ray_index = entry("in_img_index", -1), entry("in_ray_index", -1)
-    image = normalised(arrays["in_img_u8"][image_index]) if image_index >= 0 else None
+    image = normalized(arrays["in_img_u8"][image_index]) if image_index >= 0 else None
     rays = None
     if ray_index >= 0:
         rays = (

@@ -34,7 +34,7 @@ from ttt3r_ros.model.network.config import NetworkConfig
 from ttt3r_ros.model.network.view import Outputs, View, patch_grid
 from ttt3r_ros.model.runtime.backend import input_size, resolve_device
 from ttt3r_ros.model.runtime.precision import HALF, resolve_precision, use_precision
-from ttt3r_ros.model.runtime.preprocessing import normalised
+from ttt3r_ros.model.runtime.preprocessing import normalized
 from ttt3r_ros.model.runtime.threads import set_threads
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def parts(network: Ttt3r, device: str) -> list[Part]:
     plan = input_size(network).geometry(640, 480)
     generator = torch.Generator().manual_seed(0)
     rgb = torch.randint(0, 256, (plan.height, plan.width, 3), dtype=torch.uint8, generator=generator)
-    view = View(image=normalised(rgb.numpy()).to(device))
+    view = View(image=normalized(rgb.numpy()).to(device))
     grid = patch_grid(view.source(), network.config.patch_size)
     state = network.initial_state()
     retriever = network.pose_retriever

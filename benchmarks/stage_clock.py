@@ -64,9 +64,9 @@ class FunctionClock:
         function: Callable[..., Any] = getattr(owner, method)
 
         def timed(*args: Any, **kwargs: Any) -> Any:
-            started = self.synchronised()
+            started = self.synchronized()
             result = function(*args, **kwargs)
-            self._now[stage] += self.synchronised() - started
+            self._now[stage] += self.synchronized() - started
             return result
 
         setattr(owner, method, timed)
@@ -101,7 +101,7 @@ class FunctionClock:
         for stage, seconds in self.spent().items():
             self.samples[stage].append(seconds)
 
-    def synchronised(self) -> float:
+    def synchronized(self) -> float:
         """Return the time once the device has caught up."""
         if self._device.startswith("cuda"):
             import torch

@@ -33,7 +33,7 @@ from ttt3r_ros.model.network.view import Outputs, View  # noqa: E402
 from ttt3r_ros.model.runtime.backend import TorchBackend, input_size  # noqa: E402
 from ttt3r_ros.model.runtime.execution import execution  # noqa: E402
 from ttt3r_ros.model.runtime.precision import use_precision  # noqa: E402
-from ttt3r_ros.model.runtime.preprocessing import normalised, resize_and_crop  # noqa: E402
+from ttt3r_ros.model.runtime.preprocessing import normalized, resize_and_crop  # noqa: E402
 from ttt3r_ros.synthetic.room import ProceduralRoom  # noqa: E402
 
 if TYPE_CHECKING:
@@ -194,9 +194,9 @@ def _show(row: Row, image: Tensor, device: str, *, warm: bool) -> None:
     clock = FunctionClock(device)
     timed = _parts(row.network) if row.technique.mode == "none" else []
     with without(set(SHORTCUTS) - set(row.technique.shortcuts)), clock.timing(timed):
-        started = clock.synchronised()
+        started = clock.synchronized()
         row.pose, row.points, row.state = row.step(image, row.state)
-        spent = clock.synchronised() - started
+        spent = clock.synchronized() - started
     torch.set_num_threads(threads)
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = True  # as torch has it
@@ -325,7 +325,7 @@ def record(rows: list[Row], network: str, machine: str, commit: str) -> None:
 
 def _images(network: Ttt3r, count: int) -> list[Tensor]:
     plan = input_size(network).geometry(640, 480)
-    return [normalised(resize_and_crop(rgb, plan)) for rgb in _frames(count)]
+    return [normalized(resize_and_crop(rgb, plan)) for rgb in _frames(count)]
 
 
 @cache

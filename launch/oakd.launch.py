@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Map with the colour camera of a Luxonis OAK-D: ``ros2 launch ttt3r_ros oakd.launch.py``.
+"""Map with the color camera of a Luxonis OAK-D: ``ros2 launch ttt3r_ros oakd.launch.py``.
 
 Needs ``ros-$ROS_DISTRO-depthai-ros-driver``. ``use_depth:=true`` takes the scale from the camera's depth, which the
-driver aligns with the colour camera unless told otherwise.
+driver aligns with the color camera unless told otherwise.
 """
 
 from launch import LaunchDescription

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Map with the colour camera of an Intel RealSense: ``ros2 launch ttt3r_ros realsense.launch.py``.
+"""Map with the color camera of an Intel RealSense: ``ros2 launch ttt3r_ros realsense.launch.py``.
 
 Needs ``ros-$ROS_DISTRO-realsense2-camera``. Handheld: the map moves the camera's own tree (camera_link).
 ``use_depth:=true`` takes the scale from the camera's depth.
@@ -20,7 +20,7 @@ DEFAULTS = {
 
 
 def generate_launch_description() -> LaunchDescription:
-    # Depth is to be seen from the colour camera.
+    # Depth is to be seen from the color camera.
     arguments = {"align_depth.enable": LaunchConfiguration("use_depth")}
     return mapping_with(
         DEFAULTS, depth_parameters(), driver("realsense2_camera", "rs_launch.py", arguments)

@@ -18,7 +18,7 @@ TREMOR_HZ = (0.5, 0.8, 1.1, 1.4)
 
 @dataclass(frozen=True)
 class Style:
-    """Ranges that a kind of motion is drawn from: lengths in metres, angles in degrees, times in seconds."""
+    """Ranges that a kind of motion is drawn from: lengths in meters, angles in degrees, times in seconds."""
 
     room: tuple[tuple[float, float], ...]  # inner size along x, y, z
     height: tuple[float, float]

@@ -70,7 +70,7 @@ class Plan:
 
     @property
     def steps(self) -> int:
-        """Return the number of optimiser steps."""
+        """Return the number of optimizer steps."""
         return self.ends[-1]
 
     def stage(self, step: int) -> Stage:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ray casting of whole batches of frames in PyTorch: linear light and exact depth at pixel centres.
+"""Ray casting of whole batches of frames in PyTorch: linear light and exact depth at pixel centers.
 
 Frames are cast in chunks: few at a time stay in a processor's cache, many keep a GPU busy. A processor takes one
 solid after the other and leaves out those that are not in view; a GPU takes all of a ray's in one compiled kernel.
@@ -28,7 +28,7 @@ ROTATED_GRID_PX = ((-0.125, -0.375), (0.375, -0.125), (0.125, 0.375), (-0.375, 0
 
 @dataclass(frozen=True)
 class Cameras:
-    """F pinhole cameras, pixel centres at integer coordinates."""
+    """F pinhole cameras, pixel centers at integer coordinates."""
 
     T_world_camera: Tensor  # (F, 4, 4) optical
     focal_px: Tensor  # (F,)
@@ -40,7 +40,7 @@ class Cameras:
         return Cameras(self.T_world_camera[frames], self.focal_px[frames], self.width, self.height)
 
     def rays(self, offset_px: tuple[float, float] = (0.0, 0.0)) -> Tensor:
-        """Return rays of unit depth (F, 3, R) in the world, row-major, ``offset_px`` from the pixel centres."""
+        """Return rays of unit depth (F, 3, R) in the world, row-major, ``offset_px`` from the pixel centers."""
         device = self.focal_px.device
         v, u = torch.meshgrid(
             torch.arange(self.height, device=device, dtype=torch.float32),
@@ -57,7 +57,7 @@ class Shot:
     """What F cameras see."""
 
     light: Tensor  # (F, H, W, 3) linear
-    depth: Tensor  # (F, H, W) metres along the optical axis
+    depth: Tensor  # (F, H, W) meters along the optical axis
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class _Frames:
     """The solids of the scene that each frame of a chunk looks at, at its own time."""
 
     scene: Tensor  # (F,)
-    centre: Tensor  # (F, P, 3)
+    center: Tensor  # (F, P, 3)
     half: Tensor
     cos: Tensor  # (F, P)
     sin: Tensor
@@ -84,7 +84,7 @@ def render(
 ) -> Shot:
     """Render frames; ``scene`` (F,) and ``time_s`` (F,) say where and when each camera stands.
 
-    ``smooth`` takes the light of a pixel from four rays; depth always is that of its centre.
+    ``smooth`` takes the light of a pixel from four rays; depth always is that of its center.
     """
     on_cpu = scene.device.type == "cpu"
     look = _look if on_cpu else _compiled_look()
@@ -122,12 +122,12 @@ def _look(
 ) -> tuple[Tensor, Tensor]:
     frames = _frames(scenes, scene, time_s)
     origin = cameras.T_world_camera[:, :3, 3, None]
-    centre = cameras.rays()
-    depth, solid = _cast(frames, origin, centre, room=True)
+    center = cameras.rays()
+    depth, solid = _cast(frames, origin, center, room=True)
     pixel_rad = 1.0 / cameras.focal_px[:, None]
     if not smooth:
         return _radiance(
-            scenes, frames, origin, centre, (depth, solid), pixel_rad, bank, shadows=shadows
+            scenes, frames, origin, center, (depth, solid), pixel_rad, bank, shadows=shadows
         ), depth
     rays = torch.cat([cameras.rays(offset) for offset in ROTATED_GRID_PX], dim=2)
     hit = _cast(frames, origin, rays, room=True)
@@ -181,9 +181,9 @@ def _received(frames: _Frames, lamp: Tensor, points: Tensor, normal: Tensor, *, 
 
 
 def _frames(scenes: Scenes, scene: Tensor, time_s: Tensor) -> _Frames:
-    centre = scenes.centre[scene] + scenes.velocity[scene] * time_s[:, None, None]
+    center = scenes.center[scene] + scenes.velocity[scene] * time_s[:, None, None]
     yaw = scenes.yaw[scene]
-    return _Frames(scene, centre, scenes.half[scene], yaw.cos(), yaw.sin(), scenes.cylinder)
+    return _Frames(scene, center, scenes.half[scene], yaw.cos(), yaw.sin(), scenes.cylinder)
 
 
 def _cast(frames: _Frames, origin: Tensor, rays: Tensor, *, room: bool) -> tuple[Tensor, Tensor]:
@@ -191,7 +191,7 @@ def _cast(frames: _Frames, origin: Tensor, rays: Tensor, *, room: bool) -> tuple
     if room:
         inverse = 1.0 / torch.where(rays.abs() < _EPS, _EPS, rays)
         far = (frames.half[:, 0, :, None] * inverse.abs()) - (
-            origin - frames.centre[:, 0, :, None]
+            origin - frames.center[:, 0, :, None]
         ) * inverse
         nearest = far.amin(dim=1)
     else:
@@ -234,7 +234,7 @@ def _in_view(frames: _Frames, origin: Tensor, rays: Tensor) -> list[int]:
         axis = unit.mean(dim=1)
         axis = axis / axis.norm().clamp(min=_EPS)
         opening = torch.acos((axis @ unit).amin().clamp(-1, 1))
-        offset = frames.centre[0] - origin[0].T
+        offset = frames.center[0] - origin[0].T
         distance = offset.norm(dim=1).clamp(min=_EPS)
         radius = frames.half[0].norm(dim=1)
         angle = torch.acos((offset @ axis / distance).clamp(-1, 1))
@@ -257,7 +257,7 @@ def _entries(
     """
     cos, sin = frames.cos[:, solids, None], frames.sin[:, solids, None]
     half_x, half_y, half_z = frames.half[:, solids, :, None].unbind(dim=2)
-    x, y, z = (origin[:, None] - frames.centre[:, solids, :, None]).unbind(dim=2)
+    x, y, z = (origin[:, None] - frames.center[:, solids, :, None]).unbind(dim=2)
     sx, sy = cos * x + sin * y, cos * y - sin * x
     dx = cos * rays[:, None, 0] + sin * rays[:, None, 1]
     dy = cos * rays[:, None, 1] - sin * rays[:, None, 0]
@@ -294,12 +294,12 @@ def _tube(sx: Tensor, sy: Tensor, dx: Tensor, dy: Tensor, radius: Tensor) -> tup
 def _surface(
     scenes: Scenes, frames: _Frames, points: Tensor, solid: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Return normal (F, 3, R), image, texel coordinates u, v, metres per texel (F, R), tint (F, R, 3)."""
+    """Return normal (F, 3, R), image, texel coordinates u, v, meters per texel (F, R), tint (F, R, 3)."""
     scene = frames.scene
     row = torch.arange(scene.shape[0], device=scene.device)[:, None]
     cos, sin = frames.cos[row, solid], frames.sin[row, solid]
-    centre, half = (value[row, solid].movedim(-1, 1) for value in (frames.centre, frames.half))
-    offset = points - centre
+    center, half = (value[row, solid].movedim(-1, 1) for value in (frames.center, frames.half))
+    offset = points - center
     local = torch.stack(
         (cos * offset[:, 0] + sin * offset[:, 1], cos * offset[:, 1] - sin * offset[:, 0], offset[:, 2]),
         dim=1,
@@ -320,7 +320,7 @@ def _surface(
     ny = torch.where(on_tube, local[:, 1] / radial.clamp(min=1e-6), one[:, 1].float())
     normal = torch.stack((cos * nx - sin * ny, cos * ny + sin * nx, one[:, 2].float()), dim=1)
 
-    # Across and down each face, in metres from its corner.
+    # Across and down each face, in meters from its corner.
     around = (torch.atan2(local[:, 1], local[:, 0]) + torch.pi) * half[:, 0]
     across = torch.where(axis == 0, local[:, 1] + half[:, 1], local[:, 0] + half[:, 0])
     down = torch.where(axis == 2, local[:, 1] + half[:, 1], half[:, 2] - local[:, 2])

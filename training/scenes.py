@@ -53,7 +53,7 @@ FACES = 6
 class Scenes:
     """B scenes of P solids; solid 0 is the room."""
 
-    centre: Tensor  # (B, P, 3)
+    center: Tensor  # (B, P, 3)
     half: Tensor  # (B, P, 3); zero where a place is left empty
     yaw: Tensor  # (B, P)
     cylinder: Tensor  # (P,) bool
@@ -84,9 +84,9 @@ def draw_scenes(
     reach = (path_m[..., :2].abs().amax(dim=1) + 2 * CLEARANCE_M) * 2
     size[:, :2] = torch.maximum(size[:, :2], reach)
     size[:, 2] = torch.maximum(size[:, 2], path_m[..., 2].amax(dim=1) + CLEARANCE_M)
-    centre = torch.zeros(count, 1, 3)
-    centre[:, 0, 2] = size[:, 2] / 2
-    parts = [_Part(centre, size[:, None] / 2, torch.zeros(count, 1), torch.zeros(count, 1, 3))]
+    center = torch.zeros(count, 1, 3)
+    center[:, 0, 2] = size[:, 2] / 2
+    parts = [_Part(center, size[:, None] / 2, torch.zeros(count, 1), torch.zeros(count, 1, 3))]
     spread = (size[:, 0] * size[:, 1] / 30.0).clamp(min=1.0).sqrt()
     parts += [_furnish(rng, kind, size, spread, (path_m, time_s), moving_share) for kind in FURNITURE]
     image, tint, texels_per_m = _paint(rng, count, bank)
@@ -96,7 +96,7 @@ def draw_scenes(
     brightness = uniform(rng, (count, 2, 1), 0.3, 1.6) * warm ** uniform(rng, (count, 2, 1), -1.0, 1.5)
     kinds = [False] + [kind.cylinder for kind in FURNITURE for _ in range(kind.count)]
     return Scenes(
-        centre=torch.cat([part.centre for part in parts], dim=1),
+        center=torch.cat([part.center for part in parts], dim=1),
         half=torch.cat([part.half for part in parts], dim=1),
         yaw=torch.cat([part.yaw for part in parts], dim=1),
         cylinder=torch.tensor(kinds),
@@ -112,7 +112,7 @@ def draw_scenes(
 
 @dataclass(frozen=True)
 class _Part:
-    centre: Tensor
+    center: Tensor
     half: Tensor
     yaw: Tensor
     velocity: Tensor
@@ -147,21 +147,21 @@ def _furnish(
     else:
         yaw = uniform(rng, shape, -torch.pi, torch.pi)
         at = (2 * torch.rand((*shape, 2), generator=rng) - 1) * (room - 0.3).clamp(min=0.1)
-    centre = torch.cat((at, (foot + half[..., 2])[..., None]), dim=-1)
+    center = torch.cat((at, (foot + half[..., 2])[..., None]), dim=-1)
     velocity = torch.zeros(*shape, 3)
     there = torch.rand(shape, generator=rng) < 0.75
     if kind.moves:
         velocity[..., :2] = uniform(rng, (*shape, 2), -0.6, 0.6)
         there &= (torch.rand((shape[0], 1), generator=rng) < moving).expand(shape)
-    part = _Part(centre, half, yaw, velocity)
+    part = _Part(center, half, yaw, velocity)
     there &= _clear(part, *walk)
     return replace(part, half=half * there[..., None])
 
 
 def _clear(part: _Part, path_m: Tensor, time_s: Tensor) -> Tensor:
     """Tell which solids (B, K) leave the path (B, T, 3) alone at all times (B, T)."""
-    centre = part.centre[:, None] + part.velocity[:, None] * time_s[:, :, None, None]
-    offset = path_m[:, :, None] - centre
+    center = part.center[:, None] + part.velocity[:, None] * time_s[:, :, None, None]
+    offset = path_m[:, :, None] - center
     cos, sin = part.yaw.cos()[:, None], part.yaw.sin()[:, None]
     local = torch.stack(
         (

@@ -24,7 +24,7 @@ class Clips:
     """B sequences of T frames."""
 
     rgb: Tensor  # (B, T, 3, H, W) uint8
-    depth: Tensor  # (B, T, H, W) metres; float16 to save memory (error below 0.05 %)
+    depth: Tensor  # (B, T, H, W) meters; float16 to save memory (error below 0.05 %)
     T_world_camera: Tensor  # (B, T, 4, 4) float32
     focal_px: Tensor  # (B,)
 
@@ -104,7 +104,7 @@ def make_clips(
 def develop(rng: torch.Generator, light: Tensor) -> Tensor:
     """Turn linear light (B, T, H, W, 3) into 8-bit images (B, T, 3, H, W) as a cheap camera does.
 
-    Exposure, colour balance, vignetting, blur and noise belong to the camera and so to the sequence; the
+    Exposure, color balance, vignetting, blur and noise belong to the camera and so to the sequence; the
     exposure also drifts a little.
     """
     count, frames, height, width, _ = light.shape
@@ -125,8 +125,8 @@ def develop(rng: torch.Generator, light: Tensor) -> Tensor:
         F.pad(image.flatten(0, 1), (1, 1, 1, 1), mode="replicate"), 3, stride=1
     ).unflatten(0, (count, frames))
     image = torch.lerp(image, soft, per_clip(0.0, 0.8))
-    grey = moved(torch.rand((count, 1, 1, 1, 1), generator=rng) < 0.1, device)
-    image = torch.where(grey, image.mean(dim=2, keepdim=True), image)
+    gray = moved(torch.rand((count, 1, 1, 1, 1), generator=rng) < 0.1, device)
+    image = torch.where(gray, image.mean(dim=2, keepdim=True), image)
     strength = per_clip(0.0, 0.02)
     noise_rng = torch.Generator(device).manual_seed(int(torch.randint(2**31, (1,), generator=rng)))
     noise = torch.randn(image.shape, generator=noise_rng, device=device) * strength

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Heads without the noise between neighbouring pixels.
+"""Heads without the noise between neighboring pixels.
 
 Where a loss looks at every n-th pixel, each pixel of a patch has an answer of its own from few examples, and depth
 shows a fine weave. Every answer becomes the one that a plane through its surroundings within the patch has there.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One step of the optimiser, computed at once or replayed from a CUDA graph.
+"""One step of the optimizer, computed at once or replayed from a CUDA graph.
 
 A step of many views is ten thousand small kernels: launching them takes longer than running them. Recorded once per
 number of views, they run without their launches.
@@ -16,7 +16,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from training.losses import total_loss
-from training.optimiser import Optimiser
+from training.optimizer import Optimizer
 from training.rollout import SparseHeads, unroll
 from training.views import Draw, Pixels, prepare
 from ttt3r_ros.model.network.blocks import DecoderBlock, EncoderBlock, ModulatedBlock
@@ -39,8 +39,8 @@ class Step:
 
     def __init__(self, network: Ttt3r, plan: Plan) -> None:
         self.network, self.plan = network, plan
-        self.heads = SparseHeads.into(network, plan.pixel_step)  # new parameters: before the optimiser
-        self.optimiser = Optimiser(network)
+        self.heads = SparseHeads.into(network, plan.pixel_step)  # new parameters: before the optimizer
+        self.optimizer = Optimizer(network)
         self.average = {name: value.clone() for name, value in network.state_dict().items()}
         self.keep = torch.zeros((), device=network.pose_token.device)  # of the average
         self.names: tuple[str, ...] = ()  # of the figures that a step returns
@@ -57,7 +57,7 @@ class Step:
         norm = gradient.norm()
         usable = norm.isfinite()
         clipped = gradient * (CLIP_NORM / (norm + 1e-6)).clamp(max=1.0)
-        self.optimiser.step(torch.where(usable, clipped, 0.0))
+        self.optimizer.step(torch.where(usable, clipped, 0.0))
         self._update_average()
         figures = parts | {"gradient": norm, STEPS_USED: torch.ones_like(norm)}
         self.names = tuple(figures)

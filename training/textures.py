@@ -40,7 +40,7 @@ class TextureBank:
         return cls(torch.cat(images).to(device), torch.tensor(STARTS, device=device), groups)
 
     def sample(self, image: Tensor, u: Tensor, v: Tensor, lod: Tensor) -> Tensor:
-        """Return colours (..., 3), trilinear, repeating; ``u``, ``v`` are level-0 texels with integer centres."""
+        """Return colors (..., 3), trilinear, repeating; ``u``, ``v`` are level-0 texels with integer centers."""
         lod = lod.clamp(0, LEVELS - 1.001)
         level = lod.floor()
         fine = self._bilinear(image, u, v, level)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The optimiser loop: one process per device, or a few on a processor's cores, averaging their gradients."""
+"""The optimizer loop: one process per device, or a few on a processor's cores, averaging their gradients."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from training.checkpoints import Progress, append_log, load_progress, save_progress
 from training.clip_store import ClipStore
 from training.growth import grown
-from training.initialisation import initial_network
+from training.initialization import initial_network
 from training.sequences import make_clips
 from training.step import STEPS_USED, RecordedStep, Step, compile_blocks
 from training.textures import TextureBank
@@ -33,7 +33,7 @@ PATCH_CLIPS = 16  # looked at before the first step
 
 
 class Trainer:
-    """Owns the network, its average and the optimiser; `step` is the whole algorithm."""
+    """Owns the network, its average and the optimizer; `step` is the whole algorithm."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Trainer:
         if start is not None:
             self._take_over(start)
         self._step = Step(self.network, plan)
-        self.optimiser, self.average = self._step.optimiser, self._step.average
+        self.optimizer, self.average = self._step.optimizer, self._step.average
         self.now = 0
         self._resume()
         self._run_step = RecordedStep(self._step) if device.startswith("cuda") else self._step
@@ -77,14 +77,14 @@ class Trainer:
         self.network.load_state_dict(progress.network)
         for name, value in self.average.items():
             value.copy_(progress.average[name])
-        self.optimiser.load_state_dict(progress.optimiser)
+        self.optimizer.load_state_dict(progress.optimizer)
 
     def step(self) -> None:
         """Draw views, unroll the network over them, correct it."""
         plan, now = self.plan, self.now
         stage = plan.stage(now)
         drawn = self._draw(stage)
-        self.optimiser.prepare(plan.learning_rate_at(now))
+        self.optimizer.prepare(plan.learning_rate_at(now))
         self._step.keep.fill_(min(plan.ema, now / (now + 10)))
         figures = self._run_step(drawn, update_rule(stage.rule))
         self._sums = figures.clone() if self._sums is None else self._sums.add_(figures)
@@ -102,9 +102,9 @@ class Trainer:
     def save(self) -> None:
         """Write the checkpoint; only the first process does."""
         if self.rank == 0:
-            network, optimiser = self.network.state_dict(), self.optimiser.state_dict()
+            network, optimizer = self.network.state_dict(), self.optimizer.state_dict()
             save_progress(
-                self.run, Progress(self.now, network, self.average, optimiser, repr(self.plan))
+                self.run, Progress(self.now, network, self.average, optimizer, repr(self.plan))
             )
 
     def log(self, frames_per_s: float) -> dict[str, float | str]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Truth:
-    """The right answers for B sequences of V views; lengths in metres."""
+    """The right answers for B sequences of V views; lengths in meters."""
 
     points_camera: Tensor  # (B, V, H, W, 3) optical frame
     points_world: Tensor  # (B, V, H, W, 3) frame of the segment's first camera
@@ -142,7 +142,7 @@ def in_first_camera(T_world_camera: Tensor, resets: Tensor) -> Tensor:
 
 
 def unprojected(depth: Tensor, focal_px: Tensor, pixels: Pixels | None = None) -> Tensor:
-    """Return points (B, V, h, w, 3) of depth (B, V, h, w) at ``pixels``, or all, of centred cameras (B,)."""
+    """Return points (B, V, h, w, 3) of depth (B, V, h, w) at ``pixels``, or all, of centered cameras (B,)."""
     pixels = pixels or Pixels.all(depth)
     v = (pixels.rows - (pixels.size[0] - 1) / 2)[:, None]
     u = (pixels.columns - (pixels.size[1] - 1) / 2)[None]

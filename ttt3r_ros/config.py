@@ -23,7 +23,7 @@ class DepthConfig:
     """Depth images."""
 
     encoding: str = setting(
-        "32FC1", "32FC1: metres, NaN invalid; 16UC1: millimetres, 0 invalid.", choices=("32FC1", "16UC1")
+        "32FC1", "32FC1: meters, NaN invalid; 16UC1: millimeters, 0 invalid.", choices=("32FC1", "16UC1")
     )
     size: str = setting(
         "network",
@@ -34,11 +34,11 @@ class DepthConfig:
 
 @dataclass(frozen=True)
 class ScaleConfig:
-    """Where metres come from."""
+    """Where meters come from."""
 
     source: str = setting(
         "none",
-        "What corrects the network's own metres.",
+        "What corrects the network's own meters.",
         choices=("none", "fixed", "odometry", "camera_height", "depth"),
     )
     fixed: float = setting(
@@ -172,7 +172,7 @@ class Config:
     )
     rig: bool = setting(
         default=False,
-        help="The cameras are one rigid rig: one shared state; their baselines give metres.",
+        help="The cameras are one rigid rig: one shared state; their baselines give meters.",
     )
     image_transport: str = setting(
         "raw", "raw subscribes to image, compressed to image/compressed.", choices=("raw", "compressed")

@@ -69,7 +69,7 @@ def quat_xyzw_from_rotation(rotation: Float64Array) -> Float64Array:
     return -quat if quat[3] < 0 else quat
 
 
-def orthonormalised(T: Float64Array) -> Float64Array:
+def orthonormalized(T: Float64Array) -> Float64Array:
     """Return the rigid motion nearest to T (4, 4); products of many motions drift away from one."""
     U, _, Vt = np.linalg.svd(T[:3, :3])
     rigid = np.eye(4)
@@ -136,7 +136,7 @@ def interpolated(T_begin: Float64Array, T_end: Float64Array, share: float) -> Fl
 def ray_map(T_first_camera: Float64Array, K: Float64Array, height: int, width: int) -> Float32Array:
     """Return origin and direction per pixel (height, width, 6) of a camera seen from the first camera.
 
-    The direction contains the translation before it is normalised. That is no direction of a ray, but it
+    The direction contains the translation before it is normalized. That is no direction of a ray, but it
     is what the published weights were trained with (CUT3R issue #90).
     """
     u, v = np.meshgrid(np.arange(width), np.arange(height))
@@ -152,11 +152,11 @@ def focal_weiszfeld(points: Float32Array, iterations: int = 10) -> float:
 
     This is the published demo's estimator, kept for comparison: few points near Z = 0 ruin it.
     """
-    centred, rays = _centred_pixels(points), _rays(points)
-    along, squared = (centred * rays).sum(axis=-1), (rays * rays).sum(axis=-1)
+    centered, rays = _centerd_pixels(points), _rays(points)
+    along, squared = (centered * rays).sum(axis=-1), (rays * rays).sum(axis=-1)
     focal = along.mean() / squared.mean()
     for _ in range(iterations):
-        weight = 1.0 / np.maximum(np.linalg.norm(centred - focal * rays, axis=-1), 1e-8)
+        weight = 1.0 / np.maximum(np.linalg.norm(centered - focal * rays, axis=-1), 1e-8)
         focal = (weight * along).mean() / (weight * squared).mean()
     return max(float(focal), 0.0)
 
@@ -164,12 +164,12 @@ def focal_weiszfeld(points: Float32Array, iterations: int = 10) -> float:
 def focal_median(points: Float32Array, mask: BoolArray | None = None) -> float:
     """Estimate the focal length [px] of a point map (H, W, 3) as the median vote u Z / X and v Z / Y.
 
-    The principal point is the image centre (W div 2, H div 2). Returns NaN where ``mask`` (H, W) leaves
+    The principal point is the image center (W div 2, H div 2). Returns NaN where ``mask`` (H, W) leaves
     no vote.
     """
     points = np.asarray(points, dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
-        votes = _centred_pixels(points) * points[..., 2:] / points[..., :2]
+        votes = _centerd_pixels(points) * points[..., 2:] / points[..., :2]
     votes = votes[mask] if mask is not None else votes
     votes = votes[~np.isnan(votes)]
     if not votes.size:
@@ -178,7 +178,7 @@ def focal_median(points: Float32Array, mask: BoolArray | None = None) -> float:
     return max(float(np.partition(votes, middle)[middle]), 0.0)
 
 
-def _centred_pixels(points: Float32Array) -> Float64Array:
+def _centerd_pixels(points: Float32Array) -> Float64Array:
     height, width = points.shape[:2]
     u, v = np.meshgrid(np.arange(width) - width // 2, np.arange(height) - height // 2)
     return np.stack((u, v), axis=-1).astype(np.float64)

@@ -2,7 +2,7 @@
 """The values that travel through the pipeline, and the seam between pipeline and network.
 
 Transforms are named ``T_parent_child`` and map child coordinates into the parent. Optical frames have
-x right, y down, z forward (REP-103). Stamps are integer nanoseconds. Lengths are metres.
+x right, y down, z forward (REP-103). Stamps are integer nanoseconds. Lengths are meters.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ BoolArray = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Intrinsics:
-    """A pinhole camera; pixel centres have integer coordinates, as in sensor_msgs/CameraInfo.
+    """A pinhole camera; pixel centers have integer coordinates, as in sensor_msgs/CameraInfo.
 
-    ``distortion`` holds the coefficients of ``distortion_model`` (ROS names); they act on normalised
+    ``distortion`` holds the coefficients of ``distortion_model`` (ROS names); they act on normalized
     coordinates and therefore survive scaling and cropping unchanged.
     """
 
@@ -60,7 +60,7 @@ class Frame:
 class ImageGeometry:
     """How a source image became the network's image: resized, then cropped.
 
-    Coordinates refer to pixel centres, so a resize by s maps u to (u + 0.5) * s - 0.5.
+    Coordinates refer to pixel centers, so a resize by s maps u to (u + 0.5) * s - 0.5.
     """
 
     source_width: int
@@ -121,7 +121,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Update:
-    """The result of showing one frame to the reconstructor; lengths are metres, the scale applied."""
+    """The result of showing one frame to the reconstructor; lengths are meters, the scale applied."""
 
     frame: Frame
     prediction: Prediction
@@ -134,7 +134,7 @@ class Update:
     T_odom_base: Float64Array  # (4, 4) never jumps
     T_base_camera: Float64Array  # (4, 4)
     T_step: Float64Array  # (4, 4) motion of the body since the frame before, in its own frame
-    scale: float  # metres per unit of the network
+    scale: float  # meters per unit of the network
     pose_covariance: Float64Array  # (6, 6) of the body in odom: x y z, then rotations about them
     twist_covariance: Float64Array  # (6, 6)
     T_theirs_base: Float64Array | None = None  # (4, 4) the body in somebody else's odometry

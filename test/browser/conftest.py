@@ -65,7 +65,7 @@ class Tab:
         return cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1]
 
     def pixels_of(self, rgb: tuple[int, int, int], tolerance: int = 40) -> int:
-        """Return how many pixels have nearly this colour."""
+        """Return how many pixels have nearly this color."""
         away = np.abs(self.picture().astype(int) - rgb).max(axis=-1)
         return int(np.count_nonzero(away <= tolerance))
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from walls import COLOURS, PLACES, poses, shown, write_walls
+from walls import COLORS, PLACES, poses, shown, write_walls
 
 from ttt3r_ros.io.export.writers import read_ply
-from ttt3r_ros.viewer import colours
+from ttt3r_ros.viewer import colors
 from ttt3r_ros.viewer.points import BANDS
 
 pytest.importorskip("viser")
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ttt3r_ros.viewer.replay import Replay
 
-MAGENTA, GREEN, BLUE = COLOURS
+MAGENTA, GREEN, BLUE = COLORS
 MANY = 500  # pixels of a wall that is in view
 
 
@@ -42,7 +42,7 @@ def seen(replay: Replay, tab: Tab) -> Tab:
     tab.open(replay.page.url)
     tab.wait_until(lambda: [x for x in places_of_users(replay) if -2.0 < x[0] < -1.5], "the first view")
     look_from_behind(replay)
-    tab.wait_until(lambda: all(tab.pixels_of(colour) > MANY for colour in COLOURS), "three walls")
+    tab.wait_until(lambda: all(tab.pixels_of(color) > MANY for color in COLORS), "three walls")
     return tab
 
 
@@ -97,7 +97,7 @@ def test_no_public_link_is_opened_though_a_client_asks_for_one(replay, tab, capl
         tab.wait_until(lambda: "public link" in caplog.text, "a refusal")
 
 
-def test_the_points_of_the_map_arrive_in_their_colours(seen, replay):
+def test_the_points_of_the_map_arrive_in_their_colors(seen, replay):
     assert drawn(seen) == len(replay.scene.points) > 3000
     assert seen.received_bytes > 9 * len(replay.scene.points)
 
@@ -134,13 +134,13 @@ def test_playing_goes_on_to_the_last_frame_and_stops(seen, replay):
     seen.wait_until(lambda: seen.pixels_of(BLUE) > MANY, "all walls")
 
 
-def test_colours_of_segments_tell_them_apart(seen, replay):
-    seen.page.get_by_text("colour segments").click()
-    seen.wait_until(lambda: seen.pixels_of(MAGENTA) + seen.pixels_of(GREEN) < MANY, "other colours")
+def test_colors_of_segments_tell_them_apart(seen, replay):
+    seen.page.get_by_text("color segments").click()
+    seen.wait_until(lambda: seen.pixels_of(MAGENTA) + seen.pixels_of(GREEN) < MANY, "other colors")
 
 
 def test_the_last_camera_is_red_as_the_page_says(seen):
-    red = tuple(colours.of_shares(np.ones(1))[0].tolist())
+    red = tuple(colors.of_shares(np.ones(1))[0].tolist())
     seen.wait_until(lambda: seen.pixels_of(red) > 20, "the frustum")
 
 
@@ -164,7 +164,7 @@ def test_the_page_says_which_frame_is_seen_counting_as_the_files_do(seen, replay
     seen.wait_until(lambda: seen.page.get_by_text("frame 0 (0 to 2)").count(), "the first frame")
 
 
-def test_the_depth_image_says_which_depths_its_colours_are(seen):
+def test_the_depth_image_says_which_depths_its_colors_are(seen):
     label = seen.page.get_by_text("depth, 2.0 m (red) to 2.0 m (blue)")
     seen.wait_until(label.count, "the label")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small run of three frames, each before a wall of another colour, and a viewer that shows it."""
+"""A small run of three frames, each before a wall of another color, and a viewer that shows it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 HEIGHT, WIDTH, FOCAL = 48, 64, 50.0
 DEPTH_M = 2.0
-COLOURS = ((255, 0, 255), (0, 255, 0), (0, 90, 255))
+COLORS = ((255, 0, 255), (0, 255, 0), (0, 90, 255))
 CONFIDENCES = (2.5, 7.0, 20.0)
 PLACES = ((0.0, 2.7, 1.0), (0.0, 0.0, 1.0), (0.0, -2.7, 1.0))  # left to right, all looking ahead
 
@@ -53,7 +53,7 @@ def write_walls(folder: Path, *, pictures: bool = True) -> Path:
     else:
         y, z = np.meshgrid(np.linspace(-1, 1, 40), np.linspace(0, 2, 40))
         points = np.stack((np.full(y.size, 2.0), y.ravel(), z.ravel()), axis=1).astype(np.float32)
-        write_ply(folder / MAP, PointCloud(points, np.tile(np.uint8(COLOURS[0]), (y.size, 1))))
+        write_ply(folder / MAP, PointCloud(points, np.tile(np.uint8(COLORS[0]), (y.size, 1))))
     return folder
 
 
@@ -70,7 +70,7 @@ def _record(index: int, stamp_ns: int) -> FrameRecord:
 
 
 def _write_pictures(folder: Path, index: int) -> None:
-    rgb = np.full((HEIGHT, WIDTH, 3), COLOURS[index], np.uint8)
+    rgb = np.full((HEIGHT, WIDTH, 3), COLORS[index], np.uint8)
     depth = np.full((HEIGHT, WIDTH), DEPTH_M * MILLIMETRES, np.uint16)
     confidence = np.full((HEIGHT, WIDTH), CONFIDENCES[index] * CONFIDENCE, np.uint16)
     pictures = {

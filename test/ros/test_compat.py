@@ -32,7 +32,7 @@ def _picture(levels=256):
 
 
 def _ramps(scale):
-    """Colours linear in x and y, which bilinear demosaicing restores exactly inside."""
+    """Colors linear in x and y, which bilinear demosaicing restores exactly inside."""
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     return scale * np.stack([10 + 12 * x, 200 - 9 * x + 3 * y, 20 + 20 * y], axis=-1)
 
@@ -51,17 +51,17 @@ def _channels(order, bits):
     return stored, _to_8_bit(picture, bits), 0
 
 
-def _grey(bits):
-    grey = _picture(1 << bits)[..., :1]
-    return grey, np.repeat(_to_8_bit(grey, bits), 3, axis=-1), 0
+def _gray(bits):
+    gray = _picture(1 << bits)[..., :1]
+    return gray, np.repeat(_to_8_bit(gray, bits), 3, axis=-1), 0
 
 
 def _mosaic(pattern, bits):
     ramps = _ramps(1 if bits == 8 else 257)
     stored = np.empty((HEIGHT, WIDTH), dtype=np.int64)
-    for index, colour in enumerate(pattern):
+    for index, color in enumerate(pattern):
         row, column = divmod(index, 2)
-        stored[row::2, column::2] = ramps[row::2, column::2, "rgb".index(colour)]
+        stored[row::2, column::2] = ramps[row::2, column::2, "rgb".index(color)]
     return stored, _to_8_bit(ramps, bits), 1
 
 
@@ -97,8 +97,8 @@ CASES = {
         for order in ("rgb", "bgr", "rgba", "bgra")
         for bits in (8, 16)
     },
-    **{name: _grey(8) for name in ("mono8", "8UC1")},
-    **{name: _grey(16) for name in ("mono16", "16UC1")},
+    **{name: _gray(8) for name in ("mono8", "8UC1")},
+    **{name: _gray(16) for name in ("mono16", "16UC1")},
     "8UC3": _channels("bgr", 8),
     "8UC4": _channels("bgra", 8),
     **{
@@ -188,9 +188,9 @@ def test_sizes_that_disagree_are_refused_and_no_others(branch, encoding, size, s
 @pytest.mark.parametrize(
     ("encoding", "text"),
     [
-        ("32FC1", "floating point data; a colour or grey camera image is expected"),
-        ("32FC3", "floating point data; a colour or grey camera image is expected"),
-        ("64FC1", "floating point data; a colour or grey camera image is expected"),
+        ("32FC1", "floating point data; a color or gray camera image is expected"),
+        ("32FC3", "floating point data; a color or gray camera image is expected"),
+        ("64FC1", "floating point data; a color or gray camera image is expected"),
         ("rgb9", "'rgb9' is unknown; accepted are 16UC1, "),
         ("", "'' is unknown"),
     ],
@@ -214,7 +214,7 @@ def _encode(extension, picture):
 
 
 @pytest.mark.parametrize("image_format", ["jpeg", "rgb8; jpeg compressed bgr8", "jpg", ""])
-def test_a_jpeg_keeps_its_colours_whatever_the_format_field_calls_it(image_format):
+def test_a_jpeg_keeps_its_colors_whatever_the_format_field_calls_it(image_format):
     msg = compat.rgb_to_compressed(_smooth(), STAMP, "camera", quality=95)
     assert (msg.format, msg.header.frame_id, msg.header.stamp) == ("jpeg", "camera", STAMP)
     msg.format = image_format
@@ -230,7 +230,7 @@ def test_a_jpeg_keeps_its_colours_whatever_the_format_field_calls_it(image_forma
         (np.dstack([_picture()[..., ::-1], _picture()[..., 0]]), _picture()),
         (_picture()[..., 0], np.repeat(_picture()[..., :1], 3, axis=-1)),
     ],
-    ids=["colour", "colour16", "alpha", "grey"],
+    ids=["color", "color16", "alpha", "gray"],
 )
 def test_a_png_is_lossless_down_to_eight_bits(stored, expected):
     png = _encode(".png", stored.astype(np.uint16 if stored.max() > 255 else np.uint8))
@@ -239,7 +239,7 @@ def test_a_png_is_lossless_down_to_eight_bits(stored, expected):
     )
 
 
-def test_a_compressed_mosaic_gets_its_colours_back():
+def test_a_compressed_mosaic_gets_its_colors_back():
     mosaic, expected, tolerance = CASES["bayer_grbg8"]
     msg = _compressed(_encode(".png", mosaic.astype(np.uint8)), "bayer_grbg8; png compressed ")
     error = np.abs(compat.compressed_to_rgb(msg).astype(int) - expected)

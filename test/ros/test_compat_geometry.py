@@ -44,7 +44,7 @@ def _cloud_arrays(shape):
 
 @BRANCHES
 @pytest.mark.parametrize("shape", [(0,), (1,), (17,), (2, 5), (5, 2), (1, 3)])
-def test_a_cloud_carries_points_and_colours_in_row_order(branch, shape):
+def test_a_cloud_carries_points_and_colors_in_row_order(branch, shape):
     points, rgb = _cloud_arrays(shape)
     if len(shape) == 2:
         points[0, 1] = np.nan
@@ -286,7 +286,7 @@ class CvBridge:
             "not usable: ValueError: cv_bridge turned BGR 1 2 3, 4 5 6 into [[[1, 2, 3], [4, 5, 6]]]",
         ),
     ],
-    ids=["abi_clash", "missing_dependency", "fails_at_use", "wrong_colours"],
+    ids=["abi_clash", "missing_dependency", "fails_at_use", "wrong_colors"],
 )
 def test_a_broken_cv_bridge_is_replaced_and_the_reason_told(tmp_path, source, reason):
     (tmp_path / "cv_bridge.py").write_text(source)

@@ -70,7 +70,7 @@ def test_without_odometry_odom_to_base_is_continuous_across_ten_state_resets_and
     bench.spin_until(lambda: len(links(bench, "odom", "base_link")) == 53, "all of odom -> base")
     path = [matrix(stamped) for stamped in links(bench, "odom", "base_link")]
     steps = [inverse(a) @ b for a, b in pairwise(path)]
-    # The camera moves one metre per image, plus its lever arm's share; a reset does not move it.
+    # The camera moves one meter per image, plus its lever arm's share; a reset does not move it.
     assert max(np.linalg.norm(step[:3, 3]) for step in steps) < 1.1
     assert parents(bench) == {"base_link": {"odom"}, "odom": {"map"}}
 
@@ -96,7 +96,7 @@ def test_the_base_starts_level_at_the_origin_under_a_camera_that_looks_down(star
     bench.spin_until(lambda: bench.got["odom"], "odometry")
     first, second = (matrix(stamped) for stamped in links(bench, "odom", "base_link"))
     np.testing.assert_allclose(first, np.eye(4), atol=1e-6)
-    # One metre along an optical axis that points 20 degrees down.
+    # One meter along an optical axis that points 20 degrees down.
     ahead, down = np.cos(np.radians(20.0)), -np.sin(np.radians(20.0))
     np.testing.assert_allclose(second[:3, 3], [ahead, 0.0, down], atol=1e-6)
     assert bench.got["odom"][-1].header.frame_id == "odom"
@@ -233,7 +233,7 @@ def test_an_imu_levels_the_map_of_a_tilted_camera(start, with_orientation):
     bench.spin_until(lambda: node.mapping.robot._gravity.up() is not None, "gravity")
     bench.spin_until(lambda: node.mapping.robot.transforms.parents_of("imu_link"), "the imu's mount")
     walk(bench, 2)
-    # One metre along an optical axis that points 30 degrees down.
+    # One meter along an optical axis that points 30 degrees down.
     T_last = messages.matrix_of_pose(bench.got["pose"][-1].pose)
     T_first = messages.matrix_of_pose(bench.got["pose"][0].pose)
     moved = T_last[:3, 3] - T_first[:3, 3]

@@ -53,12 +53,12 @@ def test_walking_along_the_optical_axis_is_walking_along_x_of_a_z_up_map(start):
         lambda: all(len(bench.got[name]) == 4 for name in ("tf", "odom", "path")), "all outputs"
     )
     assert bench.got["tf"][-1].transforms[0].transform.translation.x == pytest.approx(3.0)
-    # One metre per tenth of a second, forward in the optical frame.
+    # One meter per tenth of a second, forward in the optical frame.
     assert bench.got["odom"][-1].twist.twist.linear.z == pytest.approx(10.0)
     assert len(bench.got["path"][-1].poses) == 4
 
 
-def test_depth_is_metres_along_z_with_a_matching_camera_info(start):
+def test_depth_is_meters_along_z_with_a_matching_camera_info(start):
     _, bench = start()
     bench.listen("pose", "depth", "depth_info", "confidence")
     connected(bench)
@@ -97,7 +97,7 @@ def test_a_given_calibration_is_scaled_to_the_depth_image(start):
     walk(bench, 1)
     bench.spin_until(lambda: bench.got["depth_info"], "camera info")
     k = bench.got["depth_info"][-1].k
-    # Half the size; the centre of the first pixel moves from 0 to -0.25.
+    # Half the size; the center of the first pixel moves from 0 to -0.25.
     assert list(k) == pytest.approx([30.0, 0.0, 7.5, 0.0, 31.0, 5.5, 0.0, 0.0, 1.0])
 
 
@@ -126,7 +126,7 @@ def test_the_map_reaches_a_late_subscriber(start):
     bench.spin_until(lambda: bench.got["map"], "the map")
     cloud = bench.got["map"][-1]
     points = np.frombuffer(cloud.data, np.float32).reshape(-1, cloud.point_step // 4)[:, :3]
-    # Walls two metres ahead of x = 0 and x = 1.
+    # Walls two meters ahead of x = 0 and x = 1.
     assert sorted({round(float(x), 3) for x in points[:, 0]}) == [2.0, 3.0]
 
 
@@ -165,8 +165,8 @@ def test_map_and_trajectory_are_saved_where_the_parameter_says(start, tmp_path):
         response = bench.call(service)
         assert response.success
         assert str(tmp_path / name) in response.message
-    points, colours = read_ply(tmp_path / "map.ply")
-    assert len(points) == len(colours) > 0
+    points, colors = read_ply(tmp_path / "map.ply")
+    assert len(points) == len(colors) > 0
     poses = read_tum(tmp_path / "trajectory.txt")
     assert [stamp for stamp, _ in poses] == [SECOND, 11 * SECOND // 10, 12 * SECOND // 10]
     assert [T[0, 3] for _, T in poses] == pytest.approx([0.0, 1.0, 2.0])
@@ -200,7 +200,7 @@ def test_a_distorted_image_is_rectified_before_it_is_mapped_unless_that_is_switc
     assert any(bench.got["depth_info"][-1].d) is not rectify
 
 
-def test_depth_can_have_the_size_of_the_image_and_be_in_millimetres(start):
+def test_depth_can_have_the_size_of_the_image_and_be_in_millimeters(start):
     _, bench = start(**{"depth.encoding": "16UC1", "depth.size": "input"})
     bench.listen("pose", "depth", "depth_info")
     connected(bench)

@@ -66,7 +66,7 @@ def test_a_corrupt_jpeg_is_refused_and_the_next_good_one_is_mapped(start):
 
 
 @pytest.mark.parametrize("value", [0, 255])
-def test_an_image_of_one_colour_is_skipped_and_leaves_the_state_alone(start, value):
+def test_an_image_of_one_color_is_skipped_and_leaves_the_state_alone(start, value):
     backend = FakeBackend()
     _, bench = start(backend)
     bench.listen("pose")

@@ -63,11 +63,11 @@ def update() -> Update:
 
 
 def pixels(shown: Update, min_confidence: float):
-    """Yield point, colour and whether both count, of each pixel in row order."""
+    """Yield point, color and whether both count, of each pixel in row order."""
     seen = shown.prediction
     flat = (seen.points_camera.reshape(-1, 3), seen.rgb.reshape(-1, 3), seen.confidence.ravel())
-    for point, colour, confidence in zip(*(values.tolist() for values in flat), strict=True):
-        yield point, colour, confidence >= min_confidence and point[2] > 0
+    for point, color, confidence in zip(*(values.tolist() for values in flat), strict=True):
+        yield point, color, confidence >= min_confidence and point[2] > 0
 
 
 @pytest.fixture(params=[1.0, 2.5, 99.0], ids=["behind", "unsure", "nothing"])
@@ -100,7 +100,7 @@ def test_a_frame_without_a_doubt_has_depth_everywhere():
     assert messages.frame_cloud(shown, depth, OF).width == depth.size
 
 
-def test_a_depth_image_in_millimetres_is_two_bytes_and_nought_where_there_is_none(min_confidence):
+def test_a_depth_image_in_millimeters_is_two_bytes_and_nought_where_there_is_none(min_confidence):
     shown = update()
     depth = sure_depth(shown, min_confidence)
     image = messages.depth_image(shown, depth, DepthConfig(encoding="16UC1"), OF)
@@ -120,7 +120,7 @@ def test_a_confidence_image_is_four_bytes_for_every_pixel():
     assert (image.encoding, image.height, image.width, image.step) == ("32FC1", 12, 16, 64)
 
 
-def test_a_cloud_is_x_y_z_and_colour_of_what_is_sure_in_row_order(min_confidence):
+def test_a_cloud_is_x_y_z_and_color_of_what_is_sure_in_row_order(min_confidence):
     shown = update()
     cloud = messages.frame_cloud(shown, sure_depth(shown, min_confidence), OF)
     expected = [

@@ -107,7 +107,7 @@ def test_where_nobody_publishes_the_topics_that_do_exist_are_named(start, capfd,
 
 
 def test_odometry_gives_the_scale_without_a_jump(start):
-    """The network says one metre per image, odometry half a metre."""
+    """The network says one meter per image, odometry half a meter."""
     _, bench = start(FakeBackend(), **{"scale.source": "odometry", "wait_for_transform": 2.0})
     bench.listen("pose")
     bench.listen_to_diagnostics()
@@ -131,7 +131,7 @@ def test_odometry_gives_the_scale_without_a_jump(start):
 
 
 def test_a_measured_depth_gives_the_scale(start):
-    """The fake wall is two metres away; the depth camera says three."""
+    """The fake wall is two meters away; the depth camera says three."""
     node, bench = start(**{"scale.source": "depth"})
     bench.listen("pose", "depth")
     bench.listen_to_diagnostics()
@@ -141,7 +141,7 @@ def test_a_measured_depth_gives_the_scale(start):
     bench.wait_for_listener("depth")
     stamp = compat.ns_to_stamp(SECOND)
     depths.publish(
-        compat.millimetre_image(np.full((24, 32), 3000, np.uint16), stamp, "camera_optical_frame")
+        compat.millimeter_image(np.full((24, 32), 3000, np.uint16), stamp, "camera_optical_frame")
     )
     bench.spin_until(lambda: node.mapping.robot._depths, "the depth")
     bench.publish(image(0), SECOND)

@@ -87,11 +87,11 @@ def test_images_that_come_together_go_through_the_network_together(start):
 
 
 def test_a_rig_shares_one_state_and_measures_the_scale_by_its_baseline(start):
-    backend = FakeBackend()  # says that each image was taken one metre ahead of the one before
+    backend = FakeBackend()  # says that each image was taken one meter ahead of the one before
     node, bench = start(backend, cameras=["front", "left"], rig=True, tf_mode="odom_base")
     cameras = Cameras(bench, (PoseStamped, "pose", "pose"), (PointCloud2, "left/points", "left_points"))
     front, left = T_BODY_OPTICAL.copy(), T_BODY_OPTICAL.copy()
-    left[:3, 3] = [0.5, 0.0, 0.0]  # half a metre ahead
+    left[:3, 3] = [0.5, 0.0, 0.0]  # half a meter ahead
     bench.send_static(
         ("base_link", "front_optical_frame", front), ("base_link", "left_optical_frame", left)
     )
@@ -106,7 +106,7 @@ def test_a_rig_shares_one_state_and_measures_the_scale_by_its_baseline(start):
     assert float(bench.diagnostics()["scale"]) == pytest.approx(0.5, rel=0.01)
     assert bench.diagnostics()["scale_source"] == "baseline"
     bench.spin_until(lambda: bench.got["left_points"] and len(bench.got["pose"]) == 6, "outputs")
-    # Between two images of front the network says two metres; a metre of them is true.
+    # Between two images of front the network says two meters; a meter of them is true.
     x = [message.pose.position.x for message in bench.got["pose"]]
     assert x[-1] - x[-2] == pytest.approx(1.0, rel=0.05)
 
@@ -124,7 +124,7 @@ def test_the_grid_reaches_a_late_subscriber(start):
     grid = bench.got["grid"][-1]
     values = np.array(grid.data).reshape(grid.info.height, grid.info.width)
     assert set(np.unique(values)) == {-1, 0, 100}
-    # The wall of the fake is two metres ahead.
+    # The wall of the fake is two meters ahead.
     column = int((2.0 - grid.info.origin.position.x) / grid.info.resolution + 0.01)
     row = int((0.0 - grid.info.origin.position.y) / grid.info.resolution + 0.01)
     assert 100 in values[row, column - 1 : column + 2]

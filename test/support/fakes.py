@@ -30,7 +30,7 @@ class FakeState:
 
 
 class FakeBackend:
-    """Walks one metre along the optical axis per image; sees a wall two metres ahead, through a known lens.
+    """Walks one meter along the optical axis per image; sees a wall two meters ahead, through a known lens.
 
     An image whose first pixel is (13, 13, 13) has a non-finite answer.
     """

@@ -63,7 +63,7 @@ def views(folder: Path, T_map_camera: list[np.ndarray], cameras: list[Intrinsics
 
 
 def pixels_of(points_map: np.ndarray, view: View) -> np.ndarray:
-    """Project points (N, 3) as ROS does it: optical axes, the centre of the first pixel at 0, 0."""
+    """Project points (N, 3) as ROS does it: optical axes, the center of the first pixel at 0, 0."""
     in_camera = (points_map - view.T_map_camera[:3, 3]) @ view.T_map_camera[:3, :3]
     projected = in_camera @ view.intrinsics.matrix().T
     return projected[:, :2] / projected[:, 2:]

@@ -126,7 +126,7 @@ def landmarks_of(tracked: Sequence[Tracked]) -> np.ndarray:
 
 
 def errors(poses: Sequence[np.ndarray], first: int = 0) -> tuple[float, float]:
-    """Return by how many metres and rad a path is off at most, which begins with an image of the walk."""
+    """Return by how many meters and rad a path is off at most, which begins with an image of the walk."""
     T_start = inverse(poses[0])
     shots = walk()[first : first + len(poses)]
     true = [inverse(shots[0].T_true) @ shot.T_true for shot in shots]

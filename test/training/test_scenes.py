@@ -25,8 +25,8 @@ def projected(
 ) -> tuple[Tensor, Tensor]:
     """Return pixel coordinates (H, W, 2) in camera b of points (H, W, 3) of camera a, and their depth."""
     moved = points @ T_b_a[:3, :3].T + T_b_a[:3, 3]
-    centre = torch.tensor([(shape[1] - 1) / 2, (shape[0] - 1) / 2])
-    return moved[..., :2] / moved[..., 2:] * focal + centre, moved[..., 2]
+    center = torch.tensor([(shape[1] - 1) / 2, (shape[0] - 1) / 2])
+    return moved[..., :2] / moved[..., 2:] * focal + center, moved[..., 2]
 
 
 def sampled(image: Tensor, uv: Tensor) -> Tensor:
@@ -115,7 +115,7 @@ def test_solids_that_move_change_the_depth_and_others_do_not(bank):
     assert not torch.equal(depth(scenes, 0.0), depth(scenes, 1.0))
 
 
-def test_a_texture_far_away_is_its_mean_colour(bank):
+def test_a_texture_far_away_is_its_mean_color(bank):
     first, count = bank.groups["poster"]
     image = torch.arange(first, first + count)
     at = torch.rand(count, generator=torch.Generator().manual_seed(0)) * SIDE
@@ -158,8 +158,8 @@ def test_moving_solids_keep_clear_of_the_camera_at_all_times(bank):
     moving = (scenes.velocity.norm(dim=-1) > 0) & (scenes.half[..., 0] > 0)
     assert moving.any(dim=1).sum() > 3
     for index in range(9):
-        centre = scenes.centre + scenes.velocity * times[0, index]
-        offset = poses[:, index, None, :3, 3] - centre
+        center = scenes.center + scenes.velocity * times[0, index]
+        offset = poses[:, index, None, :3, 3] - center
         inside = (offset.norm(dim=-1) < CLEARANCE_M / 2) & moving
         assert not inside.any()
 

@@ -16,7 +16,7 @@ import torch
 from training import export, train
 from training.checkpoints import LOG, read_log, read_progress
 from training.curriculum import PLANS, Plan, Stage
-from training.initialisation import initial_network
+from training.initialization import initial_network
 from training.rollout import SparseHeads, unroll
 from training.trainer import Trainer, typical_patches
 from training.views import Pixels, Views, draw, prepare

@@ -25,7 +25,7 @@ class Account:
     """What became of the frames that were shown."""
 
     stamps_ns: list[int] = field(default_factory=list)  # of all of them
-    # Of a stamp, by the first frame that has it: neighbours in the sequence differ by one.
+    # Of a stamp, by the first frame that has it: neighbors in the sequence differ by one.
     places: dict[int, int] = field(default_factory=dict)
     refused_at: list[int] = field(default_factory=list)  # which of them could not be used
     unread_depths: list[tuple[int, str]] = field(default_factory=list)  # which of them, and why
@@ -62,7 +62,7 @@ class Accuracy:
 def measure(sequence: Sequence, reconstructor: Reconstructor[Any], limit: int = 0) -> Accuracy:
     """Show a sequence (its first ``limit`` frames, 0: all) and compare poses and depth with the truth.
 
-    Depth is compared where the sequence has ``true_depth_m(stamp_ns) -> (h, w) metres or None``.
+    Depth is compared where the sequence has ``true_depth_m(stamp_ns) -> (h, w) meters or None``.
 
     Raises:
         SourceError: fewer than three poses can be compared.
@@ -130,6 +130,6 @@ def true_depth_m(sequence: Sequence, stamp_ns: int) -> Float32Array | None:
 
 
 def _place(sequence: Sequence, stamp_ns: int, shown_before: int) -> int:
-    """Return the number of a frame, between neighbours one more: sampling knows it, else broken files leave gaps."""
+    """Return the number of a frame, between neighbors one more: sampling knows it, else broken files leave gaps."""
     place_of: dict[int, int] | None = getattr(sequence, "place_of", None)
     return shown_before + sequence.skipped if place_of is None else place_of[stamp_ns]

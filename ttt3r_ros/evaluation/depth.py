@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ttt3r_ros.types import Float32Array, Float64Array, ImageGeometry, Prediction
 
 DELTA = 1.25
-_PIXEL_STEP = 4  # neighbours err alike; a sixteenth of the pixels tells the same
+_PIXEL_STEP = 4  # neighbors err alike; a sixteenth of the pixels tells the same
 _ITERATIONS = 10
 _MOST_FITTED = 200_000  # pixels that scale and shift are fitted to
 _STEPS, _RATE = 1000, 1e-4

@@ -91,7 +91,7 @@ class _Pass:
         }
         self._reconstructions = {
             protocol: ReconstructionComparison(
-                protocol.centre, protocol.max_depth_m, protocol.icp_m, protocol.limit
+                protocol.center, protocol.max_depth_m, protocol.icp_m, protocol.limit
             )
             for protocol in protocols
             if protocol.task == RECONSTRUCTION

@@ -46,13 +46,13 @@ def _draw_paths(axes: Axes, compared: TrajectoryComparison) -> None:
     """Draw the paths seen along the direction in which the true one extends least."""
     middle = compared.true_m.mean(axis=0)
     plane = np.linalg.svd(compared.true_m - middle, full_matrices=False)[2][:2].T
-    for positions_m, colour, name in (
+    for positions_m, color, name in (
         (compared.true_m, "#222222", "ground truth"),
         (compared.similar_m, "#1f77b4", f"Sim(3), scale {compared.error.scale:.2f}"),
         (compared.rigid_m, "#d62728", "SE(3)"),
     ):
         x, y = ((positions_m - middle) @ plane).T
-        axes.plot(x, y, color=colour, label=name, linewidth=1.2)
+        axes.plot(x, y, color=color, label=name, linewidth=1.2)
     axes.set_aspect("equal", adjustable="datalim")
     axes.set(xlabel="m", ylabel="m", title="path")
     axes.legend(fontsize=8)

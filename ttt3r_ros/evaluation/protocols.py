@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 POSE, DEPTH, RECONSTRUCTION = "pose", "depth", "reconstruction"
-_CENTRE_224 = (224 / 512, 224 / 384)
+_CENTER_224 = (224 / 512, 224 / 384)
 _TTT3R = "TTT3R evaluation"
 _CUT3R = "CUT3R and MonST3R evaluation"
 _OURS = "this package"
@@ -59,7 +59,7 @@ class Protocol:
     max_depth_m: float = math.inf  # true depth from here on is no depth
     clip_m: float = math.inf  # aligned predictions are cut to this depth
     pixel_step: int = 1  # every so many rows and columns of the true depth
-    centre: tuple[float, float] = (1.0, 1.0)  # share of the network image, width and height, that counts
+    center: tuple[float, float] = (1.0, 1.0)  # share of the network image, width and height, that counts
     icp_m: float = 0.1  # farthest partner
 
     @property
@@ -125,7 +125,7 @@ _7SCENES_TEST = {
 }  # fmt: skip
 _7SCENES = tuple(f"{scene}/seq-{k:02d}" for scene, numbers in _7SCENES_TEST.items() for k in numbers)
 _NRGBD = (
-    "breakfast_room", "complete_kitchen", "green_room", "grey_white_room", "kitchen", "morning_apartment",
+    "breakfast_room", "complete_kitchen", "green_room", "gray_white_room", "kitchen", "morning_apartment",
     "staircase", "thin_geometry", "whiteroom",
 )  # fmt: skip
 
@@ -161,11 +161,11 @@ PROTOCOLS = (
     ),
     replace(
         _RECONSTRUCTION, dataset="7scenes", lengths=(*_TO_500[:8], 500), own_lengths=(500,), sequences=_7SCENES,
-        sampling=Sampling(stride=2), centre=_CENTRE_224, source=f"{_TTT3R}, but {_SELF_VIEW}",
+        sampling=Sampling(stride=2), center=_CENTER_224, source=f"{_TTT3R}, but {_SELF_VIEW}",
     ),
     replace(_POSE, dataset="7scenes", sequences=_7SCENES, sampling=Sampling(stride=2)),
     replace(
-        _RECONSTRUCTION, dataset="nrgbd", lengths=(500, 700), sequences=_NRGBD, centre=_CENTRE_224,
+        _RECONSTRUCTION, dataset="nrgbd", lengths=(500, 700), sequences=_NRGBD, center=_CENTER_224,
         source=f"{_OURS}: as 7-Scenes, every frame; the papers' sampling is not known; {_SELF_VIEW}",
     ),
     replace(_POSE, dataset="nrgbd", sequences=_NRGBD),
@@ -257,6 +257,6 @@ def _depths(protocol: Protocol) -> str:
     words = ["above 0" if math.isinf(protocol.max_depth_m) else f"0 to {protocol.max_depth_m:g} m"]
     words += [f"predictions cut to {protocol.clip_m:g} m"] if math.isfinite(protocol.clip_m) else []
     words += [f"one in {protocol.pixel_step} rows and columns"] if protocol.pixel_step > 1 else []
-    words += ["central 224x224 of 512x384"] if protocol.centre == _CENTRE_224 else []
+    words += ["central 224x224 of 512x384"] if protocol.center == _CENTER_224 else []
     words += [f"ICP within {protocol.icp_m:g} m"] if protocol.task == RECONSTRUCTION else []
     return "; ".join(words)

@@ -69,7 +69,7 @@ class ReconstructionError:
 class ReconstructionComparison:
     """Collects true and predicted points of pixels that have both, in the camera's frame, 25 bytes a pixel."""
 
-    centre: tuple[float, float] = (1.0, 1.0)  # measured share of the network image's width and height
+    center: tuple[float, float] = (1.0, 1.0)  # measured share of the network image's width and height
     max_depth_m: float = math.inf
     within_m: float = 0.1  # of ICP
     limit: int = 0  # frames that the longest evaluation takes (0: all); later ones are not kept
@@ -93,7 +93,7 @@ class ReconstructionComparison:
         depth_m = true_depth_in_network_image(true_m, update.prediction.geometry)
         valid = (depth_m > 0) & (depth_m < self.max_depth_m) & np.isfinite(predicted).all(axis=-1)
         is_central = np.zeros(depth_m.shape, bool)
-        rows, columns = map(_middle, depth_m.shape, self.centre[::-1])
+        rows, columns = map(_middle, depth_m.shape, self.center[::-1])
         is_central[rows, columns] = True
         self._keep(
             _View(

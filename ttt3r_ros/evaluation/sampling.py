@@ -41,7 +41,7 @@ class SampledSequence(Changed):
         self._geometry = geometry
         self._poses = PosesByTime(sequence.ground_truth())
         self.remarks: tuple[str, ...] = getattr(sequence, "remarks", ())
-        self.place_of: dict[int, int] = {}  # of a frame's stamp: neighbours by the stride differ by one
+        self.place_of: dict[int, int] = {}  # of a frame's stamp: neighbors by the stride differ by one
         self._rectified: dict[int, tuple[Intrinsics, Intrinsics]] = {}  # its camera and what that became
 
     def __len__(self) -> int:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MOST_POINTS = 26_000_000
 _MOST_MEASURED = 200_000  # distances taken of a cloud, to all of the other
 _MOST_REGISTERED = 50_000
-_NEIGHBOURS = 30  # of which a normal is made
+_NEIGHBORS = 30  # of which a normal is made
 _ROUNDS, _SETTLED = 30, 1e-6
 _FEWEST = 3
 
@@ -80,9 +80,9 @@ class Surface:
         return distance_m, index
 
     def normals(self, index: NDArray[np.int64]) -> Float64Array:
-        """Return unit normals (n, 3), of either sign, of some of the points, by the spread of their neighbours."""
+        """Return unit normals (n, 3), of either sign, of some of the points, by the spread of their neighbors."""
         wanted, back = np.unique(index, return_inverse=True)
-        count = min(_NEIGHBOURS, len(self.points))
+        count = min(_NEIGHBORS, len(self.points))
         normals: Float64Array = np.concatenate(
             [
                 _plane_normals(self.points[self._tree.query(self.points[part], k=count, workers=-1)[1]])
@@ -92,10 +92,10 @@ class Surface:
         return normals[back]
 
 
-def _plane_normals(neighbours: Float64Array) -> Float64Array:
+def _plane_normals(neighbors: Float64Array) -> Float64Array:
     """Return the direction of least spread (n, 3) of sets of points (n, k, 3)."""
-    centred = neighbours - neighbours.mean(axis=1, keepdims=True)
-    normals: Float64Array = np.linalg.eigh(np.einsum("nki,nkj->nij", centred, centred))[1][:, :, 0]
+    centered = neighbors - neighbors.mean(axis=1, keepdims=True)
+    normals: Float64Array = np.linalg.eigh(np.einsum("nki,nkj->nij", centered, centered))[1][:, :, 0]
     return normals
 
 

@@ -41,7 +41,7 @@ class TrajectoryError:
     rpe_m: float  # error of the motion from one frame to the next, root mean square
     rpe_sim3_m: float  # the same after alignment with a scale
     rpe_deg: float
-    steps: int  # motions between neighbouring frames that both have a true pose; the three above are NaN without one
+    steps: int  # motions between neighboring frames that both have a true pose; the three above are NaN without one
     pairs: int
     length_m: float  # of the ground truth
     T_truth_estimate: Float64Array  # (4, 4) the rigid alignment
@@ -74,7 +74,7 @@ def compared(
 ) -> TrajectoryComparison:
     """Compare stamped poses (stamp_ns, T_world_camera); the two worlds may differ.
 
-    ``places`` (stamp_ns -> number) tells which frames are neighbours, so that no motion across a gap counts as one
+    ``places`` (stamp_ns -> number) tells which frames are neighbors, so that no motion across a gap counts as one
     step; without it the poses of the estimate are taken to follow each other.
 
     Raises:
@@ -138,7 +138,7 @@ def _position_rmse(reference: PoseTrajectory3D, estimate: PoseTrajectory3D) -> f
 
 
 def _runs(places: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Return the indices of poses in runs of neighbours, those of at least two."""
+    """Return the indices of poses in runs of neighbors, those of at least two."""
     cuts = np.flatnonzero(np.diff(places) != 1) + 1
     return [run for run in np.split(np.arange(len(places)), cuts) if len(run) > 1]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Depth at the resolution of the source image, depth in millimetres, and depth as other nodes send it."""
+"""Depth at the resolution of the source image, depth in millimeters, and depth as other nodes send it."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
         Update,
     )
 
-_ONE_SURFACE = 1.1  # ratio between the farthest and the nearest of four neighbours
+_ONE_SURFACE = 1.1  # ratio between the farthest and the nearest of four neighbors
 _MOST_MM = 65535
 _LAYOUTS = {
-    "32FC1": Layout(1, 32, None),  # metres
-    "16UC1": Layout(1, 16, None),  # millimetres
+    "32FC1": Layout(1, 32, None),  # meters
+    "16UC1": Layout(1, 16, None),  # millimeters
     "mono16": Layout(1, 16, None),
 }
 
@@ -47,7 +47,7 @@ def sure_depth(update: Update, min_confidence: float) -> Float32Array:
 
 
 def sent_depth(depth: Float32Array, geometry: ImageGeometry, config: DepthConfig) -> NDArray[Any]:
-    """Return `sure_depth` at either resolution, float32 in metres or uint16 in millimetres (REP-118)."""
+    """Return `sure_depth` at either resolution, float32 in meters or uint16 in millimeters (REP-118)."""
     if config.size == "input":
         depth = resized_depth(depth, geometry)
     return depth_mm(depth) if config.encoding == "16UC1" else depth
@@ -78,7 +78,7 @@ def resized_depth(depth: Float32Array, geometry: ImageGeometry) -> Float32Array:
 
 
 def decode_depth(raw: RawImage) -> Float32Array:
-    """Return depth (H, W) [m], NaN unknown, of a 32FC1 image in metres or a 16UC1 image in millimetres.
+    """Return depth (H, W) [m], NaN unknown, of a 32FC1 image in meters or a 16UC1 image in millimeters.
 
     Raises:
         ImageError: it is another encoding, or its data do not fit its size.
@@ -91,16 +91,16 @@ def decode_depth(raw: RawImage) -> Float32Array:
     samples = stored_samples(raw, layout)[..., 0]
     if layout.bits == 32:
         return samples.copy()
-    metres: Float32Array = samples.astype(np.float32) * np.float32(1e-3)
-    return np.where(samples == 0, np.float32(np.nan), metres)
+    meters: Float32Array = samples.astype(np.float32) * np.float32(1e-3)
+    return np.where(samples == 0, np.float32(np.nan), meters)
 
 
 def depth_mm(depth: Float32Array) -> NDArray[np.uint16]:
-    """Return depth (h, w) [m] in whole millimetres; 0 where it is invalid or beyond 65.535 m."""
-    millimetres = np.rint(depth * np.float32(1000.0))
+    """Return depth (h, w) [m] in whole millimeters; 0 where it is invalid or beyond 65.535 m."""
+    millimeters = np.rint(depth * np.float32(1000.0))
     with np.errstate(invalid="ignore"):  # comparisons with NaN
-        valid = (millimetres > 0) & (millimetres <= _MOST_MM)
-    return np.where(valid, millimetres, np.float32(0.0)).astype(np.uint16)
+        valid = (millimeters > 0) & (millimeters <= _MOST_MM)
+    return np.where(valid, millimeters, np.float32(0.0)).astype(np.uint16)
 
 
 def _inside(positions: Float64Array, size: int) -> slice:
@@ -111,8 +111,8 @@ def _inside(positions: Float64Array, size: int) -> slice:
 def _sampled(depth: Float32Array, x: Float64Array, y: Float64Array) -> Float32Array:
     """Return depth (h, w) at columns x (W,) and rows y (H,)."""
     height, width = depth.shape
-    left, right, fx = _neighbours(x, width)
-    above, below, fy = _neighbours(y, height)
+    left, right, fx = _neighbors(x, width)
+    above, below, fy = _neighbors(y, height)
     with np.errstate(invalid="ignore"):  # infinities among the invalid
         blended = np.take(depth, left, axis=1)
         blended += fx * (np.take(depth, right, axis=1) - blended)
@@ -130,7 +130,7 @@ def _sampled(depth: Float32Array, x: Float64Array, y: Float64Array) -> Float32Ar
     return sampled
 
 
-def _neighbours(
+def _neighbors(
     positions: Float64Array, size: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], Float32Array]:
     """Return the indices before and after each position, and how far it is on the way between them [0, 1]."""

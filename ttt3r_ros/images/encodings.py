@@ -65,7 +65,7 @@ _BAYER_TO_RGB = {
 def _layouts() -> dict[str, Layout]:
     """Return every accepted encoding by its ROS name."""
     layouts = {
-        # Arrays that come from OpenCV without a colour name are BGR by its convention.
+        # Arrays that come from OpenCV without a color name are BGR by its convention.
         "8UC1": Layout(1, 8, cv2.COLOR_GRAY2RGB),
         "8UC3": Layout(3, 8, cv2.COLOR_BGR2RGB),
         "8UC4": Layout(4, 8, cv2.COLOR_BGRA2RGB),
@@ -103,7 +103,7 @@ def layout_of(encoding: str) -> Layout:
         return layout
     accepted = ", ".join(sorted(LAYOUTS))
     if re.match(r"(32|64)FC\d", encoding):
-        problem = "holds floating point data; a colour or grey camera image is expected"
+        problem = "holds floating point data; a color or gray camera image is expected"
     else:
         problem = "is unknown"
     msg = f"encoding '{encoding}' {problem}; accepted are {accepted}"
@@ -188,7 +188,7 @@ def decode_compressed(image_format: str, data: UInt8Array) -> UInt8Array:
     """
     described = f"compressed image, format '{image_format}', {data.size} bytes"
     if "compressedDepth" in image_format:
-        msg = f"{described}: it holds depth; a colour or grey camera image is expected"
+        msg = f"{described}: it holds depth; a color or gray camera image is expected"
         raise ImageError(msg)
     _check_whole(data.tobytes(), described)
     try:
@@ -203,7 +203,7 @@ def decode_compressed(image_format: str, data: UInt8Array) -> UInt8Array:
 
 
 def _check_whole(data: bytes, described: str) -> None:
-    """Refuse what has lost its end: decoders fill the missing part with grey and report success."""
+    """Refuse what has lost its end: decoders fill the missing part with gray and report success."""
     if data.startswith(b"\xff\xd8\xff"):
         whole, end = _jpeg_has_end(data), "end-of-image marker"
     elif data.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -234,11 +234,11 @@ def _jpeg_has_end(data: bytes) -> bool:
 
 
 def _opencv_to_rgb(picture: NDArray[Any], image_format: str) -> NDArray[Any]:
-    """Return RGB of what `cv2.imdecode` gave: grey, BGR or BGRA."""
+    """Return RGB of what `cv2.imdecode` gave: gray, BGR or BGRA."""
     if picture.ndim == 3:
         code = cv2.COLOR_BGR2RGB if picture.shape[2] == 3 else cv2.COLOR_BGRA2RGB
         return np.asarray(cv2.cvtColor(picture, code))
-    # image_transport compresses a mosaic as a grey picture and names the mosaic before the semicolon.
+    # image_transport compresses a mosaic as a gray picture and names the mosaic before the semicolon.
     source_encoding = image_format.split(";", maxsplit=1)[0].strip()
     pattern = source_encoding.removeprefix("bayer_")[:4]
     return np.asarray(cv2.cvtColor(picture, _BAYER_TO_RGB.get(pattern, cv2.COLOR_GRAY2RGB)))

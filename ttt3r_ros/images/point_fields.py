@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Points with colours in the bytes that PCL, RViz and PCD files agree on."""
+"""Points with colors in the bytes that PCL, RViz and PCD files agree on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ POINT_DTYPE = np.dtype([(name, "<f4") for name in POINT_FIELDS])
 def packed_points(
     points: Float32Array, rgb: UInt8Array, out: NDArray[Any] | None = None
 ) -> NDArray[Any]:
-    """Return records (...) of points and colours (..., 3), whose rgb is 0x00RRGGBB in the bits of a float.
+    """Return records (...) of points and colors (..., 3), whose rgb is 0x00RRGGBB in the bits of a float.
 
     They are written to ``out`` where it is given: contiguous records (...).
     """
@@ -30,13 +30,13 @@ def packed_points(
     values = records.view("<f4").reshape(1, -1, 4)
     # OpenCV adds a fourth channel many times faster than NumPy assigns to three of four.
     cv2.cvtColor(_one_row(points, np.float32), cv2.COLOR_RGB2RGBA, dst=values)
-    colours = cv2.cvtColor(_one_row(rgb, np.uint8), cv2.COLOR_RGB2BGRA).view("<u4")
-    np.bitwise_and(colours, 0x00FFFFFF, out=values.view("<u4")[..., 3:])
+    colors = cv2.cvtColor(_one_row(rgb, np.uint8), cv2.COLOR_RGB2BGRA).view("<u4")
+    np.bitwise_and(colors, 0x00FFFFFF, out=values.view("<u4")[..., 3:])
     return records
 
 
 def sure_points(prediction: Prediction, sure_depth: Float32Array) -> tuple[Float32Array, UInt8Array]:
-    """Return the points (N, 3) in the optical frame, and their colours, where there is a depth (h, w)."""
+    """Return the points (N, 3) in the optical frame, and their colors, where there is a depth (h, w)."""
     sure = sure_depth > 0  # NaN is not
     points, rgb = prediction.points_camera.reshape(-1, 3), prediction.rgb.reshape(-1, 3)
     if sure.all():

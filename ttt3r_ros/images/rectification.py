@@ -74,7 +74,7 @@ def rectified_depth(depth_m: Float32Array, source: Intrinsics, pinhole: Intrinsi
 
 @lru_cache(maxsize=1)
 def _depth_tables(source: Intrinsics, pinhole: Intrinsics) -> tuple[NDArray[Any], NDArray[Any]]:
-    # Of fixed-point tables the nearest neighbour would take the whole part: half a pixel off.
+    # Of fixed-point tables the nearest neighbor would take the whole part: half a pixel off.
     return _tables(source, pinhole, cv2.CV_32FC1)
 
 
@@ -93,7 +93,7 @@ def _tables(source: Intrinsics, pinhole: Intrinsics, kind: int) -> tuple[NDArray
 
 
 def widest_pinhole(source: Intrinsics) -> Intrinsics:
-    """Return the pinhole camera of the source's size, square pixels and centre that sees most, and only what it saw.
+    """Return the pinhole camera of the source's size, square pixels and center that sees most, and only what it saw.
 
     Views are widened step by step until one leaves the source's image or the distortion folds back on itself, which
     polynomials do not far outside the calibrated view.

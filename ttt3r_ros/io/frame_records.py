@@ -28,7 +28,7 @@ class FrameRecord:
     era: int  # counts how often everything began anew because time went back
     skipped: str = ""  # why it was not mapped
     segment: int = 0  # counts state resets
-    scale: float = 1.0  # metres per unit of the network
+    scale: float = 1.0  # meters per unit of the network
     confidence_mean: float = 0.0
     fused_share: float = (
         0.0  # of the pixels; the others were not sure enough for the map, or too far away

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 RUN, FRAMES, TRAJECTORY, MAP, CAMERA, REPORT, STATE = (
     "run.json", "frames.csv", "trajectory.txt", "map.ply", "camera.json", "report.html", "state.npz",
 )  # fmt: skip
-MILLIMETRES = 1000.0  # what one metre is in depth/*.png
+MILLIMETRES = 1000.0  # what one meter is in depth/*.png
 CONFIDENCE = 1000.0  # what a confidence of one is in confidence/*.png
 
 # All that a run may write, by the name of the output that it belongs to.
@@ -139,7 +139,7 @@ class RunFolder:
         return picture
 
 
-def _depth_m(millimetres: NDArray[Any]) -> Float32Array:
-    depth = (millimetres / np.float32(MILLIMETRES)).astype(np.float32)
-    depth[millimetres == 0] = np.nan
+def _depth_m(millimeters: NDArray[Any]) -> Float32Array:
+    depth = (millimeters / np.float32(MILLIMETRES)).astype(np.float32)
+    depth[millimeters == 0] = np.nan
     return depth

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 CAMERA_FRAME = "camera_optical_frame"
-MILLIMETRES = 1000.0  # per metre
+MILLIMETRES = 1000.0  # per meter
 FOLDER_RATE_HZ = 10.0  # of images without stamps
 FIRST_STAMP_NS = 1_000_000_000  # a stamp of zero means "latest" to TF
 
@@ -165,7 +165,7 @@ class ImageFolder(ImageFiles):
 
     Also takes a folder with ``rgb/`` and, beside it, ``groundtruth.txt`` (TUM format, row k for frame k, whose
     times then are the stamps), ``camera.json`` (fx, fy, cx, cy, width, height, depth_scale) and ``depth/`` (16 bit
-    PNG of the same name as the image, metres = value / depth_scale, 0: none; not every frame needs one).
+    PNG of the same name as the image, meters = value / depth_scale, 0: none; not every frame needs one).
     """
 
     def __init__(
@@ -257,7 +257,7 @@ def stamp_at(index: int, rate_hz: float) -> int:
 def _depth_scale(camera: dict[str, Any], path: Path) -> float:
     value = camera.get("depth_scale", MILLIMETRES)
     if not isinstance(value, (int, float)) or not 0 < value < float("inf"):
-        msg = f"{path}: depth_scale is {value!r}; expected units per metre, above 0"
+        msg = f"{path}: depth_scale is {value!r}; expected units per meter, above 0"
         raise SourceError(msg)
     return float(value)
 

@@ -63,7 +63,7 @@ def _is_free(z: Float32Array, depth: Float32Array, margin: float) -> BoolArray:
 def _nearest_around(
     depth: Float32Array, sure: BoolArray | None, row: NDArray[np.intp], column: NDArray[np.intp]
 ) -> Float32Array:
-    """Return the least depth of pixels and their neighbours, so that the edges of objects are not eaten."""
+    """Return the least depth of pixels and their neighbors, so that the edges of objects are not eaten."""
     height, width = depth.shape
     nearest = _believed(depth, sure, row, column)
     for down in (-1, 0, 1):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the frames have shown of the world: coloured voxels and a grid of obstacles, fused together."""
+"""What the frames have shown of the world: colored voxels and a grid of obstacles, fused together."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class SceneMap:
         chosen = np.flatnonzero(sure & (depth > 0) & (depth <= config.max_range))
         points_map = transform(update.T_map_camera, points.take(chosen, axis=0))
         if len(chosen):
-            # Each stands for its neighbours, too: what a voxel weighs does not depend on how many are fused.
+            # Each stands for its neighbors, too: what a voxel weighs does not depend on how many are fused.
             weights = confidence.take(chosen) * np.float32(share)
             rgb = prediction.rgb[turn].reshape(-1, 3).take(chosen, axis=0)
             self.voxels.integrate(points_map, rgb, weights, update.frame.stamp_ns)

@@ -122,9 +122,9 @@ class OccupancyMap:
             return
         # From here on x and y are cells, counted from the camera's own, and z is layers.
         heights = _Heights(min_height, max_height)
-        centre = np.floor(origin[:2] / self._resolution)
-        eye = np.array([*(origin[:2] / self._resolution - centre), heights.layers(origin[2] - floor_z)])
-        ends[:, :2] = ends[:, :2] / self._resolution - centre
+        center = np.floor(origin[:2] / self._resolution)
+        eye = np.array([*(origin[:2] / self._resolution - center), heights.layers(origin[2] - floor_z)])
+        ends[:, :2] = ends[:, :2] / self._resolution - center
         ends[:, 2] = heights.layers(ends[:, 2] - floor_z)
         reach = self._max_cells // 2 - 3
         with self._lock:
@@ -133,7 +133,7 @@ class OccupancyMap:
             self._turn += 1
             self.version += 1
             self._use(heights)
-            self._add(centre.astype(np.int64), _marked(ends, reach), rays)
+            self._add(center.astype(np.int64), _marked(ends, reach), rays)
 
     def snapshot(self) -> Grid | None:
         """Return the grid; None before anything was seen.
@@ -195,14 +195,14 @@ class OccupancyMap:
         self._odds[1:] = self._odds[before] * known[:, None, None]
         self._heights = heights
 
-    def _add(self, centre: NDArray[np.int64], marks: NDArray[np.int64], rays: _Rays) -> None:
-        """Count cells around a centre, once each however many points or rays were there."""
+    def _add(self, center: NDArray[np.int64], marks: NDArray[np.int64], rays: _Rays) -> None:
+        """Count cells around a center, once each however many points or rays were there."""
         places = np.concatenate((marks, np.floor(rays.first), np.floor(rays.last)))[:, :2]
         if not len(places):
             return
         # Only the part of the array that this frame is about is touched, so that its size does not matter.
         low, high = places.min(axis=0).astype(np.int64) - 1, places.max(axis=0).astype(np.int64) + 2
-        self._cover(centre + low, centre + high, centre)
+        self._cover(center + low, center + high, center)
         width, height = (high - low).tolist()
         change = np.zeros(_LAYERS * height * width, np.int8)
         for start in range(0, len(rays.steps), _RAYS_AT_ONCE):
@@ -211,12 +211,12 @@ class OccupancyMap:
             change[((layer * height + y) * width + x).astype(np.intp)] = _MISS
         x, y, layer = marks.T
         change[(layer * height + y - low[1]) * width + x - low[0]] = _HIT
-        left, bottom = (centre + low - self._corner).tolist()
+        left, bottom = (center + low - self._corner).tolist()
         part = self._odds[:, bottom : bottom + height, left : left + width]
         part += change.reshape(part.shape)
         np.clip(part, -_SURE, _SURE, out=part)
 
-    def _cover(self, low: NDArray[np.int64], high: NDArray[np.int64], centre: NDArray[np.int64]) -> None:
+    def _cover(self, low: NDArray[np.int64], high: NDArray[np.int64], center: NDArray[np.int64]) -> None:
         """Let the array cover the cells from low to high, and as much of the rest as its largest size allows."""
         half = self._max_cells // 2
         old_low, old_high = self._corner, self._corner + self._odds.shape[:0:-1]
@@ -225,8 +225,8 @@ class OccupancyMap:
                 return
             low, high = np.minimum(low, old_low), np.maximum(high, old_high)
         low, high = (low // _BLOCK) * _BLOCK, -(-high // _BLOCK) * _BLOCK
-        low = np.maximum(low, centre - half)
-        high = np.minimum(high, centre - half + self._max_cells)
+        low = np.maximum(low, center - half)
+        high = np.minimum(high, center - half + self._max_cells)
         odds = np.zeros((_LAYERS, *(high - low)[::-1]), np.int8)
         first, last = np.maximum(low, old_low), np.minimum(high, old_high)
         if self._odds.size and (first < last).all():

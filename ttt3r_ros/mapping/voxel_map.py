@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A coloured point map on a voxel grid, of bounded size, at a cost per frame that does not grow with the map."""
+"""A colored point map on a voxel grid, of bounded size, at a cost per frame that does not grow with the map."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _GONE = np.float32(0.5)  # lighter ones go; what was fused weighs 1 or more, so 
 
 @dataclass(frozen=True)
 class PointCloud:
-    """Points with colours, N each."""
+    """Points with colors, N each."""
 
     points: Float32Array  # (N, 3)
     rgb: UInt8Array  # (N, 3)
 
 
 class VoxelMap:
-    """Confidence-weighted mean position and colour per voxel. All methods may be called from any thread."""
+    """Confidence-weighted mean position and color per voxel. All methods may be called from any thread."""
 
     def __init__(self, voxel_size: float, max_voxels: int) -> None:
         self._voxel_size = voxel_size
@@ -79,7 +79,7 @@ class VoxelMap:
     def integrate(
         self, points: Float32Array, rgb: UInt8Array, weights: Float32Array, stamp_ns: int = 0
     ) -> None:
-        """Fuse finite points (N, 3), colours (N, 3) and positive weights (N,), all seen at one time [ns]."""
+        """Fuse finite points (N, 3), colors (N, 3) and positive weights (N,), all seen at one time [ns]."""
         weights = np.minimum(weights, _MAX_WEIGHT)  # sums of larger ones could overflow
         keys, inside = keys_of(points, self._voxel_size)
         if len(keys) < len(points):
@@ -124,7 +124,7 @@ class VoxelMap:
             self._remove(worn[table.weight[worn] < _GONE])
 
     def forget(
-        self, centre: Float64Array, max_radius: float = 0.0, now_ns: int = 0, max_age: float = 0.0
+        self, center: Float64Array, max_radius: float = 0.0, now_ns: int = 0, max_age: float = 0.0
     ) -> None:
         """Drop voxels farther from a point (3,) than a radius [m], or unseen for an age [s]; 0: no limit.
 
@@ -134,7 +134,7 @@ class VoxelMap:
             table, slots = self._table, self._next_slice("forget")
             gone = np.zeros(len(slots), np.bool_)
             if max_radius:
-                away = table.mean.take(slots, axis=0)[:, :3] - centre.astype(np.float32)
+                away = table.mean.take(slots, axis=0)[:, :3] - center.astype(np.float32)
                 gone |= np.einsum("ij,ij->i", away, away) > max_radius**2
             if max_age:
                 gone |= now_ns - table.stamp_ns[slots] > max_age * 1e9
@@ -267,5 +267,5 @@ def _require_voxels(keys: NDArray[np.int64], rows: Mapping[str, NDArray[Any]], c
     require((keys >= 0).all() and len(np.unique(keys)) == len(keys), "keys are not those of voxels")
     weight, rgb, seen = rows["weight"], rows["mean"][:, 3:], rows["seen"]
     require(((weight > 0) & (weight <= _MAX_WEIGHT)).all(), "weights are out of range")
-    require(((rgb >= 0) & (rgb <= 255)).all(), "colours are out of range")
+    require(((rgb >= 0) & (rgb <= 255)).all(), "colors are out of range")
     require(((seen >= 0) & (seen <= clock)).all(), "voxels were seen after the last frame")

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Camera poses, depth, metric scale and levelling from a stream of images."""
+"""Camera poses, depth, metric scale and leveling from a stream of images."""

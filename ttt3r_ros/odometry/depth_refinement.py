@@ -2,7 +2,7 @@
 """The depths of a rough network, bent towards the landmarks seen among them, without steps between its patches.
 
 Many views tell how far a landmark is, the network's depth is one glance. What landmarks say of their places, as the
-logarithm of a factor, is spread over the image by normalised convolution (Knutsson and Westin, 1993): their median
+logarithm of a factor, is spread over the image by normalized convolution (Knutsson and Westin, 1993): their median
 first, then what is left of it over wide surroundings, then over narrow ones. Where no landmark is near, the coarser
 answer stands; where too few are sure, the network's depth. Points lie where the camera sees them, as landmarks do: a
 rough network is less sure of directions than a calibration, and even than its own mean.
@@ -43,7 +43,7 @@ def refined_points(
     T_world_camera: Float64Array,
     intrinsics: Intrinsics,
 ) -> Float32Array:
-    """Return the points (h, w, 3) that a camera sees, with better depths; ``image`` (h, w) is grey."""
+    """Return the points (h, w, 3) that a camera sees, with better depths; ``image`` (h, w) is gray."""
     factor = depth_factor(points[..., 2], image, landmarks, T_world_camera)
     if any(intrinsics.distortion):  # its rays are bent: the network's own come nearest
         return points * factor[..., None]
@@ -68,7 +68,7 @@ def _on_rays(depth: Float32Array, intrinsics: Intrinsics) -> Float32Array:
 def depth_factor(
     depth: Float32Array, image: UInt8Array, landmarks: Landmarks, T_world_camera: Float64Array
 ) -> Float32Array:
-    """Return a factor (h, w) that makes depths (h, w) better, 1 where there is none; ``image`` (h, w) is grey."""
+    """Return a factor (h, w) that makes depths (h, w) better, 1 where there is none; ``image`` (h, w) is gray."""
     known = plausible(depth)
     before = filled(np.log(np.where(known, depth, np.float32(1.0))), known, PATCH_RADIUS)
     bend = correction(depth, landmarks, T_world_camera)
@@ -132,7 +132,7 @@ def _weighted_median(values: Float64Array, weights: Float64Array) -> float:
 
 
 def _enlarged(rows: Float32Array, count: int) -> Float32Array:
-    """Return ``count`` rows that interpolate linearly between the centres of others."""
+    """Return ``count`` rows that interpolate linearly between the centers of others."""
     place = ((np.arange(count) + 0.5) * len(rows) / count - 0.5).clip(0.0, len(rows) - 1.0)
     above = place.astype(np.int64).clip(0, len(rows) - 2)
     share = (place - above).astype(np.float32)[:, None]

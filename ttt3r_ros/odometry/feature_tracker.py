@@ -25,7 +25,7 @@ CROWD = 1.2  # times an even share of the corners that a cell may have
 APART = 40  # corners keep the image's width over this apart
 
 
-def grey(rgb: UInt8Array) -> UInt8Array:
+def gray(rgb: UInt8Array) -> UInt8Array:
     """Return the brightness (h, w) of an image (h, w, 3)."""
     brightness: UInt8Array = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)  # type: ignore[assignment]
     return brightness

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ttt3r_ros.geometry import inverse, orthonormalised, rotation_from_vector
+from ttt3r_ros.geometry import inverse, orthonormalized, rotation_from_vector
 
 if TYPE_CHECKING:
     from ttt3r_ros.types import BoolArray, Float32Array, Float64Array, Intrinsics
@@ -54,7 +54,7 @@ class Landmarks:
         T_world_camera: Float64Array,
     ) -> Landmarks:
         """Return those first seen at ``pixels`` (N, 2), where the network says ``depth`` (N,)."""
-        rays = np.column_stack((normalised(pixels, intrinsics), np.ones(len(pixels))))
+        rays = np.column_stack((normalized(pixels, intrinsics), np.ones(len(pixels))))
         return cls(
             pixels,
             np.tile(T_world_camera[:3, 3], (len(pixels), 1)),
@@ -84,10 +84,10 @@ class Landmarks:
         return Landmarks(*(np.concatenate(pair) for pair in pairs))
 
 
-def normalised(pixels: Float32Array, intrinsics: Intrinsics) -> Float64Array:
+def normalized(pixels: Float32Array, intrinsics: Intrinsics) -> Float64Array:
     """Return pixels (N, 2) at unit depth."""
-    centre, focal = (intrinsics.cx, intrinsics.cy), (intrinsics.fx, intrinsics.fy)
-    at_unit_depth: Float64Array = (pixels.astype(np.float64) - centre) / focal
+    center, focal = (intrinsics.cx, intrinsics.cy), (intrinsics.fx, intrinsics.fy)
+    at_unit_depth: Float64Array = (pixels.astype(np.float64) - center) / focal
     return at_unit_depth
 
 
@@ -115,7 +115,7 @@ class _View:
         noise = PIXEL_ERROR**2 / (intrinsics.fx * intrinsics.fy)
         square = (per_inverse_depth**2).sum(axis=1)
         return cls(
-            normalised(landmarks.pixels, intrinsics) - expected,
+            normalized(landmarks.pixels, intrinsics) - expected,
             expected,
             per_inverse_depth,
             ahead / landmarks.inverse_depth,
@@ -157,7 +157,7 @@ def camera_of(
         T_camera_world = step @ T_camera_world
         if max(np.abs(motion[3:]).max(), np.abs(motion[:3]).max() * nearness) < _CONVERGED:
             break
-    T_world_camera = orthonormalised(inverse(T_camera_world))
+    T_world_camera = orthonormalized(inverse(T_camera_world))
     return T_world_camera, _View.of(landmarks, intrinsics, T_world_camera).surprise()
 
 

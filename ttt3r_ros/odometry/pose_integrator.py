@@ -2,7 +2,7 @@
 """Where the body is: never a jump in odom, every correction between map and odom (REP-105).
 
 The network, or what is tracked over its depths, says how the camera moved from frame to frame. Those steps,
-scaled and seen from the body, are chained in the frame ``odom``; a new start, a levelled floor or a pose given by
+scaled and seen from the body, are chained in the frame ``odom``; a new start, a leveled floor or a pose given by
 hand moves ``odom`` in ``map`` instead.
 """
 
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ttt3r_ros.geometry import T_BODY_OPTICAL, inverse, orthonormalised
-from ttt3r_ros.transforms.gravity_estimator import levelled
+from ttt3r_ros.geometry import T_BODY_OPTICAL, inverse, orthonormalized
+from ttt3r_ros.transforms.gravity_estimator import leveled
 
 if TYPE_CHECKING:
     from ttt3r_ros.types import Float64Array
@@ -82,7 +82,7 @@ class Placement:
         T_base_camera: Float64Array | None = None,
         up_camera: Float64Array | None = None,
     ) -> Placed:
-        """Take the next frame: its pose in the network's world, metres per unit of it, the mount, where up is.
+        """Take the next frame: its pose in the network's world, meters per unit of it, the mount, where up is.
 
         Only the first frame of a map uses ``up_camera`` (3,); without it, the mount or else the camera is level.
         """
@@ -113,11 +113,11 @@ class Placement:
         T_odom_base = self._T_odom_base @ T_step
         self._count += 1
         if self._count % _RENEW_EVERY == 0:
-            T_odom_base = orthonormalised(T_odom_base)
+            T_odom_base = orthonormalized(T_odom_base)
         return Placed(self.T_map_odom, T_odom_base, self._T_base_camera, T_step)
 
     def correct(self, T_map_map: Float64Array) -> None:
-        """Move everything in the map by a rigid motion (4, 4): late levelling."""
+        """Move everything in the map by a rigid motion (4, 4): late leveling."""
         self.T_map_odom = T_map_map @ self.T_map_odom
 
     def set_pose(self, T_map_base: Float64Array) -> None:
@@ -141,6 +141,6 @@ def level_start(T_base_camera: Float64Array | None, up_camera: Float64Array | No
     if up_camera is None:
         return T_BODY_OPTICAL if T_base_camera is None else np.eye(4)
     if T_base_camera is None:
-        return levelled(up_camera)
+        return leveled(up_camera)
     up_base = T_base_camera[:3, :3] @ up_camera
-    return levelled(T_BODY_OPTICAL[:3, :3].T @ up_base) @ inverse(T_BODY_OPTICAL)
+    return leveled(T_BODY_OPTICAL[:3, :3].T @ up_base) @ inverse(T_BODY_OPTICAL)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One slowly changing factor from the network's lengths to metres, from whatever can measure it (`scale.source`).
+"""One slowly changing factor from the network's lengths to meters, from whatever can measure it (`scale.source`).
 
 It acts on what comes: steps and points after a correction. What lies in the map and in odom stays where it is.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ttt3r_ros.types import Float32Array, Float64Array, ImageGeometry
 
 
-class Metres:
+class Ms:
     """Measures the factor before a frame is placed (depth, height) or after (odometry)."""
 
     def __init__(self, config: ScaleConfig, *, by_baseline: bool = False) -> None:
@@ -43,7 +43,7 @@ class Metres:
 
     @property
     def factor(self) -> float:
-        """Return metres per unit of the network."""
+        """Return meters per unit of the network."""
         if self._source == "fixed":
             return self._config.fixed
         return self._estimator.value if self._measuring else 1.0

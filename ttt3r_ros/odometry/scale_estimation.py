@@ -13,7 +13,7 @@ from ttt3r_ros.geometry import rotation_vector
 if TYPE_CHECKING:
     from ttt3r_ros.types import Float32Array, Float64Array
 
-PLAUSIBLE = (0.01, 100.0)  # metres per unit of the network
+PLAUSIBLE = (0.01, 100.0)  # meters per unit of the network
 _FIRST = 5  # measurements whose median is the start, so that a bad one among them does no harm
 _CLIP_SPREADS = 3.0  # a measurement counts as this many times the usual deviation at most ...
 _CLIP = (0.05, 0.5)  # ... within these bounds, on a logarithmic scale
@@ -45,7 +45,7 @@ class ScaleEstimator:
 
     @property
     def value(self) -> float:
-        """Return metres per unit of the network; 1 before the first measurement."""
+        """Return meters per unit of the network; 1 before the first measurement."""
         return math.exp(self._log_scale)
 
     def measure(self, ratio: float) -> None:
@@ -97,7 +97,7 @@ class OdometryScale:
         self._still_frames = 0
 
     def observe(self, T_odom_base: Float64Array, T_net_base: Float64Array, segment: int) -> float | None:
-        """Return metres per unit, once per ``min_motion`` [m]; None while that is not known.
+        """Return meters per unit, once per ``min_motion`` [m]; None while that is not known.
 
         Both poses (4, 4) are of the same point of the body; a camera beside it moves otherwise when the body turns.
         """

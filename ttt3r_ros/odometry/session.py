@@ -10,7 +10,7 @@ from typing import Generic
 import numpy as np
 
 from ttt3r_ros.errors import NonFiniteError
-from ttt3r_ros.geometry import orthonormalised
+from ttt3r_ros.geometry import orthonormalized
 from ttt3r_ros.odometry.scale_estimation import depth_ratio
 from ttt3r_ros.types import Backend, Float64Array, Prediction, StateT, UInt8Array
 
@@ -102,7 +102,7 @@ class StreamingSession(Generic[StateT]):
             )
             return None
         self._state = state
-        self._T_world_segment = orthonormalised(self._T_world_camera)
+        self._T_world_segment = orthonormalized(self._T_world_camera)
         self._segment += 1
         routine = self._reset_interval < _SHORT_SEGMENT
         logger.log(

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ttt3r_ros.geometry import inverse, orthonormalised
+from ttt3r_ros.geometry import inverse, orthonormalized
 from ttt3r_ros.odometry.depth_refinement import refined_points
-from ttt3r_ros.odometry.feature_tracker import corners, followed, grey
+from ttt3r_ros.odometry.feature_tracker import corners, followed, gray
 from ttt3r_ros.odometry.landmarks import Landmarks, camera_of, sharpened
 
 if TYPE_CHECKING:
@@ -67,13 +67,13 @@ class VisualOdometry:
 
         ``intrinsics`` are those of the network's image, ``calibrated`` or estimated.
         """
-        image, landmarks = grey(prediction.rgb), Landmarks.none()
+        image, landmarks = gray(prediction.rgb), Landmarks.none()
         steady = self._hold_camera(intrinsics, calibrated=calibrated)
         if self._image is None:
             self._T_world_camera = T_world_network
         else:
             T_step = inverse(self._T_world_network) @ T_world_network
-            T_world_guess = orthonormalised(self._T_world_camera @ T_step)
+            T_world_guess = orthonormalized(self._T_world_camera @ T_step)
             known = len(self._landmarks)
             if self._image.shape == image.shape:
                 landmarks = self._followed(self._image, image)
@@ -86,7 +86,7 @@ class VisualOdometry:
 
     def refined_points(self, prediction: Prediction, intrinsics: Intrinsics) -> Float32Array:
         """Return the points (h, w, 3) of the newest image with depths that its landmarks make better."""
-        points, image = prediction.points_camera, grey(prediction.rgb)
+        points, image = prediction.points_camera, gray(prediction.rgb)
         return refined_points(points, image, self._landmarks, self._T_world_camera, intrinsics)
 
     def _hold_camera(self, intrinsics: Intrinsics, *, calibrated: bool) -> Intrinsics:

@@ -138,7 +138,7 @@ class RecordingMapping:
         except UnplacedError as error:
             return f"not placed: {error}"
         except ImageError as error:
-            return f"of one colour: {error}"
+            return f"of one color: {error}"
         except NonFiniteError as error:
             return f"not finite: {error}"
         return self.reconstructor.place(frame, sighting, surroundings)

@@ -20,7 +20,7 @@ from ttt3r_ros.model.checkpoints.networks import PACKAGE_WEIGHTS, load_network
 from ttt3r_ros.model.onnx.chain import TOLERANCE, OnnxChain, deviations
 from ttt3r_ros.model.onnx.graphs import CARRIED, graphs, onnx_program, save_onnx
 from ttt3r_ros.model.runtime.backend import input_size, network_id
-from ttt3r_ros.model.runtime.preprocessing import normalised
+from ttt3r_ros.model.runtime.preprocessing import normalized
 from ttt3r_ros.synthetic.room import ProceduralRoom
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ CHAIN = (
     "after each image the values of next_state, next_memory, next_fresh become state, memory, fresh",
     "a stream begins, or begins anew, with fresh = true; state and memory are then ignored (zeros will do)",
     "image is RGB, scaled to (value / 255 - 0.5) / 0.5",
-    "pose is the camera in the first camera's frame; points are in the camera's optical frame, in metres",
+    "pose is the camera in the first camera's frame; points are in the camera's optical frame, in meters",
 )
 MEANING = {
     "image": "(B, 3, H, W) RGB in [-1, 1]",
@@ -111,7 +111,7 @@ def require_agreement(found: Mapping[str, float]) -> None:
 def room_images(size: tuple[int, int], batch: int, frames: int = CHECK_FRAMES) -> list[Tensor]:
     """Return a walk through the embedded room as network images (B, 3, H, W); each stream sees every B-th frame."""
     room = ProceduralRoom(frames=frames * batch, width=size[0], height=size[1])
-    images = [normalised(room.render(k).rgb) for k in range(len(room))]
+    images = [normalized(room.render(k).rgb) for k in range(len(room))]
     return [torch.cat(images[k : k + batch]) for k in range(0, len(images), batch)]
 
 

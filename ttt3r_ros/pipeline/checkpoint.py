@@ -33,7 +33,7 @@ def snapshot_of(reconstructor: Reconstructor[Any]) -> Arrays:
         "weights": np.array(reconstructor.session.weights_id),
         "T_map_base": T_map_base,
         "T_base_camera": reconstructor.placement.T_base_camera,
-        "scale": np.array(reconstructor.metres.factor),
+        "scale": np.array(reconstructor.meters.factor),
         "stamps_ns": np.array(stamps_ns, np.int64),
         "poses": poses,
         **_parts_of(reconstructor),
@@ -65,7 +65,7 @@ def restore_into(reconstructor: Reconstructor[Any], arrays: Arrays) -> None:
         raise
     reconstructor.trajectory.restore(stamps_ns, poses)
     reconstructor.placement.restore(T_map_base, T_base_camera, T_world_camera)
-    reconstructor.metres.restore(scale)
+    reconstructor.meters.restore(scale)
     reconstructor.forget_last()
 
 

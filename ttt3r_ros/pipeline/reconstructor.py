@@ -14,9 +14,9 @@ from ttt3r_ros.mapping.map_builder import SceneMap
 from ttt3r_ros.mapping.trajectory import Trajectory
 from ttt3r_ros.odometry.covariance import Uncertainty
 from ttt3r_ros.odometry.focal_estimator import FocalEstimator
-from ttt3r_ros.odometry.levelling import Ground
+from ttt3r_ros.odometry.leveling import Ground
 from ttt3r_ros.odometry.pose_integrator import Placed, Placement
-from ttt3r_ros.odometry.scale_correction import Metres
+from ttt3r_ros.odometry.scale_correction import Ms
 from ttt3r_ros.odometry.sensor_context import NOTHING, Surroundings
 from ttt3r_ros.odometry.session import Sighting, StreamingSession
 from ttt3r_ros.odometry.visual_odometry import VisualOdometry
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ttt3r_ros.mapping.voxel_map import VoxelMap
     from ttt3r_ros.types import Float64Array
 
-_MIN_CONTRAST = 2  # grey levels between the darkest and the brightest value of a usable image
+_MIN_CONTRAST = 2  # gray levels between the darkest and the brightest value of a usable image
 _SETTLING = 3  # frames of a new segment whose steps are less sure
 
 
@@ -41,7 +41,7 @@ class Reconstructor(Generic[StateT]):
             backend, backend.reset_interval if as_made else config.reset_interval
         )
         self.placement = Placement()
-        self.metres = Metres(config.scale, by_baseline=config.rig)
+        self.meters = Ms(config.scale, by_baseline=config.rig)
         self.trajectory = Trajectory()
         self.scene = SceneMap(config)
         self._ground = Ground(config.level, stands=config.on_robot)
@@ -57,7 +57,7 @@ class Reconstructor(Generic[StateT]):
 
     def configure(self, config: Config) -> None:
         """Follow a live change of settings."""
-        self.metres.configure(config.scale)
+        self.meters.configure(config.scale)
         self.scene.configure(config)
         self._uncertainty.translation_error = config.odometry.translation_error
         self._uncertainty.rotation_error = config.odometry.rotation_error
@@ -89,15 +89,15 @@ class Reconstructor(Generic[StateT]):
         return timed(sighting, started)
 
     def place(self, frame: Frame, sighting: Sighting, surroundings: Surroundings = NOTHING) -> Update:
-        """Turn what the network saw into a pose and points in metres, and fuse them into the map."""
+        """Turn what the network saw into a pose and points in meters, and fuse them into the map."""
         intrinsics = self._intrinsics(frame, sighting)
         sighting, intrinsics = self._tracked(frame, sighting, intrinsics)
         started = time.perf_counter()
 
         # How large, and which way is up
-        floor = self._ground.find(sighting, surroundings, wanted=self.metres.needs_floor)
-        self.metres.look(sighting, surroundings, floor)
-        scale = self.metres.factor
+        floor = self._ground.find(sighting, surroundings, wanted=self.meters.needs_floor)
+        self.meters.look(sighting, surroundings, floor)
+        scale = self.meters.factor
 
         # Where: continuous in odom, corrected in map
         placed = self.placement.advance(
@@ -110,8 +110,8 @@ class Reconstructor(Generic[StateT]):
             placed = self._relevel(placed, T_level)
         self._note_uncertainty(frame, sighting, placed)
         stretch = 0 if self._odometry else sighting.segment  # landmarks carry their unit over a seam
-        self.metres.move(surroundings.T_odom_base, placed.T_odom_base, stretch)
-        self.metres.cross_seam(sighting.seam_ratio)
+        self.meters.move(surroundings.T_odom_base, placed.T_odom_base, stretch)
+        self.meters.cross_seam(sighting.seam_ratio)
 
         # Remember, and fuse what we are sure of
         update = self._update(frame, sighting, surroundings, placed, scale, intrinsics)
@@ -126,7 +126,7 @@ class Reconstructor(Generic[StateT]):
         self.session.restart()
         self._focals.clear()
         self._ground.restart()
-        self.metres.restart()
+        self.meters.restart()
         self._uncertainty.restart()
         self.forget_last()
         if forget_odom:
@@ -178,7 +178,7 @@ class Reconstructor(Generic[StateT]):
         return {
             **odometry,
             "placement": self.placement,
-            "metres": self.metres,
+            "meters": self.meters,
             "ground": self._ground,
             "uncertainty": self._uncertainty,
         }
@@ -272,14 +272,14 @@ def timed(sighting: Sighting, started: float) -> Sighting:
 
 
 def require_contrast(frame: Frame) -> None:
-    """Refuse an image of one colour: it shows nothing and would only wear down the state.
+    """Refuse an image of one color: it shows nothing and would only wear down the state.
 
     Raises:
-        ImageError: names the colour.
+        ImageError: names the color.
     """
     rows, columns = (max(1, side // 64) for side in frame.rgb.shape[:2])
     sample = frame.rgb[::rows, ::columns]
     low, high = int(np.min(sample)), int(np.max(sample))
     if high - low < _MIN_CONTRAST:
-        msg = f"image {frame.stamp_ns} is of one colour (values {low} to {high}); is the lens covered?"
+        msg = f"image {frame.stamp_ns} is of one color (values {low} to {high}); is the lens covered?"
         raise ImageError(msg)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several cameras in one rigid body that share one state: their frames interleave, their baselines give metres."""
+"""Several cameras in one rigid body that share one state: their frames interleave, their baselines give meters."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ class Rig(Reconstructor[StateT]):
             sighting,
             surroundings,
             self._beside(frame, sighting, surroundings),
-            self.metres.factor,
+            self.meters.factor,
             self._intrinsics(frame, sighting),
         )
         if self._odometry is None:
-            self.metres.cross_seam(sighting.seam_ratio)
+            self.meters.cross_seam(sighting.seam_ratio)
         return replace(update, fused_share=self.scene.fuse(update, self._ground.floor_z))
 
     def restart(self, *, forget_odom: bool = False) -> None:
@@ -71,7 +71,7 @@ class Rig(Reconstructor[StateT]):
             T_odom_base = led.T_odom_base
         else:  # the body has moved since: by how much, the network says
             T_leader_camera = inverse(T_world_leader) @ sighting.T_world_camera
-            T_leader_camera[:3, 3] *= self.metres.factor
+            T_leader_camera[:3, 3] *= self.meters.factor
             T_base_camera = np.eye(4) if T_base_camera is None else T_base_camera
             T_odom_base = led.T_odom_base @ led.T_base_camera @ T_leader_camera @ inverse(T_base_camera)
         return Placed(led.T_map_odom, T_odom_base, T_base_camera, np.eye(4))
@@ -84,7 +84,7 @@ class Rig(Reconstructor[StateT]):
         known = np.linalg.norm(surroundings.T_base_camera[:3, 3] - led.T_base_camera[:3, 3])
         seen = np.linalg.norm((inverse(T_world_leader) @ sighting.T_world_camera)[:3, 3])
         if known >= _SHORTEST_M and seen > 0.0:
-            self.metres.see_baseline(float(known / seen))
+            self.meters.see_baseline(float(known / seen))
 
     def _together(self, frame: Frame) -> bool:
         assert self._led is not None

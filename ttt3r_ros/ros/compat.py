@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _COMPAT_VARIABLE = "TTT3R_ROS_COMPAT"
 
-# cv_bridge knows no colours, or no conversion, for these on one supported distribution or another.
+# cv_bridge knows no colors, or no conversion, for these on one supported distribution or another.
 _NOT_FOR_CV_BRIDGE = {"8UC1", "8UC3", "8UC4", "16UC1", "nv12", "nv21", "uyvy", "yuyv"}
 
 
@@ -143,10 +143,10 @@ def raw_image(msg: Image) -> pixels.RawImage:
 
 
 def image_to_rgb(msg: Image) -> UInt8Array:
-    """Return (H, W, 3) RGB of a colour, grey, YUV or Bayer image; raise `ImageError` on any other.
+    """Return (H, W, 3) RGB of a color, gray, YUV or Bayer image; raise `ImageError` on any other.
 
     Samples of 16 bits are scaled by 255/65535 and rounded. The result may be a read-only view of the
-    message. 8UC3 and 8UC4 are taken as BGR and BGRA, OpenCV's convention; 8UC1 and 16UC1 as grey.
+    message. 8UC3 and 8UC4 are taken as BGR and BGRA, OpenCV's convention; 8UC1 and 16UC1 as gray.
     """
     raw = raw_image(msg)
     layout = pixels.check_image(raw)
@@ -204,12 +204,12 @@ def rgb_to_image(rgb: UInt8Array, stamp: Time, frame_id: str) -> Image:
 
 
 def float_image(values: Float32Array, stamp: Time, frame_id: str) -> Image:
-    """Return (H, W) values, such as depths in metres, as a 32FC1 image."""
+    """Return (H, W) values, such as depths in meters, as a 32FC1 image."""
     return _image(values.astype("<f4", copy=False), "32FC1", stamp, frame_id)
 
 
-def millimetre_image(values: NDArray[np.uint16], stamp: Time, frame_id: str) -> Image:
-    """Return (H, W) millimetres as a 16UC1 image."""
+def millimeter_image(values: NDArray[np.uint16], stamp: Time, frame_id: str) -> Image:
+    """Return (H, W) millimeters as a 16UC1 image."""
     return _image(values.astype("<u2", copy=False), "16UC1", stamp, frame_id)
 
 
@@ -223,10 +223,10 @@ def rgb_to_compressed(rgb: UInt8Array, stamp: Time, frame_id: str, quality: int 
 
 
 def cloud_from_arrays(points: Float32Array, rgb: UInt8Array, stamp: Time, frame_id: str) -> PointCloud2:
-    """Return points (m) and their colours as a cloud with fields x, y, z and packed rgb.
+    """Return points (m) and their colors as a cloud with fields x, y, z and packed rgb.
 
-    Arrays (N, 3) give an unorganised cloud, marked dense: its points must be finite. Arrays (H, W, 3)
-    give an organised one, in which NaN marks a pixel without a point.
+    Arrays (N, 3) give an unorganized cloud, marked dense: its points must be finite. Arrays (H, W, 3)
+    give an organized one, in which NaN marks a pixel without a point.
     """
     if points.shape != rgb.shape or points.ndim not in {2, 3} or points.shape[-1] != 3:
         msg = f"points {points.shape} and rgb {rgb.shape}: expected both (N, 3) or both (H, W, 3)"
@@ -240,7 +240,7 @@ def cloud_from_arrays(points: Float32Array, rgb: UInt8Array, stamp: Time, frame_
 
 
 def _flat_cloud(packed: NDArray[Any], header: Header) -> PointCloud2:
-    # create_cloud fails on an empty cloud, and swaps height and width of an organised one.
+    # create_cloud fails on an empty cloud, and swaps height and width of an organized one.
     if _create_cloud is not None and packed.size:
         cloud: PointCloud2 = _create_cloud(header, _point_fields(), packed)
         return cloud

@@ -281,8 +281,8 @@ class Mapping:
         first = self.bodies[0].reconstructor
         facts = {
             "segment": str(first.segment),
-            "scale": f"{first.metres.factor:.4f}",
-            "scale_source": first.metres.source,
+            "scale": f"{first.meters.factor:.4f}",
+            "scale_source": first.meters.source,
             "map_voxels": str(sum(len(body.reconstructor.map) for body in self.bodies)),
             "map_percent_of_pixels": f"{100 * self.bodies[0].fused_share:.0f}",
             "landmarks": str(self.bodies[0].landmarks),

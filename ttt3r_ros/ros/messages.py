@@ -66,10 +66,10 @@ def camera_info(intrinsics: Intrinsics, of: Header) -> CameraInfo:
 
 
 def depth_image(update: Update, depth: Float32Array, config: DepthConfig, of: Header) -> Image:
-    """Return `sure_depth` as an image (REP-118): 32FC1 in metres or 16UC1 in millimetres, at either resolution."""
+    """Return `sure_depth` as an image (REP-118): 32FC1 in meters or 16UC1 in millimeters, at either resolution."""
     samples = sent_depth(depth, update.prediction.geometry, config)
     if samples.dtype == np.uint16:
-        return compat.millimetre_image(samples, of.stamp, of.frame_id)
+        return compat.millimeter_image(samples, of.stamp, of.frame_id)
     return compat.float_image(samples, of.stamp, of.frame_id)
 
 
@@ -84,7 +84,7 @@ def confidence_image(update: Update, of: Header) -> Image:
 
 
 def depth_from_image(msg: Image) -> Float32Array:
-    """Return depth (H, W) [m], NaN unknown, of a 32FC1 image in metres or a 16UC1 image in millimetres.
+    """Return depth (H, W) [m], NaN unknown, of a 32FC1 image in meters or a 16UC1 image in millimeters.
 
     Raises:
         ImageError: it is another encoding, or its data do not fit its size.
@@ -93,7 +93,7 @@ def depth_from_image(msg: Image) -> Float32Array:
 
 
 def frame_cloud(update: Update, depth: Float32Array, of: Header) -> PointCloud2:
-    """Return the coloured points of one frame in the optical frame, where `sure_depth` has a depth."""
+    """Return the colored points of one frame in the optical frame, where `sure_depth` has a depth."""
     points, rgb = sure_points(update.prediction, depth)
     cloud = compat.cloud_from_arrays(points[:0], rgb[:0], of.stamp, of.frame_id)
     cloud.width = len(points)

@@ -19,7 +19,7 @@ class Counts:
     received: int = 0
     refused: int = 0  # not convertible or out of order
     dropped: int = 0  # displaced by a newer one
-    skipped: int = 0  # shown to nobody: one colour, or the network's answer was not finite
+    skipped: int = 0  # shown to nobody: one color, or the network's answer was not finite
     processed: int = 0
     lost: int = 0  # by the middleware, before they were received
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The embedded demo sequence: a furnished room, ray cast in NumPy along a handheld camera path.
 
-A frame is one ray through each pixel centre, filtered textures, and four more rays in pixels on an edge.
+A frame is one ray through each pixel center, filtered textures, and four more rays in pixels on an edge.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class RenderedFrame:
     """One rendered view with its truth."""
 
     rgb: UInt8Array  # (H, W, 3)
-    depth_m: Float32Array  # (H, W) along the optical z axis, at the pixel centre
+    depth_m: Float32Array  # (H, W) along the optical z axis, at the pixel center
     T_world_camera: Float64Array  # (4, 4)
 
 
@@ -44,7 +44,7 @@ class HandheldPath:
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._cycles = np.arange(5, 17)
-        scale = np.array([0.010, 0.010, 0.010, 0.7, 0.7, 0.9])[:, None]  # metres, degrees
+        scale = np.array([0.010, 0.010, 0.010, 0.7, 0.7, 0.9])[:, None]  # meters, degrees
         self._amplitude = scale * 3.0 / self._cycles
         self._phase = rng.uniform(0.0, 2.0 * np.pi, size=(6, self._cycles.size))
         self._start, self._nod = rng.uniform(0.0, 2.0 * np.pi, size=2)
@@ -165,7 +165,7 @@ class ProceduralRoom:
 
     @cached_property
     def _rays(self) -> Float64Array:
-        """Rays (3, H*W) through the pixel centres, of unit depth, in the optical frame."""
+        """Rays (3, H*W) through the pixel centers, of unit depth, in the optical frame."""
         camera = self.intrinsics
         v, u = np.mgrid[0 : camera.height, 0 : camera.width].reshape(2, -1)
         return np.stack([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, np.ones(u.size)])
@@ -198,7 +198,7 @@ def _path_of(seed: int) -> HandheldPath:
 
 
 def _edge_pixels(surface: IntArray) -> IntArray:
-    """Return the flat indices of pixels (H, W) that see another surface than a neighbour does."""
+    """Return the flat indices of pixels (H, W) that see another surface than a neighbor does."""
     edge = np.zeros(surface.shape, dtype=np.bool_)
     beside, below = surface[:, 1:] != surface[:, :-1], surface[1:] != surface[:-1]
     edge[:, 1:] |= beside

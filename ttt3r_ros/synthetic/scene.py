@@ -53,7 +53,7 @@ class Solid:
     """A box turned about z, or an upright cylinder of radius ``half[0]``; sizes are half extents."""
 
     kind: str
-    centre: Float64Array
+    center: Float64Array
     half: Float64Array
     R_world_solid: Float64Array
 
@@ -64,7 +64,7 @@ class Solid:
 
     def distance_m(self, points: Float64Array) -> Float64Array:
         """Return the distance of points (N, 3) from the surface; zero inside."""
-        local = (points - self.centre) @ self.R_world_solid
+        local = (points - self.center) @ self.R_world_solid
         if self.kind == "ceramic":
             local[:, 0], local[:, 1] = np.hypot(local[:, 0], local[:, 1]), 0.0
         distance: Float64Array = np.linalg.norm(np.maximum(np.abs(local) - self.half, 0.0), axis=1)
@@ -72,7 +72,7 @@ class Solid:
 
     def enter(self, origin: Float64Array, rays: Float64Array) -> tuple[Float64Array, IntArray]:
         """Return where rays (3, N) enter (in multiples of the ray; inf: nowhere) and by which face."""
-        start = (origin - self.centre) @ self.R_world_solid
+        start = (origin - self.center) @ self.R_world_solid
         local = turned(self.R_world_solid.T, rays)
         near, far = _slabs(start, local, self.half)
         if self.kind == "ceramic":
@@ -91,13 +91,13 @@ class Solid:
             angle = 2.0 * np.pi * (across - 0.5)
             normal = np.stack([np.cos(angle), np.sin(angle), 0.0 * angle])
             rise = np.outer((0.0, 0.0, self.half[2]), 1.0 - 2.0 * down)
-            return normal * self.half[0] + rise + self.centre[:, None], normal
+            return normal * self.half[0] + rise + self.center[:, None], normal
         u, v = _face_axes(face)
         normal = np.outer(np.eye(3)[face // 2] * (2 * (face % 2) - 1), np.ones_like(down))
         local = normal * self.half[:, None]
         local[u], local[v] = self.half[u] * (2.0 * across - 1.0), self.half[v] * (1.0 - 2.0 * down)
         turn = self.R_world_solid
-        return turned(turn, local) + self.centre[:, None], turned(turn, normal)
+        return turned(turn, local) + self.center[:, None], turned(turn, normal)
 
 
 def turned(rotation: Float64Array, vectors: Float64Array) -> Float64Array:
@@ -160,7 +160,7 @@ class Scene:
         self, origin: Float64Array, rays: Float64Array, *, shadow: bool = False
     ) -> tuple[Float64Array, IntArray]:
         """Return range (in multiples of the ray) and surface of what each ray (3, N) meets first."""
-        exits = _slabs(origin - self.solids[0].centre, rays, self.solids[0].half)[1]
+        exits = _slabs(origin - self.solids[0].center, rays, self.solids[0].half)[1]
         axis, nearest = exits.argmin(axis=0), exits.min(axis=0)
         surface = 2 * axis + (np.take_along_axis(rays, axis[None], axis=0)[0] > 0.0)
         unit = rays / np.sqrt(rays[0] ** 2 + rays[1] ** 2 + rays[2] ** 2)
@@ -176,7 +176,7 @@ class Scene:
 
     def clearance_m(self, points: Float64Array) -> Float64Array:
         """Return the distance of points (N, 3) from the nearest surface; not positive inside a solid."""
-        walls = (self.solids[0].half - np.abs(points - self.solids[0].centre)).min(axis=1)
+        walls = (self.solids[0].half - np.abs(points - self.solids[0].center)).min(axis=1)
         distances = [walls] + [solid.distance_m(points) for solid in self.solids[1:]]
         nearest: Float64Array = np.min(distances, axis=0)
         return nearest
@@ -224,16 +224,16 @@ class Scene:
         points, normals = (np.concatenate(arrays, axis=1) for arrays in zip(*patches, strict=True))
         normals[:, : FACES * 64 * 64] *= -1.0
         light = np.full(points.shape, 0.2)
-        for centre, extent, colour in self._lamps():
+        for center, extent, color in self._lamps():
             for _ in range(10):
-                lamp = centre + rng.uniform(-1.0, 1.0, size=3) * extent
-                light += 0.1 * np.outer(colour, self._irradiance(lamp, points, normals))
+                lamp = center + rng.uniform(-1.0, 1.0, size=3) * extent
+                light += 0.1 * np.outer(color, self._irradiance(lamp, points, normals))
         ends = np.cumsum([patch[0].shape[1] for patch in patches])[:-1]
         maps = np.split(light.T, ends)
         return TextureAtlas([part.reshape(int(len(part) ** 0.5), -1, 3) for part in maps])
 
     def _lamps(self) -> tuple[tuple[Float64Array, Triple, Triple], ...]:
-        """Return centre, half extents and colour of a warm lamp, daylight and a bright ceiling."""
+        """Return center, half extents and color of a warm lamp, daylight and a bright ceiling."""
         half = self.solids[0].half
         return (
             (np.array([0.5, -0.4, 2.1]), (0.2, 0.2, 0.1), (2.2, 1.9, 1.5)),
@@ -256,7 +256,7 @@ class Scene:
 
 def _towards(solid: Solid, origin: Float64Array, unit: Float64Array) -> IntArray:
     """Return which unit rays (3, N) can meet the solid's bounding sphere."""
-    offset = solid.centre - origin
+    offset = solid.center - origin
     square, radius = float(offset @ offset), float(np.linalg.norm(solid.half))
     if square <= radius**2:
         return np.arange(unit.shape[1])
@@ -306,13 +306,13 @@ def _room_images(rng: np.random.Generator) -> list[Float64Array]:
 def _patch(
     solid: Solid, face: int, *, inward: bool
 ) -> tuple[Float64Array, Float64Array, Float64Array, Float64Array]:
-    """Return a face's map from the world to [0, 1] (8,), normal, cylinder axis and size in metres."""
+    """Return a face's map from the world to [0, 1] (8,), normal, cylinder axis and size in meters."""
     u, v = _face_axes(face)
     size = 2.0 * solid.half[[u, v]]
     rows = (solid.R_world_solid[:, [u, v]] * (1.0, -1.0) / size).T
-    to_face = np.column_stack([rows, 0.5 - rows @ solid.centre]).ravel()
+    to_face = np.column_stack([rows, 0.5 - rows @ solid.center]).ravel()
     if face == SIDE:
-        axis = np.array([solid.centre[0], solid.centre[1], solid.half[0]])
+        axis = np.array([solid.center[0], solid.center[1], solid.half[0]])
         return to_face, np.zeros(3), axis, size * (np.pi, 1.0)
     normal = solid.R_world_solid[:, face // 2] * (2 * (face % 2) - 1) * (-1 if inward else 1)
     return to_face, normal, np.zeros(3), size

@@ -43,7 +43,7 @@ class TextureAtlas:
     def sample(
         self, image: IntArray, u: Float32Array, v: Float32Array, lod: Float32Array
     ) -> Float32Array:
-        """Return (3, N) colours, trilinear; ``u``, ``v`` are level-0 texels with integer centres."""
+        """Return (3, N) colors, trilinear; ``u``, ``v`` are level-0 texels with integer centers."""
         clipped = np.clip(lod, 0.0, self._last_level[image].astype(np.float32))
         level = clipped.astype(np.intp)
         fraction = clipped - level
@@ -53,7 +53,7 @@ class TextureAtlas:
         return fine
 
     def sample_face(self, image: IntArray, across: Float32Array, down: Float32Array) -> Float32Array:
-        """Return (3, N) colours of images whose outermost texel centres lie on the edges of [0, 1]."""
+        """Return (3, N) colors of images whose outermost texel centers lie on the edges of [0, 1]."""
         right = (np.left_shift(1, self._log_width[image]) - 1).astype(np.float32)
         bottom = (np.left_shift(1, self._log_height[image]) - 1).astype(np.float32)
         x, y = np.clip(across, 0.0, 1.0) * right, np.clip(down, 0.0, 1.0) * bottom

@@ -98,7 +98,7 @@ def plaid(rng: np.random.Generator, shape: Shape, base: Rgb) -> Float64Array:
 
 
 def books(rng: np.random.Generator, shape: Shape, *, rows: int) -> Float64Array:
-    """Return shelves of coloured spines."""
+    """Return shelves of colored spines."""
     height, width = shape
     image = np.empty((height, width, 3))
     image[:] = (0.4, 0.28, 0.17)
@@ -119,31 +119,31 @@ def books(rng: np.random.Generator, shape: Shape, *, rows: int) -> Float64Array:
 
 
 def _saturated(rng: np.random.Generator) -> Float64Array:
-    """Return one colour such as print and cloth have: any hue, dark to light."""
-    colour = rng.uniform(0.15, 1.0, size=3) ** 1.5
-    scaled: Float64Array = colour / colour.max() * rng.uniform(0.06, 0.8)
+    """Return one color such as print and cloth have: any hue, dark to light."""
+    color = rng.uniform(0.15, 1.0, size=3) ** 1.5
+    scaled: Float64Array = color / color.max() * rng.uniform(0.06, 0.8)
     return scaled
 
 
 def poster(rng: np.random.Generator, shape: Shape) -> Float64Array:
-    """Return a framed print: a fractal landscape in few colours, discs, and lines of lettering."""
+    """Return a framed print: a fractal landscape in few colors, discs, and lines of lettering."""
     height, width = shape
     y, x = np.mgrid[0:height, 0:width]
     field = fractal_noise(rng, shape, exponent=1.5) + 1.5 * (y / height - 0.5)
     levels = np.digitize(field, np.quantile(field, (0.2, 0.45, 0.7, 0.88)))
     image: Float64Array = np.stack([_saturated(rng) for _ in range(5)])[levels]
     for _ in range(4):
-        centre_y, centre_x = rng.uniform(0.15, 0.85, size=2) * (height, width)
+        center_y, center_x = rng.uniform(0.15, 0.85, size=2) * (height, width)
         radius = rng.uniform(0.05, 0.16) * height
-        disc = np.clip(radius - np.hypot(y - centre_y, x - centre_x) + 0.5, 0.0, 1.0)
+        disc = np.clip(radius - np.hypot(y - center_y, x - center_x) + 0.5, 0.0, 1.0)
         image = _mix(image, _saturated(rng), disc)
     for top in (int(height * share) for share in (0.76, 0.81, 0.86)):
         glyphs = np.repeat(rng.uniform(size=int(width * rng.uniform(0.12, 0.2))) < 0.62, 4)
         image[top : top + height // 40 + 2, width // 10 : width // 10 + glyphs.size][:, glyphs] = 0.03
     image *= np.exp(0.12 * fractal_noise(rng, shape))[..., None]
-    for border, colour in ((height // 12, np.full(3, 0.75)), (height // 24, 0.4 * _saturated(rng))):
-        image[:border] = image[-border:] = colour
-        image[:, :border] = image[:, -border:] = colour
+    for border, color in ((height // 12, np.full(3, 0.75)), (height // 24, 0.4 * _saturated(rng))):
+        image[:border] = image[-border:] = color
+        image[:, :border] = image[:, -border:] = color
     return image
 
 
@@ -159,10 +159,10 @@ def window(rng: np.random.Generator, shape: Shape) -> Float64Array:
     trees = np.clip((0.42 + 0.1 * fractal_noise(rng, shape, exponent=1.2) - rise) * 25.0, 0.0, 1.0)
     view = _mix(sky, leaves, trees)
     bar = height // 32
-    for centre in (height // 2, 0, height):
-        view[max(centre - bar, 0) : centre + bar] = 0.7
-    for centre in (width // 3, 2 * width // 3, 0, width):
-        view[:, max(centre - bar, 0) : centre + bar] = 0.7
+    for center in (height // 2, 0, height):
+        view[max(center - bar, 0) : center + bar] = 0.7
+    for center in (width // 3, 2 * width // 3, 0, width):
+        view[:, max(center - bar, 0) : center + bar] = 0.7
     return view
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ttt3r_ros.geometry import pose_matrix_xyzw
-from ttt3r_ros.viewer import colours
+from ttt3r_ros.viewer import colors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,7 +27,7 @@ _EDGES = np.array([[0, 1], [0, 2], [0, 3], [0, 4], [1, 2], [2, 3], [3, 4], [4, 1
 
 @dataclass(frozen=True)
 class Lines:
-    """Straight lines and their colours."""
+    """Straight lines and their colors."""
 
     ends: Float32Array  # (N, 2, 3) in the map
     rgb: UInt8Array  # (N, 2, 3)
@@ -42,7 +42,7 @@ class Lens:
 
     @classmethod
     def of(cls, intrinsics: Intrinsics) -> Lens:
-        """Return that of a pinhole camera, taken as centred."""
+        """Return that of a pinhole camera, taken as centered."""
         return cls(
             0.5 * intrinsics.width / intrinsics.fx,
             0.5 * intrinsics.height / intrinsics.fy,
@@ -142,14 +142,14 @@ class Way:
         return 1 << max(0, (len(self) - 1) // most).bit_length()
 
     def span(self) -> int:
-        """Return for how many poses the colours are; of a way that grows, it doubles now and then."""
+        """Return for how many poses the colors are; of a way that grows, it doubles now and then."""
         return len(self) if self.complete else 1 << max(6, (len(self) - 1).bit_length())
 
-    def colours(self, indices: NDArray[np.integer], *, by_segment: bool) -> UInt8Array:
-        """Return the colours (N, 3) of some poses (N,)."""
+    def colors(self, indices: NDArray[np.integer], *, by_segment: bool) -> UInt8Array:
+        """Return the colors (N, 3) of some poses (N,)."""
         if by_segment:
-            return colours.of_segments(self.segments[indices])
-        return colours.of_shares(indices / max(1, self.span() - 1))
+            return colors.of_segments(self.segments[indices])
+        return colors.of_shares(indices / max(1, self.span() - 1))
 
 
 def lines_of(way: Way, first: int, end: int, lens: Lens, *, by_segment: bool, frusta: bool) -> Lines:
@@ -159,13 +159,13 @@ def lines_of(way: Way, first: int, end: int, lens: Lens, *, by_segment: bool, fr
     path = np.union1d(np.arange(max(0, first - step), end, step), end - 1)
     places = way.T_map_camera[path, :3, 3]
     ends = [np.stack((places[:-1], places[1:]), axis=1)]
-    shades = [way.colours(path[1:], by_segment=by_segment)]
+    shades = [way.colors(path[1:], by_segment=by_segment)]
     if frusta:
         stride = way.frustum_stride()
         chosen = np.arange(-(-first // stride) * stride, end, stride)
         T, corners = way.T_map_camera[chosen], lens.corners(way.frustum_depth_m())
         seen = np.einsum("nij,kj->nki", T[:, :3, :3], corners) + T[:, None, :3, 3]
         ends.append(seen[:, _EDGES].reshape(-1, 2, 3))
-        shades.append(np.repeat(way.colours(chosen, by_segment=by_segment), len(_EDGES), axis=0))
+        shades.append(np.repeat(way.colors(chosen, by_segment=by_segment), len(_EDGES), axis=0))
     shade: NDArray[np.uint8] = np.concatenate(shades)
     return Lines(np.concatenate(ends).astype(np.float32), np.repeat(shade[:, None], 2, axis=1))

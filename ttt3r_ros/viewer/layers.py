@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 2_000_000  # of new content for each picture; what is left over comes with the next ones
 _LINE_PX = 1.5
-# viser takes the colours of lines for linear light and those of points and images for what the screen shows (sRGB).
+# viser takes the colors of lines for linear light and those of points and images for what the screen shows (sRGB).
 _SRGB = np.arange(256) / 255.0
 _LINEAR = np.rint(
     255.0 * np.where(_SRGB <= 0.04045, _SRGB / 12.92, ((_SRGB + 0.055) / 1.055) ** 2.4)

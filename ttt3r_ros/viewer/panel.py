@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from ttt3r_ros.viewer import colours
+from ttt3r_ros.viewer import colors
 from ttt3r_ros.viewer.points import BANDS, bands_of
 from ttt3r_ros.viewer.scene import CAPACITY, MOST_POINTS, Choice
 
@@ -64,7 +64,7 @@ class Panel:
                 hint="Of more points every second, fourth and so on is drawn.",
             )  # fmt: skip
             self.by_segment = gui.add_checkbox(
-                "colour segments",
+                "color segments",
                 initial_value=False,
                 hint="A new segment begins with each reset of the state.",
             )
@@ -115,7 +115,7 @@ class Panel:
         if sight is None:
             image, depth, ends = _NOTHING, _NOTHING, None
         else:
-            image, (depth, ends) = sight.rgb, colours.of_depth(sight.depth_m)
+            image, (depth, ends) = sight.rgb, colors.of_depth(sight.depth_m)
         self._image.image, self._depth.image = _fitted(image), _fitted(depth)
         self._depth.label = (
             "depth" if ends is None else f"depth, {ends[0]:.1f} m (red) to {ends[1]:.1f} m (blue)"

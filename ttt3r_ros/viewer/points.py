@@ -66,15 +66,15 @@ class Part:
 class Chunk:
     """Some tens of thousands of points that were seen one after the other; they keep their place beside one pose.
 
-    Their coordinates are relative to ``centre`` (3,), so that float16 is precise enough to send them.
+    Their coordinates are relative to ``center`` (3,), so that float16 is precise enough to send them.
     """
 
-    def __init__(self, centre: Float64Array, anchor: int, T_map_anchor: Float64Array) -> None:
-        self.centre = centre
+    def __init__(self, center: Float64Array, anchor: int, T_map_anchor: Float64Array) -> None:
+        self.center = center
         self.parts = [Part() for _ in BANDS]
         self.anchor = anchor
         self.T_map_chunk = np.eye(4)
-        self.T_map_chunk[:3, 3] = centre
+        self.T_map_chunk[:3, 3] = center
         self._T_anchor_chunk = inverse(T_map_anchor) @ self.T_map_chunk
 
     def __len__(self) -> int:
@@ -187,8 +187,8 @@ class PointStore:
         if not len(points):
             return 0
         if not self._open or len(self.chunks[-1]) >= CHUNK_POINTS:
-            centre = np.median(points, axis=0).astype(np.float64)
-            self.chunks.append(Chunk(centre, index, T_map_anchor))
+            center = np.median(points, axis=0).astype(np.float64)
+            self.chunks.append(Chunk(center, index, T_map_anchor))
             self._open = True
         self._append(self.chunks[-1], points, rgb, bands, index, segment)
         if len(self) > self._capacity:
@@ -198,9 +198,9 @@ class PointStore:
     def add_cloud(self, points: Float32Array, rgb: UInt8Array) -> None:
         """Add a finished cloud (N, 3), whose points are as sure as can be and are there from the beginning."""
         bands = np.full(len(points), len(BANDS) - 1, np.uint8)
-        for which in _neighbourhoods(points, np.arange(len(points))):
-            centre = np.median(points[which], axis=0).astype(np.float64)
-            chunk = Chunk(centre, ALWAYS, np.eye(4))
+        for which in _neighborhoods(points, np.arange(len(points))):
+            center = np.median(points[which], axis=0).astype(np.float64)
+            chunk = Chunk(center, ALWAYS, np.eye(4))
             self._append(chunk, points[which], rgb[which], bands[which], ALWAYS, 0)
             self.chunks.append(chunk)
         self.seal()
@@ -228,7 +228,7 @@ class PointStore:
         segment: int,
     ) -> None:
         rows = np.empty(len(points), ROW)
-        rows["xyz"], rows["rgb"], rows["segment"] = points - chunk.centre, rgb, segment % 256
+        rows["xyz"], rows["rgb"], rows["segment"] = points - chunk.center, rgb, segment % 256
         for band in np.unique(bands):
             chunk.parts[band].append(rows[bands == band], index)
 
@@ -239,7 +239,7 @@ class PointStore:
                 part.halve()
 
 
-def _neighbourhoods(points: Float32Array, which: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+def _neighborhoods(points: Float32Array, which: NDArray[np.intp]) -> list[NDArray[np.intp]]:
     """Split indices of points into groups that fit into a chunk each, halving along the longest side."""
     if len(which) <= CHUNK_POINTS:
         return [which] if len(which) else []
@@ -247,6 +247,6 @@ def _neighbourhoods(points: Float32Array, which: NDArray[np.intp]) -> list[NDArr
     middle = len(which) // 2
     order = np.argpartition(points[which, axis], middle)
     return [
-        *_neighbourhoods(points, np.sort(which[order[:middle]])),
-        *_neighbourhoods(points, np.sort(which[order[middle:]])),
+        *_neighborhoods(points, np.sort(which[order[:middle]])),
+        *_neighborhoods(points, np.sort(which[order[middle:]])),
     ]

@@ -12,7 +12,7 @@ import numpy as np
 from ttt3r_ros.geometry import transform
 from ttt3r_ros.mapping.map_builder import pixels_in_turn
 from ttt3r_ros.mapping.voxel_map import PointCloud
-from ttt3r_ros.viewer import colours
+from ttt3r_ros.viewer import colors
 from ttt3r_ros.viewer.cameras import DEFAULT_LENS, GROUP, Lens, Lines, Way, lines_of
 from ttt3r_ros.viewer.points import BANDS, PointStore
 
@@ -66,7 +66,7 @@ class Choice:
 
     band: int = 0  # the lowest band of confidence
     most_points: int = MOST_POINTS
-    by_segment: bool = False  # colours
+    by_segment: bool = False  # colors
     frusta: bool = True
     until: int | None = None  # the last pose; None: the newest
 
@@ -222,5 +222,5 @@ class Scene:
 
 def _points(part: Part, count: int, stride: int, *, by_segment: bool) -> Points:
     rows = part.rows(count, stride)
-    rgb = colours.tinted(rows["rgb"], rows["segment"]) if by_segment else rows["rgb"]
+    rgb = colors.tinted(rows["rgb"], rows["segment"]) if by_segment else rows["rgb"]
     return Points(rows["xyz"], rgb)

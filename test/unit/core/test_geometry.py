@@ -14,7 +14,7 @@ from ttt3r_ros.geometry import (
     focal_median,
     focal_weiszfeld,
     inverse,
-    orthonormalised,
+    orthonormalized,
     pose_matrix,
     pose_matrix_xyzw,
     quat_xyzw_from_rotation,
@@ -24,8 +24,8 @@ from ttt3r_ros.geometry import (
     transform,
 )
 
-metres = st.floats(-1e3, 1e3)
-positions = st.tuples(metres, metres, metres).map(np.array)
+meters = st.floats(-1e3, 1e3)
+positions = st.tuples(meters, meters, meters).map(np.array)
 components = st.floats(-1.0, 1.0)
 quaternions = (
     st.tuples(components, components, components, components)
@@ -124,7 +124,7 @@ def test_no_rotation_has_the_zero_rotation_vector() -> None:
 def test_the_nearest_rigid_motion_undoes_small_distortion(T: np.ndarray, seed: int) -> None:
     distorted = T.copy()
     distorted[:3, :3] += np.random.default_rng(seed).normal(scale=1e-4, size=(3, 3))
-    rigid = orthonormalised(distorted)
+    rigid = orthonormalized(distorted)
     np.testing.assert_allclose(rigid[:3, :3] @ rigid[:3, :3].T, np.eye(3), atol=1e-12)
     assert np.linalg.det(rigid[:3, :3]) == pytest.approx(1.0)
     np.testing.assert_allclose(rigid, T, atol=2e-3)
@@ -133,7 +133,7 @@ def test_the_nearest_rigid_motion_undoes_small_distortion(T: np.ndarray, seed: i
 
 
 def test_the_nearest_rigid_motion_to_a_mirror_is_not_a_mirror() -> None:
-    assert np.linalg.det(orthonormalised(np.diag([1.0, 1.0, -1.0, 1.0]))[:3, :3]) == pytest.approx(1.0)
+    assert np.linalg.det(orthonormalized(np.diag([1.0, 1.0, -1.0, 1.0]))[:3, :3]) == pytest.approx(1.0)
 
 
 @given(motions, st.lists(positions, min_size=1, max_size=5))

@@ -25,10 +25,10 @@ def geometries(draw: st.DrawFn) -> ImageGeometry:
 
 
 focals = st.floats(1.0, 5000.0)
-centres = st.floats(-100.0, 5000.0)
+centers = st.floats(-100.0, 5000.0)
 
 
-@given(geometries(), focals, focals, centres, centres)
+@given(geometries(), focals, focals, centers, centers)
 def test_to_source_is_the_inverse_of_to_network(
     geometry: ImageGeometry, fx: float, fy: float, cx: float, cy: float
 ) -> None:
@@ -44,7 +44,7 @@ def test_to_source_is_the_inverse_of_to_network(
     assert (again.distortion_model, again.distortion) == ("plumb_bob", (0.1, -0.2))
 
 
-@given(geometries(), focals, centres)
+@given(geometries(), focals, centers)
 def test_calibration_at_twice_the_size_of_the_image_gives_the_same_network_camera(
     geometry: ImageGeometry, f: float, c: float
 ) -> None:

@@ -42,7 +42,7 @@ def on_a_curve(k: int) -> np.ndarray:
 
 
 class Walker(FakeBackend):
-    """Knows where it is; sees a wall two metres ahead."""
+    """Knows where it is; sees a wall two meters ahead."""
 
     def step(self, rgb: np.ndarray, state: FakeState) -> tuple[Prediction, FakeState]:
         seen, state = super().step(rgb, state)
@@ -240,7 +240,7 @@ def test_with_its_tracks_the_network_of_the_package_follows_a_camera_through_a_r
         for source in ("auto", "network")
     )
     assert 100 * tracked.sim3_m / tracked.length_m < WORST_PERCENT
-    assert tracked.se3_m < alone.se3_m / 2  # metres, too
+    assert tracked.se3_m < alone.se3_m / 2  # meters, too
     refined, as_it_is = (
         measure(room, Reconstructor(backend, Config(refine_depth=refines))).depth
         for refines in (True, False)

@@ -20,7 +20,7 @@ LENS = Intrinsics(60.0, 60.0, 32.0, 24.0, WIDTH, HEIGHT)
 GEOMETRY = ImageGeometry(WIDTH, HEIGHT, WIDTH, HEIGHT, 0, 0, WIDTH, HEIGHT)
 U, V = np.meshgrid(np.arange(WIDTH), np.arange(HEIGHT))
 DEPTH_M = (2.0 + 0.3 * np.sin(U / 6.0) + 0.2 * np.cos(V / 5.0)).astype(np.float32)
-IN_CENTRE = (slice(HEIGHT // 4, 3 * HEIGHT // 4), slice(WIDTH // 4, 3 * WIDTH // 4))
+IN_CENTER = (slice(HEIGHT // 4, 3 * HEIGHT // 4), slice(WIDTH // 4, 3 * WIDTH // 4))
 STILL = [(k, np.eye(4)) for k in range(0, 10**9, 10**8)]  # the camera stays where it is
 
 
@@ -34,11 +34,11 @@ def shown(comparison: ReconstructionComparison, points: np.ndarray, frame: int =
     comparison.add(update, DEPTH_M, frame)
 
 
-def test_medians_are_those_of_the_whole_image_and_the_centre_is_measured() -> None:
+def test_medians_are_those_of_the_whole_image_and_the_center_is_measured() -> None:
     true = points_of(DEPTH_M, LENS)
     predicted = 3.0 * true
-    predicted[IN_CENTRE] = true[IN_CENTRE]
-    comparison = ReconstructionComparison(centre=(0.5, 0.5))
+    predicted[IN_CENTER] = true[IN_CENTER]
+    comparison = ReconstructionComparison(center=(0.5, 0.5))
     shown(comparison, predicted)
     error = comparison.error(STILL, STILL)
     assert error is not None
@@ -48,7 +48,7 @@ def test_medians_are_those_of_the_whole_image_and_the_centre_is_measured() -> No
         for cloud in (true.reshape(-1, 3), predicted.reshape(-1, 3))
     ]
     assert error.scale == pytest.approx(sizes[0] / sizes[1], rel=1e-5)
-    assert error.scale < 0.6, "of the centre alone it would be 1"
+    assert error.scale < 0.6, "of the center alone it would be 1"
     assert error.points == WIDTH * HEIGHT // 4
     assert error.figures["metric"].accuracy_mean == pytest.approx(0.0, abs=1e-6)
 
@@ -95,7 +95,7 @@ def test_views_past_the_limit_are_not_kept_and_the_others_in_single_precision() 
 
 
 def test_what_is_kept_is_bounded_however_long_a_sequence_is() -> None:
-    comparison = ReconstructionComparison(centre=(0.5, 0.5), most_points=1000)
+    comparison = ReconstructionComparison(center=(0.5, 0.5), most_points=1000)
     for frame in range(9):
         shown(comparison, points_of(DEPTH_M, LENS), frame)
         assert sum(view.measured for view in comparison._views) <= 1000

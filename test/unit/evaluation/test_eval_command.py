@@ -45,8 +45,8 @@ def written(folder: Path, frames: int = 6, *, depth: bool = True) -> Path:
         T = rendered.T_world_camera
         cv2.imwrite(str(folder / "rgb" / f"{index:06d}.png"), rendered.rgb[..., ::-1])
         if depth:
-            millimetres = (rendered.depth_m * 1000).astype(np.uint16)
-            cv2.imwrite(str(folder / "depth" / f"{index:06d}.png"), millimetres)
+            millimeters = (rendered.depth_m * 1000).astype(np.uint16)
+            cv2.imwrite(str(folder / "depth" / f"{index:06d}.png"), millimeters)
         rows.append(" ".join(map(str, (0.1 * index, *T[:3, 3], *quat_xyzw_from_rotation(T[:3, :3])))))
     (folder / "groundtruth.txt").write_text("\n".join(rows))
     lens = ROOM.intrinsics

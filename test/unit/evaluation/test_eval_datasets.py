@@ -178,7 +178,7 @@ def test_frames_without_a_true_pose_are_shown_and_not_compared(tmp_path: Path) -
 
 
 def test_depth_of_7scenes_that_is_not_registered_is_said_in_table_and_json(tmp_path: Path) -> None:
-    said = "no depth.proj.png: true depth is depth.png, which is not registered to the colour camera"
+    said = "no depth.proj.png: true depth is depth.png, which is not registered to the color camera"
     for name, is_said in (("raw", True), ("projected", False)):
         seven_scenes(tmp_path / name)
         if name == "projected":

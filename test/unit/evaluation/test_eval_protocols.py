@@ -39,7 +39,7 @@ def test_published_figures_belong_to_a_protocol_and_one_of_its_lengths() -> None
 
 LONG = (50, 100, 150, 200, 300, 400, 500, 600, 700, 800, 900, 1000)
 INF = math.inf
-CENTRE = (224 / 512, 224 / 384)
+CENTER = (224 / 512, 224 / 384)
 # Section 10 of the specification: sequences, frames, of which not there, stride, first, cap and cut [m], mean over.
 SPECIFIED = {
     ("tum", "pose"): (8, LONG, (), 1, 0, INF, INF, "sequences"),
@@ -76,7 +76,7 @@ def test_a_protocol_has_the_numbers_of_the_specification(key: tuple[str, str]) -
     assert sampling.only_with == {"tum": "pose", "kitti": "depth"}.get(p.dataset, "")
     assert not sampling.rectified
     is_reconstruction = p.task == "reconstruction"
-    assert (p.centre, p.icp_m) == (CENTRE if is_reconstruction else (1.0, 1.0), 0.1)
+    assert (p.center, p.icp_m) == (CENTER if is_reconstruction else (1.0, 1.0), 0.1)
     assert ("pose x self view: this package" in p.source) == is_reconstruction
 
 

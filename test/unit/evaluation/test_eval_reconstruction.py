@@ -180,11 +180,11 @@ def test_a_walk_that_is_too_short_is_a_problem_and_no_figure(room) -> None:
 
 
 def test_the_rules_of_a_protocol_reach_the_comparison_of_reconstructions(room) -> None:
-    """Centre, cap and the limit of frames; ICP's reach shows where it is zero: nothing moves."""
+    """Center, cap and the limit of frames; ICP's reach shows where it is zero: nothing moves."""
     plain = protocols_of("folder", ["reconstruction"])[0]
     central = np.array([room.render(k).depth_m[12:36, 16:48] for k in (0, 4)])  # those with depth
     cap_m = float(np.median(central))
-    narrow = replace(plain, centre=(0.5, 0.5), max_depth_m=cap_m, lengths=(5,))
+    narrow = replace(plain, center=(0.5, 0.5), max_depth_m=cap_m, lengths=(5,))
     result = evaluate("room", room, Reconstructor(Seer(room), Config()), [narrow]).results[0]
     assert result.metrics["points"] == np.count_nonzero(central < cap_m)
     assert result.metrics["views"] == 2

@@ -127,7 +127,7 @@ def test_true_depth_is_rectified_with_its_image() -> None:
         (Sampling(only_with="depth", first=2), [1, 1, 1]),
     ],
 )
-def test_frames_between_which_others_lie_are_no_neighbours(sampling: Sampling, steps: list[int]) -> None:
+def test_frames_between_which_others_lie_are_no_neighbors(sampling: Sampling, steps: list[int]) -> None:
     sequence = SampledSequence(Ten(), sampling, SIZE.geometry)
     places = [sequence.place_of[frame.stamp_ns] for frame in sequence.frames()]
     assert np.diff(places).tolist() == steps

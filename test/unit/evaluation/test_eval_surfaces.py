@@ -91,7 +91,7 @@ def bumpy(count: int, seed: int = 0) -> np.ndarray:
     return np.stack((x, y, 0.1 * np.sin(5 * x) + rng.normal(scale=0.005, size=count)), axis=1)
 
 
-def test_a_normal_is_that_of_exactly_thirty_neighbours_of_the_whole_cloud() -> None:
+def test_a_normal_is_that_of_exactly_thirty_neighbors_of_the_whole_cloud() -> None:
     cloud = bumpy(2000)
     index = np.array([3, 700, 1500])
     for k, normal in zip(index, Surface(cloud).normals(index), strict=True):

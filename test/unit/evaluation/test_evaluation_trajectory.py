@@ -21,7 +21,7 @@ def trajectory_error(truth, estimate) -> TrajectoryError:
 
 
 def truth(count: int = 30, step_ns: int = 100_000_000) -> Stamped:
-    """Return a helix of radius two metres."""
+    """Return a helix of radius two meters."""
     poses = []
     for k in range(count):
         angle = 0.2 * k
@@ -157,7 +157,7 @@ def test_a_turn_of_two_degrees_in_every_step_is_two_degrees() -> None:
 
 
 def test_a_motion_across_a_gap_is_no_step() -> None:
-    """A centimetre too much in every step: two where a frame is missing, and that does not count."""
+    """A centimeter too much in every step: two where a frame is missing, and that does not count."""
     slip = np.eye(4)
     slip[0, 3] = 0.01
     walk = truth()
@@ -178,7 +178,7 @@ def test_frames_without_a_true_pose_are_gaps_too() -> None:
     assert error.steps == 29 - 2
 
 
-def test_without_neighbours_there_is_no_error_of_a_step() -> None:
+def test_without_neighbors_there_is_no_error_of_a_step() -> None:
     error = trajectory_error(truth()[::2], truth())
     assert (error.steps, error.pairs) == (0, 15)
     assert np.isnan([error.rpe_m, error.rpe_sim3_m, error.rpe_deg]).all()

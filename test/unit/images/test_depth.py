@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Depth at the resolution of the source image, and in millimetres."""
+"""Depth at the resolution of the source image, and in millimeters."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def network_grid(geometry: ImageGeometry) -> tuple[np.ndarray, np.ndarray]:
         ImageGeometry(37, 23, 80, 50, 3, 1, 70, 48),  # a source smaller than the network's image
     ],
 )
-def test_a_sloping_surface_is_interpolated_at_the_centres_of_the_source_s_pixels(
+def test_a_sloping_surface_is_interpolated_at_the_centers_of_the_source_s_pixels(
     geometry: ImageGeometry,
 ) -> None:
     resized = resized_depth(slope(*network_grid(geometry)), geometry)
@@ -93,11 +93,11 @@ def test_an_image_of_one_row_is_resized_as_well() -> None:
     np.testing.assert_array_equal(resized, [[1.0] * 4 + [3.0] * 4] * 4)
 
 
-def test_millimetres_are_rounded_and_nought_where_there_is_no_depth() -> None:
+def test_millimeters_are_rounded_and_nought_where_there_is_no_depth() -> None:
     depth = np.array([[1.2344, 1.2346, 0.001], [65.535, 65.54, 1e9], [np.nan, np.inf, -1.0]], np.float32)
-    millimetres = depth_mm(depth)
-    assert millimetres.dtype == np.uint16
-    np.testing.assert_array_equal(millimetres, [[1234, 1235, 1], [65535, 0, 0], [0, 0, 0]])
+    millimeters = depth_mm(depth)
+    assert millimeters.dtype == np.uint16
+    np.testing.assert_array_equal(millimeters, [[1234, 1235, 1], [65535, 0, 0], [0, 0, 0]])
 
 
 def raw(
@@ -113,21 +113,21 @@ def raw(
 
 @pytest.mark.parametrize("big_endian", [False, True])
 @pytest.mark.parametrize("padding", [0, 1, 6])
-def test_measured_metres_are_read_as_they_are(*, big_endian: bool, padding: int) -> None:
-    metres = np.array([[0.5, np.nan, 1.25], [65.0, 0.0, np.inf]], np.float32)
-    depth = decode_depth(raw(metres, "32FC1", big_endian=big_endian, padding=padding))
+def test_measured_meters_are_read_as_they_are(*, big_endian: bool, padding: int) -> None:
+    meters = np.array([[0.5, np.nan, 1.25], [65.0, 0.0, np.inf]], np.float32)
+    depth = decode_depth(raw(meters, "32FC1", big_endian=big_endian, padding=padding))
     assert depth.dtype == np.float32
     assert depth.dtype.isnative
-    np.testing.assert_array_equal(depth, metres)
+    np.testing.assert_array_equal(depth, meters)
 
 
 @pytest.mark.parametrize("big_endian", [False, True])
 @pytest.mark.parametrize("encoding", ["16UC1", "mono16"])
-def test_measured_millimetres_become_metres_and_nought_is_unknown(
+def test_measured_millimeters_become_meters_and_nought_is_unknown(
     encoding: str, *, big_endian: bool
 ) -> None:
-    millimetres = np.array([[0, 1, 1500], [65535, 0, 258]])
-    depth = decode_depth(raw(millimetres, encoding, big_endian=big_endian, padding=2))
+    millimeters = np.array([[0, 1, 1500], [65535, 0, 258]])
+    depth = decode_depth(raw(millimeters, encoding, big_endian=big_endian, padding=2))
     assert depth.dtype == np.float32
     np.testing.assert_allclose(depth, [[np.nan, 0.001, 1.5], [65.535, np.nan, 0.258]], rtol=1e-6)
 
@@ -139,7 +139,7 @@ def test_measured_depth_whose_size_and_data_disagree_is_refused(changed: dict[st
         decode_depth(image)
 
 
-def test_a_colour_image_is_no_depth() -> None:
+def test_a_color_image_is_no_depth() -> None:
     with pytest.raises(ImageError, match="encoding 'rgb8' of a depth image; expected 32FC1 or 16UC1"):
         decode_depth(raw(np.ones((2, 3)), "rgb8"))
 

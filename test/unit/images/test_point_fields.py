@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Points with colours, byte by byte."""
+"""Points with colors, byte by byte."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def laid_out(points: np.ndarray, rgb: np.ndarray) -> bytes:
 
 
 @pytest.mark.parametrize("shape", [(0,), (1,), (7,), (0, 4), (3, 5)])
-def test_a_record_is_x_y_z_and_a_colour_of_four_bytes(shape: tuple[int, ...]) -> None:
+def test_a_record_is_x_y_z_and_a_color_of_four_bytes(shape: tuple[int, ...]) -> None:
     points, rgb = cloud(*shape)
     records = packed_points(points, rgb)
     assert (records.shape, records.dtype) == (shape, POINT_DTYPE)

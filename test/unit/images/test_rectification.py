@@ -54,15 +54,15 @@ def seen_by_pinhole(points: np.ndarray, camera: Intrinsics) -> np.ndarray:
 def blobs(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
     """Return an RGB image with a round blob about each sub-pixel position (n, 2)."""
     u, v = np.arange(width), np.arange(height)
-    grey = sum(
+    gray = sum(
         np.exp(-0.5 * ((v - y) / 2.0) ** 2)[:, None] * np.exp(-0.5 * ((u - x) / 2.0) ** 2)
         for x, y in pixels
     )
-    return np.repeat((250.0 * grey + 0.5).astype(np.uint8)[..., None], 3, axis=2)
+    return np.repeat((250.0 * gray + 0.5).astype(np.uint8)[..., None], 3, axis=2)
 
 
 def blob_near(rgb: np.ndarray, pixel: np.ndarray) -> np.ndarray:
-    """Return the centre of mass (2,) of the blob whose centre should be here."""
+    """Return the center of mass (2,) of the blob whose center should be here."""
     left, top = np.rint(pixel).astype(int) - 9
     patch = rgb[top : top + 19, left : left + 19, 0].astype(float)
     v, u = np.mgrid[top : top + 19, left : left + 19]

@@ -441,9 +441,9 @@ def test_depth_and_compressed_copies_are_no_second_camera(tmp_path: Path) -> Non
     assert (bag.image_topic, len(list(bag.frames()))) == ("/cam/image_raw", 3)
 
 
-def test_a_grey_camera_of_16_bits_is_a_camera(tmp_path: Path) -> None:
-    grey = raw_image(0, encoding="mono16", step=2 * WIDTH, data=np.zeros(2 * WIDTH * HEIGHT, np.uint8))
-    assert len(list(Bag(record(tmp_path / "bag", [("/thermal/image", IMAGE, grey)])).frames())) == 1
+def test_a_gray_camera_of_16_bits_is_a_camera(tmp_path: Path) -> None:
+    gray = raw_image(0, encoding="mono16", step=2 * WIDTH, data=np.zeros(2 * WIDTH * HEIGHT, np.uint8))
+    assert len(list(Bag(record(tmp_path / "bag", [("/thermal/image", IMAGE, gray)])).frames())) == 1
 
 
 def test_a_calibration_from_elsewhere_may_be_named(tmp_path: Path) -> None:

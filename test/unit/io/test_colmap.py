@@ -52,7 +52,7 @@ def test_points_fall_on_the_pixels_that_they_are_seen_at(tmp_path):
         fx, fy, cx, cy = (float(value) for value in pinholes[camera][4:])
         R = rotation_from_quat_wxyz(np.array([qw, qx, qy, qz], float))
         x, y, z = (before(view) @ R.T + np.array([tx, ty, tz], float)).T
-        # COLMAP's pixels begin at the corner, ours at the centre of the first one.
+        # COLMAP's pixels begin at the corner, ours at the center of the first one.
         corner_based = np.stack((fx * x / z + cx, fy * y / z + cy), axis=1)
         np.testing.assert_allclose(corner_based - 0.5, pixels_of(before(view), view), atol=1e-9)
         assert name == view.name

@@ -183,7 +183,7 @@ def write_7scenes(root: Path, projected: bool = False) -> Path:
     return root
 
 
-def test_7scenes_has_poses_depth_in_millimetres_and_the_published_focal_length(tmp_path: Path) -> None:
+def test_7scenes_has_poses_depth_in_millimeters_and_the_published_focal_length(tmp_path: Path) -> None:
     sequence = open_source(str(write_7scenes(tmp_path / "seq-01")))
     frames = list(sequence.frames())
     assert [frame.stamp_ns for frame in frames] == [START_NS, START_NS + 33_333_333]
@@ -196,7 +196,7 @@ def test_7scenes_has_poses_depth_in_millimetres_and_the_published_focal_length(t
     assert not depth_m[1].any()
 
 
-def test_7scenes_depth_projected_into_the_colour_camera_is_preferred(tmp_path: Path) -> None:
+def test_7scenes_depth_projected_into_the_color_camera_is_preferred(tmp_path: Path) -> None:
     sequence = open_source(str(write_7scenes(tmp_path / "seq-01", projected=True)))
     frame = next(iter(sequence.frames()))
     assert frame.intrinsics is not None
@@ -204,7 +204,7 @@ def test_7scenes_depth_projected_into_the_colour_camera_is_preferred(tmp_path: P
     assert sequence.true_depth_m(frame.stamp_ns)[1, 1] == 3.0  # type: ignore[attr-defined]
 
 
-def test_scannet_has_the_colour_cameras_calibration_and_no_pose_where_tracking_was_lost(
+def test_scannet_has_the_color_cameras_calibration_and_no_pose_where_tracking_was_lost(
     tmp_path: Path,
 ) -> None:
     K = np.diag([577.0, 578.0, 1.0, 1.0])

@@ -32,7 +32,7 @@ def update():
     return noisy(walked(1)[0][0])
 
 
-def test_depth_is_in_millimetres_where_it_is_sure_and_in_front(tmp_path, update):
+def test_depth_is_in_millimeters_where_it_is_sure_and_in_front(tmp_path, update):
     FrameFiles(tmp_path, {"depth"}, min_confidence=2.0).add(7, update)
     seen = update.prediction
     z = seen.points_camera[..., 2]

@@ -28,7 +28,7 @@ def accessor(gltf: dict, binary: bytes, number: int) -> np.ndarray:
 
 
 def parts_of(path) -> dict[str, tuple[int, np.ndarray, np.ndarray]]:
-    """Return mode, positions in glTF's axes and colours of each node that shows something."""
+    """Return mode, positions in glTF's axes and colors of each node that shows something."""
     content = path.read_bytes()
     assert struct.unpack("<4sII", content[:12]) == (b"glTF", 2, len(content))
     length = struct.unpack("<I", content[12:16])[0]
@@ -40,20 +40,20 @@ def parts_of(path) -> dict[str, tuple[int, np.ndarray, np.ndarray]]:
         (shown,) = gltf["meshes"][node["mesh"]]["primitives"]
         T = np.array(node["matrix"]).reshape(4, 4).T
         positions = accessor(gltf, binary, shown["attributes"]["POSITION"])
-        colours = accessor(gltf, binary, shown["attributes"]["COLOR_0"])
-        found[node["name"]] = shown["mode"], positions @ T[:3, :3].T + T[:3, 3], colours
+        colors = accessor(gltf, binary, shown["attributes"]["COLOR_0"])
+        found[node["name"]] = shown["mode"], positions @ T[:3, :3].T + T[:3, 3], colors
     return found
 
 
-def test_points_keep_their_colours_and_the_map_s_z_points_up(tmp_path):
+def test_points_keep_their_colors_and_the_map_s_z_points_up(tmp_path):
     pytest.importorskip("trimesh")
     written = cloud(50)
     write_glb(tmp_path / "map.glb", written, POSES)
-    mode, positions, colours = parts_of(tmp_path / "map.glb")["points"]
+    mode, positions, colors = parts_of(tmp_path / "map.glb")["points"]
     assert mode == 0  # POINTS
     x, y, z = written.points.T
     np.testing.assert_allclose(positions, np.stack((x, z, -y), axis=1), atol=1e-6)
-    np.testing.assert_array_equal(colours[:, :3], written.rgb)
+    np.testing.assert_array_equal(colors[:, :3], written.rgb)
 
 
 def test_the_way_of_the_camera_is_a_line_through_its_places(tmp_path):

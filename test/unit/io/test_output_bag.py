@@ -87,7 +87,7 @@ def test_poses_and_odometry_are_played_back_with_their_covariances_and_velocitie
         np.testing.assert_array_equal(odom.twist.covariance, update.twist_covariance.ravel())
         assert odom.child_frame_id == OPTICAL
     speeds = [odom.twist.twist.linear.z for odom in bag.messages["/mapping_node/odom"]]
-    assert speeds == pytest.approx([0.0, 1.0, 1.0, 1.0])  # one metre a second along the optical axis
+    assert speeds == pytest.approx([0.0, 1.0, 1.0, 1.0])  # one meter a second along the optical axis
     (path,) = bag.messages["/mapping_node/path"]
     assert path.poses == bag.messages["/mapping_node/pose"]
 
@@ -106,10 +106,10 @@ def test_images_and_points_are_played_back_value_by_value(tmp_path, encoding, si
     assert depth.encoding == encoding
     assert (depth.height, depth.width) == (info.height, info.width)
     if size == "network":
-        metres = np.where(sure, z, np.float32(np.nan))
+        meters = np.where(sure, z, np.float32(np.nan))
         if encoding == "16UC1":
-            metres = np.where(sure, np.rint(z * np.float32(1000)), 0)
-        np.testing.assert_array_equal(image_of(depth), metres)
+            meters = np.where(sure, np.rint(z * np.float32(1000)), 0)
+        np.testing.assert_array_equal(image_of(depth), meters)
         np.testing.assert_array_equal(info.k.reshape(3, 3), update.intrinsics.matrix())
     else:
         assert (depth.height, depth.width) == (24, 32)

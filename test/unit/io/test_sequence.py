@@ -182,7 +182,7 @@ def video(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_video_yields_every_frame_in_colour_with_the_stamps_of_its_rate(video: Path) -> None:
+def test_a_video_yields_every_frame_in_color_with_the_stamps_of_its_rate(video: Path) -> None:
     sequence = Video(video)
     frames = list(sequence.frames())
     assert len(sequence) == len(frames) == 5

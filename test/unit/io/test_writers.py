@@ -48,10 +48,10 @@ def test_a_cloud_follows_the_ply_format_to_the_letter(tmp_path: Path) -> None:
     assert [name for _, name in properties] == ["x", "y", "z", "red", "green", "blue"]
     vertex = struct.Struct("<" + "".join(codes[kind] for kind, _ in properties))
     assert len(body) == 3 * vertex.size
-    for row, (point, colour) in zip(
+    for row, (point, color) in zip(
         vertex.iter_unpack(body), zip(written.points, written.rgb, strict=True), strict=True
     ):
-        assert row == (*point, *colour)
+        assert row == (*point, *color)
 
 
 def poses(count: int) -> np.ndarray:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_a_pcd_has_points_and_colours_as_pcl_packs_them(tmp_path: Path) -> None:
+def test_a_pcd_has_points_and_colors_as_pcl_packs_them(tmp_path: Path) -> None:
     cloud = PointCloud(
         np.float32([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]), np.uint8([[10, 20, 30], [255, 0, 1]])
     )

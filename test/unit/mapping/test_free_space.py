@@ -23,8 +23,8 @@ FAR_M = 5.0
 
 def put(voxel_map: VoxelMap, points: object, weight: float = 1.0, stamp_ns: int = 0) -> None:
     array = np.atleast_2d(np.asarray(points, np.float32))
-    colours = np.full(array.shape, 90, np.uint8)
-    voxel_map.integrate(array, colours, np.full(len(array), weight, np.float32), stamp_ns)
+    colors = np.full(array.shape, 90, np.uint8)
+    voxel_map.integrate(array, colors, np.full(len(array), weight, np.float32), stamp_ns)
 
 
 def look(
@@ -208,9 +208,9 @@ def test_a_table_is_probed_no_deeper_however_much_came_and_went() -> None:
     voxel_map = VoxelMap(SIZE_M, 2000)
     rng = np.random.default_rng(0)
     for frame in range(400):
-        centre = np.array([0.2 * frame, 0.0, 0.0])
-        put(voxel_map, centre + rng.uniform(-0.9, 0.9, (300, 3)))
-        voxel_map.forget(centre, max_radius=1.5)
+        center = np.array([0.2 * frame, 0.0, 0.0])
+        put(voxel_map, center + rng.uniform(-0.9, 0.9, (300, 3)))
+        voxel_map.forget(center, max_radius=1.5)
     table = voxel_map._table
     slots, mask = table.used(), table.capacity - 1
     assert 500 < len(slots) < 2000

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A bounded map of coloured voxels."""
+"""A bounded map of colored voxels."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ def put(
     weights: object = 1.0,
 ) -> None:
     array = np.atleast_2d(np.asarray(points, np.float32))
-    colours = np.broadcast_to(np.asarray(rgb, np.uint8), array.shape)
-    voxel_map.integrate(array, colours, np.broadcast_to(np.asarray(weights, np.float32), len(array)))
+    colors = np.broadcast_to(np.asarray(rgb, np.uint8), array.shape)
+    voxel_map.integrate(array, colors, np.broadcast_to(np.asarray(weights, np.float32), len(array)))
 
 
 def content(voxel_map: VoxelMap) -> tuple[np.ndarray, np.ndarray]:
-    """Return points and colours in the order of their voxels."""
+    """Return points and colors in the order of their voxels."""
     cloud = voxel_map.point_cloud()
     order = np.lexsort(np.floor(cloud.points / SIZE_M).T)
     return cloud.points[order], cloud.rgb[order]
 
 
 def row(first: int, count: int) -> np.ndarray:
-    """Return the centres of voxels side by side along x."""
+    """Return the centers of voxels side by side along x."""
     x = (np.arange(first, first + count) + 0.5) * SIZE_M
     return np.stack((x, np.full(count, 0.25), np.full(count, 0.25)), axis=1)
 
@@ -48,7 +48,7 @@ def cells(voxel_map: VoxelMap) -> set[int]:
     return set(np.floor(voxel_map.point_cloud().points[:, 0] / SIZE_M).astype(int).tolist())
 
 
-Observation = tuple[tuple[float, ...], tuple[int, ...], float]  # point, colour, weight
+Observation = tuple[tuple[float, ...], tuple[int, ...], float]  # point, color, weight
 
 observations = st.lists(
     st.tuples(
@@ -78,7 +78,7 @@ def test_the_map_does_not_depend_on_the_order_or_the_batches_of_observations(
     assert np.abs(rgb.astype(int) - rgb_apart).max() <= 1, "but for rounding"
 
 
-def test_a_voxel_holds_the_weighted_mean_of_position_and_colour() -> None:
+def test_a_voxel_holds_the_weighted_mean_of_position_and_color() -> None:
     voxel_map = VoxelMap(SIZE_M, 1000)
     put(voxel_map, [(0.1, 0.1, 0.1), (0.3, 0.1, 0.1)], [(0, 100, 0), (100, 100, 0)], [1.0, 3.0])
     put(voxel_map, (0.45, 0.1, 0.3), (250, 100, 80), 4.0)
@@ -120,7 +120,7 @@ def test_points_too_far_for_the_grid_are_left_out_and_do_not_wrap_around(
 
 
 @pytest.mark.parametrize("axis", range(3))
-def test_points_half_a_thousand_kilometres_away_are_still_apart_from_those_here(axis: int) -> None:
+def test_points_half_a_thousand_kilometers_away_are_still_apart_from_those_here(axis: int) -> None:
     voxel_map = VoxelMap(SIZE_M, 1000)
     for sign in (-1, 1):
         far = np.full(3, 0.25)

@@ -20,13 +20,13 @@ CAMERA = Intrinsics(fx=40.0, fy=40.0, cx=39.5, cy=27.5, width=80, height=56)
 
 
 def put(voxel_map: VoxelMap, points: np.ndarray, weight: float = 1.0, stamp_ns: int = 0) -> None:
-    colours = np.full(points.shape, 90, np.uint8)
+    colors = np.full(points.shape, 90, np.uint8)
     weights = np.full(len(points), weight, np.float32)
-    voxel_map.integrate(points.astype(np.float32), colours, weights, stamp_ns)
+    voxel_map.integrate(points.astype(np.float32), colors, weights, stamp_ns)
 
 
-def centres(first: int, count: int) -> np.ndarray:
-    """Return the centres of voxels before a camera that looks along x, numbered layer by layer."""
+def centers(first: int, count: int) -> np.ndarray:
+    """Return the centers of voxels before a camera that looks along x, numbered layer by layer."""
     number = np.arange(first, first + count)
     return (
         np.stack((number // 900, number % 30 - 15, number // 30 % 30 - 15), 1) + (20.5, 0.5, 0.5)
@@ -53,8 +53,8 @@ def test_random_frames_leave_what_a_plain_loop_over_points_leaves() -> None:
         )
         voxel_map.integrate(points, rgb, weights)
         cells = np.floor(points / np.float32(SIZE_M)).astype(int).tolist()
-        for cell, point, colour, weight in zip(cells, points, rgb, weights, strict=True):
-            seen = weight * np.array([*point, *colour, 1.0])
+        for cell, point, color, weight in zip(cells, points, rgb, weights, strict=True):
+            seen = weight * np.array([*point, *color, 1.0])
             sums[tuple(cell)] = sums.get(tuple(cell), np.zeros(7)) + seen
     found = voxel_map.arrays()
     expected = np.array(list(sums.values()))
@@ -89,7 +89,7 @@ def test_points_are_seen_through_where_the_least_depth_around_their_pixel_says_s
 @pytest.mark.parametrize("voxels", [1000, 40_000, 400_000])
 def test_a_frame_wears_down_at_most_some_thousand_voxels_of_any_map(voxels: int) -> None:
     voxel_map = VoxelMap(SIZE_M, 500_000)
-    put(voxel_map, centres(0, voxels), 1000.0)
+    put(voxel_map, centers(0, voxels), 1000.0)
     before = voxel_map.arrays()["weight"]
     voxel_map.wear_down_seen_through(np.full((56, 80), 1e4, np.float32), CAMERA, T_BODY_OPTICAL)
     worn = np.count_nonzero(voxel_map.arrays()["weight"] != before)
@@ -115,11 +115,11 @@ def test_slices_of_a_table_are_bounded_and_together_see_every_voxel_once(
 
 def test_no_frame_copies_or_renews_the_table_although_the_map_is_full() -> None:
     voxel_map = VoxelMap(SIZE_M, 60_000)
-    put(voxel_map, centres(0, 60_000))
+    put(voxel_map, centers(0, 60_000))
     table, keys = voxel_map._table, voxel_map._table.keys
     for frame in range(10):
         before = keys.copy()
-        put(voxel_map, centres(100_000 + 500 * frame, 500))
+        put(voxel_map, centers(100_000 + 500 * frame, 500))
         assert len(voxel_map) == 60_000, "so many went as came"
         gone = np.setdiff1d(before, keys)
         assert len(gone) == 500
@@ -131,9 +131,9 @@ def test_no_frame_copies_or_renews_the_table_although_the_map_is_full() -> None:
 def test_what_goes_from_a_large_full_map_is_among_the_oldest() -> None:
     voxel_map = VoxelMap(SIZE_M, 60_000)
     for frame in range(60):
-        put(voxel_map, centres(1000 * frame, 1000))
+        put(voxel_map, centers(1000 * frame, 1000))
     for frame in range(20):
-        put(voxel_map, centres(100_000 + 500 * frame, 500))
+        put(voxel_map, centers(100_000 + 500 * frame, 500))
     number = voxel_map.arrays()["seen"]
     kept = np.bincount(number, minlength=81)[1:61]  # voxels left of each of the first 60 frames
     assert kept.sum() == 60_000 - 10_000
@@ -143,7 +143,7 @@ def test_what_goes_from_a_large_full_map_is_among_the_oldest() -> None:
 
 def test_a_cloud_of_a_large_map_is_whole() -> None:
     voxel_map = VoxelMap(SIZE_M, 300_000)
-    points = centres(0, 150_000)
+    points = centers(0, 150_000)
     put(voxel_map, points)
     cloud = voxel_map.point_cloud()
     order, expected = np.lexsort(cloud.points.round(2).T), np.lexsort(points.round(2).T)

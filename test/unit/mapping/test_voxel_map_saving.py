@@ -20,8 +20,8 @@ def put(
     voxel_map: VoxelMap, points: object, weight: float = 1.0, stamp_ns: int = 0, rgb: int = 90
 ) -> None:
     array = np.atleast_2d(np.asarray(points, np.float32))
-    colours = np.full(array.shape, rgb, np.uint8)
-    voxel_map.integrate(array, colours, np.full(len(array), weight, np.float32), stamp_ns)
+    colors = np.full(array.shape, rgb, np.uint8)
+    voxel_map.integrate(array, colors, np.full(len(array), weight, np.float32), stamp_ns)
 
 
 def points_of(voxel_map: VoxelMap) -> np.ndarray:

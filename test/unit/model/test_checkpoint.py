@@ -196,7 +196,7 @@ def test_every_contradiction_is_listed(path, dpt):
         load_checkpoint(save(path, dpt, model_string(enc_depth=2, state_size=7)))
 
 
-def test_without_its_colour_branch_a_checkpoint_says_so(path, linear):
+def test_without_its_color_branch_a_checkpoint_says_so(path, linear):
     del linear["downstream_head.rgb_proj.fc1.weight"]
     config = load_checkpoint(save(path, linear, model_string(head_type="linear"))).config
     assert not config.rgb_head

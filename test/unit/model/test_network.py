@@ -219,7 +219,7 @@ def test_the_linear_head_puts_no_point_behind_the_camera():
     assert (output.camera.points[..., 2] >= 0).all()
 
 
-def test_without_an_rgb_head_colours_are_refused_and_the_rest_works():
+def test_without_an_rgb_head_colors_are_refused_and_the_rest_works():
     network = seeded_network(replace(LINEAR, rgb_head=False))
     output, _ = network.step(View(images(1)), network.initial_state(), Outputs(world=True))
     assert output.rgb is None

@@ -136,11 +136,11 @@ def on_rays(depth: np.ndarray, camera: Intrinsics) -> np.ndarray:
     return points.astype(np.float32)
 
 
-def test_points_lie_on_the_rays_of_a_camera_whose_axes_differ_and_whose_centre_is_elsewhere() -> None:
+def test_points_lie_on_the_rays_of_a_camera_whose_axes_differ_and_whose_center_is_elsewhere() -> None:
     even = np.full(TRUE_M.shape, 3.0, np.float32)
     squinting = on_rays(even, SKEW) * np.float32([1.4, 0.7, 1.0])
-    grey = np.full(TRUE_M.shape, 90, np.uint8)
-    found = refined_points(squinting, grey, Landmarks.none(), T_WORLD_CAMERA, SKEW)
+    gray = np.full(TRUE_M.shape, 90, np.uint8)
+    found = refined_points(squinting, gray, Landmarks.none(), T_WORLD_CAMERA, SKEW)
     np.testing.assert_allclose(found, on_rays(even, SKEW), rtol=1e-5, atol=1e-6)
 
 
@@ -284,8 +284,8 @@ def test_points_lie_where_the_calibrated_camera_sees_them_whatever_the_network_s
 def test_of_a_lens_that_is_not_rectified_the_network_s_own_directions_count() -> None:
     points = np.random.default_rng(0).uniform(1.0, 2.0, (120, 160, 3)).astype(np.float32)
     bent = replace(CAMERA, distortion_model="plumb_bob", distortion=(0.1, 0.0, 0.0, 0.0, 0.0))
-    grey = np.full((120, 160), 90, np.uint8)
-    kept = refined_points(points, grey, Landmarks.none(), T_WORLD_CAMERA, bent)
+    gray = np.full((120, 160), 90, np.uint8)
+    kept = refined_points(points, gray, Landmarks.none(), T_WORLD_CAMERA, bent)
     np.testing.assert_allclose(kept / kept[..., 2:], points / points[..., 2:], rtol=1e-5)
 
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ttt3r_ros.odometry.feature_tracker import APART, CROWD, corners, followed, grey
+from ttt3r_ros.odometry.feature_tracker import APART, CROWD, corners, followed, gray
 
 if TYPE_CHECKING:
     from ttt3r_ros.types import UInt8Array
@@ -168,5 +168,5 @@ def test_a_blank_image_has_no_corners(value: int) -> None:
 
 
 def test_brightness_is_that_of_red_green_and_blue_in_this_order() -> None:
-    colours = np.eye(3, dtype=np.uint8)[None] * 255
-    np.testing.assert_allclose(grey(colours), [[76, 150, 29]], atol=1)
+    colors = np.eye(3, dtype=np.uint8)[None] * 255
+    np.testing.assert_allclose(gray(colors), [[76, 150, 29]], atol=1)

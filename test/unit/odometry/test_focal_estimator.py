@@ -12,7 +12,7 @@ from fakes import FOCAL, HEIGHT, WIDTH, prediction
 from ttt3r_ros.odometry.focal_estimator import UNKNOWN, FocalEstimator
 
 
-def test_one_clean_frame_gives_the_focal_length_and_the_centre() -> None:
+def test_one_clean_frame_gives_the_focal_length_and_the_center() -> None:
     camera = FocalEstimator().update(prediction())
     assert camera.fx == camera.fy == pytest.approx(FOCAL)
     assert (camera.cx, camera.cy, camera.width, camera.height) == (

@@ -68,7 +68,7 @@ def triples(largest: float) -> st.SearchStrategy[Triple]:
 
 
 @given(triples(0.1), triples(0.09), triples(0.1), triples(0.09), st.integers(0, 9))
-def test_the_true_camera_is_found_from_a_guess_ten_centimetres_and_five_degrees_away(
+def test_the_true_camera_is_found_from_a_guess_ten_centimeters_and_five_degrees_away(
     move: Triple, turn: Triple, guess_move: Triple, guess_turn: Triple, seed: int
 ) -> None:
     T_true = FIRST @ motion(turn, move)
@@ -163,7 +163,7 @@ def test_the_derivatives_of_a_view_are_those_of_finite_differences(
         np.testing.assert_allclose(view.per_motion()[..., axis], found, atol=1e-7)
 
 
-def test_a_landmark_is_a_pixel_centre_at_a_depth_along_the_optical_axis() -> None:
+def test_a_landmark_is_a_pixel_center_at_a_depth_along_the_optical_axis() -> None:
     camera = Intrinsics(100.0, 50.0, 10.0, 20.0, 200, 100)
     pixels = np.array([[10.0, 20.0], [110.0, 70.0]], np.float32)
     seen = Landmarks.seen(pixels, np.array([4.0, 2.0]), camera, motion(move=(7.0, 0.0, 0.0)))

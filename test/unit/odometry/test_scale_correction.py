@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where metres come from, seen through the whole pipeline."""
+"""Where meters come from, seen through the whole pipeline."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ from tracked_walk import (
 
 from ttt3r_ros.geometry import inverse
 from ttt3r_ros.odometry.depth_refinement import refined_points
-from ttt3r_ros.odometry.feature_tracker import grey
+from ttt3r_ros.odometry.feature_tracker import gray
 from ttt3r_ros.odometry.landmarks import Landmarks
 from ttt3r_ros.odometry.visual_odometry import LEAST, ZOOMED, Tracked, VisualOdometry
 
@@ -230,7 +230,7 @@ def test_the_noise_of_a_camera_that_stands_is_no_parallax() -> None:
         farthest = max(farthest, float(np.linalg.norm(T[:3, 3])))
     points = odometry.refined_points(shot.prediction, shot.intrinsics)
     smoothed = refined_points(
-        shot.prediction.points_camera, grey(shot.prediction.rgb), Landmarks.none(), T, shot.intrinsics
+        shot.prediction.points_camera, gray(shot.prediction.rgb), Landmarks.none(), T, shot.intrinsics
     )
     assert farthest < 0.01, "measured: 6 mm, and 28 mm if each view counted"
     np.testing.assert_array_equal(points, smoothed, err_msg="depths are the network's")

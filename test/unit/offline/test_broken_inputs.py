@@ -181,14 +181,14 @@ def test_a_true_pose_that_is_not_finite_costs_its_frame_alone(tmp_path, capsys):
     assert (meta["mapped"], meta["error"]["pairs"]) == (12, 11)
 
 
-def test_images_of_one_colour_alone(tmp_path, capsys):
+def test_images_of_one_color_alone(tmp_path, capsys):
     source = image_folder(tmp_path / "room", truth=False)
     import cv2
 
     for path in (source / "rgb").iterdir():
         cv2.imwrite(str(path), np.full((120, 160, 3), 7, np.uint8))
     assert run(source, "--output", tmp_path / "out") == 1
-    assert "no frame could be mapped (12 of one colour)" in complaint(capsys)
+    assert "no frame could be mapped (12 of one color)" in complaint(capsys)
     assert not (tmp_path / "out" / "trajectory.txt").exists()
 
 

@@ -66,10 +66,10 @@ def at(stamp_s: float, mark: int = 0) -> Frame:
     return Frame(int(stamp_s * SECOND), "camera_optical_frame", image(mark))
 
 
-def test_images_of_one_colour_and_answers_that_are_not_finite_are_skipped_and_counted():
+def test_images_of_one_color_and_answers_that_are_not_finite_are_skipped_and_counted():
     black = Frame(2 * SECOND, "camera_optical_frame", np.zeros((24, 32, 3), np.uint8))
     mapping = shown(started(), at(1), black, at(3, mark=13), at(4))
-    assert mapping.skipped() == {"of one colour": 1, "not finite": 1}
+    assert mapping.skipped() == {"of one color": 1, "not finite": 1}
     assert [bool(record.skipped) for record in mapping.records] == [False, True, True, False]
     assert mapping.mapped == len(mapping.reconstructor.trajectory) == 2
     assert [record.index for record in mapped(mapping.records)] == [0, 3]
@@ -115,7 +115,7 @@ def test_the_mount_of_a_robots_camera_comes_from_the_transforms():
 
 
 def test_odometry_of_the_bag_gives_the_scale():
-    """The network says one metre per image, odometry stands for half a metre."""
+    """The network says one meter per image, odometry stands for half a meter."""
 
     class Moving(Transforms):
         def lookup(self, parent: str, child: str, stamp_ns: int) -> np.ndarray | None:
@@ -132,7 +132,7 @@ def test_odometry_of_the_bag_gives_the_scale():
 
 
 def test_measured_depth_of_the_source_gives_the_scale():
-    """The fake wall is two metres away; the measurement says three, and nothing in one corner."""
+    """The fake wall is two meters away; the measurement says three, and nothing in one corner."""
     depth = np.full((24, 32), 3.0, np.float32)
     depth[:5, :5] = 0.0
     mapping = started(from_mapping({"scale.source": "depth"}), Source(depths={SECOND: depth}))

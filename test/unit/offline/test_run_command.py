@@ -170,9 +170,9 @@ def test_images_that_show_nothing_are_skipped_and_counted(tmp_path):
     (source / "rgb" / "0005.png").write_bytes(b"\x89PNG and nothing more")
     assert run(source, "--output", tmp_path / "out") == 0
     meta = json.loads((tmp_path / "out" / "run.json").read_text())
-    assert (meta["mapped"], meta["skipped"], meta["broken"]) == (10, {"of one colour": 1}, 1)
+    assert (meta["mapped"], meta["skipped"], meta["broken"]) == (10, {"of one color": 1}, 1)
     records = read_frames(tmp_path / "out" / "frames.csv")
-    assert "is of one colour (values 7 to 7)" in records[3].skipped
+    assert "is of one color (values 7 to 7)" in records[3].skipped
     assert len(RunFolder(tmp_path / "out")) == len(RunFolder(tmp_path / "out").records()) == 10
 
 

@@ -39,7 +39,7 @@ def test_a_camera_that_looks_ahead_moves_along_x_of_the_map(reset_interval: int)
     np.testing.assert_allclose(forward, [1, 0, 0], atol=1e-12)
 
 
-def test_the_wall_stands_two_metres_before_each_pose() -> None:
+def test_the_wall_stands_two_meters_before_each_pose() -> None:
     mapping = reconstructor(map__voxel_size=0.01)
     seen: set[float] = set()
     for k in range(3):
@@ -54,11 +54,11 @@ def test_the_wall_stands_two_metres_before_each_pose() -> None:
 
 
 @pytest.mark.parametrize("value", [0, 128, 255])
-def test_an_image_of_one_colour_is_refused_by_its_value_and_changes_nothing(value: int) -> None:
+def test_an_image_of_one_color_is_refused_by_its_value_and_changes_nothing(value: int) -> None:
     mapping = reconstructor()
     mapping.step(frame(20))
     before = (mapping.session.state, len(mapping.map), len(mapping.trajectory))
-    with pytest.raises(ImageError, match=rf"image 7 is of one colour \(values {value} to {value}\)"):
+    with pytest.raises(ImageError, match=rf"image 7 is of one color \(values {value} to {value}\)"):
         mapping.step(flat(value))
     assert (mapping.session.state, len(mapping.map), len(mapping.trajectory)) == before
     np.testing.assert_allclose(mapping.step(frame(21)).T_map_camera[:3, 3], [1, 0, 0], atol=1e-12)
@@ -81,7 +81,7 @@ def test_a_frame_without_a_finite_answer_changes_nothing() -> None:
 
 
 class Doubtful(FakeBackend):
-    """Trusts the left half of its image less, and sees the upper half twenty metres away or behind."""
+    """Trusts the left half of its image less, and sees the upper half twenty meters away or behind."""
 
     def step(self, rgb: UInt8Array, state: FakeState) -> tuple[Prediction, FakeState]:
         answer, next_state = super().step(rgb, state)

@@ -61,7 +61,7 @@ def bilinear(image: Float64Array, u: Float64Array, v: Float64Array) -> Float64Ar
 
 
 def compare(room: ProceduralRoom, i: int, j: int) -> tuple[Float64Array, Float64Array, Float64Array]:
-    """Return relative depth errors of i seen in j, and grey values in both, where visible."""
+    """Return relative depth errors of i seen in j, and gray values in both, where visible."""
     first, second = room.render(i), room.render(j)
     u, v, z = project(room, back_project(room, first), second.T_world_camera).reshape(-1, 3).T
     camera = room.intrinsics
@@ -73,9 +73,9 @@ def compare(room: ProceduralRoom, i: int, j: int) -> tuple[Float64Array, Float64
     error = np.abs(z * bilinear(1.0 / second.depth_m.astype(np.float64), u, v) - 1.0)
     visible = error < 0.02
     assert visible.sum() > 0.8 * inside_count
-    grey_i = first.rgb.mean(axis=2).ravel()[inside][visible]
-    grey_j = bilinear(second.rgb.mean(axis=2), u, v)[visible]
-    return error[visible], grey_i, grey_j
+    gray_i = first.rgb.mean(axis=2).ravel()[inside][visible]
+    gray_j = bilinear(second.rgb.mean(axis=2), u, v)[visible]
+    return error[visible], gray_i, gray_j
 
 
 @pytest.mark.parametrize(("i", "j"), [(0, 3), (30, 38), (70, 65), (100, 110)])
@@ -88,10 +88,10 @@ def test_depth_of_one_frame_reprojects_onto_the_depth_of_another(
 
 
 @pytest.mark.parametrize("i", [5, 45, 85])
-def test_a_point_keeps_its_colour_from_frame_to_frame(room: ProceduralRoom, i: int) -> None:
-    _, grey_i, grey_j = compare(room, i, i + 2)
-    assert np.corrcoef(grey_i, grey_j)[0, 1] > 0.95
-    assert np.median(np.abs(grey_i - grey_j)) < 4.0
+def test_a_point_keeps_its_color_from_frame_to_frame(room: ProceduralRoom, i: int) -> None:
+    _, gray_i, gray_j = compare(room, i, i + 2)
+    assert np.corrcoef(gray_i, gray_j)[0, 1] > 0.95
+    assert np.median(np.abs(gray_i - gray_j)) < 4.0
 
 
 def test_rotations_are_orthonormal_and_the_camera_is_upright(room: ProceduralRoom) -> None:
@@ -128,9 +128,9 @@ def test_a_frame_does_not_depend_on_which_frames_were_rendered_before(room: Proc
 def test_the_spectrum_of_an_image_falls_roughly_as_one_over_frequency(
     room: ProceduralRoom, i: int
 ) -> None:
-    grey = room.render(i).rgb.mean(axis=2)[:, 40:280]
+    gray = room.render(i).rgb.mean(axis=2)[:, 40:280]
     window = np.outer(np.hanning(240), np.hanning(240))
-    amplitude = np.abs(np.fft.fft2((grey - grey.mean()) * window))
+    amplitude = np.abs(np.fft.fft2((gray - gray.mean()) * window))
     frequency = np.hypot(np.fft.fftfreq(240)[:, None], np.fft.fftfreq(240)[None, :]) * 240
     rings = np.geomspace(3, 90, 12)
     radial = [amplitude[(frequency >= low) & (frequency < high)].mean() for low, high in pairwise(rings)]

@@ -23,7 +23,7 @@ def motion(x: float = 0.0, yaw: float = 0.0) -> np.ndarray:
 
 
 def robot() -> TransformBuffer:
-    """A base that drives one metre per second, with a mast and a camera on it."""
+    """A base that drives one meter per second, with a mast and a camera on it."""
     buffer = TransformBuffer()
     for second in range(5):
         buffer.add("odom", "base", motion(float(second)), second * SECOND)

@@ -103,7 +103,7 @@ def test_a_restored_reconstruction_shows_its_way_at_once(mapped: Mapped):
     assert mapped.seen == (4, 1)
 
 
-def test_a_map_that_is_levelled_anew_takes_its_points_along(mapped: Mapped):
+def test_a_map_that_is_leveled_anew_takes_its_points_along(mapped: Mapped):
     before = mapped.follower.scene.cloud(Choice()).points
     T = np.eye(4)
     T[2, 3] = 5.0

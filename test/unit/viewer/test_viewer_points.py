@@ -83,7 +83,7 @@ def test_beyond_its_capacity_every_second_point_goes_and_the_others_stay():
     assert add(points, line(600, y=0.65), 2.0, index=2) == 300
 
 
-def test_a_finished_cloud_is_split_into_neighbourhoods_and_kept_whole():
+def test_a_finished_cloud_is_split_into_neighborhoods_and_kept_whole():
     points = store()
     xyz = np.random.default_rng(0).uniform(0, 30, (3 * CHUNK_POINTS, 3)).astype(np.float32)
     points.add_cloud(xyz, np.zeros((len(xyz), 3), np.uint8))

@@ -13,7 +13,7 @@ from fakes import DEPTH_M, HEIGHT, WIDTH, FakeBackend, frame
 from ttt3r_ros.config import Config
 from ttt3r_ros.pipeline.reconstructor import Reconstructor
 from ttt3r_ros.types import Intrinsics
-from ttt3r_ros.viewer import colours
+from ttt3r_ros.viewer import colors
 from ttt3r_ros.viewer.cameras import Way
 from ttt3r_ros.viewer.live import Mailbox
 from ttt3r_ros.viewer.points import BANDS
@@ -107,7 +107,7 @@ def test_points_move_with_the_trajectory_and_are_not_made_anew():
     }
 
 
-def test_segments_have_colours_of_their_own():
+def test_segments_have_colors_of_their_own():
     scene, _ = walked(2)
     plain, tinted = scene.cloud(Choice()), scene.cloud(Choice(by_segment=True))
     assert np.array_equal(plain.points, tinted.points)
@@ -136,7 +136,7 @@ def test_points_beyond_the_range_are_left_out():
 
 
 def straight(poses: int, start: int = 0) -> np.ndarray:
-    """Poses (N, 7) ten centimetres apart."""
+    """Poses (N, 7) ten centimeters apart."""
     rows = np.zeros((poses, 7))
     rows[:, 0], rows[:, 6] = (start + np.arange(poses)) * 0.1, 1.0
     return rows
@@ -197,15 +197,15 @@ def test_poses_one_by_one_make_the_same_way_as_all_at_once():
     assert len(one_by_one) == 301
 
 
-def test_the_words_for_depths_fit_their_colours():
+def test_the_words_for_depths_fit_their_colors():
     depth = np.repeat(np.array([1.1, 1.8, 2.6, np.nan], np.float32), 50)[None]
-    picture, ends = colours.of_depth(depth)
+    picture, ends = colors.of_depth(depth)
     assert ends == pytest.approx((1.1, 2.6), abs=1e-6)
     near, far, unknown = (picture[0, column].astype(int) for column in (0, 149, 199))
     assert near[0] > 150 > 2 * near[1:].max()  # red
     assert far[2] > 150 > 1.5 * far[:2].max()  # blue
-    assert np.ptp(unknown) < 5  # grey
-    assert colours.of_depth(np.full((2, 2), np.nan, np.float32))[1] is None
+    assert np.ptp(unknown) < 5  # gray
+    assert colors.of_depth(np.full((2, 2), np.nan, np.float32))[1] is None
 
 
 def test_the_newest_of_what_waits_in_the_mailbox_wins_and_the_others_are_counted():

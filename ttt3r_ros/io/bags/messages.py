@@ -93,7 +93,7 @@ def camera_info(intrinsics: Intrinsics, of: Message) -> Message:
 
 
 def cloud(points: Float32Array, rgb: UInt8Array, of: Message) -> Message:
-    """Return points (N, 3) with colours."""
+    """Return points (N, 3) with colors."""
     size = POINT_DTYPE.itemsize
     return _named(
         "sensor_msgs/PointCloud2",

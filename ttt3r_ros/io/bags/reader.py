@@ -36,7 +36,7 @@ _IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 _INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 _POSE_TYPE = "geometry_msgs/msg/PoseStamped"
 _TRANSFORM_TYPES = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
-_DEPTH_ENCODINGS = ("16UC1", "mono16")  # of a topic with depth in its name; else a grey camera's
+_DEPTH_ENCODINGS = ("16UC1", "mono16")  # of a topic with depth in its name; else a gray camera's
 
 
 class Bag:
@@ -135,7 +135,7 @@ class Bag:
     def _frame(
         self, reader: AnyReader, connection: Connection, raw: bytes, intrinsics: Intrinsics | None
     ) -> Frame | None:
-        msg = _deserialised(reader, connection, raw)
+        msg = _deserialized(reader, connection, raw)
         if msg is None:
             return None
         stamp_ns = _stamp_ns(msg)
@@ -227,11 +227,11 @@ def _messages(
 def _first(reader: AnyReader, connections: list[Connection]) -> Any:
     """Return the first message that can be read, nothing if there is none among the first few."""
     few = islice(_messages(reader, connections), 5)
-    messages = (_deserialised(reader, connection, raw) for connection, _, raw in few)
+    messages = (_deserialized(reader, connection, raw) for connection, _, raw in few)
     return next((msg for msg in messages if msg is not None), None)
 
 
-def _deserialised(reader: AnyReader, connection: Connection, raw: bytes) -> Any:
+def _deserialized(reader: AnyReader, connection: Connection, raw: bytes) -> Any:
     """Return a message, nothing, with a warning, if it is damaged."""
     try:
         return reader.deserialize(raw, connection.msgtype)

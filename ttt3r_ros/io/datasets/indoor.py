@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ttt3r_ros.geometry import orthonormalised
+from ttt3r_ros.geometry import orthonormalized
 from ttt3r_ros.io.datasets.common import (
     DatasetSequence,
     existing,
@@ -44,11 +44,9 @@ _TUM_UNITS_PER_M = 5000.0
 _ASSOCIATION_NS = 20_000_000  # as the tools of the data set have it
 _RATE_HZ = 30.0
 _NO_DEPTH_M = 65.0  # 65535 mm marks pixels without depth
-_UNREGISTERED = (
-    "no depth.proj.png: true depth is depth.png, which is not registered to the colour camera"
-)
+_UNREGISTERED = "no depth.proj.png: true depth is depth.png, which is not registered to the color camera"
 
-# Colour cameras of TUM RGB-D as published with it; the images of the third came out undistorted.
+# Color cameras of TUM RGB-D as published with it; the images of the third came out undistorted.
 _TUM_CAMERAS = {
     1: ((517.3, 516.5, 318.6, 255.3), (0.2624, -0.9531, -0.0054, 0.0026, 1.1633)),
     2: ((520.9, 521.0, 325.1, 249.7), (0.2312, -0.7849, -0.0033, -0.0001, 0.9172)),
@@ -97,14 +95,14 @@ def open_tum(root: Path, selection: Selection) -> DatasetSequence:
 
 
 def open_bonn(root: Path, selection: Selection) -> DatasetSequence:
-    """Open a folder of the Bonn RGB-D dynamic data set; its poses become those of the colour camera."""
+    """Open a folder of the Bonn RGB-D dynamic data set; its poses become those of the color camera."""
     return _listed(root, selection, _kinect(root, *_BONN_CAMERA), bonn_camera_pose)
 
 
 def bonn_camera_pose(T_recorded: Float64Array) -> Float64Array:
     """Return T_world_camera (4, 4) of a pose as it stands in Bonn's groundtruth.txt."""
     T_world_camera: Float64Array = _BONN_T_ROS @ T_recorded @ _BONN_T_ROS @ _BONN_T_MARKER
-    return orthonormalised(T_world_camera) if np.isfinite(T_recorded).all() else T_recorded
+    return orthonormalized(T_world_camera) if np.isfinite(T_recorded).all() else T_recorded
 
 
 def _kinect(root: Path, camera: tuple[float, ...], distortion: tuple[float, ...]) -> Intrinsics:
@@ -156,10 +154,10 @@ def is_7scenes(root: Path) -> bool:
 
 
 def open_7scenes(root: Path, selection: Selection) -> DatasetSequence:
-    """Open a sequence of 7-Scenes: frame-N.color.png, .depth.png (millimetres) and .pose.txt.
+    """Open a sequence of 7-Scenes: frame-N.color.png, .depth.png (millimeters) and .pose.txt.
 
-    The published focal length of 585 is that of the depth camera. Where depth was projected into the colour camera
-    (frame-N.depth.proj.png), that is what is read, with the colour camera's 525.
+    The published focal length of 585 is that of the depth camera. Where depth was projected into the color camera
+    (frame-N.depth.proj.png), that is what is read, with the color camera's 525.
     """
     images = numbered(root, "frame-*.color.png")
     projected = any(root.glob("frame-*.depth.proj.png"))
@@ -199,7 +197,7 @@ def is_scannet(root: Path) -> bool:
 
 
 def open_scannet(root: Path, selection: Selection) -> DatasetSequence:
-    """Open an exported scene of ScanNet: color/N.jpg, depth/N.png (millimetres), pose/N.txt, intrinsic/.
+    """Open an exported scene of ScanNet: color/N.jpg, depth/N.png (millimeters), pose/N.txt, intrinsic/.
 
     The depth has a size of its own; frames that were not tracked have no pose.
     """

@@ -106,7 +106,7 @@ def is_nrgbd(root: Path) -> bool:
 
 
 def open_nrgbd(root: Path, selection: Selection) -> DatasetSequence:
-    """Open images/imgN.png, depth/depthN.png (millimetres), focal.txt, and poses.txt with four rows per image.
+    """Open images/imgN.png, depth/depthN.png (millimeters), focal.txt, and poses.txt with four rows per image.
 
     The poses are those of OpenGL's camera and become those of the optical one; rows of NaN are no pose.
     """

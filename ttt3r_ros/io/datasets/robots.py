@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _KITTI_UNITS_PER_M = 256.0
 _KITTI_RATE_HZ = 10.0
-_KITTI_CAMERAS = (2, 0, 3, 1)  # colour before grey, left before right
+_KITTI_CAMERAS = (2, 0, 3, 1)  # color before gray, left before right
 _EUROC_TRUTH = ("state_groundtruth_estimate0", "mocap0")  # TUM VI has the same layout
 _WIDEST_GAP_NS = 100_000_000
 # Names in sensor.yaml: the ROS model, and how many of its coefficients are given.
@@ -175,7 +175,7 @@ def _kitti_camera(root: Path) -> int | None:
 def _open_odometry(root: Path, selection: Selection) -> DatasetSequence:
     """Open sequences/NN: image_2 (or another camera), times.txt, calib.txt, and ../../poses/NN.txt.
 
-    The recorded poses are those of the left grey camera; the calibration moves them to the one that is read.
+    The recorded poses are those of the left gray camera; the calibration moves them to the one that is read.
     """
     number = _kitti_camera(root)
     folder = root / f"image_{number}"
@@ -200,7 +200,7 @@ def _open_odometry(root: Path, selection: Selection) -> DatasetSequence:
 
 
 def _kitti_poses(root: Path) -> Float64Array | None:
-    """Return T_world_camera0 (n, 4, 4), where the world is the first left grey camera."""
+    """Return T_world_camera0 (n, 4, 4), where the world is the first left gray camera."""
     at = root.resolve()
     candidates = (root / "poses.txt", at.parent.parent / "poses" / f"{at.name}.txt")
     path = next((found for place in candidates if (found := existing(place))), None)

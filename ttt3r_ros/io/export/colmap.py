@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A COLMAP model as text: what Gaussian-splatting tools start from.
 
-COLMAP's poses are world-to-camera, in optical axes; its pixels have their centres at halves, ours at whole numbers.
+COLMAP's poses are world-to-camera, in optical axes; its pixels have their centers at halves, ours at whole numbers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ttt3r_ros.mapping.voxel_map import PointCloud
     from ttt3r_ros.types import Float64Array, Intrinsics
 
-PIXEL_CENTRE = 0.5  # of the first pixel, where coordinates begin at its corner
+PIXEL_CENTER = 0.5  # of the first pixel, where coordinates begin at its corner
 Camera = tuple[int, int, float, float, float, float]  # width, height, fx, fy, cx, cy
 
 
@@ -38,7 +38,7 @@ def corner_based(intrinsics: Intrinsics) -> Camera:
     """Return a pinhole camera whose pixel coordinates begin at the corner of the first pixel."""
     return (
         intrinsics.width, intrinsics.height, intrinsics.fx, intrinsics.fy,
-        intrinsics.cx + PIXEL_CENTRE, intrinsics.cy + PIXEL_CENTRE,
+        intrinsics.cx + PIXEL_CENTER, intrinsics.cy + PIXEL_CENTER,
     )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The pictures of every frame, at the network's resolution; those of one frame appear together.
 
-``rgb/*.jpg`` the network's image, ``depth/*.png`` millimetres along the optical axis (0: unsure or behind the camera),
+``rgb/*.jpg`` the network's image, ``depth/*.png`` millimeters along the optical axis (0: unsure or behind the camera),
 ``confidence/*.png`` a thousandth each, ``depth_npz/*.npz`` all depths and confidences as they are, with pose and K.
 """
 

@@ -26,7 +26,7 @@ _PLY_VERTEX = np.dtype([("xyz", "<f4", 3), ("rgb", "u1", 3)])
 
 
 def write_ply(path: Path, cloud: PointCloud) -> None:
-    """Write coloured points as binary PLY.
+    """Write colored points as binary PLY.
 
     Raises:
         OutputError: the file cannot be written.
@@ -34,7 +34,7 @@ def write_ply(path: Path, cloud: PointCloud) -> None:
     vertices = np.empty(len(cloud.points), _PLY_VERTEX)
     vertices["xyz"], vertices["rgb"] = cloud.points, cloud.rgb
     fields = [f"property float {axis}" for axis in "xyz"]
-    fields += [f"property uchar {colour}" for colour in ("red", "green", "blue")]
+    fields += [f"property uchar {color}" for color in ("red", "green", "blue")]
     lines = [
         "ply",
         "format binary_little_endian 1.0",
@@ -48,7 +48,7 @@ def write_ply(path: Path, cloud: PointCloud) -> None:
 
 
 def read_ply(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read back what `write_ply` wrote: points (N, 3) float32 and colours (N, 3) uint8."""
+    """Read back what `write_ply` wrote: points (N, 3) float32 and colors (N, 3) uint8."""
     content = path.read_bytes()
     end = content.index(b"end_header\n") + len(b"end_header\n")
     vertices = np.frombuffer(content, _PLY_VERTEX, offset=end)
@@ -56,7 +56,7 @@ def read_ply(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_pcd(path: Path, cloud: PointCloud) -> None:
-    """Write coloured points as binary PCD 0.7, the colour packed into a float as PCL reads it.
+    """Write colored points as binary PCD 0.7, the color packed into a float as PCL reads it.
 
     Raises:
         OutputError: the file cannot be written.
@@ -93,7 +93,7 @@ def write_occupancy(path: Path, grid: Grid) -> None:
 
 
 def write_tum(path: Path, stamps_ns: list[int], poses: Float64Array) -> None:
-    """Write a trajectory as lines of ``t x y z qx qy qz qw`` (seconds, metres), to the nanosecond.
+    """Write a trajectory as lines of ``t x y z qx qy qz qw`` (seconds, meters), to the nanosecond.
 
     Raises:
         OutputError: the file cannot be written.

@@ -84,14 +84,14 @@ def seeded_network(
     generator = torch.Generator().manual_seed(seed)
     for path, module in network.named_modules():
         for name, parameter in module.named_parameters(recurse=False):
-            _initialise(module, name, parameter, generator)
+            _initialize(module, name, parameter, generator)
         if path.endswith(_DPT_LAST_LAYER):
             module.weight.data.mul_(_DPT_LAST_LAYER_GAIN)
     return network.eval().requires_grad_(requires_grad=False)
 
 
 @torch.no_grad()
-def _initialise(module: nn.Module, name: str, parameter: Tensor, generator: torch.Generator) -> None:
+def _initialize(module: nn.Module, name: str, parameter: Tensor, generator: torch.Generator) -> None:
     if isinstance(module, nn.LayerNorm):
         parameter.fill_(1.0 if name == "weight" else 0.0)
     elif name == "bias":

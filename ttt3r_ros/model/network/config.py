@@ -143,7 +143,7 @@ class NetworkConfig:
         if unknown:
             _log.warning("ignoring unknown network settings: %s", ", ".join(unknown))
         _check_patch_embedding(mapping.get("patch_embed_cls", _PATCH_EMBEDDINGS[0]))
-        return cls(**{key: _normalise(key, value) for key, value in mapping.items() if key in known})
+        return cls(**{key: _normalize(key, value) for key, value in mapping.items() if key in known})
 
     def to_mapping(self) -> dict[str, Any]:
         """Return the fields by name, ``dpt`` as a nested mapping; the inverse of `from_mapping`."""
@@ -261,7 +261,7 @@ def _check_patch_embedding(value: object) -> None:
         _refuse("patch_embed_cls", value, "one of " + ", ".join(map(repr, _PATCH_EMBEDDINGS)))
 
 
-def _normalise(name: str, value: Any) -> Any:
+def _normalize(name: str, value: Any) -> Any:
     """Turn JSON's lists, numbers and infinities into the types of the fields."""
     if name == "dpt" and isinstance(value, Mapping):
         return _dpt_widths(value)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From decoder tokens to pose, points, confidence and colour."""
+"""From decoder tokens to pose, points, confidence and color."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ class Heads(nn.Module, ABC):
         last one with the pose token in front; ``grid`` is the patch grid.
 
         Raises:
-            ConfigError: colours are asked for and there is no head for them.
+            ConfigError: colors are asked for and there is no head for them.
         """
         if outputs.rgb and not self.config.rgb_head:
-            msg = "colours were asked for, but these weights have no rgb head"
+            msg = "colors were asked for, but these weights have no rgb head"
             raise ConfigError(msg)
         # The exponentials need the range and the digits of float32.
         with torch.autocast(layers[-1].device.type, enabled=False):
@@ -74,7 +74,7 @@ class Heads(nn.Module, ABC):
             camera=self.point_map(self.camera_map(inputs, grid)),
             pose=self.pose_head(pose_token[:, 0]),
             world=self._world(inputs, pose_token, grid, rotary) if outputs.world else None,
-            rgb=colours(self.rgb_map(inputs, grid)) if outputs.rgb else None,
+            rgb=colors(self.rgb_map(inputs, grid)) if outputs.rgb else None,
         )
 
     def _world(
@@ -107,7 +107,7 @@ class Heads(nn.Module, ABC):
 
     @abstractmethod
     def rgb_map(self, inputs: tuple[Tensor, ...], grid: tuple[int, int]) -> Tensor:
-        """Return the raw colour map (B, 3, H, W)."""
+        """Return the raw color map (B, 3, H, W)."""
 
 
 class DptHeads(Heads):
@@ -134,7 +134,7 @@ class DptHeads(Heads):
         return self.dpt_cross(inputs, grid)
 
     def rgb_map(self, inputs: tuple[Tensor, ...], grid: tuple[int, int]) -> Tensor:
-        """Return the raw colour map (B, 3, H, W)."""
+        """Return the raw color map (B, 3, H, W)."""
         return self.dpt_rgb(inputs, grid)
 
 
@@ -171,7 +171,7 @@ class LinearHeads(Heads):
         return self._dense(self.cross_proj, inputs[-1], grid)
 
     def rgb_map(self, inputs: tuple[Tensor, ...], grid: tuple[int, int]) -> Tensor:
-        """Return the raw colour map (B, 3, H, W)."""
+        """Return the raw color map (B, 3, H, W)."""
         return self._dense(self.rgb_proj, inputs[-1], grid)
 
 
@@ -192,7 +192,7 @@ class PoseHead(nn.Module):
 
 
 def regressed(raw: Tensor, mode: ModeBounds) -> Tensor:
-    """Map raw vectors (..., 3) to metric ones; 'exp' covers centimetres and kilometres alike."""
+    """Map raw vectors (..., 3) to metric ones; 'exp' covers centimeters and kilometers alike."""
     kind = mode[0]
     if kind == "linear":
         return raw
@@ -210,7 +210,7 @@ def confidence(raw: Tensor, mode: ModeBounds) -> Tensor:
     return low + (high - low) * torch.sigmoid(raw)
 
 
-def colours(raw: Tensor) -> Tensor:
-    """Map raw colour (B, 3, H, W) into (B, H, W, 3) strictly inside (-1, 1)."""
+def colors(raw: Tensor) -> Tensor:
+    """Map raw color (B, 3, H, W) into (B, H, W, 3) strictly inside (-1, 1)."""
     bounded = torch.sigmoid(raw) * (1 - 2e-6) + 1e-6
     return (bounded - 0.5).permute(0, 2, 3, 1) * 2

@@ -42,7 +42,7 @@ class HalfNorm(nn.LayerNorm):
         self.out_dtype = dtype
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise the last dimension."""
+        """Normalize the last dimension."""
         return super().forward(x).to(self.out_dtype)
 
 
@@ -55,10 +55,10 @@ class Int8Linear(nn.Module):
         scales = weight.abs().amax(dim=1).clamp(min=1e-12).double() / 127
         zeros = torch.zeros(len(scales), dtype=torch.int64)
         with warnings.catch_warnings():
-            # torch means to remove its quantised tensors one day; there is no other int8 product in it yet.
+            # torch means to remove its quantized tensors one day; there is no other int8 product in it yet.
             warnings.simplefilter("ignore", UserWarning)
-            quantised = torch.quantize_per_channel(weight, scales, zeros, axis=0, dtype=torch.qint8)
-        self._packed = torch.ops.quantized.linear_prepack(quantised, layer.bias.float())
+            quantized = torch.quantize_per_channel(weight, scales, zeros, axis=0, dtype=torch.qint8)
+        self._packed = torch.ops.quantized.linear_prepack(quantized, layer.bias.float())
         self._seven_bits = _sums_overflow()
         self._out_dtype = out_dtype
 

@@ -54,7 +54,7 @@ class Outputs:
 class PointMap:
     """A point and how sure of it the network is, per pixel."""
 
-    points: Tensor  # (B, H, W, 3) metres
+    points: Tensor  # (B, H, W, 3) meters
     confidence: Tensor  # (B, H, W)
 
 

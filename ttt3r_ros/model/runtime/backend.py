@@ -95,9 +95,9 @@ class TorchBackend:
 
     def warm_up(self, cameras: int = 1) -> None:
         """Compile and record for usual images of up to so many cameras, so that no frame waits for it."""
-        grey = np.full((_USUAL_SIZE[1], _USUAL_SIZE[0], 3), 127, np.uint8)
+        gray = np.full((_USUAL_SIZE[1], _USUAL_SIZE[0], 3), 127, np.uint8)
         for batch in range(1, cameras + 1):
-            self.step_many([grey] * batch, [self.initial_state()] * batch)
+            self.step_many([gray] * batch, [self.initial_state()] * batch)
             self._encoder.forget()
 
     def announce(self, upcoming: Upcoming) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ttt3r_ros.errors import ImageError
-from ttt3r_ros.model.runtime.preprocessing import normalised, resize_and_crop
+from ttt3r_ros.model.runtime.preprocessing import normalized, resize_and_crop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -144,7 +144,7 @@ class Encoder:
         return next((entry for entry in self._kept if _same(entry.image, image)), None)
 
     def _uploaded(self, image: UInt8Array) -> Tensor:
-        tensor = normalised(image).contiguous()  # the layout decides how a convolution adds up
+        tensor = normalized(image).contiguous()  # the layout decides how a convolution adds up
         if self._device.type != "cuda":
             return tensor
         return tensor.pin_memory().to(self._device, non_blocking=True)

@@ -34,7 +34,7 @@ _WARM_UP_CALLS = 3
 class Shown(NamedTuple):
     """What a batch of images showed, on the device."""
 
-    points: Tensor  # (B, h, w, 3) metres, camera's optical frame
+    points: Tensor  # (B, h, w, 3) meters, camera's optical frame
     confidence: Tensor  # (B, h, w)
     pose: Tensor  # (B, 7) x, y, z, then quaternion w, x, y, z
     finite: Tensor  # (B,) bool: no NaN or infinity, neither here nor in the state after it

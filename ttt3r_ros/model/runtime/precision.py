@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """In which arithmetic a network computes.
 
-Only products of matrices and convolutions become cheaper. The residual streams, the normalisations, the gate, the
+Only products of matrices and convolutions become cheaper. The residual streams, the normalizations, the gate, the
 recurrent state, the pose head and the last layer before the exponentials stay in float32: their errors would add up.
 """
 

@@ -28,7 +28,7 @@ class InputSize:
         return f"{self.long_edge} px" + (", square" if self.square else "")
 
     def geometry(self, width: int, height: int) -> ImageGeometry:
-        """Plan resize and centre crop of a source image.
+        """Plan resize and center crop of a source image.
 
         Raises:
             ImageError: nothing would be left of the image.
@@ -82,7 +82,7 @@ def resize_and_crop(rgb: UInt8Array, geometry: ImageGeometry) -> UInt8Array:
     return np.asarray(resized.crop((left, top, left + geometry.width, top + geometry.height)))
 
 
-def normalised(rgb: UInt8Array) -> torch.Tensor:
+def normalized(rgb: UInt8Array) -> torch.Tensor:
     """Return an image (h, w, 3) as the network's input (1, 3, h, w) in [-1, 1]."""
     # True division keeps the last bit equal to that of the training pipeline.
     scaled = torch.from_numpy(rgb.astype(np.float32)) / 255.0

@@ -51,7 +51,7 @@ class Result:
         """Return its row in the table."""
         return (
             self.name, str(self.frames), str(self.skipped), f"{self.frames_per_second:.1f}", f"{self.path_m:.2f}",
-            *(_metres(value) for value in (self.ate_se3_m, self.ate_sim3_m, self.scale)),
+            *(_meters(value) for value in (self.ate_se3_m, self.ate_sim3_m, self.scale)),
             f"{self.word}: {self.problem}" if self.problem else self.word,
         )  # fmt: skip
 
@@ -111,7 +111,7 @@ def tell(results: list[Result], folder: Path) -> None:
     print(f"{done} of {len(results)} done; results: {folder}, {SUMMARY}")
 
 
-def _metres(value: float | None) -> str:
+def _meters(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
 
 

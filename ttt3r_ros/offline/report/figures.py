@@ -80,7 +80,7 @@ def map_picture(run: RunSummary, view: str) -> str:
 
 
 def depth_range_m(samples: Sequence[Sample]) -> tuple[float, float]:
-    """Return the depths from which to which the samples are coloured."""
+    """Return the depths from which to which the samples are colored."""
     depths = np.concatenate([s.depth_m[np.isfinite(s.depth_m)].ravel() for s in samples])
     low, high = np.percentile(depths, [2, 98]) if depths.size else (0.0, 1.0)
     return float(low), float(high)
@@ -118,13 +118,13 @@ def drift_picture(run: RunSummary) -> str:
         _mark_resets(axes, run)
         if run.comparison is not None:
             times_s = run.comparison.stamps_s - run.stamps_ns[0] * 1e-9
-            for error_m, colour, label in zip(
+            for error_m, color, label in zip(
                 run.comparison.errors_m(),
                 (ACCENT, WARM),
                 ("SE(3) aligned", "Sim(3) aligned"),
                 strict=True,
             ):
-                axes.plot(times_s, error_m, color=colour, label=label)
+                axes.plot(times_s, error_m, color=color, label=label)
             axes.set(ylabel="distance from truth [m]")
             axes.legend(fontsize=8.5)
         else:
@@ -135,14 +135,14 @@ def drift_picture(run: RunSummary) -> str:
 
 
 def scale_picture(run: RunSummary) -> str:
-    """Draw the factor from the network's lengths to metres over time."""
+    """Draw the factor from the network's lengths to meters over time."""
     with mpl.rc_context(_STYLE):
         figure, axes = _figure(height=2.2)
         times_s, values = _over_time(run, "scale")
         axes.plot(times_s, values, color=ACCENT)
         if np.ptp(values) < 1e-6:
             axes.set(ylim=(values[0] * 0.9, values[0] * 1.1))
-        axes.set(xlabel="time [s]", ylabel="metres per unit")
+        axes.set(xlabel="time [s]", ylabel="meters per unit")
         return _svg(figure)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Colours of times, segments and depths."""
+"""Colors of times, segments and depths."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ _UNKNOWN = (24, 24, 26)
 
 
 def of_segments(segments: NDArray[np.integer]) -> UInt8Array:
-    """Return a colour (N, 3) for each segment (N,); after eight they come again."""
-    colours: UInt8Array = SEGMENTS[np.asarray(segments) % len(SEGMENTS)]
-    return colours
+    """Return a color (N, 3) for each segment (N,); after eight they come again."""
+    colors: UInt8Array = SEGMENTS[np.asarray(segments) % len(SEGMENTS)]
+    return colors
 
 
 def tinted(rgb: UInt8Array, segments: NDArray[np.integer]) -> UInt8Array:
-    """Return colours (N, 3) that keep their brightness and take the hue of their segments (N,)."""
+    """Return colors (N, 3) that keep their brightness and take the hue of their segments (N,)."""
     brightness = rgb.astype(np.uint16) @ np.array([77, 150, 29], np.uint16) // 256
     mixed = of_segments(segments).astype(np.uint16) * (64 + brightness[:, None] * 3 // 4) // 255
     return mixed.astype(np.uint8)
 
 
 def of_shares(shares: Float64Array) -> UInt8Array:
-    """Return a colour (N, 3) for each share (N,) of the whole: from blue over green to red."""
+    """Return a color (N, 3) for each share (N,) of the whole: from blue over green to red."""
     return _TURBO[np.clip(np.rint(shares * 255.0), 0, 255).astype(np.uint8)]
 
 
 def of_depth(depth_m: Float32Array) -> tuple[UInt8Array, tuple[float, float] | None]:
-    """Return a picture (h, w, 3) of depths (h, w): red near, blue far, grey where there is none.
+    """Return a picture (h, w, 3) of depths (h, w): red near, blue far, gray where there is none.
 
     And the depths [m] from which on it is quite red or blue; None if there are no depths.
     """

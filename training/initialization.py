@@ -6,7 +6,7 @@ what it sees with what it remembers. Nothing has to be found out if it starts ou
 channels begin as three parts: where a token is (PLACE), where what it shows was in the state (MATCH), and what it
 shows (LOOK). Some heads of the first layers are wired:
 
-* encoder tokens gather the mean colours around them, by which a place is known again after the camera has moved;
+* encoder tokens gather the mean colors around them, by which a place is known again after the camera has moved;
 * state tokens hold their own place, and attend to the image at that place to copy its look;
 * image tokens attend to the state at their own place to learn it, and by look to learn where it was.
 
@@ -34,7 +34,7 @@ PLACE_GAIN = 4.5  # logit per wired frequency where query and key share a place
 LOOK_GAIN = 1.6
 RESIDUAL_GAIN = 0.2  # of what is not wired, so that it does not drown what is
 TYPICAL_DEPTH_M = 2.5
-CELL, SHIFTS = 3, (0, -1, 1, -2, 2)  # a colour, and the patches whose colours are gathered
+CELL, SHIFTS = 3, (0, -1, 1, -2, 2)  # a color, and the patches whose colors are gathered
 
 
 def initial_network(
@@ -65,32 +65,32 @@ def _hush(network: Ttt3r) -> None:
 
 
 def _see_typical_patches(proj: nn.Conv2d, patches: Tensor, context: int, rng: torch.Generator) -> None:
-    """Let the embedding be the mean colour, then a random turn of half-whitened principal components.
+    """Let the embedding be the mean color, then a random turn of half-whitened principal components.
 
-    Channels up to ``context`` are left for the colours of the neighbours.
+    Channels up to ``context`` are left for the colors of the neighbors.
     """
-    centre = patches.mean(dim=0)
-    centred = patches - centre
+    center = patches.mean(dim=0)
+    centered = patches - center
     pixels = patches.shape[1] // CELL
     weight = torch.zeros(proj.out_channels, patches.shape[1])
     first = 0
     if context:
         average = torch.eye(CELL).repeat_interleave(pixels, dim=1) / pixels
-        values, vectors = torch.linalg.eigh((centred @ average.T).T.cov())
+        values, vectors = torch.linalg.eigh((centered @ average.T).T.cov())
         weight[:CELL] = (vectors / values.clamp(min=1e-6).sqrt()).T @ average
         first = context
-    values, vectors = torch.linalg.eigh(centred.T @ centred / len(centred))
+    values, vectors = torch.linalg.eigh(centered.T @ centered / len(centered))
     count = min((proj.out_channels - first) // 2, values.numel())
     components = (vectors[:, -count:] * values[-count:].clamp(min=1e-6) ** -0.35).T
     rest = _orthonormal(proj.out_channels - first, count, rng) @ components
-    weight[first:] = rest / (centred @ rest.T).std()
+    weight[first:] = rest / (centered @ rest.T).std()
     proj.weight.copy_(weight.view_as(proj.weight))
     assert proj.bias is not None
-    proj.bias.copy_(-(weight @ centre))
+    proj.bias.copy_(-(weight @ center))
 
 
 def _wire_encoder(network: Ttt3r) -> None:
-    """Gather the mean colours of five by five patches: first along rows, then along columns."""
+    """Gather the mean colors of five by five patches: first along rows, then along columns."""
     config = network.config
     width = config.enc_embed_dim // config.enc_num_heads
     gathered = CELL
@@ -156,8 +156,8 @@ def place_code(config: NetworkConfig, channels: int) -> Tensor:
     Half are rows and columns as they are, so that a displacement is a difference; half are their sines and cosines.
     """
     positions = state_positions(config.state_size, config.state_pe).float()
-    centred = (positions - positions.mean(dim=0)) / positions.std(dim=0)
-    plain = centred.repeat(1, channels // 4)
+    centered = (positions - positions.mean(dim=0)) / positions.std(dim=0)
+    plain = centered.repeat(1, channels // 4)
     frequencies = 1.4 / 1.5 ** torch.arange(channels // 8)
     angles = positions[:, :, None] * frequencies
     waves = 1.4 * torch.cat((angles.sin(), angles.cos()), dim=-1).flatten(1)

@@ -31,7 +31,7 @@ BY_ADAM = (
 )
 
 
-class Optimiser:
+class Optimizer:
     """Corrects parameters in place, from tensors alone, so that a step can be recorded."""
 
     def __init__(self, network: nn.Module) -> None:

@@ -31,12 +31,12 @@ class Ground:
         """Forget the floor."""
         self.floor_z: float | None = None  # height of the floor in the map [m]
         self._frames = 0
-        self._levelled = self._level != "floor"
+        self._leveled = self._level != "floor"
         self._up_camera = _UP_OF_A_LEVEL_CAMERA
 
     def find(self, sighting: Sighting, surroundings: Surroundings, *, wanted: bool) -> Floor | None:
         """Return the floor under the camera in the network's units, where it is due to be looked for and seen."""
-        due = wanted or not self._levelled or self._frames % _LOOK_EVERY == 0
+        due = wanted or not self._leveled or self._frames % _LOOK_EVERY == 0
         self._frames += 1
         if self.floor_z is None and surroundings.T_base_camera is not None and self._stands:
             self.floor_z = 0.0  # the body stands on it, until it is seen elsewhere
@@ -53,7 +53,7 @@ class Ground:
     def up_at_start(self, surroundings: Surroundings, floor: Floor | None) -> Float64Array | None:
         """Return which way is up in the camera (3,) for a map that begins with this frame; None: as the mount is."""
         if self._level == "floor" and floor is not None:
-            self._levelled = True
+            self._leveled = True
             return floor.normal
         return surroundings.up_camera if self._level in ("auto", "imu") else None
 
@@ -65,8 +65,8 @@ class Ground:
         if floor is None:
             return None
         T_level = None
-        if not self._levelled:
-            self._levelled = True
+        if not self._leveled:
+            self._leveled = True
             T_level = _turned_up(T_map_camera[:3, :3] @ floor.normal)
             T_map_camera = T_level @ T_map_camera
         seen_z = float(T_map_camera[2, 3]) - floor.height * scale
