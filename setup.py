@@ -40,6 +40,7 @@ TEST = [
     "playwright>=1.40",
     "pycolmap>=3.11; platform_machine == 'x86_64'",  # elsewhere its test is skipped
     "pytest>=6.2",
+    "pytest-xdist>=2.5",
     "PyYAML>=5.4",
     "ruff>=0.15",
     "types-PyYAML",

@@ -217,6 +217,7 @@ def test_a_table_is_probed_no_deeper_however_much_came_and_went() -> None:
     assert ((slots - (scattered(table.keys[slots]) & mask)) & mask).mean() < 0.6
 
 
+@pytest.mark.timing
 def test_looking_through_half_a_million_voxels_takes_milliseconds() -> None:
     voxel_map = VoxelMap(0.05, 500_000)
     rng = np.random.default_rng(0)

@@ -240,6 +240,7 @@ def test_a_frame_touches_only_what_it_sees_however_large_the_grid() -> None:
     assert changed.max() - changed.min() < 45, "of more than 800 columns"
 
 
+@pytest.mark.timing
 def test_a_frame_costs_milliseconds() -> None:
     grid_map = OccupancyMap(0.05, 20.0)
     points = wall(4.0, half=2.0)[::2][:4000]

@@ -97,6 +97,7 @@ def test_walls_alone_make_no_floor_however_noisy(noise: float, seed: int) -> Non
     assert fit_floor(seen_by_camera(None, -10.0, noise, seed)[0], UP) is None
 
 
+@pytest.mark.timing
 def test_a_floor_takes_milliseconds() -> None:
     points, _ = seen_by_camera(1.2, -20.0, 0.03, 0)
     spent = []
