@@ -102,7 +102,7 @@ def _lockstep_rate(player: Player, node: NodeProcess, images: list[Frame]) -> fl
         if index == WARM_UP:
             started = time.monotonic()
         player.publish(_numbered(images, index))
-        player.settle(node, lambda index=index: player.answered(index + 1))  # type: ignore[misc]
+        player.wait_for(node, lambda index=index: player.is_finished(index + 1))  # type: ignore[misc]
     return LOCKSTEP_FRAMES / (time.monotonic() - started)
 
 
@@ -123,7 +123,7 @@ def _overload(player: Player, node: NodeProcess, images: list[Frame], rate_hz: f
         player.publish(frame)
         if sent % 20 == 0:
             run.resident_mib.append(_resident_mib(node.process.pid))
-    player.settle(node, lambda: player.account.settled >= first + count)
+    player.wait_for(node, lambda: player.stats.finished >= first + count)
     return run
 
 
@@ -133,7 +133,7 @@ def _resident_mib(pid: int) -> float:
 
 
 def _report(run: Run, player: Player, rate_hz: float, arguments: argparse.Namespace) -> int:
-    account, sent = player.account, arguments.frames + WARM_UP + LOCKSTEP_FRAMES
+    stats, sent = player.stats, arguments.frames + WARM_UP + LOCKSTEP_FRAMES
     answered, memory = np.array(list(run.answered_s.values())), np.array(run.resident_mib)
     latencies = answered - [run.sent_s[stamp_ns] for stamp_ns in run.answered_s]
     quarter = max(1, len(latencies) // 4)
@@ -147,8 +147,8 @@ def _report(run: Run, player: Player, rate_hz: float, arguments: argparse.Namesp
         f" {under_load_hz:.1f} frames/s are mapped; {sent} images in all"
     )
     print(
-        f"received {account.received} = processed {account.processed} + dropped {account.dropped} + skipped"
-        f" {account.skipped} + refused {account.refused}; lost in transit {sent - account.received}"
+        f"received {stats.received} = processed {stats.processed} + dropped {stats.dropped} + skipped"
+        f" {stats.skipped} + refused {stats.refused}; lost in transit {sent - stats.received}"
     )
     median, p95 = np.percentile(latencies, [50, 95])
     print(
@@ -162,7 +162,7 @@ def _report(run: Run, player: Player, rate_hz: float, arguments: argparse.Namesp
     stages = {name[:-3]: ms for name, ms in player.facts.items() if name.endswith("_ms")}
     print("of the node, ms: " + ", ".join(f"{name} {ms}" for name, ms in stages.items()))
     bounded = bool(late <= 2 * early + period_s)
-    counted = account.settled == account.received and account.dropped > 0
+    counted = stats.finished == stats.received and stats.dropped > 0
     flat = growth < 0.03 * float(settled[0])
     print(f"latency bounded: {bounded}; every image counted: {counted}; memory flat: {flat}")
     return 0 if bounded and counted and flat else 1

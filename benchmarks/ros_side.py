@@ -110,7 +110,7 @@ class Camera:
         from rclpy.executors import SingleThreadedExecutor
         from sensor_msgs.msg import CompressedImage, Image
 
-        from ttt3r_ros.ros.image_subscriber import ImageIntake
+        from ttt3r_ros.ros.image_subscriber import ImageCallbacks, ImageSubscriber
         from ttt3r_ros.ros.qos import STREAM
         from ttt3r_ros.ros.statistics import Statistics
 
@@ -119,18 +119,16 @@ class Camera:
         compressed = kind == "jpeg"
         self._messages = [_message(kind, rgb) for rgb in pictures]
         config = from_mapping({"image_transport": "compressed" if compressed else "raw"}, bench.config)
-        self._intake = ImageIntake(
-            bench.node,
-            config,
-            "",
-            Statistics(),
-            bench.warnings,
-            self._on_frame,
+        callbacks = ImageCallbacks(
+            on_frame=self._on_frame,
             on_time_jump=lambda: None,
-            has_room=lambda: True,
             on_release=lambda: None,
+            has_room=lambda: True,
         )
-        subscription: Any = self._intake.subscription
+        self._subscriber = ImageSubscriber(
+            bench.node, config, "", callbacks, Statistics(), bench.warnings
+        )
+        subscription: Any = self._subscriber.subscription
         subscription.callback = self._timed(subscription.callback)
         self._publisher = bench.node.create_publisher(
             CompressedImage if compressed else Image,
@@ -151,7 +149,7 @@ class Camera:
 
     def close(self) -> None:
         """Leave the node as it was."""
-        self._intake.close()
+        self._subscriber.close()
         self._executor.remove_node(self._bench.node)
         self._bench.node.destroy_publisher(self._publisher)
 

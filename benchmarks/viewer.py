@@ -225,9 +225,9 @@ def _node_round(frames: int, looking: Callable[[], AbstractContextManager[Any]] 
                     frame = replace(images[index % LOOP], stamp_ns=(index + 1) * 10**7)
                     started = time.perf_counter()
                     player.publish(frame)
-                    player.settle(node, partial(player.answered, index + 1))
+                    player.wait_for(node, partial(player.is_finished, index + 1))
                     times.append(1e3 * (time.perf_counter() - started))
-                player.settle(node, lambda: player.account.processed == count)
+                player.wait_for(node, lambda: player.stats.processed == count)
                 if onlooker is not None:
                     onlooker.settle()
                 received_mb = 0.0 if onlooker is None else 1e-6 * onlooker.received_bytes

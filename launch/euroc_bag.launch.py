@@ -7,7 +7,7 @@ Map and trajectory are in ``output_directory`` when it has ended.
 
 from launch import LaunchDescription
 
-from ttt3r_ros.ros.launch_support.wrapping import mapping_with
+from ttt3r_ros.ros.launch_support.wrapping import mapping_launch
 
 # Defaults that differ from those of mapping.launch.py, whose arguments all apply here as well.
 DEFAULTS = {
@@ -21,4 +21,4 @@ DEFAULTS = {
 
 
 def generate_launch_description() -> LaunchDescription:
-    return mapping_with(DEFAULTS)
+    return mapping_launch(DEFAULTS)

@@ -8,7 +8,7 @@ from launch import LaunchDescription
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from ttt3r_ros.ros.launch_support.wrapping import mapping_with
+from ttt3r_ros.ros.launch_support.wrapping import mapping_launch
 
 # Defaults that differ from those of mapping.launch.py, whose arguments all apply here as well.
 DEFAULTS = {
@@ -30,4 +30,4 @@ def generate_launch_description() -> LaunchDescription:
         parameters=[{"gscam_config": pipeline, "frame_id": "camera_optical_frame"}],
         output="screen",
     )
-    return mapping_with(DEFAULTS, camera)
+    return mapping_launch(DEFAULTS, camera)

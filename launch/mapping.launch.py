@@ -29,7 +29,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 import ttt3r_ros
 from ttt3r_ros.config import Setting, settings
-from ttt3r_ros.ros.launch_support.wrapping import share, temporary_file
+from ttt3r_ros.ros.launch_support.wrapping import share_directory, temporary_file
 
 # Settings that are worth a launch argument of their own; all others are set in the params_file.
 FORWARDED = (
@@ -89,7 +89,7 @@ def arguments() -> list[DeclareLaunchArgument]:
         "camera_info_topic": ("/camera/camera_info", "Calibration, if there is one."),
         "measured_depth_topic": ("measured_depth", "Depth image, with scale.source:=depth."),
         "namespace": ("", "Namespace of the node."),
-        "params_file": (str(share() / "config" / "ttt3r.yaml"), "YAML file with parameters."),
+        "params_file": (str(share_directory() / "config" / "ttt3r.yaml"), "YAML file with parameters."),
         "use_sim_time": ("", "Follow /clock; on by itself with a bag. Left out: as in params_file."),
         "bag": ("", "Bag to play as soon as the node is ready; empty plays none."),
         "save_at_end": (
@@ -247,7 +247,7 @@ def rviz(context: LaunchContext) -> list[Action]:
             package="rviz2",
             executable="rviz2",
             name="rviz2",
-            arguments=["-d", str(share() / "config" / "ttt3r.rviz"), *fixed_frame(context)],
+            arguments=["-d", str(share_directory() / "config" / "ttt3r.rviz"), *fixed_frame(context)],
             remappings=in_namespace(context),
             parameters=[{"use_sim_time": parameter(sim_time(context) or "false", bool)}],
             condition=IfCondition(LaunchConfiguration("rviz")),

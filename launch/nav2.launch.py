@@ -13,8 +13,13 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from ttt3r_ros.ros.launch_support.parameter_overlay import overlaid
-from ttt3r_ros.ros.launch_support.wrapping import driver, mapping_with, share, temporary_file
+from ttt3r_ros.ros.launch_support.parameter_overlay import overlay
+from ttt3r_ros.ros.launch_support.wrapping import (
+    include_driver,
+    mapping_launch,
+    share_directory,
+    temporary_file,
+)
 
 # Defaults that differ from those of mapping.launch.py, whose arguments all apply here as well.
 DEFAULTS = {
@@ -31,18 +36,22 @@ DEFAULTS = {
 
 
 def generate_launch_description() -> LaunchDescription:
-    return mapping_with(DEFAULTS, OpaqueFunction(function=navigation), lifecycle_manager())
+    return mapping_launch(DEFAULTS, OpaqueFunction(function=navigation), lifecycle_manager())
 
 
 def navigation(context: LaunchContext) -> list[Action]:
     own = LaunchConfiguration("nav2_params_file").perform(context)
-    base = Path(own).expanduser() if own else share("nav2_bringup") / "params" / "nav2_params.yaml"
-    parameters = temporary_file("nav2.yaml", overlaid(base, share() / "config" / "nav2.yaml"))
+    base = (
+        Path(own).expanduser()
+        if own
+        else share_directory("nav2_bringup") / "params" / "nav2_params.yaml"
+    )
+    parameters = temporary_file("nav2.yaml", overlay(base, share_directory() / "config" / "nav2.yaml"))
     arguments = {
         "params_file": str(parameters),
         "use_sim_time": LaunchConfiguration("nav2_sim_time"),
     }
-    return [driver("nav2_bringup", "navigation_launch.py", arguments)]
+    return [include_driver("nav2_bringup", "navigation_launch.py", arguments)]
 
 
 def lifecycle_manager() -> Node:

@@ -7,7 +7,7 @@ Needs ``isaac_ros_nvblox``. nvblox takes depth, camera info and the transforms; 
 from launch import LaunchDescription
 from launch_ros.actions import Node
 
-from ttt3r_ros.ros.launch_support.wrapping import mapping_with
+from ttt3r_ros.ros.launch_support.wrapping import mapping_launch
 
 # Defaults that differ from those of mapping.launch.py, whose arguments all apply here as well.
 DEFAULTS = {
@@ -26,4 +26,4 @@ def generate_launch_description() -> LaunchDescription:
             ("camera_0/depth/camera_info", "/mapping_node/depth/camera_info"),
         ],
     )
-    return mapping_with(DEFAULTS, nvblox)
+    return mapping_launch(DEFAULTS, nvblox)

@@ -7,7 +7,7 @@ driver aligns with the color camera unless told otherwise.
 
 from launch import LaunchDescription
 
-from ttt3r_ros.ros.launch_support.wrapping import depth_parameters, driver, mapping_with
+from ttt3r_ros.ros.launch_support.wrapping import depth_parameters, include_driver, mapping_launch
 
 # Defaults that differ from those of mapping.launch.py, whose arguments all apply here as well.
 DEFAULTS = {
@@ -19,5 +19,5 @@ DEFAULTS = {
 
 
 def generate_launch_description() -> LaunchDescription:
-    camera = driver("depthai_ros_driver", "camera.launch.py")
-    return mapping_with(DEFAULTS, depth_parameters(), camera)
+    camera = include_driver("depthai_ros_driver", "camera.launch.py")
+    return mapping_launch(DEFAULTS, depth_parameters(), camera)

@@ -10,7 +10,7 @@ from launch import Action, LaunchContext, LaunchDescription
 from launch.actions import OpaqueFunction, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration
 
-from ttt3r_ros.ros.launch_support.wrapping import mapping_with
+from ttt3r_ros.ros.launch_support.wrapping import mapping_launch
 
 # Defaults that differ from those of mapping.launch.py, whose arguments all apply here as well.
 DEFAULTS = {
@@ -23,7 +23,7 @@ DEFAULTS = {
 
 
 def generate_launch_description() -> LaunchDescription:
-    return mapping_with(DEFAULTS, OpaqueFunction(function=discovery))
+    return mapping_launch(DEFAULTS, OpaqueFunction(function=discovery))
 
 
 def discovery(context: LaunchContext) -> list[Action]:

@@ -8,7 +8,7 @@ Needs ``ros-$ROS_DISTRO-realsense2-camera``. Handheld: the map moves the camera'
 from launch import LaunchDescription
 from launch.substitutions import LaunchConfiguration
 
-from ttt3r_ros.ros.launch_support.wrapping import depth_parameters, driver, mapping_with
+from ttt3r_ros.ros.launch_support.wrapping import depth_parameters, include_driver, mapping_launch
 
 # Defaults that differ from those of mapping.launch.py, whose arguments all apply here as well.
 DEFAULTS = {
@@ -22,6 +22,6 @@ DEFAULTS = {
 def generate_launch_description() -> LaunchDescription:
     # Depth is to be seen from the color camera.
     arguments = {"align_depth.enable": LaunchConfiguration("use_depth")}
-    return mapping_with(
-        DEFAULTS, depth_parameters(), driver("realsense2_camera", "rs_launch.py", arguments)
+    return mapping_launch(
+        DEFAULTS, depth_parameters(), include_driver("realsense2_camera", "rs_launch.py", arguments)
     )

@@ -8,7 +8,7 @@ this node maps in odom (its map_frame is odom) and publishes odom -> base alone.
 from launch import LaunchDescription
 from launch.substitutions import LaunchConfiguration
 
-from ttt3r_ros.ros.launch_support.wrapping import driver, mapping_with
+from ttt3r_ros.ros.launch_support.wrapping import include_driver, mapping_launch
 
 # Defaults that differ from those of mapping.launch.py, whose arguments all apply here as well.
 DEFAULTS = {
@@ -29,4 +29,4 @@ def generate_launch_description() -> LaunchDescription:
         "camera_info_topic": "/mapping_node/depth/camera_info",
         "frame_id": LaunchConfiguration("base_frame"),
     }
-    return mapping_with(DEFAULTS, driver("rtabmap_launch", "rtabmap.launch.py", arguments))
+    return mapping_launch(DEFAULTS, include_driver("rtabmap_launch", "rtabmap.launch.py", arguments))

@@ -9,7 +9,7 @@ from launch import LaunchDescription
 from launch.actions import SetEnvironmentVariable
 from launch.substitutions import EnvironmentVariable
 
-from ttt3r_ros.ros.launch_support.wrapping import driver, mapping_with
+from ttt3r_ros.ros.launch_support.wrapping import include_driver, mapping_launch
 
 # Defaults that differ from those of mapping.launch.py, whose arguments all apply here as well.
 DEFAULTS = {
@@ -29,5 +29,5 @@ def generate_launch_description() -> LaunchDescription:
     model = SetEnvironmentVariable(
         "TURTLEBOT3_MODEL", EnvironmentVariable("TURTLEBOT3_MODEL", default_value="waffle")
     )
-    simulation = driver("turtlebot3_gazebo", "turtlebot3_house.launch.py", {}, model)
-    return mapping_with(DEFAULTS, simulation)
+    simulation = include_driver("turtlebot3_gazebo", "turtlebot3_house.launch.py", {}, model)
+    return mapping_launch(DEFAULTS, simulation)

@@ -6,7 +6,7 @@ Needs ``ros-$ROS_DISTRO-turtlebot4-gz-bringup``. Its wheels give odom -> base; t
 
 from launch import LaunchDescription
 
-from ttt3r_ros.ros.launch_support.wrapping import driver, mapping_with
+from ttt3r_ros.ros.launch_support.wrapping import include_driver, mapping_launch
 
 # Defaults that differ from those of mapping.launch.py, whose arguments all apply here as well.
 DEFAULTS = {
@@ -22,4 +22,4 @@ DEFAULTS = {
 
 
 def generate_launch_description() -> LaunchDescription:
-    return mapping_with(DEFAULTS, driver("turtlebot4_gz_bringup", "turtlebot4_gz.launch.py"))
+    return mapping_launch(DEFAULTS, include_driver("turtlebot4_gz_bringup", "turtlebot4_gz.launch.py"))

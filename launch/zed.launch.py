@@ -7,7 +7,7 @@ Needs ``zed_wrapper``, whose own odometry and map transforms are switched off he
 from launch import LaunchDescription
 from launch.substitutions import LaunchConfiguration
 
-from ttt3r_ros.ros.launch_support.wrapping import driver, mapping_with
+from ttt3r_ros.ros.launch_support.wrapping import include_driver, mapping_launch
 
 # Defaults that differ from those of mapping.launch.py, whose arguments all apply here as well.
 DEFAULTS = {
@@ -23,4 +23,4 @@ def generate_launch_description() -> LaunchDescription:
         "publish_tf": "false",
         "publish_map_tf": "false",
     }
-    return mapping_with(DEFAULTS, driver("zed_wrapper", "zed_camera.launch.py", arguments))
+    return mapping_launch(DEFAULTS, include_driver("zed_wrapper", "zed_camera.launch.py", arguments))

@@ -86,7 +86,7 @@ def test_files_that_all_share_exist():
 @pytest.mark.parametrize("path", WRAPPERS, ids=lambda path: path.name)
 def test_a_wrapper_says_only_what_is_its_own(path):
     text = path.read_text()
-    assert re.search(r"return mapping_with\(\s*DEFAULTS", text)
+    assert re.search(r"return mapping_launch\(\s*DEFAULTS", text)
     assert "IncludeLaunchDescription" not in text
     assert "DeclareLaunchArgument" not in text
 

@@ -164,13 +164,13 @@ class Bench:
 
     def send_transform(self, parent: str, child: str, T: np.ndarray, stamp_ns: int) -> None:
         """Publish a transform on /tf as another node would."""
-        stamped = messages.transform_stamped(T, messages.header(stamp_ns, parent), child)
+        stamped = messages.transform_stamped(T, messages.make_header(stamp_ns, parent), child)
         self.tf.publish(TFMessage(transforms=[stamped]))
 
     def send_static(self, *links: tuple[str, str, np.ndarray]) -> None:
         """Publish links (parent, child, T) on /tf_static; a late subscriber gets the last call's alone."""
         transforms = [
-            messages.transform_stamped(T, messages.header(0, parent), child)
+            messages.transform_stamped(T, messages.make_header(0, parent), child)
             for parent, child, T in links
         ]
         self.static_tf.publish(TFMessage(transforms=transforms))

@@ -130,7 +130,7 @@ def write_bag(path: Path, room: ProceduralRoom) -> None:
             writer.write(
                 images, stamp_ns, bytes(serialize_message(compat.rgb_to_image(frame.rgb, stamp, "cam")))
             )
-            pose = messages.pose_stamped(T, messages.header(stamp_ns, "world"))
+            pose = messages.pose_stamped(T, messages.make_header(stamp_ns, "world"))
             writer.write(truth, stamp_ns, bytes(serialize_message(pose)))
 
 

@@ -46,7 +46,7 @@ def robot(start, backend=None, **parameters):
 
 
 def matrix(stamped) -> np.ndarray:
-    return messages.matrix_of_transform(stamped.transform)
+    return messages.matrix_from_transform(stamped.transform)
 
 
 def links(bench, parent, child):
@@ -114,7 +114,7 @@ def test_with_somebody_elses_odometry_only_map_to_odom_is_published(start):
     bench.spin_until(lambda: links(bench, "map", "odom"), "map -> odom")
     assert parents_of_ours(bench) == {("map", "odom")}
     # Where we say the base is, by way of their odometry.
-    pose = messages.matrix_of_pose(bench.got["pose"][-1].pose)
+    pose = messages.matrix_from_pose(bench.got["pose"][-1].pose)
     bench.spin_until(
         lambda: np.allclose(matrix(links(bench, "map", "odom")[-1]) @ T_theirs[-1], pose, atol=1e-6),
         "agreement",
@@ -234,8 +234,8 @@ def test_an_imu_levels_the_map_of_a_tilted_camera(start, with_orientation):
     bench.spin_until(lambda: node.mapping.robot.transforms.parents_of("imu_link"), "the imu's mount")
     walk(bench, 2)
     # One meter along an optical axis that points 30 degrees down.
-    T_last = messages.matrix_of_pose(bench.got["pose"][-1].pose)
-    T_first = messages.matrix_of_pose(bench.got["pose"][0].pose)
+    T_last = messages.matrix_from_pose(bench.got["pose"][-1].pose)
+    T_first = messages.matrix_from_pose(bench.got["pose"][0].pose)
     moved = T_last[:3, 3] - T_first[:3, 3]
     np.testing.assert_allclose(moved, [np.cos(np.radians(30)), 0.0, -0.5], atol=1e-6)
 
@@ -255,7 +255,7 @@ def test_a_pose_given_by_hand_moves_the_map(start):
 
     def arrived() -> bool:
         T_map_base = matrix(links(bench, "map", "odom")[-1]) @ before
-        return bool(np.allclose(T_map_base, messages.matrix_of_pose(given.pose.pose), atol=1e-6))
+        return bool(np.allclose(T_map_base, messages.matrix_from_pose(given.pose.pose), atol=1e-6))
 
     bench.spin_until(arrived, "the new map -> odom")
     walk(bench, 1, 5 * SECOND)

@@ -93,7 +93,9 @@ def test_a_given_calibration_is_scaled_to_the_depth_image(start):
     info = CameraInfo(width=2 * WIDTH, height=2 * HEIGHT, distortion_model="plumb_bob", d=[0.0] * 5)
     info.k = [60.0, 0.0, 15.5, 0.0, 62.0, 11.5, 0.0, 0.0, 1.0]
     bench.infos.publish(info)
-    bench.spin_until(lambda: node.mapping.intakes[0]._camera._intrinsics is not None, "the calibration")
+    bench.spin_until(
+        lambda: node.mapping.subscribers[0]._camera._intrinsics is not None, "the calibration"
+    )
     walk(bench, 1)
     bench.spin_until(lambda: bench.got["depth_info"], "camera info")
     k = bench.got["depth_info"][-1].k
@@ -194,7 +196,9 @@ def test_a_distorted_image_is_rectified_before_it_is_mapped_unless_that_is_switc
     info = CameraInfo(width=2 * WIDTH, height=2 * HEIGHT, distortion_model="plumb_bob")
     info.d, info.k = [-0.2, 0.0, 0.0, 0.0, 0.0], [30.0, 0.0, 15.5, 0.0, 30.0, 11.5, 0.0, 0.0, 1.0]
     bench.infos.publish(info)
-    bench.spin_until(lambda: node.mapping.intakes[0]._camera._intrinsics is not None, "the calibration")
+    bench.spin_until(
+        lambda: node.mapping.subscribers[0]._camera._intrinsics is not None, "the calibration"
+    )
     walk(bench, 1)
     bench.spin_until(lambda: bench.got["depth_info"], "camera info")
     assert any(bench.got["depth_info"][-1].d) is not rectify

@@ -156,7 +156,7 @@ def test_a_calibration_of_nan_is_none(start):
     info = CameraInfo(width=2 * WIDTH, height=2 * HEIGHT)
     info.k = [float("nan"), 0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0]
     bench.infos.publish(info)
-    bench.spin_until(lambda: node.mapping.intakes[0]._camera.complaints, "the complaint")
+    bench.spin_until(lambda: node.mapping.subscribers[0]._camera.complaints, "the complaint")
     walk(bench, 1)
     bench.spin_until(lambda: bench.got["depth_info"], "camera info")
     assert bench.got["depth_info"][-1].k[0] == pytest.approx(FOCAL)

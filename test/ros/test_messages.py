@@ -29,7 +29,7 @@ pytestmark = pytest.mark.ros
 STAMP_NS = 1_700_000_000_123_456_789
 NAN = struct.pack("<I", 0x7FC00000)  # quiet, as NumPy's
 T = pose_matrix(np.array([1.0, 2.0, 3.0, 0.9, 0.1, 0.2, 0.3]))
-OF = messages.header(STAMP_NS, "camera")
+OF = messages.make_header(STAMP_NS, "camera")
 
 
 def update() -> Update:
@@ -156,7 +156,7 @@ def poses(count, frame):
     return [
         messages.pose_stamped(
             pose_matrix(np.array([index, 0.5, -index, 1.0, 0.01 * index, 0.0, 0.0])),
-            messages.header(STAMP_NS + index, frame),
+            messages.make_header(STAMP_NS + index, frame),
         )
         for index in range(count)
     ]
@@ -168,10 +168,10 @@ def test_a_path_is_sent_as_if_it_had_been_converted_whole(frame, count):
     path = GrowingPath(max_poses=10)
     for stamped in poses(count, frame):
         path.append(stamped)
-    of = messages.header(STAMP_NS, frame)
-    whole = Path(header=of, poses=poses(count, frame))
-    assert len(path.serialized(of)) == len(serialize_message(whole))
-    assert deserialize_message(path.serialized(of), Path) == whole
+    header = messages.make_header(STAMP_NS, frame)
+    whole = Path(header=header, poses=poses(count, frame))
+    assert len(path.serialized(header)) == len(serialize_message(whole))
+    assert deserialize_message(path.serialized(header), Path) == whole
 
 
 def test_a_path_loses_its_oldest_poses_and_keeps_each_pose_s_own_frame():
@@ -181,7 +181,7 @@ def test_a_path_loses_its_oldest_poses_and_keeps_each_pose_s_own_frame():
     ]
     for stamped in mixed:
         path.append(stamped)
-    of = messages.header(STAMP_NS, "map")
-    assert deserialize_message(path.serialized(of), Path) == Path(header=of, poses=mixed[-3:])
+    header = messages.make_header(STAMP_NS, "map")
+    assert deserialize_message(path.serialized(header), Path) == Path(header=header, poses=mixed[-3:])
     path.clear()
-    assert deserialize_message(path.serialized(of), Path) == Path(header=of)
+    assert deserialize_message(path.serialized(header), Path) == Path(header=header)

@@ -43,18 +43,22 @@ def assert_same(raw, message):
 def expected_messages(update, config, seconds):
     """Return what the node's own functions make of a frame, by topic."""
     stamp_ns = update.frame.stamp_ns
-    of, in_map = messages.header(stamp_ns, FRAME_ID), messages.header(stamp_ns, "map")
+    in_camera, in_map = messages.make_header(stamp_ns, FRAME_ID), messages.make_header(stamp_ns, "map")
     depth = sure_depth(update, config.min_confidence)
     edge = body_edge(config, update, "map", "base_link")
     return {
         "pose": messages.pose_stamped(update.T_map_base, in_map),
         "odom": messages.odometry(
-            update, seconds, edge.T_parent_child, messages.header(stamp_ns, edge.parent), "base_link"
+            update,
+            seconds,
+            edge.T_parent_child,
+            messages.make_header(stamp_ns, edge.parent),
+            "base_link",
         ),
-        "depth/image": messages.depth_image(update, depth, config.depth, of),
-        "depth/camera_info": messages.depth_camera_info(update, config.depth, of),
-        "confidence/image": messages.confidence_image(update, of),
-        "points": messages.frame_cloud(update, depth, of),
+        "depth/image": messages.depth_image(update, depth, config.depth, in_camera),
+        "depth/camera_info": messages.depth_camera_info(update, config.depth, in_camera),
+        "confidence/image": messages.confidence_image(update, in_camera),
+        "points": messages.frame_cloud(update, depth, in_camera),
     }
 
 
@@ -81,7 +85,7 @@ def test_map_path_and_transforms_are_the_node_s(tmp_path):
     updates, reconstructor = walked(3, config)
     reconstructor.scene.fuse(updates[-1], -1.0)  # as if a floor had been found
     bag = bag_of(tmp_path / "bag", updates, reconstructor, config)
-    in_map = messages.header(updates[-1].frame.stamp_ns, "map")
+    in_map = messages.make_header(updates[-1].frame.stamp_ns, "map")
     cloud = reconstructor.map.point_cloud()
     made = compat.cloud_from_arrays(cloud.points, cloud.rgb, in_map.stamp, "map")
     assert_same(bag.raw[f"{NODE}/map_cloud"][0], made)
@@ -89,12 +93,12 @@ def test_map_path_and_transforms_are_the_node_s(tmp_path):
     assert_same(bag.raw[f"{NODE}/map"][0], grid)
     for update, raw in zip(updates, bag.raw["/tf"], strict=True):
         (sent,) = deserialize_message(raw, TFMessage).transforms
-        of = messages.header(update.frame.stamp_ns, "map")
-        assert sent == messages.transform_stamped(update.T_map_base, of, FRAME_ID)
+        header = messages.make_header(update.frame.stamp_ns, "map")
+        assert sent == messages.transform_stamped(update.T_map_base, header, FRAME_ID)
     path = deserialize_message(bag.raw[f"{NODE}/path"][0], PathMessage)
     assert path.header == in_map
     assert path.poses == [
-        messages.pose_stamped(update.T_map_base, messages.header(update.frame.stamp_ns, "map"))
+        messages.pose_stamped(update.T_map_base, messages.make_header(update.frame.stamp_ns, "map"))
         for update in updates
     ]
 

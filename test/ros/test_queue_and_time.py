@@ -39,7 +39,7 @@ def test_with_queue_policy_every_nothing_is_dropped_however_slow_the_network_is(
 def test_the_qos_of_a_topic_can_be_overridden_by_a_parameter(start):
     name = "qos_overrides./image.subscription.reliability"
     node, _ = start(image_qos="sensor_data", **{name: "reliable"})
-    profile = node.mapping.intakes[0].subscription.qos_profile
+    profile = node.mapping.subscribers[0].subscription.qos_profile
     assert profile.reliability == QoSReliabilityPolicy.RELIABLE
 
 
@@ -72,9 +72,9 @@ def test_time_that_goes_back_empties_the_transforms(start):
 
 
 def test_a_mismatch_of_qos_is_named_with_what_helps(start, capfd, monkeypatch):
-    from ttt3r_ros.ros import startup_monitor as watch
+    from ttt3r_ros.ros import startup_monitor
 
-    monkeypatch.setattr(watch, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(startup_monitor, "PERIOD_S", 0.2)
     _, bench = start(image_qos="reliable")
     best_effort = QoSProfile(
         depth=1, reliability=QoSReliabilityPolicy.BEST_EFFORT, durability=QoSDurabilityPolicy.VOLATILE
@@ -91,9 +91,9 @@ def test_a_mismatch_of_qos_is_named_with_what_helps(start, capfd, monkeypatch):
 
 
 def test_where_nobody_publishes_the_topics_that_do_exist_are_named(start, capfd, monkeypatch):
-    from ttt3r_ros.ros import startup_monitor as watch
+    from ttt3r_ros.ros import startup_monitor
 
-    monkeypatch.setattr(watch, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(startup_monitor, "PERIOD_S", 0.2)
     _, bench = start()
     bench.node.destroy_publisher(bench.images)
     bench.node.create_publisher(Image, "/robot/camera/image_raw", 1)
@@ -118,7 +118,7 @@ def test_odometry_gives_the_scale_without_a_jump(start):
     for index in range(12):
         stamp_ns = SECOND + index * SECOND // 10
         T[0, 3] = 0.5 * index
-        message = Odometry(header=messages.header(stamp_ns, "odom"), child_frame_id="base_link")
+        message = Odometry(header=messages.make_header(stamp_ns, "odom"), child_frame_id="base_link")
         message.pose.pose = messages.pose(T)
         theirs.publish(message)
         bench.publish(image(index), stamp_ns)

@@ -70,8 +70,8 @@ def play(bench: Bench, bag: Path, transforms) -> None:
             bench.spin_until(
                 lambda: bench.count("received"), "the image, which waits for its calibration"
             )
-            of = messages.header(frame.stamp_ns, frame.camera_frame)
-            bench.infos.publish(messages.camera_info(frame.intrinsics, of))
+            header = messages.make_header(frame.stamp_ns, frame.camera_frame)
+            bench.infos.publish(messages.camera_info(frame.intrinsics, header))
         # A few may wait; our publisher keeps no more, and forgets the oldest.
         bench.spin_until(lambda sent=index + 1: len(bench.got["pose"]) > sent - 4, "a pose")
     assert len(frames) == FRAMES

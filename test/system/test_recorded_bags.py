@@ -55,10 +55,10 @@ def true_path() -> Iterator[TFMessage]:
         yield TFMessage(
             transforms=[
                 messages.transform_stamped(
-                    T_world_kinect, messages.header(stamp_ns, "/world"), "/kinect"
+                    T_world_kinect, messages.make_header(stamp_ns, "/world"), "/kinect"
                 ),
                 messages.transform_stamped(
-                    T_kinect_camera, messages.header(stamp_ns, "/kinect"), f"/{CAMERA}"
+                    T_kinect_camera, messages.make_header(stamp_ns, "/kinect"), f"/{CAMERA}"
                 ),
             ]
         )
@@ -67,7 +67,7 @@ def true_path() -> Iterator[TFMessage]:
 def calibrations() -> Iterator[CameraInfo]:
     for stamp_ns in STAMPS_NS:
         k = [130.0, 0.0, 80.0, 0.0, 130.0, 60.0, 0.0, 0.0, 1.0]
-        yield CameraInfo(header=messages.header(stamp_ns, CAMERA), width=160, height=120, k=k)
+        yield CameraInfo(header=messages.make_header(stamp_ns, CAMERA), width=160, height=120, k=k)
 
 
 def recorded(path: Path, reliability: QosReliability, **topics: Iterator[Any]) -> str:
@@ -130,7 +130,7 @@ def test_of_a_tum_bag_recorded_best_effort_every_image_has_a_pose_of_the_camera(
     assert poses
     for pose in poses:
         T = of_the_camera[compat.stamp_to_ns(pose.header.stamp)]
-        assert np.allclose(messages.matrix_of_pose(pose.pose), T, atol=1e-5)
+        assert np.allclose(messages.matrix_from_pose(pose.pose), T, atol=1e-5)
 
 
 def test_of_a_replayed_bag_every_image_has_a_pose(observer, ros2, tmp_path):

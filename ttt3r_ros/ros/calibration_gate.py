@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The first image of a camera waits for the calibration that is on its way beside it."""
+"""Hold the first image of a camera until its CameraInfo has arrived."""
 
 from __future__ import annotations
 
@@ -12,60 +12,61 @@ if TYPE_CHECKING:
 
     from rclpy.node import Node
     from rclpy.timer import Timer
+    from sensor_msgs.msg import CompressedImage, Image
 
-PATIENCE_S = 1.0
+CAMERA_INFO_TIMEOUT_S = 1.0
 
 
-class FirstCalibration:
-    """Holds one image back until its camera's calibration has come: two topics have no order between them.
+class CalibrationGate:
+    """Holds one image until the first CameraInfo: messages of two topics arrive in any order.
 
-    A map that begins with an estimated focal length stays another map. Where nobody publishes a calibration nothing is
-    held, and nothing for longer than ``PATIENCE_S`` of real time.
+    A map that starts with an estimated focal length keeps it. Without a publisher of CameraInfo no image is held,
+    and none is held for longer than ``CAMERA_INFO_TIMEOUT_S`` of steady time.
     """
 
-    def __init__(self, node: Node, topic: str, on_release: Callable[[], None]) -> None:
+    def __init__(self, node: Node, topic: str, on_timeout: Callable[[], None]) -> None:
+        """Create a gate that waits for CameraInfo on a resolved topic."""
         self._node = node
-        self._topic = topic  # resolved
-        self._on_release = on_release
-        self._settled = False
-        self._held: Callable[[], None] | None = None
+        self._topic = topic
+        self._on_timeout = on_timeout
+        self._is_open = False
+        self._held: Image | CompressedImage | None = None
         self._timer: Timer | None = None
 
     @property
-    def holds(self) -> bool:
-        """Tell whether an image waits; the ones after it must not overtake it."""
+    def is_holding(self) -> bool:
+        """Return whether an image is held; later ones must not overtake it."""
         return self._held is not None
 
-    def pass_on(self, image: Callable[[], None]) -> None:
-        """Take up an image, now or when the calibration has come."""
-        if self._settled or not self._node.count_publishers(self._topic):
-            self._settled = True
-            image()
-            return
+    def offer(self, image: Image | CompressedImage) -> list[Image | CompressedImage]:
+        """Return the images to process now: this one, or none while it is held."""
+        if self._is_open or not self._node.count_publishers(self._topic):
+            self._is_open = True
+            return [image]
         self._held = image
         self._timer = self._node.create_timer(
-            PATIENCE_S, self._give_up, clock=Clock(clock_type=ClockType.STEADY_TIME)
+            CAMERA_INFO_TIMEOUT_S, self._expire, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
+        return []
 
-    def has_come(self) -> None:
-        """Say that there is a calibration, or the word that there is none."""
-        self._settled = True
-        if self._held is not None:
-            self._held()
-            self.drop()
-            self._on_release()
+    def on_camera_info(self) -> list[Image | CompressedImage]:
+        """Open the gate, also for an uncalibrated CameraInfo; return the held image, if any."""
+        self._is_open = True
+        held = [] if self._held is None else [self._held]
+        self.drop()
+        return held
 
     def drop(self) -> bool:
-        """Hold nothing any longer; return whether an image is lost by that."""
-        held, self._held = self._held is not None, None
+        """Discard the held image; return whether there was one."""
+        was_holding, self._held = self._held is not None, None
         if self._timer is not None:
             self._node.destroy_timer(self._timer)
             self._timer = None
-        return held
+        return was_holding
 
-    def _give_up(self) -> None:
+    def _expire(self) -> None:
         self._node.get_logger().info(
-            f"{self._topic} is published, but brought nothing for {PATIENCE_S:g} s:"
-            " the focal length is estimated until it does"
+            f"no message on {self._topic} for {CAMERA_INFO_TIMEOUT_S:g} s although it has a publisher:"
+            " the focal length is estimated until one arrives"
         )
-        self.has_come()
+        self._on_timeout()

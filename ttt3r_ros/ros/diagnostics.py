@@ -46,7 +46,7 @@ def _verdict(statistics: Statistics) -> tuple[bytes, str]:
     counts = statistics.counts
     if not counts.received:
         return DiagnosticStatus.STALE, "waiting for images"
-    if statistics.ceased():
+    if statistics.has_stalled():
         return DiagnosticStatus.STALE, "images ceased"
     if problems := statistics.recent_problems():
         return DiagnosticStatus.WARN, f"{problems} images could not be used in the last {RECENT_S:.0f} s"

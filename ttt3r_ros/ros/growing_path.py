@@ -44,13 +44,13 @@ class GrowingPath:
         self._poses.append(stamped)
         self._bytes.append(serialize_message(stamped)[_ENCAPSULATION:])
 
-    def serialized(self, of: Header) -> bytes:
+    def serialized(self, header: Header) -> bytes:
         """Return the nav_msgs/Path of all poses as a publisher takes it."""
-        nothing = serialize_message(Path(header=of))
+        nothing = serialize_message(Path(header=header))
         if not self._poses:
             return bytes(nothing)
         # Only the first pose may begin elsewhere, so the middleware itself writes it.
-        begun = serialize_message(Path(header=of, poses=[self._poses[0]]))
+        begun = serialize_message(Path(header=header, poses=[self._poses[0]]))
         count_at = len(nothing) - _COUNT.size  # the last field of a path without poses
         count = _COUNT.pack(len(self._poses))
         others = islice(self._bytes, 1, None)

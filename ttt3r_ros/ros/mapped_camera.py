@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ttt3r_ros.types import AnyBackend, Frame, Update
 
 
-class Body:
+class TrackedBody:
     """What moves and maps: a camera of its own, or the rig that several share."""
 
     def __init__(
@@ -82,7 +82,7 @@ class MappedCamera:
     """A camera and the body that it belongs to."""
 
     name: str
-    body: Body
+    body: TrackedBody
     outputs: CameraOutputs
 
     def publish(self, update: Update) -> None:
@@ -113,8 +113,8 @@ def mapped_cameras(
 ) -> list[MappedCamera]:
     """Return the cameras that the configuration names, each with a body of its own, or all on one rig."""
 
-    def body(camera: str, *, sends_tf: bool) -> Body:
-        return Body(node, config, backend, robot, warnings, camera, sends_tf=sends_tf)
+    def body(camera: str, *, sends_tf: bool) -> TrackedBody:
+        return TrackedBody(node, config, backend, robot, warnings, camera, sends_tf=sends_tf)
 
     names = config.cameras or ("",)
     if config.rig or len(names) == 1:

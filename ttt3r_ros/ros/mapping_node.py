@@ -20,8 +20,8 @@ from ttt3r_ros.ros import compat, log_bridge, parameters
 from ttt3r_ros.ros.entity_ledger import EntityLedger
 from ttt3r_ros.ros.mapping_runtime import Mapping
 from ttt3r_ros.ros.middleware import use_large_image_profile
-from ttt3r_ros.ros.services import Control
-from ttt3r_ros.ros.startup_monitor import Watch
+from ttt3r_ros.ros.services import NodeServices
+from ttt3r_ros.ros.startup_monitor import StartupMonitor
 from ttt3r_ros.ros.transition_guard import guard_transitions
 
 if TYPE_CHECKING:
@@ -80,8 +80,8 @@ class MappingNode(LifecycleNode):  # type: ignore[misc]
             )
             self._entities = EntityLedger(self)
             self._mapping = Mapping(self, self.config, backend, facts, self._on_failure)
-            Control(self, self._mapping)
-            Watch(self, self._mapping)
+            NodeServices(self, self._mapping)
+            StartupMonitor(self, self._mapping)
         except Ttt3rError as error:
             return self._refuse("configure", error)
         return super().on_configure(state)
@@ -89,7 +89,7 @@ class MappingNode(LifecycleNode):  # type: ignore[misc]
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe to the images."""
         self.mapping.start()
-        topics = ", ".join(intake.subscription.topic_name for intake in self.mapping.intakes)
+        topics = ", ".join(subscriber.subscription.topic_name for subscriber in self.mapping.subscribers)
         self.get_logger().info(f"ready; images are expected on {topics}")
         return super().on_activate(state)
 
@@ -138,7 +138,7 @@ class MappingNode(LifecycleNode):  # type: ignore[misc]
 
     def _on_parameters(self, changed: list[Parameter]) -> SetParametersResult:
         try:
-            config = parameters.changed(self.config, changed)
+            config = parameters.apply_changes(self.config, changed)
         except ConfigError as error:
             return SetParametersResult(successful=False, reason=str(error))
         if config != self.config:

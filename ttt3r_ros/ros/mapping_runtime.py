@@ -18,8 +18,8 @@ from ttt3r_ros.odometry.sensor_context import Surroundings
 from ttt3r_ros.pipeline.batching import see_together
 from ttt3r_ros.pipeline.worker import Worker
 from ttt3r_ros.ros.diagnostics import diagnostic_array
-from ttt3r_ros.ros.image_subscriber import ImageIntake
-from ttt3r_ros.ros.mapped_camera import Body, Job, MappedCamera, mapped_cameras
+from ttt3r_ros.ros.image_subscriber import ImageCallbacks, ImageSubscriber
+from ttt3r_ros.ros.mapped_camera import Job, MappedCamera, TrackedBody, mapped_cameras
 from ttt3r_ros.ros.queue_drain import Backlog
 from ttt3r_ros.ros.robot_sensors import Robot
 from ttt3r_ros.ros.statistics import Statistics
@@ -60,9 +60,9 @@ class Mapping:
         self.warnings = ThrottledWarnings(node.get_logger())
         self.robot = Robot(node, config, self.warnings)
         self.cameras = mapped_cameras(node, config, backend, self.robot, self.warnings)
-        self.bodies: list[Body] = list(dict.fromkeys(camera.body for camera in self.cameras))
+        self.bodies: list[TrackedBody] = list(dict.fromkeys(camera.body for camera in self.cameras))
         self.stepping = threading.Lock()  # held while frames are processed or everything is changed
-        self.intakes: list[ImageIntake] = []
+        self.subscribers: list[ImageSubscriber] = []
         self.worker: Worker[Job] | None = None
         self.paused = False
         self._backlog = Backlog(node, self._received, self._is_at_rest)
@@ -86,26 +86,28 @@ class Mapping:
         worker.start()
         self.worker = worker
         # Subscribe last: everything an image needs is ready.
-        self.intakes = [
-            ImageIntake(
+        self.subscribers = [
+            ImageSubscriber(
                 self._node,
                 self.config,
                 camera.name,
+                ImageCallbacks(
+                    on_frame=partial(self._on_frame, camera),
+                    on_time_jump=self._on_time_jump,
+                    on_release=self._backlog.look,
+                    has_room=worker.has_room,
+                ),
                 self.statistics,
                 self.warnings,
-                partial(self._on_frame, camera),
-                self._on_time_jump,
-                worker.has_room,
-                self._backlog.look,
             )
             for camera in self.cameras
         ]
 
     def stop(self) -> None:
         """Take no more images; let the running ones finish."""
-        for intake in self.intakes:
-            intake.close()
-        self.intakes = []
+        for subscriber in self.subscribers:
+            subscriber.close()
+        self.subscribers = []
         if self.worker is not None:
             self.statistics.count("dropped", len(self.worker.stop()))
         self._backlog.look()
@@ -116,10 +118,10 @@ class Mapping:
             await self._backlog.worked_off()
 
     def _received(self) -> int:
-        return sum(intake.received for intake in self.intakes)
+        return sum(subscriber.received for subscriber in self.subscribers)
 
     def _is_at_rest(self) -> bool:
-        if any(intake.holds for intake in self.intakes):
+        if any(subscriber.is_holding for subscriber in self.subscribers):
             return False
         return self.worker is None or self.worker.is_worked_off()
 
@@ -150,8 +152,8 @@ class Mapping:
         self._drop_held()
 
     def _drop_held(self) -> None:
-        for intake in self.intakes:
-            intake.drop_held()
+        for subscriber in self.subscribers:
+            subscriber.drop_held()
         self._backlog.look()
 
     # --- images -------------------------------------------------------------------------------------
@@ -234,7 +236,7 @@ class Mapping:
             "publish": finished - placed,
             "latency": finished - job.received_s,
         }
-        self.statistics.finish({**update.timings_s, **own})
+        self.statistics.record_processed({**update.timings_s, **own})
 
     def _skip(self, error: Exception) -> None:
         self.statistics.count("skipped")
@@ -257,7 +259,7 @@ class Mapping:
             self._save_before(body)
         self.restart(time_went_back=True)
 
-    def _save_before(self, body: Body) -> None:
+    def _save_before(self, body: TrackedBody) -> None:
         if not len(body.reconstructor.trajectory):
             return
         suffix = f"_until_{body.newest_stamp_ns}"
@@ -294,7 +296,9 @@ class Mapping:
         }
         stamp = self._node.get_clock().now().to_msg()
         name = self._node.get_fully_qualified_name().lstrip("/")
-        seen = next((intake.camera_frame for intake in self.intakes if intake.camera_frame), "")
+        seen = next(
+            (subscriber.camera_frame for subscriber in self.subscribers if subscriber.camera_frame), ""
+        )
         camera = self.config.camera_frame or seen
         self._diagnostics.publish(diagnostic_array(stamp, name, camera, self.statistics, facts))
 

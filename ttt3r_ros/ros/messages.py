@@ -55,32 +55,32 @@ def intrinsics_of(msg: CameraInfo) -> Intrinsics | None:
     )
 
 
-def header(stamp_ns: int, frame_id: str) -> Header:
+def make_header(stamp_ns: int, frame_id: str) -> Header:
     """Return a header with the stamp of the image."""
     return Header(stamp=compat.ns_to_stamp(stamp_ns), frame_id=frame_id)
 
 
-def camera_info(intrinsics: Intrinsics, of: Header) -> CameraInfo:
+def camera_info(intrinsics: Intrinsics, header: Header) -> CameraInfo:
     """Describe the camera of a depth image; same stamp, frame and size as that image."""
-    return CameraInfo(header=of, **calibration_fields(intrinsics))
+    return CameraInfo(header=header, **calibration_fields(intrinsics))
 
 
-def depth_image(update: Update, depth: Float32Array, config: DepthConfig, of: Header) -> Image:
+def depth_image(update: Update, depth: Float32Array, config: DepthConfig, header: Header) -> Image:
     """Return `sure_depth` as an image (REP-118): 32FC1 in meters or 16UC1 in millimeters, at either resolution."""
     samples = sent_depth(depth, update.prediction.geometry, config)
     if samples.dtype == np.uint16:
-        return compat.millimeter_image(samples, of.stamp, of.frame_id)
-    return compat.float_image(samples, of.stamp, of.frame_id)
+        return compat.millimeter_image(samples, header.stamp, header.frame_id)
+    return compat.float_image(samples, header.stamp, header.frame_id)
 
 
-def depth_camera_info(update: Update, config: DepthConfig, of: Header) -> CameraInfo:
+def depth_camera_info(update: Update, config: DepthConfig, header: Header) -> CameraInfo:
     """Describe the camera of that depth image."""
-    return camera_info(depth_intrinsics(update, config), of)
+    return camera_info(depth_intrinsics(update, config), header)
 
 
-def confidence_image(update: Update, of: Header) -> Image:
+def confidence_image(update: Update, header: Header) -> Image:
     """Return the confidence image, 32FC1, 1 to infinity, at the network's resolution."""
-    return compat.float_image(update.prediction.confidence, of.stamp, of.frame_id)
+    return compat.float_image(update.prediction.confidence, header.stamp, header.frame_id)
 
 
 def depth_from_image(msg: Image) -> Float32Array:
@@ -92,10 +92,10 @@ def depth_from_image(msg: Image) -> Float32Array:
     return decode_depth(compat.raw_image(msg))
 
 
-def frame_cloud(update: Update, depth: Float32Array, of: Header) -> PointCloud2:
+def frame_cloud(update: Update, depth: Float32Array, header: Header) -> PointCloud2:
     """Return the colored points of one frame in the optical frame, where `sure_depth` has a depth."""
     points, rgb = sure_points(update.prediction, depth)
-    cloud = compat.cloud_from_arrays(points[:0], rgb[:0], of.stamp, of.frame_id)
+    cloud = compat.cloud_from_arrays(points[:0], rgb[:0], header.stamp, header.frame_id)
     cloud.width = len(points)
     cloud.row_step = cloud.point_step * cloud.width
     cloud.data = array.array("B", b"\0") * cloud.row_step
@@ -118,12 +118,12 @@ def pose(T: Float64Array) -> Pose:
     )
 
 
-def matrix_of_transform(transform: Transform) -> Float64Array:
+def matrix_from_transform(transform: Transform) -> Float64Array:
     """Return the rigid motion (4, 4) of a transform; raise ValueError on a quaternion of zeros."""
     return _matrix(transform.translation, transform.rotation)
 
 
-def matrix_of_pose(placed: Pose) -> Float64Array:
+def matrix_from_pose(placed: Pose) -> Float64Array:
     """Return the rigid motion (4, 4) of a pose; raise ValueError on a quaternion of zeros."""
     return _matrix(placed.position, placed.orientation)
 
@@ -135,32 +135,34 @@ def _matrix(position: Point | Vector3, turn: Quaternion) -> Float64Array:
     return T
 
 
-def pose_stamped(T: Float64Array, of: Header) -> PoseStamped:
+def pose_stamped(T: Float64Array, header: Header) -> PoseStamped:
     """Return a stamped pose in the header's frame."""
-    return PoseStamped(header=of, pose=pose(T))
+    return PoseStamped(header=header, pose=pose(T))
 
 
-def transform_stamped(T: Float64Array, of: Header, child_frame: str) -> TransformStamped:
+def transform_stamped(T: Float64Array, header: Header, child_frame: str) -> TransformStamped:
     """Return the transform from the header's frame to its child."""
     placed = pose(T)
-    message = TransformStamped(header=of, child_frame_id=child_frame)
+    message = TransformStamped(header=header, child_frame_id=child_frame)
     position = placed.position
     message.transform.translation = Vector3(x=position.x, y=position.y, z=position.z)
     message.transform.rotation = placed.orientation
     return message
 
 
-def odometry(update: Update, seconds: float, T: Float64Array, of: Header, child_frame: str) -> Odometry:
+def odometry(
+    update: Update, seconds: float, T: Float64Array, header: Header, child_frame: str
+) -> Odometry:
     """Return odometry: the pose T (4, 4) in the header's frame, the mean velocity of the last step in the child's."""
-    message = Odometry(header=of, child_frame_id=child_frame)
+    message = Odometry(header=header, child_frame_id=child_frame)
     message.pose.pose = pose(T)
     message.pose.covariance = update.pose_covariance.ravel().tolist()
-    message.twist.twist = twist_of(update.T_step, seconds)
+    message.twist.twist = twist(update.T_step, seconds)
     message.twist.covariance = update.twist_covariance.ravel().tolist()
     return message
 
 
-def twist_of(T_step: Float64Array, seconds: float) -> Twist:
+def twist(T_step: Float64Array, seconds: float) -> Twist:
     """Return the mean velocity of a motion (4, 4), in the frame of what moves; zero for no time."""
     linear, angular = mean_velocity(T_step, seconds)
     return Twist(
@@ -169,10 +171,10 @@ def twist_of(T_step: Float64Array, seconds: float) -> Twist:
     )
 
 
-def occupancy_grid(grid: Grid, of: Header) -> OccupancyGrid:
+def occupancy_grid(grid: Grid, header: Header) -> OccupancyGrid:
     """Return a grid of -1 unknown, 0 free, 100 occupied in the header's frame."""
-    message = OccupancyGrid(header=of)
-    message.info.map_load_time = of.stamp
+    message = OccupancyGrid(header=header)
+    message.info.map_load_time = header.stamp
     message.info.resolution = grid.resolution
     message.info.height, message.info.width = grid.values.shape
     message.info.origin.position.x, message.info.origin.position.y = grid.origin_x, grid.origin_y

@@ -28,7 +28,7 @@ def declare(node: Node) -> Config:
     return from_mapping({entry.name: _declared(node, entry) for entry in settings()})
 
 
-def changed(config: Config, parameters: list[Parameter]) -> Config:
+def apply_changes(config: Config, parameters: list[Parameter]) -> Config:
     """Return a configuration with live parameters changed; parameters of others, such as use_sim_time, pass.
 
     Raises:

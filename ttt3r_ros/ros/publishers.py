@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ttt3r_ros.types import Update
 
 
-def prefixed(topic: str, camera: str) -> str:
+def camera_topic(topic: str, camera: str) -> str:
     """Return a topic of one of several cameras: ``~/points`` becomes ``~/front/points``."""
     if not camera:
         return topic
@@ -51,11 +51,11 @@ class CameraOutputs:
         config = self.config
         depth = cache(lambda: sure_depth(update, config.min_confidence))  # once for both
         frame = self._robot.optical_frame(update.frame.camera_frame)
-        of = messages.header(update.frame.stamp_ns, frame)
-        _if_wanted(self._depth, lambda: messages.depth_image(update, depth(), config.depth, of))
-        _if_wanted(self._depth_info, lambda: messages.depth_camera_info(update, config.depth, of))
-        _if_wanted(self._confidence, lambda: messages.confidence_image(update, of))
-        _if_wanted(self._points, lambda: messages.frame_cloud(update, depth(), of))
+        header = messages.make_header(update.frame.stamp_ns, frame)
+        _if_wanted(self._depth, lambda: messages.depth_image(update, depth(), config.depth, header))
+        _if_wanted(self._depth_info, lambda: messages.depth_camera_info(update, config.depth, header))
+        _if_wanted(self._confidence, lambda: messages.confidence_image(update, header))
+        _if_wanted(self._points, lambda: messages.frame_cloud(update, depth(), header))
 
 
 class BodyOutputs:
@@ -79,12 +79,12 @@ class BodyOutputs:
     def publish(self, update: Update) -> None:
         """Publish everything that has a subscriber, all with the stamp of the image."""
         stamp_ns = update.frame.stamp_ns
-        of = messages.header(stamp_ns, self._map_frame)
-        stamped = messages.pose_stamped(update.T_map_base, of)
+        header = messages.make_header(stamp_ns, self._map_frame)
+        stamped = messages.pose_stamped(update.T_map_base, header)
         self._poses.append(stamped)
         _if_wanted(self._pose, lambda: stamped)
         _if_wanted(self._odom, lambda: self._odometry(update))
-        _if_wanted(self._path, lambda: self._poses.serialized(of))
+        _if_wanted(self._path, lambda: self._poses.serialized(header))
         self._previous_ns = stamp_ns
 
     def _odometry(self, update: Update) -> Odometry:
@@ -92,7 +92,7 @@ class BodyOutputs:
         seconds = 0.0 if self._previous_ns is None else (stamp_ns - self._previous_ns) * 1e-9
         body = self._robot.body_frame(update.frame.camera_frame)
         frame, _, T = body_edge(self._config, update, self._map_frame, body)
-        return messages.odometry(update, seconds, T, messages.header(stamp_ns, frame), body)
+        return messages.odometry(update, seconds, T, messages.make_header(stamp_ns, frame), body)
 
 
 class MapOutputs:
@@ -107,17 +107,19 @@ class MapOutputs:
 
     def publish(self, stamp_ns: int) -> None:
         """Publish both as of the newest frame fused, unless that was done before."""
-        of = messages.header(stamp_ns, self._map_frame)
+        header = messages.make_header(stamp_ns, self._map_frame)
         if self._due("cloud", self._cloud, self._scene.voxels.version):
             cloud = self._scene.voxels.point_cloud()
-            self._cloud.publish(compat.cloud_from_arrays(cloud.points, cloud.rgb, of.stamp, of.frame_id))
+            self._cloud.publish(
+                compat.cloud_from_arrays(cloud.points, cloud.rgb, header.stamp, header.frame_id)
+            )
         grid = (
             self._scene.grid.snapshot()
             if self._due("grid", self._grid, self._scene.grid.version)
             else None
         )
         if grid is not None:
-            self._grid.publish(messages.occupancy_grid(grid, of))
+            self._grid.publish(messages.occupancy_grid(grid, header))
 
     def _due(self, what: str, publisher: Publisher, version: int) -> bool:
         if version == self._published[what] or not publisher.get_subscription_count():
@@ -131,7 +133,7 @@ def _publisher(
 ) -> Publisher:
     return node.create_publisher(
         kind,
-        prefixed(topic, camera),
+        camera_topic(topic, camera),
         LATCHED if latched else STREAM,
         qos_overriding_options=overridable(),
     )

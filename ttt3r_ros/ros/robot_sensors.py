@@ -170,7 +170,7 @@ class Robot:
 
     def _take_odometry(self, msg: Odometry) -> None:
         try:
-            T = messages.matrix_of_pose(msg.pose.pose)
+            T = messages.matrix_from_pose(msg.pose.pose)
         except ValueError as error:
             self._warnings.warn(f"odometry refused: {error}")
             return

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     from rclpy.node import Node
 
-    from ttt3r_ros.ros.mapped_camera import Body
+    from ttt3r_ros.ros.mapped_camera import TrackedBody
     from ttt3r_ros.ros.mapping_runtime import Mapping
 
 
-class Control:
+class NodeServices:
     """Answers in words: what was done, or why not."""
 
     def __init__(self, node: Node, mapping: Mapping) -> None:
@@ -102,14 +102,14 @@ class Control:
             self._mapping.begin_era()
             return said
 
-    def _each(self, act: Callable[[Body], str]) -> str:
+    def _each(self, act: Callable[[TrackedBody], str]) -> str:
         return "; ".join(act(body) for body in self._mapping.bodies)
 
     def _set_pose(self, msg: PoseWithCovarianceStamped) -> None:
         mapping = self._mapping
         map_frame, frame = mapping.bodies[0].map_frame, msg.header.frame_id.lstrip("/")
         try:
-            T = messages.matrix_of_pose(msg.pose.pose)
+            T = messages.matrix_from_pose(msg.pose.pose)
             if frame not in ("", map_frame):
                 T = mapping.robot.transforms.lookup(map_frame, frame, None) @ T
         except (ValueError, TransformError) as error:

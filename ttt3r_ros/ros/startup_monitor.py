@@ -10,34 +10,34 @@ from ttt3r_ros.ros.qos import mismatch
 if TYPE_CHECKING:
     from rclpy.node import Node
 
-    from ttt3r_ros.ros.image_subscriber import ImageIntake
+    from ttt3r_ros.ros.image_subscriber import ImageSubscriber
     from ttt3r_ros.ros.mapping_runtime import Mapping
 
-PATIENCE_S = 5.0  # without images, before the log says what is missing
+PERIOD_S = 5.0  # without images, before the log says what is missing
 
 
-class Watch:
+class StartupMonitor:
     """Looks around every few seconds until each camera has sent an image."""
 
     def __init__(self, node: Node, mapping: Mapping) -> None:
         self._node = node
         self._mapping = mapping
-        node.create_timer(PATIENCE_S, self._look)
+        node.create_timer(PERIOD_S, self._check)
 
-    def _look(self) -> None:
-        silent = [intake for intake in self._mapping.intakes if not intake.received]
-        for intake in silent:
-            topic = intake.subscription.topic_name
-            self._node.get_logger().warning(f"waiting for images on {topic}: {self._reason(intake)}")
+    def _check(self) -> None:
+        silent = [subscriber for subscriber in self._mapping.subscribers if not subscriber.received]
+        for subscriber in silent:
+            topic = subscriber.subscription.topic_name
+            self._node.get_logger().warning(f"waiting for images on {topic}: {self._reason(subscriber)}")
         if silent:
-            self._warn_of_twins()
+            self._warn_duplicate_node()
 
-    def _reason(self, intake: ImageIntake) -> str:
-        topic = intake.subscription.topic_name
+    def _reason(self, subscriber: ImageSubscriber) -> str:
+        topic = subscriber.subscription.topic_name
         publishers = self._node.get_publishers_info_by_topic(topic)
         if not publishers:
             return f"nobody publishes there; {self._elsewhere(topic)}"
-        asked = intake.subscription.qos_profile
+        asked = subscriber.subscription.qos_profile
         reasons = [reason for info in publishers if (reason := mismatch(info.qos_profile, asked))]
         if reasons:
             return reasons[0]
@@ -58,7 +58,7 @@ class Watch:
             return "remap `image` to the camera's topic"
         return f"images are published on {', '.join(sorted(others)[:5])}: remap `image` (image_topic:=)"
 
-    def _warn_of_twins(self) -> None:
+    def _warn_duplicate_node(self) -> None:
         own = (self._node.get_name(), self._node.get_namespace())
         count = self._node.get_node_names_and_namespaces().count(own)
         if count > 1:

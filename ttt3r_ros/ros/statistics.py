@@ -41,7 +41,7 @@ class Statistics:
             if outcome in ("refused", "skipped"):
                 self._problems.append(time.monotonic())
 
-    def finish(self, stages_s: dict[str, float]) -> None:
+    def record_processed(self, stages_s: dict[str, float]) -> None:
         """Count one processed image and remember how long its stages took [s]."""
         self.count("processed")
         with self._lock:
@@ -59,7 +59,7 @@ class Statistics:
         with self._lock:
             return sum(time.monotonic() - at < RECENT_S for at in self._problems)
 
-    def ceased(self) -> bool:
+    def has_stalled(self) -> bool:
         """Tell whether images were processed once, but none for a while."""
         with self._lock:
             finished = list(self._finished)
@@ -72,7 +72,7 @@ class Statistics:
         """Return the recent rate of processed images; 0 before the second one or when they ceased."""
         with self._lock:
             finished = list(self._finished)
-        if len(finished) < 2 or self.ceased():
+        if len(finished) < 2 or self.has_stalled():
             return 0.0
         return (len(finished) - 1) / max(finished[-1] - finished[0], 1e-9)
 

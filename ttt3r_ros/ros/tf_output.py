@@ -110,17 +110,17 @@ class TransformOutput:
         assert self._moving is not None
         parent, child, T = edge.inverted() if self.config.invert_odom_tf else edge
         self._warn_of_second_parent(parent, child)
-        of = messages.header(stamp_ns, parent)
-        self._moving.send([messages.transform_stamped(T, of, child)])
+        header = messages.make_header(stamp_ns, parent)
+        self._moving.send([messages.transform_stamped(T, header, child)])
 
     def _send_axes(self, header_frame: str, stamp_ns: int) -> None:
         """Publish how the optical axes lie in a camera's body frame, once for each camera."""
         frame = self._robot.camera_frame(header_frame)
         if frame not in self._axes_sent and self._static is not None:
             self._axes_sent.add(frame)
-            of = messages.header(stamp_ns, frame)
+            header = messages.make_header(stamp_ns, frame)
             optical = self._robot.optical_frame(header_frame)
-            self._static.send([messages.transform_stamped(np.asarray(T_BODY_OPTICAL), of, optical)])
+            self._static.send([messages.transform_stamped(np.asarray(T_BODY_OPTICAL), header, optical)])
 
     def _warn_of_second_parent(self, parent: str, child: str) -> None:
         now_s = time.monotonic()

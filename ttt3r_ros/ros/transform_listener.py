@@ -35,7 +35,7 @@ def _take(buffer: TransformBuffer, message: Any, *, static: bool) -> None:
     for stamped in message.transforms:
         stamp_ns = None if static else compat.stamp_to_ns(stamped.header.stamp)
         try:
-            T = messages.matrix_of_transform(stamped.transform)
+            T = messages.matrix_from_transform(stamped.transform)
         except ValueError:  # a quaternion of zeros: somebody left the message unfilled
             continue
         buffer.add(stamped.header.frame_id.lstrip("/"), stamped.child_frame_id.lstrip("/"), T, stamp_ns)

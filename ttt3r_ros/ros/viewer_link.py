@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rclpy.impl.rcutils_logger import RcutilsLogger
 
     from ttt3r_ros.config import Config
-    from ttt3r_ros.ros.mapped_camera import Body, MappedCamera
+    from ttt3r_ros.ros.mapped_camera import MappedCamera, TrackedBody
     from ttt3r_ros.types import Update
     from ttt3r_ros.viewer.live import LiveViewer
 
@@ -25,7 +25,7 @@ class ViewerLink:
         Raises:
             ConfigError: viser is not installed, or the port cannot be had.
         """
-        self._body: Body | None = None
+        self._body: TrackedBody | None = None
         self.live = _opened(config) if config.viewer else None
         if self.live is not None:
             log.info(f"the map can be seen at {self.live.page.url}")

@@ -40,20 +40,20 @@ def definition_store() -> Any:
     return _STORE
 
 
-def header(stamp_ns: int, frame_id: str) -> Message:
+def make_header(stamp_ns: int, frame_id: str) -> Message:
     """Return a header with the stamp of the image."""
     sec, nanosec = divmod(stamp_ns, 10**9)
     return _made("std_msgs/Header", _made("builtin_interfaces/Time", sec, nanosec), frame_id)
 
 
-def pose_stamped(T: Float64Array, of: Message) -> Message:
+def pose_stamped(T: Float64Array, header: Message) -> Message:
     """Return a rigid motion (4, 4) as a pose in the header's frame."""
-    return _made("geometry_msgs/PoseStamped", of, _pose(T))
+    return _made("geometry_msgs/PoseStamped", header, _pose(T))
 
 
-def path(poses: Iterable[Message], of: Message) -> Message:
+def path(poses: Iterable[Message], header: Message) -> Message:
     """Return stamped poses as a path."""
-    return _made("nav_msgs/Path", of, list(poses))
+    return _made("nav_msgs/Path", header, list(poses))
 
 
 def transforms(edges: Iterable[Edge], stamp_ns: int) -> Message:
@@ -68,36 +68,38 @@ def odometry(update: Update, seconds: float, edge: Edge, stamp_ns: int) -> Messa
     placed = _pose(edge.T_parent_child)
     return _made(
         "nav_msgs/Odometry",
-        header(stamp_ns, edge.parent),
+        make_header(stamp_ns, edge.parent),
         edge.child,
         _made("geometry_msgs/PoseWithCovariance", placed, update.pose_covariance.ravel()),
         _made("geometry_msgs/TwistWithCovariance", twist, update.twist_covariance.ravel()),
     )
 
 
-def image(samples: NDArray[Any], of: Message) -> Message:
+def image(samples: NDArray[Any], header: Message) -> Message:
     """Return samples (H, W): float32 as 32FC1, uint16 as 16UC1."""
     height, width = samples.shape
     encoding = _ENCODINGS[samples.dtype.name]
     step = samples.itemsize * width
-    return _made("sensor_msgs/Image", of, height, width, encoding, 0, step, _bytes_of(samples))
+    return _made("sensor_msgs/Image", header, height, width, encoding, 0, step, _bytes_of(samples))
 
 
-def camera_info(intrinsics: Intrinsics, of: Message) -> Message:
+def camera_info(intrinsics: Intrinsics, header: Message) -> Message:
     """Describe the camera of an image of the same header."""
     fields = calibration_fields(intrinsics)
     for name in ("d", "k", "r", "p"):
         fields[name] = np.array(fields[name])
     region = _made("sensor_msgs/RegionOfInterest", 0, 0, 0, 0, False)  # noqa: FBT003
-    return _named("sensor_msgs/CameraInfo", header=of, binning_x=0, binning_y=0, roi=region, **fields)
+    return _named(
+        "sensor_msgs/CameraInfo", header=header, binning_x=0, binning_y=0, roi=region, **fields
+    )
 
 
-def cloud(points: Float32Array, rgb: UInt8Array, of: Message) -> Message:
+def cloud(points: Float32Array, rgb: UInt8Array, header: Message) -> Message:
     """Return points (N, 3) with colors."""
     size = POINT_DTYPE.itemsize
     return _named(
         "sensor_msgs/PointCloud2",
-        header=of,
+        header=header,
         height=1,
         width=len(points),
         fields=[
@@ -112,27 +114,29 @@ def cloud(points: Float32Array, rgb: UInt8Array, of: Message) -> Message:
     )
 
 
-def occupancy_grid(grid: Grid, of: Message) -> Message:
+def occupancy_grid(grid: Grid, header: Message) -> Message:
     """Return a grid of -1 unknown, 0 free, 100 occupied."""
     height, width = grid.values.shape
     corner = np.eye(4)
     corner[:2, 3] = grid.origin_x, grid.origin_y
     info = _named(
         "nav_msgs/MapMetaData",
-        map_load_time=of.stamp,
+        map_load_time=header.stamp,
         resolution=grid.resolution,
         width=width,
         height=height,
         origin=_pose(corner),
     )
-    return _made("nav_msgs/OccupancyGrid", of, info, grid.values.ravel())
+    return _made("nav_msgs/OccupancyGrid", header, info, grid.values.ravel())
 
 
 def _transform(edge: Edge, stamp_ns: int) -> Message:
     T = edge.T_parent_child
     turn = _made("geometry_msgs/Quaternion", *quaternion_xyzw(T))
     placed = _made("geometry_msgs/Transform", _vector(T[:3, 3]), turn)
-    return _made("geometry_msgs/TransformStamped", header(stamp_ns, edge.parent), edge.child, placed)
+    return _made(
+        "geometry_msgs/TransformStamped", make_header(stamp_ns, edge.parent), edge.child, placed
+    )
 
 
 def _pose(T: Float64Array) -> Message:

@@ -151,7 +151,9 @@ class OutputBag:
 
     def _write_body(self, update: Update, seconds: float) -> None:
         config, stamp_ns = self._config, update.frame.stamp_ns
-        placed = messages.pose_stamped(update.T_map_base, messages.header(stamp_ns, config.map_frame))
+        placed = messages.pose_stamped(
+            update.T_map_base, messages.make_header(stamp_ns, config.map_frame)
+        )
         self._poses.append(placed)
         self._write("~/pose", placed)
         edge = body_edge(config, update, config.map_frame, self._body_frame(update))
@@ -160,23 +162,23 @@ class OutputBag:
     def _write_sight(self, update: Update) -> None:
         config, prediction = self._config, update.prediction
         optical = self._frames.optical_frame(update.frame.camera_frame)
-        of = messages.header(update.frame.stamp_ns, optical)
+        header = messages.make_header(update.frame.stamp_ns, optical)
         depth = sure_depth(update, config.min_confidence)
         samples = sent_depth(depth, prediction.geometry, config.depth)
-        info = messages.camera_info(depth_intrinsics(update, config.depth), of)
-        self._write("~/depth/image", messages.image(samples, of))
+        info = messages.camera_info(depth_intrinsics(update, config.depth), header)
+        self._write("~/depth/image", messages.image(samples, header))
         self._write("~/depth/camera_info", info)
-        self._write("~/confidence/image", messages.image(prediction.confidence, of))
-        self._write("~/points", messages.cloud(*sure_points(prediction, depth), of))
+        self._write("~/confidence/image", messages.image(prediction.confidence, header))
+        self._write("~/points", messages.cloud(*sure_points(prediction, depth), header))
 
     def _write_map(self, reconstructor: Reconstructor[Any], stamp_ns: int) -> None:
-        of = messages.header(stamp_ns, self._config.map_frame)
-        self._write("~/path", messages.path(self._poses, of))
+        header = messages.make_header(stamp_ns, self._config.map_frame)
+        self._write("~/path", messages.path(self._poses, header))
         cloud = reconstructor.map.point_cloud()
-        self._write("~/map_cloud", messages.cloud(cloud.points, cloud.rgb, of))
+        self._write("~/map_cloud", messages.cloud(cloud.points, cloud.rgb, header))
         grid = reconstructor.scene.grid.snapshot()
         if grid is not None:
-            self._write("~/map", messages.occupancy_grid(grid, of))
+            self._write("~/map", messages.occupancy_grid(grid, header))
 
     # --- transforms ---------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from ttt3r_ros.io.bags.reader import Bag
 from ttt3r_ros.io.export.writers import require_writable
 from ttt3r_ros.io.sequence import ImageFolder
 from ttt3r_ros.io.video import Video
-from ttt3r_ros.ros.harness.demo_report import Played, RunResult, report
+from ttt3r_ros.ros.harness.demo_report import DemoResult, PlayedFrames, report
 from ttt3r_ros.ros.harness.node_process import mapping_node
 from ttt3r_ros.ros.harness.player import Player
 from ttt3r_ros.ros.middleware import isolate, use_large_image_profile
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         with mapping_node(_node_parameters(arguments, output), output / "node.log") as node:
             print(f"mapping_node runs as process {node.process.pid}; its log is {node.log}")
-            played = Played()
+            played = PlayedFrames()
             first, rest = _started(sequence, played, arguments.frames)
             player = Player(calibrated=first.intrinsics is not None)
             try:
@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
                 _play(player, node, chain([first], rest), arguments, chosen, len(sequence), played)
                 for service in ("save_trajectory", "save_map"):
                     print(player.call(service))
-                result = RunResult(name, sequence, played, player, output)
+                result = DemoResult(name, sequence, played, player, output)
             finally:
                 player.close()
     finally:
@@ -95,7 +95,7 @@ def _node_parameters(arguments: argparse.Namespace, output: Path) -> dict[str, o
     }
 
 
-def _started(sequence: Sequence, played: Played, limit: int) -> tuple[Frame, Iterator[Frame]]:
+def _started(sequence: Sequence, played: PlayedFrames, limit: int) -> tuple[Frame, Iterator[Frame]]:
     """Return the first of ``limit`` frames (0: all), and those after it, which end where the source breaks off.
 
     Raises:
@@ -118,7 +118,7 @@ def _made_ahead(frames: Iterator[Frame]) -> Iterator[Frame]:
             yield frame
 
 
-def _until_it_breaks(frames: Iterator[Frame], played: Played) -> Iterator[Frame]:
+def _until_it_breaks(frames: Iterator[Frame], played: PlayedFrames) -> Iterator[Frame]:
     try:
         yield from frames
     except SourceError as error:
@@ -132,7 +132,7 @@ def _play(
     arguments: argparse.Namespace,
     chosen: set[int],
     count: int,
-    played: Played,
+    played: PlayedFrames,
 ) -> None:
     total = min(count, arguments.frames) if arguments.frames else count
     started = time.monotonic()
@@ -141,15 +141,15 @@ def _play(
         for index, frame in enumerate(frames):
             if index in chosen:
                 played.samples.append(frame)
-                player.want_depth(frame.stamp_ns)
+                player.request_depth(frame.stamp_ns)
             if arguments.rate:
                 time.sleep(max(0.0, started + index / arguments.rate - time.monotonic()))
             player.publish(frame)
             played.stamps_ns.append(frame.stamp_ns)
             if not arguments.rate:
-                player.settle(node, lambda: player.answered(len(played.stamps_ns)))
-            bar.set_postfix(dropped=player.account.dropped, refresh=False)
+                player.wait_for(node, lambda: player.is_finished(len(played.stamps_ns)))
+            bar.set_postfix(dropped=player.stats.dropped, refresh=False)
             bar.update()
         played.seconds = time.monotonic() - started
-        player.settle(node, lambda: player.account.settled >= len(played.stamps_ns))
-        bar.set_postfix(dropped=player.account.dropped)
+        player.wait_for(node, lambda: player.stats.finished >= len(played.stamps_ns))
+        bar.set_postfix(dropped=player.stats.dropped)

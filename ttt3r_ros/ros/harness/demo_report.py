@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Played:
+class PlayedFrames:
     """What was sent."""
 
     stamps_ns: list[int] = field(default_factory=list)
@@ -36,31 +36,31 @@ class Played:
 
 
 @dataclass(frozen=True)
-class RunResult:
+class DemoResult:
     """A finished run; the node has saved its results in ``output``."""
 
     name: str
     sequence: Sequence
-    played: Played
+    played: PlayedFrames
     player: Player
     output: Path
 
     @property
     def rate_hz(self) -> float:
         """Return the rate at which frames were mapped."""
-        return self.player.account.processed / self.played.seconds if self.played.seconds else 0.0
+        return self.player.stats.processed / self.played.seconds if self.played.seconds else 0.0
 
 
-def report(result: RunResult) -> int:
+def report(result: DemoResult) -> int:
     """Print the account and the error, draw the picture; return the exit status."""
-    account, sent = result.player.account, len(result.played.stamps_ns)
+    stats, sent = result.player.stats, len(result.played.stamps_ns)
     estimate = read_tum(result.output / "trajectory.txt")
     error_text, true_positions = _compared(result, estimate)
     _draw(result, estimate, true_positions, error_text)
-    lost = sent - account.received
+    lost = sent - stats.received
     print(
-        f"images: {sent} sent = {account.processed} processed + {account.dropped} dropped"
-        f" + {account.skipped} skipped + {account.refused} refused + {lost} lost in transit;"
+        f"images: {sent} sent = {stats.processed} processed + {stats.dropped} dropped"
+        f" + {stats.skipped} skipped + {stats.refused} refused + {lost} lost in transit;"
         f" {result.rate_hz:.1f} frames/s, making and sending the images included;"
         f" from an image to its results {result.player.facts.get('latency_ms', 'unknown')} ms in the node"
     )
@@ -69,11 +69,11 @@ def report(result: RunResult) -> int:
     print(f"trajectory: {error_text}")
     print(f"weights: {result.player.facts.get('weights', 'unknown')}")
     print(f"results: {result.output}/preview.png, map.ply, trajectory.txt, node.log")
-    complete = account.processed and sent == account.settled + lost and not result.played.problem
+    complete = stats.processed and sent == stats.finished + lost and not result.played.problem
     return 0 if complete else 1
 
 
-def _compared(result: RunResult, estimate: list[StampedPose]) -> tuple[str, Float64Array]:
+def _compared(result: DemoResult, estimate: list[StampedPose]) -> tuple[str, Float64Array]:
     """Return the error against ground truth in words, and the true positions aligned to the estimate."""
     truth = result.sequence.ground_truth()
     nothing = np.empty((0, 3))
@@ -92,9 +92,9 @@ def _compared(result: RunResult, estimate: list[StampedPose]) -> tuple[str, Floa
 
 
 def _draw(
-    result: RunResult, estimate: list[StampedPose], true_positions: Float64Array, error_text: str
+    result: DemoResult, estimate: list[StampedPose], true_positions: Float64Array, error_text: str
 ) -> None:
-    processed, sent = result.player.account.processed, len(result.played.stamps_ns)
+    processed, sent = result.player.stats.processed, len(result.played.stamps_ns)
     points, rgb = read_ply(result.output / "map.ply")
     depths = result.player.depths
     picture = RunPicture(
@@ -111,7 +111,7 @@ def _draw(
     write_preview(result.output / "preview.png", picture)
 
 
-def _frames_of(stamps_ns: Iterable[int], result: RunResult) -> list[Frame]:
+def _frames_of(stamps_ns: Iterable[int], result: DemoResult) -> list[Frame]:
     """Return the frames of these stamps; those not kept while playing are read again."""
     found = {frame.stamp_ns: frame for frame in result.played.samples}
     missing = set(stamps_ns) - set(found)

@@ -34,7 +34,7 @@ _LOST_AFTER_S = 5.0  # without any news of an image that the node has not seen
 
 
 @dataclass(frozen=True)
-class Account:
+class PlaybackStats:
     """What the node says became of the images."""
 
     received: int = 0
@@ -44,7 +44,7 @@ class Account:
     refused: int = 0
 
     @property
-    def settled(self) -> int:
+    def finished(self) -> int:
         """Return how many images are done with, one way or another."""
         return self.processed + self.dropped + self.skipped + self.refused
 
@@ -66,7 +66,7 @@ class Player:
         )
         self._wanted_depths_ns: deque[int] = deque()
         self.depths: dict[int, Float32Array] = {}
-        self.account = Account()
+        self.stats = PlaybackStats()
         self.facts: dict[str, str] = {}
         self.newest_pose_ns = -1
         # Called with the stamp of each pose, on the spinning thread.
@@ -88,7 +88,7 @@ class Player:
         self._thread.join(5.0)
         self._node.destroy_node()
 
-    def subscribed(self) -> bool:
+    def is_connected(self) -> bool:
         """Tell whether the mapping node has found the images and its answers find us."""
         return bool(
             self._images.get_subscription_count()
@@ -101,19 +101,19 @@ class Player:
         """Publish one image and, of a calibrated camera, its calibration."""
         stamp = compat.ns_to_stamp(frame.stamp_ns)
         if self._infos is not None and frame.intrinsics is not None:
-            of = messages.header(frame.stamp_ns, frame.camera_frame)
-            self._infos.publish(messages.camera_info(frame.intrinsics, of))
+            header = messages.make_header(frame.stamp_ns, frame.camera_frame)
+            self._infos.publish(messages.camera_info(frame.intrinsics, header))
         self._newest_sent_ns = frame.stamp_ns
         self._images.publish(compat.rgb_to_image(frame.rgb, stamp, frame.camera_frame))
 
-    def want_depth(self, stamp_ns: int) -> None:
+    def request_depth(self, stamp_ns: int) -> None:
         """Keep in `depths` the first depth image of this stamp or, if that image is dropped, a later one."""
         with self._news:
             self._wanted_depths_ns.append(stamp_ns)
 
-    def answered(self, sent: int) -> bool:
+    def is_finished(self, sent: int) -> bool:
         """Tell whether the node is done with the images sent, by pose of the newest or by its account."""
-        return self._newest_sent_ns == self.newest_pose_ns or self.account.settled >= sent
+        return self._newest_sent_ns == self.newest_pose_ns or self.stats.finished >= sent
 
     def wait_until_ready(self, node: NodeProcess) -> None:
         """Wait until the node has loaded its weights and subscribed.
@@ -122,27 +122,27 @@ class Player:
             SourceError: it ended, or took too long.
         """
         deadline = time.monotonic() + _START_TIMEOUT_S
-        while not self.wait(self.subscribed, 0.1):
+        while not self._wait(self.is_connected, 0.1):
             node.require_alive()
             if time.monotonic() > deadline:
                 msg = f"mapping_node was not ready within {_START_TIMEOUT_S:.0f} s (log: {node.log})"
                 raise SourceError(msg)
 
-    def settle(self, node: NodeProcess, condition: Callable[[], bool]) -> None:
+    def wait_for(self, node: NodeProcess, condition: Callable[[], bool]) -> None:
         """Wait for a condition on the node's answers, or until nothing is heard of any image any more.
 
         Raises:
             SourceError: the node ended.
         """
-        heard, deadline = self.account, time.monotonic() + _LOST_AFTER_S
-        while not self.wait(condition, 1.0):
+        heard, deadline = self.stats, time.monotonic() + _LOST_AFTER_S
+        while not self._wait(condition, 1.0):
             node.require_alive()
-            if self.account != heard or self.account.settled < self.account.received:
-                heard, deadline = self.account, time.monotonic() + _LOST_AFTER_S
+            if self.stats != heard or self.stats.finished < self.stats.received:
+                heard, deadline = self.stats, time.monotonic() + _LOST_AFTER_S
             if time.monotonic() > deadline:
                 return  # lost in transit; the account will show it
 
-    def wait(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+    def _wait(self, condition: Callable[[], bool], timeout_s: float) -> bool:
         """Wait until news from the node make a condition true; return whether they did."""
         with self._news:
             return self._news.wait_for(condition, timeout_s)
@@ -190,7 +190,7 @@ class Player:
             if not status.name.startswith(NODE):
                 continue
             self.facts = {item.key: item.value for item in status.values}
-            counts = {name: int(self.facts[name]) for name in vars(Account())}
+            counts = {name: int(self.facts[name]) for name in vars(PlaybackStats())}
             with self._news:
-                self.account = Account(**counts)
+                self.stats = PlaybackStats(**counts)
                 self._news.notify_all()

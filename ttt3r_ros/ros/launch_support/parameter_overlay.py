@@ -18,22 +18,22 @@ class _Plain(yaml.SafeDumper):
         return True
 
 
-def overlaid(base: Path, upper: Path) -> str:
+def overlay(base: Path, upper: Path) -> str:
     """Return the YAML text of ``base`` with ``upper`` laid over it: sections merge, values and lists are replaced.
 
     Raises:
         ValueError: a file holds no mapping.
     """
-    return yaml.dump(merged(_read(base), _read(upper)), Dumper=_Plain, sort_keys=False)
+    return yaml.dump(merge(_read(base), _read(upper)), Dumper=_Plain, sort_keys=False)
 
 
-def merged(base: dict[str, Any], upper: dict[str, Any]) -> dict[str, Any]:
+def merge(base: dict[str, Any], upper: dict[str, Any]) -> dict[str, Any]:
     """Return ``base`` with ``upper`` laid over it; neither is changed."""
     both = dict(base)
     for name, value in upper.items():
         below = base.get(name)
         both[name] = (
-            merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+            merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
         )
     return both
 

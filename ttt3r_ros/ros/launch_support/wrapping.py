@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from launch.action import Action
 
 
-def share(package: str = "ttt3r_ros") -> Path:
+def share_directory(package: str = "ttt3r_ros") -> Path:
     """Return the installed share folder of a package."""
     return Path(get_package_share_directory(package))
 
 
-def mapping_with(defaults: Mapping[str, tuple[str, str]], *beside: Action) -> LaunchDescription:
+def mapping_launch(defaults: Mapping[str, tuple[str, str]], *beside: Action) -> LaunchDescription:
     """Return mapping.launch.py with other defaults (name -> default, description), and what runs beside the node.
 
     A default of ``params_file`` is a file in config/robots.
@@ -36,7 +36,7 @@ def mapping_with(defaults: Mapping[str, tuple[str, str]], *beside: Action) -> La
             *(_argument(name, *default) for name, default in defaults.items()),
             *beside,
             IncludeLaunchDescription(
-                PythonLaunchDescriptionSource(str(share() / "launch" / "mapping.launch.py"))
+                PythonLaunchDescriptionSource(str(share_directory() / "launch" / "mapping.launch.py"))
             ),
         ]
     )
@@ -44,7 +44,7 @@ def mapping_with(defaults: Mapping[str, tuple[str, str]], *beside: Action) -> La
 
 def robot_parameters(name: str) -> str:
     """Return the path of a parameter file in config/robots."""
-    return str(share() / "config" / "robots" / name)
+    return str(share_directory() / "config" / "robots" / name)
 
 
 def _argument(name: str, default: str, description: str) -> DeclareLaunchArgument:
@@ -62,7 +62,7 @@ def depth_parameters() -> DeclareLaunchArgument:
     )
 
 
-def driver(
+def include_driver(
     package: str, file: str, arguments: Mapping[str, Any] | None = None, *before: Action
 ) -> GroupAction:
     """Include a launch file of another package with these arguments alone; ``before`` acts on its environment.

@@ -11,14 +11,14 @@ from graph import SECOND, connected, walk
 from sensor_msgs.msg import CameraInfo
 from std_srvs.srv import Trigger
 
-from ttt3r_ros.ros import calibration_gate as first_calibration
+from ttt3r_ros.ros import calibration_gate
 
 pytestmark = pytest.mark.ros
 
 
 @pytest.fixture
 def _endless_patience(monkeypatch):
-    monkeypatch.setattr(first_calibration, "PATIENCE_S", 3600.0)
+    monkeypatch.setattr(calibration_gate, "CAMERA_INFO_TIMEOUT_S", 3600.0)
 
 
 def calibration():
@@ -36,7 +36,7 @@ def publishes_calibrations(bench):
 
 def hold(node, bench):
     bench.publish(image(0), SECOND)
-    bench.spin_until(lambda: node.mapping.intakes[0].holds, "an image that waits")
+    bench.spin_until(lambda: node.mapping.subscribers[0].is_holding, "an image that waits")
 
 
 @pytest.mark.usefixtures("_endless_patience")
@@ -83,9 +83,9 @@ def test_a_publisher_of_calibrations_that_never_sends_one_holds_one_image_for_a_
     published = time.monotonic()
     bench.publish(image(0), SECOND)
     bench.spin_until(lambda: bench.got["depth_info"], "the first depth image")
-    assert time.monotonic() - published >= 0.9 * first_calibration.PATIENCE_S
+    assert time.monotonic() - published >= 0.9 * calibration_gate.CAMERA_INFO_TIMEOUT_S
     assert bench.got["depth_info"][0].k[0] == pytest.approx(FOCAL)
-    monkeypatch.setattr(first_calibration, "PATIENCE_S", 3600.0)
+    monkeypatch.setattr(calibration_gate, "CAMERA_INFO_TIMEOUT_S", 3600.0)
     walk(bench, 1, 2 * SECOND)
 
 
@@ -116,7 +116,7 @@ def test_an_image_that_waits_is_dropped_with_the_frames_under_way(start, service
     hold(node, bench)
     for service in services:
         assert bench.call(service).success
-    assert not node.mapping.intakes[0].holds
+    assert not node.mapping.subscribers[0].is_holding
     bench.infos.publish(calibration())
     bench.publish(image(1), 2 * SECOND)
     bench.spin_until(lambda: bench.count("processed") == 1, "the next image")
