@@ -66,7 +66,7 @@ def _record(index: int, stamp_ns: int) -> FrameRecord:
         "width": WIDTH,
         "height": HEIGHT,
     }
-    return FrameRecord(index, stamp_ns, era=0, segment=int(index == 2), **camera)
+    return FrameRecord(index, stamp_ns, map_id=0, segment=int(index == 2), **camera)
 
 
 def _write_pictures(folder: Path, index: int) -> None:

@@ -25,7 +25,7 @@ class FrameRecord:
 
     index: int  # among all images that could be decoded, from 0; the name of its pictures
     stamp_ns: int
-    era: int  # counts how often everything began anew because time went back
+    map_id: int  # map session: counts up whenever time goes back and the map starts again
     skipped: str = ""  # why it was not mapped
     segment: int = 0  # counts state resets
     scale: float = 1.0  # meters per unit of the network
@@ -60,8 +60,8 @@ COLUMNS = tuple(field.name for field in fields(FrameRecord))
 def mapped(records: Iterable[FrameRecord]) -> list[FrameRecord]:
     """Return those that the trajectory has a pose of, in its order: what was mapped since time last went back."""
     records = list(records)
-    era = records[-1].era if records else 0
-    return [record for record in records if record.era == era and not record.skipped]
+    map_id = records[-1].map_id if records else 0
+    return [record for record in records if record.map_id == map_id and not record.skipped]
 
 
 def usual_camera(records: Iterable[FrameRecord]) -> Intrinsics:

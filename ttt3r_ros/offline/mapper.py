@@ -46,7 +46,7 @@ class RecordingMapping:
         # Called when time has gone back, before map and trajectory are cleared.
         self.before_anew: Callable[[RecordingMapping], None] = lambda _: None
         self._intake = CameraIntake(rectify=config.rectify, complain=complain)
-        self._era = 0
+        self._map_id = 0
         self._skipped = 0
 
     @property
@@ -84,11 +84,11 @@ class RecordingMapping:
             remember(self._intake.order, order)
             raise
         if isinstance(outcome, str):
-            record = FrameRecord(len(self.records), frame.stamp_ns, self._era, skipped=outcome)
+            record = FrameRecord(len(self.records), frame.stamp_ns, self._map_id, skipped=outcome)
             timings_s: dict[str, float] = {}
             self._skipped += 1
         else:
-            record = _record(outcome, len(self.records), self._era)
+            record = _record(outcome, len(self.records), self._map_id)
             timings_s = {**outcome.timings_s, "frame": time.perf_counter() - started}
         self.records.append(record)
         self.timings_s.append(timings_s)
@@ -99,7 +99,7 @@ class RecordingMapping:
         return {
             "reconstructor": self.reconstructor.memory(),
             "order": memory_of(self._intake.order),
-            "era": self._era,
+            "map_id": self._map_id,
         }
 
     def remember(self, memory: dict[str, Any], records: list[FrameRecord]) -> None:
@@ -110,7 +110,7 @@ class RecordingMapping:
         """
         self.reconstructor.remember(memory["reconstructor"])
         remember(self._intake.order, memory["order"])
-        self._era = memory["era"]
+        self._map_id = memory["map_id"]
         self.records = list(records)
         self._skipped = sum(bool(record.skipped) for record in records)
         self.timings_s = [{} for _ in records]
@@ -123,7 +123,7 @@ class RecordingMapping:
         if len(self.reconstructor.trajectory):
             self.before_anew(self)
         self.reconstructor.restart(forget_odom=True)
-        self._era += 1
+        self._map_id += 1
 
     def _mapped(self, frame: Frame) -> Update | str:
         """Return what an image brought, or why it was skipped."""
@@ -156,12 +156,12 @@ class RecordingMapping:
         )
 
 
-def _record(update: Update, index: int, era: int) -> FrameRecord:
+def _record(update: Update, index: int, map_id: int) -> FrameRecord:
     camera = update.intrinsics
     return FrameRecord(
         index,
         update.frame.stamp_ns,
-        era,
+        map_id,
         segment=update.segment,
         scale=float(update.scale),
         confidence_mean=float(np.mean(update.prediction.confidence)),

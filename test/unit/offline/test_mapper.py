@@ -91,7 +91,7 @@ def test_when_time_goes_back_all_begins_anew_and_what_there_was_can_be_saved_bef
     assert (stamp_ns, poses) == (101 * SECOND, 2)
     assert voxels > 0
     assert len(mapping.reconstructor.trajectory) == len(mapped(mapping.records)) == 3
-    assert [record.era for record in mapping.records] == [0] * 4 + [1] * 3
+    assert [record.map_id for record in mapping.records] == [0] * 4 + [1] * 3
 
 
 def test_when_time_goes_back_the_map_may_be_kept():

@@ -183,7 +183,7 @@ def _over_time(run: RunSummary, value: str) -> tuple[Float64Array, list[float]]:
 def _resets_s(run: RunSummary) -> Iterator[float]:
     rows = [record for record in run.records if not record.skipped]
     for before, record in pairwise(rows):
-        if (record.era, record.segment) != (before.era, before.segment):
+        if (record.map_id, record.segment) != (before.map_id, before.segment):
             yield (record.stamp_ns - rows[0].stamp_ns) * 1e-9
 
 
