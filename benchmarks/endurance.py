@@ -57,7 +57,7 @@ def main() -> int:
         if index + 1 in windows:
             memory_mib.append(_resident_mib())
             span = f"{index + 2 - WINDOW:6d}-{index + 1:<5d}"
-            print(_row(span, times[-WINDOW:], memory_mib[-1], len(reconstructor.map)), flush=True)
+            print(_row(span, times[-WINDOW:], memory_mib[-1], len(reconstructor.map.voxels)), flush=True)
     grown = memory_mib[-1] / memory_mib[0] - 1
     slower = _slower_than_a_young_one(
         reconstructor, Reconstructor(backend, config), images, arguments.frames
@@ -79,7 +79,7 @@ def _slower_than_a_young_one(
         times["old"].append(_step(old, images, shown + index))
         times["young"].append(_step(young, images, YOUNG + index))
     for name, reconstructor in (("old", old), ("young", young)):
-        print(_row(name, times[name], _resident_mib(), len(reconstructor.map)))
+        print(_row(name, times[name], _resident_mib(), len(reconstructor.map.voxels)))
     medians = [np.median([row[0] for row in times[name]]) for name in ("old", "young")]
     return float(medians[0] / medians[1] - 1)
 

@@ -42,7 +42,7 @@ sys.path.insert(0, str(ROOT))  # runs from a checkout, installed or not
 from ttt3r_ros.config import Config  # noqa: E402
 from ttt3r_ros.geometry import transform  # noqa: E402
 from ttt3r_ros.mapping import voxel_map  # noqa: E402
-from ttt3r_ros.mapping.map_builder import SceneMap  # noqa: E402
+from ttt3r_ros.mapping.map_builder import MapBuilder  # noqa: E402
 from ttt3r_ros.mapping.occupancy_grid import OccupancyMap  # noqa: E402
 from ttt3r_ros.mapping.voxel_map import VoxelMap  # noqa: E402
 from ttt3r_ros.synthetic.room import ProceduralRoom  # noqa: E402
@@ -63,10 +63,10 @@ class Stages:
     def __init__(self) -> None:
         self.spent_s: dict[str, float] = {}
         for owner, name, stage in (
-            (voxel_map, "keys_of", "hash"),
-            (voxel_map, "_fused", "hash"),
+            (voxel_map, "voxel_keys", "hash"),
+            (voxel_map, "_weighted_means", "hash"),
             (voxel_map.VoxelMap, "integrate", "integrate"),
-            (voxel_map.VoxelMap, "wear_down_seen_through", "clear"),
+            (voxel_map.VoxelMap, "carve_free_space", "clear"),
             (OccupancyMap, "integrate", "grid"),
         ):
             self._time(owner, name, stage)
@@ -156,7 +156,7 @@ def _run(
 ) -> dict[str, float]:
     scene = _scene(count, max_voxels or 2 * count + 100_000)
     for view in views:
-        scene.fuse(view, 0.0)
+        scene.integrate(view, 0.0)
     stages.frame()
     rng = np.random.default_rng(0)
     totals, parts, clouds = [], [], []
@@ -165,7 +165,7 @@ def _run(
             _surround(scene, rng, 500, index)
             stages.frame()
         started, busy = time.perf_counter(), time.thread_time()
-        scene.fuse(views[index % len(views)], 0.0)
+        scene.integrate(views[index % len(views)], 0.0)
         totals.append(time.perf_counter() - started)
         parts.append({**stages.frame(), "frame": time.thread_time() - busy})
         if index % 10 == 0:
@@ -177,17 +177,17 @@ def _run(
     return {**medians, "p50": p50, "p95": p95, "cloud": float(np.median(clouds))}
 
 
-def _scene(count: int, max_voxels: int) -> SceneMap:
+def _scene(count: int, max_voxels: int) -> MapBuilder:
     config = Config()
     config = replace(config, map=replace(config.map, max_voxels=max_voxels))
-    scene = SceneMap(config)
+    scene = MapBuilder(config)
     rng = np.random.default_rng(1)
     while (missing := count - len(scene.voxels)) > 0:
         _surround(scene, rng, min(missing, 100_000), -1)
     return scene
 
 
-def _surround(scene: SceneMap, rng: np.random.Generator, count: int, stamp_ns: int) -> None:
+def _surround(scene: MapBuilder, rng: np.random.Generator, count: int, stamp_ns: int) -> None:
     """Add voxels anywhere in a building around the room; heavy, so that those in view stay for a while."""
     points = rng.uniform((-25, -25, -2), (25, 25, 2), (count, 3)).astype(np.float32)
     weights = np.full(count, 1000.0, np.float32)
@@ -202,11 +202,11 @@ def _print_row(size: tuple[int, int], voxels: str, row: dict[str, float]) -> Non
 def _print_accuracy(size: tuple[int, int], views: list[Update]) -> None:
     """Compare what one frame, and nine of the same view, leave in the map with what all of its pixels would."""
     view = views[0]
-    fused, true = SceneMap(Config()), _map_of_all_points(view)
-    fused.fuse(view, None)
+    fused, true = MapBuilder(Config()), _map_of_all_points(view)
+    fused.integrate(view, None)
     found, error_m = _compared(fused.voxels, true)
     for _ in range(8):
-        fused.fuse(view, None)
+        fused.integrate(view, None)
     later, later_error_m = _compared(fused.voxels, true)
     print(
         f"{size[0]:>5}x{size[1]} | {len(true):>7} {found:>9.1%} {1e3 * error_m:>9.2f} mm"
@@ -225,7 +225,7 @@ def _map_of_all_points(view: Update) -> VoxelMap:
 
 def _compared(found: VoxelMap, true: VoxelMap) -> tuple[float, float]:
     """Return the share of voxels that both hold, and the mean distance of their points [m]."""
-    one, other = found.arrays(), true.arrays()
+    one, other = found.state_dict(), true.state_dict()
     _, i, j = np.intersect1d(one["keys"], other["keys"], return_indices=True)
     away = np.linalg.norm(one["mean"][i, :3] - other["mean"][j, :3], axis=1)
     return len(i) / len(true), float(away.mean())

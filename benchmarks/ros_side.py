@@ -67,7 +67,7 @@ class Bench:
         self.transforms = TransformOutput(node, config, robot, self.warnings, config.map_frame)
         self.body = BodyOutputs(node, config, robot, "", config.map_frame)
         self.camera = CameraOutputs(node, config, robot, "")
-        self.maps = MapOutputs(node, self.mapper.scene, "", config.map_frame)
+        self.maps = MapOutputs(node, self.mapper.map, "", config.map_frame)
         self.stamp_ns = 0
 
     def next_stamp_ns(self) -> int:
@@ -235,7 +235,7 @@ def _measure(config: Config, frames: int) -> Result:
         heard = end()
         node.destroy_node()
         rclpy.utilities.try_shutdown()
-    return Result(inputs, maps, len(bench.mapper.map), heard)
+    return Result(inputs, maps, len(bench.mapper.map.voxels), heard)
 
 
 def _use_one_core() -> None:

@@ -22,7 +22,7 @@ def main(folder: Path, target: Path, weights: str = "") -> None:
         update = reconstructor.step(frame)
         x, y, z = update.T_map_camera[:3, 3]
         print(f"{frame.stamp_ns} camera at {x:.2f} {y:.2f} {z:.2f} m")
-    cloud = reconstructor.map.point_cloud()
+    cloud = reconstructor.map.voxels.point_cloud()
     write_ply(target, cloud)
     print(f"{len(cloud.points)} points in {target}; weights: {facts['weights']}")
 

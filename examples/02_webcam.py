@@ -26,10 +26,10 @@ def main(target: Path, source: str = "webcam:0", frames: int = 0) -> None:
             except (ImageError, NonFiniteError) as error:  # a covered lens, for example
                 print(error)
                 continue
-            print(f"camera at {x:.2f} {y:.2f} {z:.2f} m, {len(reconstructor.map)} voxels")
+            print(f"camera at {x:.2f} {y:.2f} {z:.2f} m, {len(reconstructor.map.voxels)} voxels")
     except KeyboardInterrupt:
         print("that is enough")
-    cloud = reconstructor.map.point_cloud()
+    cloud = reconstructor.map.voxels.point_cloud()
     write_ply(target, cloud)
     print(f"{len(cloud.points)} points in {target}")
 

@@ -68,7 +68,7 @@ def main(target: Path, frames: int = 120) -> None:
     reconstructor = Reconstructor(Oracle(room), Config(reset_interval=25))
     for frame in room.frames():
         reconstructor.step(frame)
-    cloud = reconstructor.map.point_cloud()
+    cloud = reconstructor.map.voxels.point_cloud()
     write_ply(target, cloud)
     samples = [room.render(round(share * (frames - 1))) for share in (0.1, 0.5, 0.9)]
     _, poses = reconstructor.trajectory.poses()

@@ -149,7 +149,7 @@ def test_reset_begins_a_new_map_at_the_origin(start):
     response = bench.call("reset")
     assert response.success
     assert (
-        len(node.mapping.bodies[0].reconstructor.map),
+        len(node.mapping.bodies[0].reconstructor.map.voxels),
         len(node.mapping.bodies[0].reconstructor.trajectory),
     ) == (0, 0)
     walk(bench, 1, 10 * SECOND)

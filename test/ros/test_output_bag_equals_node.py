@@ -83,13 +83,13 @@ def test_a_frame_s_messages_are_the_node_s_to_the_last_bit(tmp_path, tf_mode, en
 def test_map_path_and_transforms_are_the_node_s(tmp_path):
     config = from_mapping({"level": "floor"})
     updates, reconstructor = walked(3, config)
-    reconstructor.scene.fuse(updates[-1], -1.0)  # as if a floor had been found
+    reconstructor.map.integrate(updates[-1], -1.0)  # as if a floor had been found
     bag = bag_of(tmp_path / "bag", updates, reconstructor, config)
     in_map = messages.make_header(updates[-1].frame.stamp_ns, "map")
-    cloud = reconstructor.map.point_cloud()
+    cloud = reconstructor.map.voxels.point_cloud()
     made = compat.cloud_from_arrays(cloud.points, cloud.rgb, in_map.stamp, "map")
     assert_same(bag.raw[f"{NODE}/map_cloud"][0], made)
-    grid = messages.occupancy_grid(reconstructor.scene.grid.snapshot(), in_map)
+    grid = messages.occupancy_grid(reconstructor.map.grid.to_grid(), in_map)
     assert_same(bag.raw[f"{NODE}/map"][0], grid)
     for update, raw in zip(updates, bag.raw["/tf"], strict=True):
         (sent,) = deserialize_message(raw, TFMessage).transforms
@@ -138,7 +138,7 @@ def test_topics_types_and_profiles_are_those_of_the_running_node(start, tmp_path
     config = from_mapping({"camera_frame_convention": "body", "level": "floor"})
     names = Names(FRAME_ID, f"{FRAME_ID}_optical_frame", FRAME_ID)
     updates, reconstructor = walked(1, config)
-    reconstructor.scene.fuse(updates[-1], -1.0)
+    reconstructor.map.integrate(updates[-1], -1.0)
     bag = bag_of(tmp_path / "bag", updates, reconstructor, config, names)
 
     beside = {"/diagnostics", "/rosout", "/parameter_events", f"{NODE}/transition_event"}

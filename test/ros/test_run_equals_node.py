@@ -94,7 +94,7 @@ def assert_the_same(offline: Path, live: Path) -> None:
     for name in ("trajectory.txt", "map.ply", "map.pcd"):
         assert (offline / name).read_bytes() == (live / name).read_bytes(), name
     run, node = read_state(offline / "state.npz"), read_state(live / "state.npz")
-    assert len(run["stamps_ns"]) == FRAMES
+    assert len(run["trajectory.stamps_ns"]) == FRAMES
     for name in node:
         assert run[name].tobytes() == node[name].tobytes(), name
 

@@ -53,7 +53,7 @@ def test_clearing_the_map_keeps_state_and_trajectory(start):
     walk(bench, 3)
     reconstructor = node.mapping.bodies[0].reconstructor
     assert bench.call("clear_map").success
-    assert (len(reconstructor.map), len(reconstructor.trajectory)) == (0, 3)
+    assert (len(reconstructor.map.voxels), len(reconstructor.trajectory)) == (0, 3)
     walk(bench, 1, 9 * SECOND)
     assert bench.got["pose"][-1].pose.position.x == pytest.approx(3.0)
 
@@ -74,7 +74,7 @@ def test_a_session_goes_on_after_a_restart_of_the_node(start, tmp_path):
     bench.listen("pose")
     connected(bench)
     walk(bench, 3)
-    voxels = first.mapping.bodies[0].reconstructor.map.point_cloud().points
+    voxels = first.mapping.bodies[0].reconstructor.map.voxels.point_cloud().points
     assert bench.call("save_state").success
     assert (tmp_path / "state.npz").is_file()
     bench.close()
@@ -87,7 +87,7 @@ def test_a_session_goes_on_after_a_restart_of_the_node(start, tmp_path):
     assert response.success, response.message
     reconstructor = second.mapping.bodies[0].reconstructor
     np.testing.assert_array_equal(
-        np.sort(reconstructor.map.point_cloud().points, axis=0), np.sort(voxels, axis=0)
+        np.sort(reconstructor.map.voxels.point_cloud().points, axis=0), np.sort(voxels, axis=0)
     )
     walk(bench, 1, 9 * SECOND)
     assert bench.got["pose"][-1].pose.position.x == pytest.approx(3.0)

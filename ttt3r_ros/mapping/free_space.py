@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _NOISE = np.float32(0.1)  # of a measured depth; nearer to it nothing is proven
 
 
-def seen_through(
+def free_space_mask(
     points_map: Float32Array,
     depth: Float32Array,
     margin: float,

@@ -25,7 +25,7 @@ _FRAME_POINTS = 1 << 14
 _GRID_POINTS = 4000  # of one frame at most; more do not change what is seen of a floor plan
 
 
-class SceneMap:
+class MapBuilder:
     """One thread fuses; any thread may read."""
 
     def __init__(self, config: Config) -> None:
@@ -42,12 +42,12 @@ class SceneMap:
         self.voxels.clear()
         self.grid.clear()
 
-    def move(self, T_map_map: Float64Array) -> None:
+    def transform(self, T_map_map: Float64Array) -> None:
         """Move the voxels by a rigid motion (4, 4). The grid, whose floor has changed, begins anew."""
-        self.voxels.move(T_map_map)
+        self.voxels.transform(T_map_map)
         self.grid.clear()
 
-    def fuse(self, update: Update, floor_z: float | None) -> float:
+    def integrate(self, update: Update, floor_z: float | None) -> float:
         """Fuse the sure points of a frame; the grid waits until the height of the floor is known [m].
 
         Returns the share of the pixels that went into the map, of those whose turn it was.
@@ -59,19 +59,19 @@ class SceneMap:
         if len(points_map) and floor_z is not None:
             self._fuse_grid(update.T_map_camera[:3, 3], points_map, floor_z)
         if config.max_radius or config.max_age:
-            self.voxels.forget(update.T_map_camera[:3, 3], config.max_radius, stamp_ns, config.max_age)
+            self.voxels.evict(update.T_map_camera[:3, 3], config.max_radius, stamp_ns, config.max_age)
         return fused_share
 
     def _clear_seen_through(self, update: Update) -> None:
         prediction = update.prediction
         depth = prediction.points_camera[..., 2]
         sure = prediction.confidence >= self._config.map.min_confidence
-        self.voxels.wear_down_seen_through(depth, update.intrinsics, update.T_map_camera, sure)
+        self.voxels.carve_free_space(depth, update.intrinsics, update.T_map_camera, sure)
 
     def _fuse_voxels(self, update: Update) -> tuple[Float32Array, float]:
         """Fuse this frame's pixels whose turn it is; return the points (N, 3) of the sure ones, and their share."""
         config, prediction = self._config.map, update.prediction
-        turn, share = pixels_in_turn(prediction.confidence.shape, self.voxels.clock)
+        turn, share = select_pixels(prediction.confidence.shape, self.voxels.frame_count)
         # First the slices, which are cheap whatever the memory layout of the arrays is.
         points, confidence = (
             prediction.points_camera[turn].reshape(-1, 3),
@@ -101,7 +101,7 @@ def _thinned(rows: NDArray[ScalarT], about: int) -> NDArray[ScalarT]:
     return rows[:: max(1, len(rows) // about)]
 
 
-def pixels_in_turn(shape: tuple[int, ...], clock: int) -> tuple[tuple[slice, slice], int]:
+def select_pixels(shape: tuple[int, ...], clock: int) -> tuple[tuple[slice, slice], int]:
     """Return the pixels of an image (height, width) to fuse in this frame, and how many share their turn.
 
     All of an image of at most 16384 pixels. Of a larger one those on a lattice that moves on with every frame.

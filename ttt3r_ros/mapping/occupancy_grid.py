@@ -33,7 +33,7 @@ _STEPS = 512  # of one ray at most
 
 
 @dataclass(frozen=True)
-class Grid:
+class OccupancyGrid:
     """An occupancy grid as nav_msgs/OccupancyGrid has it."""
 
     values: NDArray[np.int8]  # (H, W) -1 unknown, 0 free, 100 occupied; row 0 has the lowest y
@@ -135,7 +135,7 @@ class OccupancyMap:
             self._use(heights)
             self._add(center.astype(np.int64), _marked(ends, reach), rays)
 
-    def snapshot(self) -> Grid | None:
+    def to_grid(self) -> OccupancyGrid | None:
         """Return the grid; None before anything was seen.
 
         A cell is occupied if one of its layers is, and free if one was seen to be while nothing speaks against any.
@@ -148,9 +148,9 @@ class OccupancyMap:
         values = np.full(most.shape, -1, np.int8)
         values[(least <= _FREE) & (most <= 0)] = 0
         values[most >= _OCCUPIED] = 100
-        return Grid(values, float(x), float(y), self._resolution)
+        return OccupancyGrid(values, float(x), float(y), self._resolution)
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
+    def state_dict(self) -> dict[str, NDArray[Any]]:
         """Return everything as arrays."""
         with self._lock:
             return {
@@ -161,7 +161,7 @@ class OccupancyMap:
                 "resolution": np.array(self._resolution, np.float64),
             }
 
-    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+    def load_state_dict(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Replace everything by what `arrays` returned.
 
         Raises:

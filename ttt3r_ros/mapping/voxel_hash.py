@@ -23,7 +23,7 @@ _ROW = np.dtype("V24")  # six numbers of float32
 _NOTHING = np.zeros((), _ROW)
 
 
-def keys_of(points: Float32Array, voxel_size: float) -> tuple[NDArray[np.int64], BoolArray]:
+def voxel_keys(points: Float32Array, voxel_size: float) -> tuple[NDArray[np.int64], BoolArray]:
     """Return the keys of the points (N, 3) that are on the grid, and which ones these are (N,)."""
     at = np.floor(points / np.float32(voxel_size))
     off = (at < -_HALF) | (at >= _HALF)
@@ -32,7 +32,7 @@ def keys_of(points: Float32Array, voxel_size: float) -> tuple[NDArray[np.int64],
     return (cells[:, 0] << (2 * _BITS)) | (cells[:, 1] << _BITS) | cells[:, 2], inside
 
 
-class VoxelTable:
+class VoxelHashTable:
     """Columns of values, one row for each key; ``slots`` are the numbers of rows.
 
     Not for several threads at once, and never to hold more than ``max_voxels``.
@@ -54,11 +54,11 @@ class VoxelTable:
         """Return every column but the keys."""
         return {"weight": self.weight, "mean": self.mean, "seen": self.seen, "stamp_ns": self.stamp_ns}
 
-    def used(self) -> NDArray[np.intp]:
+    def occupied_slots(self) -> NDArray[np.intp]:
         """Return the slots of all voxels."""
         return np.flatnonzero(self.keys != EMPTY)
 
-    def used_from(self, start: int, most: int) -> tuple[NDArray[np.intp], int]:
+    def occupied_slots_from(self, start: int, most: int) -> tuple[NDArray[np.intp], int]:
         """Return the slots of the voxels in the next eighth of the table, but only so many, and where to go on.
 
         However large the table is and however full, the work is bounded; going on again and again sees all of it.
@@ -74,15 +74,15 @@ class VoxelTable:
         """Return a copy of the rows in these slots."""
         return {name: column[slots] for name, column in self.columns().items()}
 
-    def set_means(self, slots: NDArray[np.intp], means: Float32Array) -> None:
+    def write_means(self, slots: NDArray[np.intp], means: Float32Array) -> None:
         """Write means (N, 6) into these slots."""
         self._mean_rows[slots] = np.ascontiguousarray(means).view(_ROW).ravel()
 
-    def put(self, keys: NDArray[np.int64], rows: Mapping[str, NDArray[Any]]) -> None:
+    def insert(self, keys: NDArray[np.int64], rows: Mapping[str, NDArray[Any]]) -> None:
         """Add rows under new, distinct keys."""
-        self._write(self.claim(keys), rows)
+        self._write(self.find_or_insert(keys), rows)
 
-    def put_at(
+    def insert_at(
         self, slots: NDArray[np.intp], keys: NDArray[np.int64], rows: Mapping[str, NDArray[Any]]
     ) -> bool:
         """Fill an empty table slot by slot; tell whether every key is where a look-up finds it."""
@@ -108,9 +108,9 @@ class VoxelTable:
             slots[pending] = self._next(slots[pending])
         return slots[found]
 
-    def claim(self, keys: NDArray[np.int64]) -> NDArray[np.intp]:
+    def find_or_insert(self, keys: NDArray[np.int64]) -> NDArray[np.intp]:
         """Find or take a slot for each of these distinct keys; weight and mean in a new one are zero."""
-        slots, new = claimed(self.keys, keys)
+        slots, new = find_or_insert(self.keys, keys)
         taken = slots[new]
         self.count += len(taken)
         self.weight[taken] = 0.0
@@ -130,26 +130,28 @@ class VoxelTable:
         late = late[self._home(self.keys[late]) != late]
         keys, rows = self.keys[late], self.rows(late)
         self._empty(late)
-        self.put(keys, rows)
+        self.insert(keys, rows)
 
     def _empty(self, slots: NDArray[np.intp]) -> None:
         self.keys[slots] = EMPTY
         self.count -= len(slots)
 
     def _home(self, keys: NDArray[np.int64]) -> NDArray[np.intp]:
-        return scattered(keys) & (self.capacity - 1)
+        return hash64(keys) & (self.capacity - 1)
 
     def _next(self, slots: NDArray[np.intp]) -> NDArray[np.intp]:
         return (slots + 1) & (self.capacity - 1)
 
 
-def claimed(table: NDArray[np.int64], keys: NDArray[np.int64]) -> tuple[NDArray[np.intp], BoolArray]:
+def find_or_insert(
+    table: NDArray[np.int64], keys: NDArray[np.int64]
+) -> tuple[NDArray[np.intp], BoolArray]:
     """Find or take a slot for each of these distinct keys (N,) in a table of keys, of which `EMPTY` are free.
 
     Return the slots (N,), and which of them were taken just now (N,). The table is a power of two long and not full.
     """
     last = len(table) - 1
-    slots = scattered(keys) & last
+    slots = hash64(keys) & last
     new = np.zeros(len(keys), np.bool_)
     pending = np.arange(len(keys))
     while pending.size:
@@ -164,7 +166,7 @@ def claimed(table: NDArray[np.int64], keys: NDArray[np.int64]) -> tuple[NDArray[
     return slots, new
 
 
-def grouped(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+def unique_keys(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
     """Return the distinct ones of keys (N,), in no order, and which of them each is (N,).
 
     Much faster than sorting. Each key takes a place by its hash; those of another key than the one that has it
@@ -172,7 +174,7 @@ def grouped(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.intp
     """
     places = np.empty(1 << max(4, (2 * len(keys)).bit_length()), np.intp)
     first = np.empty(len(keys), np.intp)  # of those with the same key
-    left, wanted, bits = np.arange(len(keys)), keys, scattered(keys)
+    left, wanted, bits = np.arange(len(keys)), keys, hash64(keys)
     while left.size:
         at = bits & (len(places) - 1)
         places[at] = left
@@ -180,14 +182,14 @@ def grouped(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.intp
         first[left] = holder
         other = np.flatnonzero(keys[holder] != wanted)
         left, wanted = left[other], wanted[other]
-        bits = scattered(bits[other] + 1)
+        bits = hash64(bits[other] + 1)
     which = np.flatnonzero(first == np.arange(len(keys)))
     rank = np.empty(len(keys), np.intp)
     rank[which] = np.arange(len(which))
     return keys[which], rank[first]
 
 
-def scattered(keys: NDArray[np.int64]) -> NDArray[np.int64]:
+def hash64(keys: NDArray[np.int64]) -> NDArray[np.int64]:
     """Let every bit of a key decide the low bits (MurmurHash3's finaliser); walls and floors must not cluster."""
     mixed = keys.astype(np.uint64)
     for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ttt3r_ros.geometry import transform
-from ttt3r_ros.mapping.free_space import seen_through
-from ttt3r_ros.mapping.voxel_hash import EMPTY, VoxelTable, grouped, keys_of
+from ttt3r_ros.mapping.free_space import free_space_mask
+from ttt3r_ros.mapping.voxel_hash import EMPTY, VoxelHashTable, unique_keys, voxel_keys
 from ttt3r_ros.state_dict import require, saved
 
 if TYPE_CHECKING:
@@ -46,20 +46,20 @@ class VoxelMap:
         self._max_voxels = max_voxels
         self._lock = threading.Lock()
         self._version = 0
-        self._beginnings = 0
+        self._epoch = 0
         self.clear()
 
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:
-            self._table = VoxelTable(self._max_voxels)
+            self._table = VoxelHashTable(self._max_voxels)
             self._clock = 0
             self._turns = {"wear": 0, "forget": 0, "evict": 0}  # the slot at which each goes on
             self._version += 1
-            self._beginnings += 1
+            self._epoch += 1
 
     @property
-    def clock(self) -> int:
+    def frame_count(self) -> int:
         """Return how many frames were fused."""
         return self._clock
 
@@ -69,9 +69,9 @@ class VoxelMap:
         return self._version
 
     @property
-    def beginnings(self) -> int:
+    def epoch(self) -> int:
         """Return how often the map was emptied or replaced."""
-        return self._beginnings
+        return self._epoch
 
     def __len__(self) -> int:
         return self._table.count
@@ -81,10 +81,10 @@ class VoxelMap:
     ) -> None:
         """Fuse finite points (N, 3), colors (N, 3) and positive weights (N,), all seen at one time [ns]."""
         weights = np.minimum(weights, _MAX_WEIGHT)  # sums of larger ones could overflow
-        keys, inside = keys_of(points, self._voxel_size)
+        keys, inside = voxel_keys(points, self._voxel_size)
         if len(keys) < len(points):
             points, rgb, weights = points[inside], rgb[inside], weights[inside]
-        keys, means, totals, _ = _fused(keys, points, rgb, weights)
+        keys, means, totals, _ = _weighted_means(keys, points, rgb, weights)
         # One frame may by itself exceed the bound; its heaviest voxels then are the map.
         if len(keys) > self._max_voxels:
             best = np.argpartition(totals, -self._max_voxels)[-self._max_voxels :]
@@ -94,16 +94,16 @@ class VoxelMap:
             self._version += 1
             self._make_room(keys)
             table = self._table
-            slots = table.claim(keys)
+            slots = table.find_or_insert(keys)
             old = table.weight[slots]
             share = (totals / (old + totals))[:, None]
             before = table.mean.take(slots, axis=0)
-            table.set_means(slots, before + share * (means - before))
+            table.write_means(slots, before + share * (means - before))
             table.weight[slots] = np.minimum(old + totals, _MAX_WEIGHT)
             table.seen[slots] = self._clock
             table.stamp_ns[slots] = stamp_ns
 
-    def wear_down_seen_through(
+    def carve_free_space(
         self,
         depth: Float32Array,
         intrinsics: Intrinsics,
@@ -118,12 +118,12 @@ class VoxelMap:
             table, slots = self._table, self._next_slice("wear")
             points = table.mean.take(slots, axis=0)[:, :3]
             margin = 2 * self._voxel_size
-            gone = seen_through(points, depth, margin, intrinsics, T_map_camera, sure)
+            gone = free_space_mask(points, depth, margin, intrinsics, T_map_camera, sure)
             worn = slots[gone]
             table.weight[worn] *= _WORN
             self._remove(worn[table.weight[worn] < _GONE])
 
-    def forget(
+    def evict(
         self, center: Float64Array, max_radius: float = 0.0, now_ns: int = 0, max_age: float = 0.0
     ) -> None:
         """Drop voxels farther from a point (3,) than a radius [m], or unseen for an age [s]; 0: no limit.
@@ -140,22 +140,22 @@ class VoxelMap:
                 gone |= now_ns - table.stamp_ns[slots] > max_age * 1e9
             self._remove(slots[gone])
 
-    def move(self, T_map_map: Float64Array) -> None:
+    def transform(self, T_map_map: Float64Array) -> None:
         """Move everything by a rigid motion (4, 4); voxels that meet become one."""
         with self._lock:
-            rows = self._table.rows(self._table.used())
+            rows = self._table.rows(self._table.occupied_slots())
             points = transform(T_map_map, rows["mean"][:, :3].astype(np.float64)).astype(np.float32)
-            keys, inside = keys_of(points, self._voxel_size)
+            keys, inside = voxel_keys(points, self._voxel_size)
             rows = {name: row[inside] for name, row in rows.items()}
             rgb = rows["mean"][:, 3:]
-            keys, means, totals, which = _fused(keys, points[inside], rgb, rows["weight"])
+            keys, means, totals, which = _weighted_means(keys, points[inside], rgb, rows["weight"])
             newest = {}
             for name in ("seen", "stamp_ns"):
                 newest[name] = np.full(len(keys), np.iinfo(np.int64).min)
                 np.maximum.at(newest[name], which, rows[name])
             weight = np.minimum(totals, _MAX_WEIGHT)
-            self._table = VoxelTable(self._max_voxels)
-            self._table.put(keys, {"weight": weight, "mean": means, **newest})
+            self._table = VoxelHashTable(self._max_voxels)
+            self._table.insert(keys, {"weight": weight, "mean": means, **newest})
             self._version += 1
 
     def point_cloud(self) -> PointCloud:
@@ -172,10 +172,10 @@ class VoxelMap:
                 at += len(means)
         return cloud
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
+    def state_dict(self) -> dict[str, NDArray[Any]]:
         """Return a copy of everything, for `restore`."""
         with self._lock:
-            table, used = self._table, self._table.used()
+            table, used = self._table, self._table.occupied_slots()
             counters = [table.capacity, self._clock, *self._turns.values()]
             return {
                 "voxel_size": np.array(self._voxel_size, np.float64),
@@ -185,7 +185,7 @@ class VoxelMap:
                 **table.rows(used),
             }
 
-    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+    def load_state_dict(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Become the map whose `arrays` these are; of one too large, the part that was seen last.
 
         Raises:
@@ -197,7 +197,7 @@ class VoxelMap:
         capacity, clock, *turns = counters
         keys = saved(arrays, "keys", np.int64, (None,))
         slots = saved(arrays, "slots", np.int64, keys.shape)
-        table = VoxelTable(self._max_voxels)
+        table = VoxelHashTable(self._max_voxels)
         rows = {
             name: saved(arrays, name, column.dtype.type, (len(keys), *column.shape[1:]))
             for name, column in table.columns().items()
@@ -207,18 +207,18 @@ class VoxelMap:
         if capacity == table.capacity and len(keys) <= self._max_voxels:
             # The very slots, for they decide which of equally old voxels goes first.
             require(((slots >= 0) & (slots < capacity)).all(), "slots are out of range")
-            require(table.put_at(slots, keys, rows), "slots and keys do not fit together")
+            require(table.insert_at(slots, keys, rows), "slots and keys do not fit together")
         else:
             newest = np.argsort(rows["seen"], kind="stable")[max(0, len(keys) - self._max_voxels) :]
-            table.put(keys[newest], {name: row[newest] for name, row in rows.items()})
+            table.insert(keys[newest], {name: row[newest] for name, row in rows.items()})
         with self._lock:
             self._table, self._clock = table, clock
             self._turns = dict(zip(self._turns, turns, strict=True))
             self._version += 1
-            self._beginnings += 1
+            self._epoch += 1
 
     def _next_slice(self, task: str, most: int = _LOOKS) -> NDArray[np.intp]:
-        slots, self._turns[task] = self._table.used_from(self._turns[task], most)
+        slots, self._turns[task] = self._table.occupied_slots_from(self._turns[task], most)
         return slots
 
     def _remove(self, slots: NDArray[np.intp]) -> None:
@@ -250,11 +250,11 @@ class VoxelMap:
         return np.concatenate(found)
 
 
-def _fused(
+def _weighted_means(
     keys: NDArray[np.int64], points: Float32Array, rgb: NDArray[Any], weights: Float32Array
 ) -> tuple[NDArray[np.int64], Float32Array, Float32Array, NDArray[np.intp]]:
     """Return distinct keys, their weighted means (M, 6) and total weights (M,), and which of them each was (N,)."""
-    unique, which = grouped(keys)
+    unique, which = unique_keys(keys)
     totals = np.bincount(which, weights, len(unique))
     means = np.empty((len(unique), 6), np.float32)
     for axis, column in enumerate((*points.T, *rgb.T)):

@@ -119,20 +119,20 @@ class RunOutputs:
             write_json(self.folder / CAMERA, _camera(mapping.records))
 
     def _write_map(self, mapping: RecordingMapping, suffix: str = "") -> None:
-        cloud = mapping.reconstructor.map.point_cloud()
+        cloud = mapping.reconstructor.map.voxels.point_cloud()
         path = (self.folder / MAP).with_stem(f"map{suffix}")
         write_ply(path, cloud)
         write_pcd(path.with_suffix(".pcd"), cloud)
-        grid = mapping.reconstructor.scene.grid.snapshot()
+        grid = mapping.reconstructor.map.grid.to_grid()
         if grid is not None:
             write_occupancy(path.with_suffix(".pgm"), grid)
 
     def _write_glb(self, mapping: RecordingMapping) -> None:
-        cloud = mapping.reconstructor.map.point_cloud()
+        cloud = mapping.reconstructor.map.voxels.point_cloud()
         write_glb(self.folder / "map.glb", cloud, list(_poses(mapping)))
 
     def _write_colmap(self, mapping: RecordingMapping) -> None:
-        cloud = mapping.reconstructor.map.point_cloud()
+        cloud = mapping.reconstructor.map.voxels.point_cloud()
         write_colmap(self.folder / "colmap", _views(self.folder, mapping), cloud)
 
     def _write_transforms(self, mapping: RecordingMapping) -> None:

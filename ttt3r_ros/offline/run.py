@@ -199,7 +199,7 @@ def _map(
                 run.outputs.add(index, update)
                 run.samples.add(index, update)
             run.memory_mib.append(memory_bytes() / 2**20)
-            progress.advance(len(run.mapping.reconstructor.map))
+            progress.advance(len(run.mapping.reconstructor.map.voxels))
             if time.monotonic() - saved_at > _CHECKPOINT_S:
                 if run.keeps_state:
                     run.save_state()
@@ -287,7 +287,7 @@ def _summary(run: Run) -> RunSummary:
         stamps_ns=stamps_ns,
         poses=poses,
         truth=run.source.ground_truth(),
-        cloud=reconstructor.map.point_cloud(),
+        cloud=reconstructor.map.voxels.point_cloud(),
         seconds=run.seconds,
         resumed_at=run.resumed_at,
         interrupted=run.interrupted,

@@ -28,14 +28,11 @@ def snapshot_of(reconstructor: Reconstructor[Any]) -> Arrays:
     if T_map_base is None:
         msg = "there is no state to save before the first image"
         raise OutputError(msg)
-    stamps_ns, poses = reconstructor.trajectory.poses()
     return {
         "weights": np.array(reconstructor.session.weights_id),
         "T_map_base": T_map_base,
         "T_base_camera": reconstructor.placement.T_base_camera,
         "scale": np.array(reconstructor.meters.factor),
-        "stamps_ns": np.array(stamps_ns, np.int64),
-        "poses": poses,
         **_parts_of(reconstructor),
     }
 
@@ -52,8 +49,6 @@ def restore_into(reconstructor: Reconstructor[Any], arrays: Arrays) -> None:
         T_map_base, T_base_camera = (
             saved(arrays, name, np.float64, (4, 4)) for name in ("T_map_base", "T_base_camera")
         )
-        stamps_ns = saved(arrays, "stamps_ns", np.int64, (None,)).tolist()
-        poses = saved(arrays, "poses", np.float64, (len(stamps_ns), 7))
         _require_weights(weights, reconstructor.session.weights_id)
         T_world_camera = _restore_parts(reconstructor, arrays)
     except (KeyError, ValueError, TypeError) as error:
@@ -63,7 +58,6 @@ def restore_into(reconstructor: Reconstructor[Any], arrays: Arrays) -> None:
     except SourceError:
         _restore_parts(reconstructor, before)
         raise
-    reconstructor.trajectory.restore(stamps_ns, poses)
     reconstructor.placement.restore(T_map_base, T_base_camera, T_world_camera)
     reconstructor.meters.restore(scale)
     reconstructor.forget_last()
@@ -78,15 +72,17 @@ def _require_weights(found: str, own: str) -> None:
 def _parts_of(reconstructor: Reconstructor[Any]) -> Arrays:
     return {
         **_named("session", reconstructor.session.snapshot()),
-        **_named("voxels", reconstructor.scene.voxels.arrays()),
-        **_named("grid", reconstructor.scene.grid.arrays()),
+        **_named("voxels", reconstructor.map.voxels.state_dict()),
+        **_named("trajectory", reconstructor.trajectory.state_dict()),
+        **_named("grid", reconstructor.map.grid.state_dict()),
     }
 
 
 def _restore_parts(reconstructor: Reconstructor[Any], arrays: Arrays) -> NDArray[np.float64]:
     T_world_camera = reconstructor.session.restore(_part("session", arrays))
-    reconstructor.scene.voxels.restore(_part("voxels", arrays))
-    reconstructor.scene.grid.restore(_part("grid", arrays))
+    reconstructor.map.voxels.load_state_dict(_part("voxels", arrays))
+    reconstructor.trajectory.load_state_dict(_part("trajectory", arrays))
+    reconstructor.map.grid.load_state_dict(_part("grid", arrays))
     return T_world_camera
 
 

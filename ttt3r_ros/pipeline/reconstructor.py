@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic
 import numpy as np
 
 from ttt3r_ros.errors import ImageError, SourceError
-from ttt3r_ros.mapping.map_builder import SceneMap
+from ttt3r_ros.mapping.map_builder import MapBuilder
 from ttt3r_ros.mapping.trajectory import Trajectory
 from ttt3r_ros.odometry.covariance import Uncertainty
 from ttt3r_ros.odometry.focal_estimator import FocalEstimator
@@ -25,7 +25,6 @@ from ttt3r_ros.types import Backend, Frame, Intrinsics, StateT, Update
 
 if TYPE_CHECKING:
     from ttt3r_ros.config import Config
-    from ttt3r_ros.mapping.voxel_map import VoxelMap
     from ttt3r_ros.types import Float64Array
 
 _MIN_CONTRAST = 2  # gray levels between the darkest and the brightest value of a usable image
@@ -43,7 +42,7 @@ class Reconstructor(Generic[StateT]):
         self.placement = Placement()
         self.meters = Ms(config.scale, by_baseline=config.rig)
         self.trajectory = Trajectory()
-        self.scene = SceneMap(config)
+        self.map = MapBuilder(config)
         self._ground = Ground(config.level, stands=config.on_robot)
         source = config.pose_source if config.pose_source != "auto" else backend.pose_source
         self._odometry = VisualOdometry() if source == "tracks" else None
@@ -58,14 +57,9 @@ class Reconstructor(Generic[StateT]):
     def configure(self, config: Config) -> None:
         """Follow a live change of settings."""
         self.meters.configure(config.scale)
-        self.scene.configure(config)
+        self.map.configure(config)
         self._uncertainty.translation_error = config.odometry.translation_error
         self._uncertainty.rotation_error = config.odometry.rotation_error
-
-    @property
-    def map(self) -> VoxelMap:
-        """Return the voxel map."""
-        return self.scene.voxels
 
     @property
     def segment(self) -> int:
@@ -116,7 +110,7 @@ class Reconstructor(Generic[StateT]):
         # Remember, and fuse what we are sure of
         update = self._update(frame, sighting, surroundings, placed, scale, intrinsics)
         self.trajectory.append(frame.stamp_ns, update.T_map_camera)
-        fused_share = self.scene.fuse(update, self._ground.floor_z)
+        fused_share = self.map.integrate(update, self._ground.floor_z)
         spent = time.perf_counter() - started
         timings_s = {**update.timings_s, "map": spent}
         return replace(update, timings_s=timings_s, fused_share=fused_share)
@@ -134,7 +128,7 @@ class Reconstructor(Generic[StateT]):
         else:
             self.placement.reopen()
         self.trajectory.clear()
-        self.scene.clear()
+        self.map.clear()
 
     def reopen(self) -> None:
         """Begin the state anew at the start of the map, which is kept: a recording that is played again."""
@@ -185,8 +179,8 @@ class Reconstructor(Generic[StateT]):
 
     def _relevel(self, placed: Placed, T_level: Float64Array) -> Placed:
         self.placement.correct(T_level)
-        self.trajectory.move(T_level)
-        self.scene.move(T_level)
+        self.trajectory.transform(T_level)
+        self.map.transform(T_level)
         return replace(placed, T_map_odom=self.placement.T_map_odom)
 
     def _tracked(

@@ -52,7 +52,7 @@ class Rig(Reconstructor[StateT]):
         )
         if self._odometry is None:
             self.meters.cross_seam(sighting.seam_ratio)
-        return replace(update, fused_share=self.scene.fuse(update, self._ground.floor_z))
+        return replace(update, fused_share=self.map.integrate(update, self._ground.floor_z))
 
     def restart(self, *, forget_odom: bool = False) -> None:
         """Forget state, trajectory and map; the next frame's camera leads."""

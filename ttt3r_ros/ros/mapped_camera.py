@@ -41,7 +41,7 @@ class TrackedBody:
         self.reconstructor: Reconstructor[Any] = (Rig if config.rig else Reconstructor)(backend, config)
         self.files = ResultFiles(config.output_directory, self.reconstructor, camera)
         self.outputs = BodyOutputs(node, config, robot, camera, self.map_frame)
-        self.maps = MapOutputs(node, self.reconstructor.scene, camera, self.map_frame)
+        self.maps = MapOutputs(node, self.reconstructor.map, camera, self.map_frame)
         self.transforms = (
             TransformOutput(node, config, robot, warnings, self.map_frame) if sends_tf else None
         )

@@ -285,7 +285,7 @@ class Mapping:
             "segment": str(first.segment),
             "scale": f"{first.meters.factor:.4f}",
             "scale_source": first.meters.source,
-            "map_voxels": str(sum(len(body.reconstructor.map) for body in self.bodies)),
+            "map_voxels": str(sum(len(body.reconstructor.map.voxels) for body in self.bodies)),
             "map_percent_of_pixels": f"{100 * self.bodies[0].fused_share:.0f}",
             "landmarks": str(self.bodies[0].landmarks),
             "trajectory_poses": str(sum(len(body.reconstructor.trajectory) for body in self.bodies)),

@@ -32,7 +32,7 @@ from ttt3r_ros.types import Intrinsics
 
 if TYPE_CHECKING:
     from ttt3r_ros.config import DepthConfig
-    from ttt3r_ros.mapping.occupancy_grid import Grid
+    from ttt3r_ros.mapping.occupancy_grid import OccupancyGrid as Grid
     from ttt3r_ros.types import Float32Array, Float64Array, Update
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rclpy.publisher import Publisher
 
     from ttt3r_ros.config import Config
-    from ttt3r_ros.mapping.map_builder import SceneMap
+    from ttt3r_ros.mapping.map_builder import MapBuilder
     from ttt3r_ros.ros.robot_sensors import Robot
     from ttt3r_ros.types import Update
 
@@ -98,25 +98,23 @@ class BodyOutputs:
 class MapOutputs:
     """Publishes map and grid, when they have changed and somebody listens; called by a timer."""
 
-    def __init__(self, node: Node, scene: SceneMap, camera: str, map_frame: str) -> None:
+    def __init__(self, node: Node, map_builder: MapBuilder, camera: str, map_frame: str) -> None:
         self._cloud = _publisher(node, PointCloud2, "~/map_cloud", camera, latched=True)
         self._grid = _publisher(node, OccupancyGrid, "~/map", camera, latched=True)
         self._map_frame = map_frame
-        self._scene = scene
+        self._map = map_builder
         self._published = {"cloud": -1, "grid": -1}
 
     def publish(self, stamp_ns: int) -> None:
         """Publish both as of the newest frame fused, unless that was done before."""
         header = messages.make_header(stamp_ns, self._map_frame)
-        if self._due("cloud", self._cloud, self._scene.voxels.version):
-            cloud = self._scene.voxels.point_cloud()
+        if self._due("cloud", self._cloud, self._map.voxels.version):
+            cloud = self._map.voxels.point_cloud()
             self._cloud.publish(
                 compat.cloud_from_arrays(cloud.points, cloud.rgb, header.stamp, header.frame_id)
             )
         grid = (
-            self._scene.grid.snapshot()
-            if self._due("grid", self._grid, self._scene.grid.version)
-            else None
+            self._map.grid.to_grid() if self._due("grid", self._grid, self._map.grid.version) else None
         )
         if grid is not None:
             self._grid.publish(messages.occupancy_grid(grid, header))

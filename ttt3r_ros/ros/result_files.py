@@ -33,12 +33,12 @@ class ResultFiles:
         Raises:
             OutputError: folder or file cannot be written.
         """
-        cloud = self._reconstructor.map.point_cloud()
+        cloud = self._reconstructor.map.voxels.point_cloud()
         path = self._path("map", suffix, ".ply")
         write_ply(path, cloud)
         write_pcd(path.with_suffix(".pcd"), cloud)
         said = f"{len(cloud.points)} points written to {path} and .pcd"
-        grid = self._reconstructor.scene.grid.snapshot()
+        grid = self._reconstructor.map.grid.to_grid()
         if grid is not None:
             write_occupancy(path.with_suffix(".pgm"), grid)
             said += ", the grid to .pgm and .yaml"
@@ -75,7 +75,7 @@ class ResultFiles:
         path = self._path("state", "", ".npz")
         restore_into(self._reconstructor, read_state(path))
         return (
-            f"{path} read: {len(self._reconstructor.trajectory)} poses, {len(self._reconstructor.map)} voxels;"
+            f"{path} read: {len(self._reconstructor.trajectory)} poses, {len(self._reconstructor.map.voxels)} voxels;"
             " the next image goes on from the last one"
         )
 

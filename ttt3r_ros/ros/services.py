@@ -89,7 +89,7 @@ class NodeServices:
     def _clear_map(self) -> str:
         with self._mapping.stepping:
             for body in self._mapping.bodies:
-                body.reconstructor.scene.clear()
+                body.reconstructor.map.clear()
         return "map emptied; state and trajectory go on"
 
     def _save_state(self) -> str:

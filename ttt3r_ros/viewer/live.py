@@ -54,16 +54,14 @@ class Snapshot:
     newest: int  # index of the trajectory's last pose
     leads: bool  # that pose is this frame's; otherwise the frame is of another camera of the rig
     # The counters of trajectory and map as they were: once they are others, the frame belongs to what is gone.
-    trajectory_changes: int
-    map_beginnings: int
+    trajectory_revision: int
+    map_epoch: int
 
     @classmethod
     def of(cls, update: Update, reconstructor: Reconstructor[Any], *, leads: bool = True) -> Snapshot:
         """Return that of a frame whose pose, or that of the rig's first camera, is the newest."""
-        trajectory, voxels = reconstructor.trajectory, reconstructor.map
-        return cls(
-            update, reconstructor, len(trajectory) - 1, leads, trajectory.changes, voxels.beginnings
-        )
+        trajectory, voxels = reconstructor.trajectory, reconstructor.map.voxels
+        return cls(update, reconstructor, len(trajectory) - 1, leads, trajectory.revision, voxels.epoch)
 
 
 class Follower:
@@ -72,7 +70,7 @@ class Follower:
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
         self._reconstructor: Reconstructor[Any] | None = None
-        self._beginnings = self._changes = self._map_beginnings = -1  # as the scene shows them
+        self._epoch = self._revision = self._map_epoch = -1  # as the scene shows them
 
     def look(self, snapshot: Snapshot | None) -> None:
         """Take over what has changed, and what a frame has shown if it is of the map as it is now."""
@@ -81,22 +79,22 @@ class Follower:
         if self._reconstructor is None:
             return
         self._follow(self._reconstructor)
-        now = (self._changes, self._map_beginnings)
-        if snapshot is not None and (snapshot.trajectory_changes, snapshot.map_beginnings) == now:
+        now = (self._revision, self._map_epoch)
+        if snapshot is not None and (snapshot.trajectory_revision, snapshot.map_epoch) == now:
             update = snapshot.update
             beside = None if snapshot.leads else update.T_map_camera
             self.scene.add(Sight.of(update), snapshot.newest, update.segment, beside)
 
     def _follow(self, reconstructor: Reconstructor[Any]) -> None:
-        map_beginnings = reconstructor.map.beginnings
-        news = reconstructor.trajectory.news(self._changes, len(self.scene.way))
-        if news.beginnings != self._beginnings:
+        map_epoch = reconstructor.map.voxels.epoch
+        delta = reconstructor.trajectory.delta(self._revision, len(self.scene.way))
+        if delta.epoch != self._epoch:
             self.scene.clear()
-        elif map_beginnings != self._map_beginnings:
+        elif map_epoch != self._map_epoch:
             self.scene.clear_points()
-        self._beginnings, self._changes = news.beginnings, news.changes
-        self._map_beginnings = map_beginnings
-        self.scene.follow(news.poses, news.start)
+        self._epoch, self._revision = delta.epoch, delta.revision
+        self._map_epoch = map_epoch
+        self.scene.follow(delta.poses, delta.start)
 
 
 def open_live(

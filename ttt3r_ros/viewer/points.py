@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ttt3r_ros.geometry import inverse
-from ttt3r_ros.mapping.voxel_hash import EMPTY, claimed, grouped, keys_of, scattered
+from ttt3r_ros.mapping.voxel_hash import EMPTY, find_or_insert, hash64, unique_keys, voxel_keys
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -105,7 +105,7 @@ class VoxelBands:
         """Enter distinct keys (N,) with their bands; tell which of them are new or were in lower ones only."""
         if self._young.count >= self._most:
             self._young, self._old = _BandTable(), self._young
-        slots = self._young.claim(keys)
+        slots = self._young.find_or_insert(keys)
         known = np.maximum(self._young.levels[slots], self._old.levels_of(keys))
         levels = bands + np.uint8(1)
         self._young.levels[slots] = np.maximum(known, levels)
@@ -123,18 +123,18 @@ class _BandTable:
     def nbytes(self) -> int:
         return self._keys.nbytes + self.levels.nbytes
 
-    def claim(self, keys: NDArray[np.int64]) -> NDArray[np.intp]:
+    def find_or_insert(self, keys: NDArray[np.int64]) -> NDArray[np.intp]:
         """Return a slot for each of these distinct keys (N,), taking free ones for those that are new."""
         while 2 * (self.count + len(keys)) > len(self._keys):
             self._double()
-        slots, new = claimed(self._keys, keys)
+        slots, new = find_or_insert(self._keys, keys)
         self.count += int(np.count_nonzero(new))
         return slots
 
     def levels_of(self, keys: NDArray[np.int64]) -> UInt8Array:
         """Return the level of each key (N,)."""
         last = len(self._keys) - 1
-        slots = scattered(keys) & last
+        slots = hash64(keys) & last
         pending = np.arange(len(keys))
         while pending.size:
             there = self._keys[slots[pending]]
@@ -147,7 +147,7 @@ class _BandTable:
         used = self._keys != EMPTY
         keys, levels = self._keys[used], self.levels[used]
         self._empty(2 * len(self._keys))
-        slots, _ = claimed(self._keys, keys)
+        slots, _ = find_or_insert(self._keys, keys)
         self.levels[slots] = levels
 
     def _empty(self, slots: int) -> None:
@@ -209,9 +209,9 @@ class PointStore:
         self, points: Float32Array, rgb: UInt8Array, bands: UInt8Array
     ) -> tuple[Float32Array, UInt8Array, UInt8Array]:
         surest = np.argsort(bands, kind="stable")[::-1]  # the surest point of each voxel stands for it
-        keys, inside = keys_of(points[surest], self._voxel_size)
+        keys, inside = voxel_keys(points[surest], self._voxel_size)
         surest = surest[inside]
-        distinct, which = grouped(keys)
+        distinct, which = unique_keys(keys)
         first = np.full(len(distinct), len(keys), np.intp)
         np.minimum.at(first, which, np.arange(len(keys)))
         chosen = surest[first]

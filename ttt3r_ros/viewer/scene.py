@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ttt3r_ros.geometry import transform
-from ttt3r_ros.mapping.map_builder import pixels_in_turn
+from ttt3r_ros.mapping.map_builder import select_pixels
 from ttt3r_ros.mapping.voxel_map import PointCloud
 from ttt3r_ros.viewer import colors
 from ttt3r_ros.viewer.cameras import DEFAULT_LENS, GROUP, Lens, Lines, Way, lines_of
@@ -139,7 +139,7 @@ class Scene:
         self.sight = sight
         if not self.way.complete:
             self.way.note_segment(index, segment)
-        turn, _ = pixels_in_turn(sight.confidence.shape, self._sights)
+        turn, _ = select_pixels(sight.confidence.shape, self._sights)
         self._sights += 1
         points, confidence = sight.points_camera[turn].reshape(-1, 3), sight.confidence[turn].ravel()
         depth = points[:, 2]  # of NaN all comparisons are false

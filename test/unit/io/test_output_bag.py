@@ -124,14 +124,14 @@ def test_images_and_points_are_played_back_value_by_value(tmp_path, encoding, si
 def test_map_and_grid_come_at_the_end_as_they_are_then(tmp_path):
     config = from_mapping({"level": "floor"})
     updates, reconstructor = walked(3, config)
-    reconstructor.scene.fuse(updates[-1], -1.0)  # as if a floor had been found
+    reconstructor.map.integrate(updates[-1], -1.0)  # as if a floor had been found
     bag = recorded(tmp_path / "bag", updates, reconstructor, config)
     points, rgb = cloud_of(bag.messages["/mapping_node/map_cloud"][0])
-    expected = reconstructor.map.point_cloud()
+    expected = reconstructor.map.voxels.point_cloud()
     assert len(points) > 10
     np.testing.assert_array_equal(points, expected.points)
     np.testing.assert_array_equal(rgb, expected.rgb)
-    grid, message = reconstructor.scene.grid.snapshot(), bag.messages["/mapping_node/map"][0]
+    grid, message = reconstructor.map.grid.to_grid(), bag.messages["/mapping_node/map"][0]
     assert (message.info.height, message.info.width) == grid.values.shape
     np.testing.assert_array_equal(message.data, grid.values.ravel())
     origin = message.info.origin
@@ -313,7 +313,7 @@ def test_without_room_nothing_of_the_bag_is_left_and_what_was_finished_stays(lit
     bag.add(updates[0])
     large = noisy(updates[1], 240, 320)
     if fails_at == "the end":
-        reconstructor.map.integrate(
+        reconstructor.map.voxels.integrate(
             large.prediction.points_camera.reshape(-1, 3),
             large.prediction.rgb.reshape(-1, 3),
             large.prediction.confidence.ravel(),

@@ -13,7 +13,7 @@ from PIL import Image
 
 from ttt3r_ros.errors import OutputError
 from ttt3r_ros.io.export.writers import complete_together, write_occupancy, write_pcd
-from ttt3r_ros.mapping.occupancy_grid import Grid
+from ttt3r_ros.mapping.occupancy_grid import OccupancyGrid
 from ttt3r_ros.mapping.voxel_map import PointCloud
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def test_a_pcd_has_points_and_colors_as_pcl_packs_them(tmp_path: Path) -> None:
 
 def test_a_grid_is_written_as_map_saver_does(tmp_path: Path) -> None:
     values = np.int8([[0, 100], [-1, 0], [100, 100]])  # the lowest y first
-    write_occupancy(tmp_path / "map.pgm", Grid(values, -1.5, 2.0, 0.05))
+    write_occupancy(tmp_path / "map.pgm", OccupancyGrid(values, -1.5, 2.0, 0.05))
     shades = np.asarray(Image.open(tmp_path / "map.pgm"))
     assert shades.tolist() == [[0, 0], [205, 254], [254, 0]]
     described = yaml.safe_load((tmp_path / "map.yaml").read_text())
@@ -53,7 +53,7 @@ def test_an_empty_cloud_is_a_whole_file(tmp_path: Path) -> None:
     assert b"POINTS 0" in (tmp_path / "map.pcd").read_bytes()
 
 
-SMALL = Grid(np.int8([[0, 100]]), 0.0, 0.0, 0.05)
+SMALL = OccupancyGrid(np.int8([[0, 100]]), 0.0, 0.0, 0.05)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -95,7 +95,7 @@ def test_a_failure_in_the_second_file_leaves_the_first_as_it_was(
 
 
 def test_a_grid_replaces_the_one_before(tmp_path: Path) -> None:
-    write_occupancy(tmp_path / "map.pgm", Grid(np.int8([[-1]]), 7.0, 7.0, 1.0))
+    write_occupancy(tmp_path / "map.pgm", OccupancyGrid(np.int8([[-1]]), 7.0, 7.0, 1.0))
     write_occupancy(tmp_path / "map.pgm", SMALL)
     assert sorted(contents(tmp_path)) == ["map.pgm", "map.yaml"]
     assert yaml.safe_load((tmp_path / "map.yaml").read_text())["resolution"] == 0.05

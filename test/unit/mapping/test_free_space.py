@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ttt3r_ros.geometry import T_BODY_OPTICAL, rotation_from_vector
-from ttt3r_ros.mapping.voxel_hash import VoxelTable, scattered
+from ttt3r_ros.mapping.voxel_hash import VoxelHashTable, hash64
 from ttt3r_ros.mapping.voxel_map import VoxelMap
 from ttt3r_ros.types import Intrinsics
 
@@ -35,7 +35,7 @@ def look(
 ) -> None:
     image = np.array(np.broadcast_to(np.asarray(depth, np.float32), (CAMERA.height, CAMERA.width)))
     for _ in range(SWEEP * sightings):
-        voxel_map.wear_down_seen_through(image, CAMERA, T_map_camera)
+        voxel_map.carve_free_space(image, CAMERA, T_map_camera)
 
 
 def points_of(voxel_map: VoxelMap) -> np.ndarray:
@@ -141,7 +141,7 @@ def test_a_wall_that_is_seen_again_and_again_outlives_noisy_depths() -> None:
     for _ in range(200):
         put(voxel_map, wall(3.05))
         depth = 3.05 * (1 + 0.1 * rng.normal(size=(CAMERA.height, CAMERA.width)))
-        voxel_map.wear_down_seen_through(depth.astype(np.float32), CAMERA, T_BODY_OPTICAL)
+        voxel_map.carve_free_space(depth.astype(np.float32), CAMERA, T_BODY_OPTICAL)
     assert len(voxel_map) == 400
 
 
@@ -150,7 +150,7 @@ def test_one_call_looks_at_a_small_part_of_the_map() -> None:
     put(voxel_map, wall(2.05))
     sizes = [len(voxel_map)]
     for _ in range(2 * SWEEP):
-        voxel_map.wear_down_seen_through(np.full((56, 80), FAR_M, np.float32), CAMERA, T_BODY_OPTICAL)
+        voxel_map.carve_free_space(np.full((56, 80), FAR_M, np.float32), CAMERA, T_BODY_OPTICAL)
         sizes.append(len(voxel_map))
     assert sizes[-1] == 0
     assert max(-np.diff(sizes)) < 400 / SWEEP * 1.6
@@ -161,7 +161,7 @@ def test_what_is_far_from_the_camera_is_forgotten() -> None:
     x = np.arange(-50, 50) * SIZE_M + SIZE_M / 2
     put(voxel_map, np.stack((x, np.zeros(100), np.zeros(100)), axis=1))
     for _ in range(SWEEP):
-        voxel_map.forget(np.array([1.0, 0.0, 0.0]), max_radius=2.0)
+        voxel_map.evict(np.array([1.0, 0.0, 0.0]), max_radius=2.0)
     kept = points_of(voxel_map)[:, 0]
     np.testing.assert_allclose(kept, x[np.abs(x - 1.0) <= 2.0], atol=1e-5)
 
@@ -174,7 +174,7 @@ def test_what_was_not_seen_for_long_is_forgotten_in_seconds_of_the_data() -> Non
     put(voxel_map, (9.05, 0.05, 0.05), stamp_ns=now_ns - 20 * 10**9)
     put(voxel_map, (9.05, 0.05, 0.05), stamp_ns=now_ns)  # seen again
     for _ in range(SWEEP):
-        voxel_map.forget(np.zeros(3), now_ns=now_ns, max_age=5.0)
+        voxel_map.evict(np.zeros(3), now_ns=now_ns, max_age=5.0)
     np.testing.assert_allclose(points_of(voxel_map)[:, 0], [4.05, 5.05, 9.05], rtol=1e-5)
 
 
@@ -182,7 +182,7 @@ def test_without_limits_nothing_is_forgotten() -> None:
     voxel_map = VoxelMap(SIZE_M, 1000)
     put(voxel_map, [(900.0, 0.05, 0.05), (0.05, 0.05, 0.05)])
     for _ in range(SWEEP):
-        voxel_map.forget(np.zeros(3), now_ns=10**18)
+        voxel_map.evict(np.zeros(3), now_ns=10**18)
     assert len(voxel_map) == 2
 
 
@@ -190,9 +190,9 @@ def test_without_limits_nothing_is_forgotten() -> None:
 def test_a_table_finds_all_it_holds_whatever_was_put_in_and_taken_out(
     changes: list[tuple[set[int], set[int]]],
 ) -> None:
-    table, expected = VoxelTable(91), {}
+    table, expected = VoxelHashTable(91), {}
     for step, (added, removed) in enumerate(changes):
-        slots = table.claim(np.array(sorted(added), np.int64))
+        slots = table.find_or_insert(np.array(sorted(added), np.int64))
         table.stamp_ns[slots] = np.array(sorted(added), np.int64) * 1000 + step
         expected.update({key: key * 1000 + step for key in added})
         table.remove(table.find(np.array(sorted(removed), np.int64)))
@@ -201,7 +201,7 @@ def test_a_table_finds_all_it_holds_whatever_was_put_in_and_taken_out(
         keys = np.array(sorted(expected), np.int64)
         slots = table.find(keys)
         assert table.stamp_ns[slots].tolist() == [expected[key] for key in keys.tolist()]
-        assert table.count == len(expected) == len(table.used())
+        assert table.count == len(expected) == len(table.occupied_slots())
 
 
 def test_a_table_is_probed_no_deeper_however_much_came_and_went() -> None:
@@ -210,11 +210,11 @@ def test_a_table_is_probed_no_deeper_however_much_came_and_went() -> None:
     for frame in range(400):
         center = np.array([0.2 * frame, 0.0, 0.0])
         put(voxel_map, center + rng.uniform(-0.9, 0.9, (300, 3)))
-        voxel_map.forget(center, max_radius=1.5)
+        voxel_map.evict(center, max_radius=1.5)
     table = voxel_map._table
-    slots, mask = table.used(), table.capacity - 1
+    slots, mask = table.occupied_slots(), table.capacity - 1
     assert 500 < len(slots) < 2000
-    assert ((slots - (scattered(table.keys[slots]) & mask)) & mask).mean() < 0.6
+    assert ((slots - (hash64(table.keys[slots]) & mask)) & mask).mean() < 0.6
 
 
 @pytest.mark.timing
@@ -227,7 +227,7 @@ def test_looking_through_half_a_million_voxels_takes_milliseconds() -> None:
     spent = []
     for _ in range(SWEEP):
         start = time.perf_counter()
-        voxel_map.wear_down_seen_through(depth, CAMERA, T_BODY_OPTICAL)
+        voxel_map.carve_free_space(depth, CAMERA, T_BODY_OPTICAL)
         spent.append(time.perf_counter() - start)
     assert len(voxel_map) > 350_000
     assert min(spent) < 0.02, "measured: 2.5 ms; generous, for machines are busy"

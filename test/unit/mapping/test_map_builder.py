@@ -10,7 +10,7 @@ import pytest
 
 from ttt3r_ros.config import Config
 from ttt3r_ros.geometry import T_BODY_OPTICAL
-from ttt3r_ros.mapping.map_builder import SceneMap, pixels_in_turn
+from ttt3r_ros.mapping.map_builder import MapBuilder, select_pixels
 from ttt3r_ros.types import Frame, ImageGeometry, Intrinsics, Prediction, Update
 
 
@@ -42,9 +42,9 @@ def test_a_frame_fuses_a_bounded_number_of_pixels_and_every_one_has_its_turn(
     shape: tuple[int, int],
 ) -> None:
     turns = np.zeros(shape, int)
-    _, share = pixels_in_turn(shape, 0)
+    _, share = select_pixels(shape, 0)
     for clock in range(share):
-        turn, _ = pixels_in_turn(shape, clock)
+        turn, _ = select_pixels(shape, clock)
         turns[turn] += 1
         assert turns[turn].size <= 1.05 * 2**14 + sum(shape)
     assert (turns == 1).all()
@@ -52,10 +52,10 @@ def test_a_frame_fuses_a_bounded_number_of_pixels_and_every_one_has_its_turn(
 
 
 def test_what_a_voxel_weighs_does_not_depend_on_the_size_of_the_frame_beyond_its_pixels() -> None:
-    few, many = SceneMap(Config()), SceneMap(Config())
-    few.fuse(update(128, 96), None)
-    many.fuse(update(512, 384), None)
-    weights = [scene.voxels.arrays()["weight"].sum() for scene in (few, many)]
+    few, many = MapBuilder(Config()), MapBuilder(Config())
+    few.integrate(update(128, 96), None)
+    many.integrate(update(512, 384), None)
+    weights = [scene.voxels.state_dict()["weight"].sum() for scene in (few, many)]
     assert weights[1] == pytest.approx(16 * weights[0], rel=0.02)
 
 
@@ -64,21 +64,21 @@ def test_after_its_turns_a_large_frame_has_occupied_every_voxel() -> None:
     view = update(512, 384, rng.uniform(2.0, 4.0, (384, 512)))
     config = Config()
     whole, scene = (
-        SceneMap(config),
-        SceneMap(replace(config, map=replace(config.map, clear_seen_through=False))),
+        MapBuilder(config),
+        MapBuilder(replace(config, map=replace(config.map, clear_seen_through=False))),
     )
     points = view.prediction.points_camera.reshape(-1, 3)
     points = points @ view.T_map_camera[:3, :3].T.astype(np.float32) + np.float32([0, 0, 1])
     whole.voxels.integrate(
         points, view.prediction.rgb.reshape(-1, 3), np.full(len(points), 2.0, np.float32)
     )
-    for _ in range(pixels_in_turn((384, 512), 0)[1]):
-        scene.fuse(view, None)
+    for _ in range(select_pixels((384, 512), 0)[1]):
+        scene.integrate(view, None)
     assert len(scene.voxels) == pytest.approx(len(whole.voxels), rel=1e-3)
 
 
 def test_points_without_depth_or_confidence_or_out_of_range_are_not_fused() -> None:
-    scene = SceneMap(Config())
+    scene = MapBuilder(Config())
     for depth_m, confidence in (
         (np.nan, 2.0),
         (0.0, 2.0),
@@ -89,17 +89,17 @@ def test_points_without_depth_or_confidence_or_out_of_range_are_not_fused() -> N
     ):
         with np.errstate(invalid="ignore"):
             view = update(80, 56, depth_m, confidence)
-        scene.fuse(view, 0.0)
+        scene.integrate(view, 0.0)
     assert len(scene.voxels) == 0
-    assert scene.grid.snapshot() is None
-    scene.fuse(update(80, 56), 0.0)
+    assert scene.grid.to_grid() is None
+    scene.integrate(update(80, 56), 0.0)
     assert len(scene.voxels) > 100
-    assert scene.grid.snapshot() is not None
+    assert scene.grid.to_grid() is not None
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 56), (512, 384)])
 def test_fusing_a_frame_tells_the_share_of_its_pixels_that_went_in(width: int, height: int) -> None:
     depth_m = np.full((height, width), 3.0)
     depth_m[: height // 4] = 50.0  # out of range
-    assert SceneMap(Config()).fuse(update(width, height, depth_m), None) == pytest.approx(0.75)
-    assert SceneMap(Config()).fuse(update(width, height, confidence=1.4), None) == 0.0
+    assert MapBuilder(Config()).integrate(update(width, height, depth_m), None) == pytest.approx(0.75)
+    assert MapBuilder(Config()).integrate(update(width, height, confidence=1.4), None) == 0.0

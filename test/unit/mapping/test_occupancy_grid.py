@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ttt3r_ros.errors import SourceError
-from ttt3r_ros.mapping.occupancy_grid import Grid, OccupancyMap
+from ttt3r_ros.mapping.occupancy_grid import OccupancyGrid, OccupancyMap
 
 EYE = np.array([0.025, 0.025, 1.0])
 BAND = (0.0, 0.1, 1.5)  # floor, lowest, highest
@@ -20,7 +20,7 @@ def wall(x: float, low: float = 0.2, high: float = 1.4, half: float = 1.0) -> np
     return np.stack((np.full(y.size, x), y.ravel(), z.ravel()), axis=1).astype(np.float32)
 
 
-def value(grid: Grid | None, x: float, y: float) -> int:
+def value(grid: OccupancyGrid | None, x: float, y: float) -> int:
     assert grid is not None
     column = int(np.floor((x - grid.origin_x) / grid.resolution + 1e-6))
     row = int(np.floor((y - grid.origin_y) / grid.resolution + 1e-6))
@@ -31,13 +31,13 @@ def value(grid: Grid | None, x: float, y: float) -> int:
 def test_a_wall_is_occupied_the_way_to_it_free_and_what_lies_behind_unknown() -> None:
     grid_map = OccupancyMap(0.05, 20.0)
     grid_map.integrate(EYE, wall(2.0), *BAND)
-    grid = grid_map.snapshot()
+    grid = grid_map.to_grid()
     assert [value(grid, x, 0.025) for x in (0.5, 1.5, 2.0, 2.5)] == [0, 0, 100, -1]
     assert value(grid, 0.5, 1.9) == -1
 
 
 def test_nothing_seen_is_no_grid() -> None:
-    assert OccupancyMap(0.05, 20.0).snapshot() is None
+    assert OccupancyMap(0.05, 20.0).to_grid() is None
 
 
 def floor(first: float = 0.5, last: float = 2.0, half: float = 0.5) -> np.ndarray:
@@ -49,10 +49,10 @@ def test_an_object_that_leaves_is_cleared_by_the_rays_that_pass() -> None:
     grid_map = OccupancyMap(0.05, 20.0)
     for _ in range(3):
         grid_map.integrate(EYE, wall(1.0, half=0.3), *BAND)
-    assert value(grid_map.snapshot(), 1.0, 0.025) == 100
+    assert value(grid_map.to_grid(), 1.0, 0.025) == 100
     for _ in range(30):
         grid_map.integrate(EYE, np.concatenate((wall(2.0), floor())), *BAND)
-    assert value(grid_map.snapshot(), 1.0, 0.025) == 0
+    assert value(grid_map.to_grid(), 1.0, 0.025) == 0
 
 
 def test_rays_that_pass_over_a_table_do_not_clear_it() -> None:
@@ -63,7 +63,7 @@ def test_rays_that_pass_over_a_table_do_not_clear_it() -> None:
     beyond = wall(3.0, low=2.0, high=2.4)  # seen well above the table, and above all obstacles
     for _ in range(20):
         grid_map.integrate(np.array([0.0, 0.0, 2.0]), beyond, *BAND)
-    assert value(grid_map.snapshot(), 1.0, 0.025) == 100
+    assert value(grid_map.to_grid(), 1.0, 0.025) == 100
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.2, 0.5), (1.3, 1.45)])
@@ -75,8 +75,8 @@ def test_an_obstacle_stays_while_rays_pass_over_or_under_it_among_the_heights(
         grid_map.integrate(EYE, wall(1.0, low, high, half=0.3), *BAND)
     for _ in range(40):
         grid_map.integrate(EYE, wall(2.0, 0.8, 1.2), *BAND)  # at 1 m these pass at 0.9 to 1.1 m
-    assert value(grid_map.snapshot(), 1.0, 0.025) == 100
-    assert value(grid_map.snapshot(), 0.5, 0.025) == 0
+    assert value(grid_map.to_grid(), 1.0, 0.025) == 100
+    assert value(grid_map.to_grid(), 0.5, 0.025) == 0
 
 
 def test_an_obstacle_goes_when_rays_pass_at_its_own_height() -> None:
@@ -85,7 +85,7 @@ def test_an_obstacle_goes_when_rays_pass_at_its_own_height() -> None:
         grid_map.integrate(EYE, wall(1.0, 0.9, 1.1, half=0.3), *BAND)
     for _ in range(20):
         grid_map.integrate(EYE, wall(2.0, 0.7, 1.4), *BAND)
-    assert value(grid_map.snapshot(), 1.0, 0.025) == 0
+    assert value(grid_map.to_grid(), 1.0, 0.025) == 0
 
 
 def test_a_camera_that_looks_straight_down_clears_what_stood_below_it() -> None:
@@ -94,20 +94,20 @@ def test_a_camera_that_looks_straight_down_clears_what_stood_below_it() -> None:
     above = np.array([0.0, 0.0, 3.0])
     for _ in range(3):
         grid_map.integrate(above, np.stack((x, y, np.full(x.size, 0.7)), 1).astype(np.float32), *BAND)
-    assert value(grid_map.snapshot(), 0.025, 0.025) == 100
+    assert value(grid_map.to_grid(), 0.025, 0.025) == 100
     for _ in range(20):
         grid_map.integrate(above, np.stack((x, y, np.zeros(x.size)), 1).astype(np.float32), *BAND)
-    assert value(grid_map.snapshot(), 0.025, 0.025) == 0
+    assert value(grid_map.to_grid(), 0.025, 0.025) == 0
 
 
 def test_other_heights_keep_what_was_seen_at_them() -> None:
     grid_map = OccupancyMap(0.05, 20.0)
     grid_map.integrate(EYE, wall(1.0, 0.3, 0.5), *BAND)
     grid_map.integrate(EYE, wall(2.0, 1.2, 1.4, half=0.05), 0.0, 0.2, 3.0)
-    assert value(grid_map.snapshot(), 1.0, 0.525) == 100
+    assert value(grid_map.to_grid(), 1.0, 0.525) == 100
     grid_map.integrate(EYE, wall(2.0, 1.2, 1.4, half=0.05), 0.0, 1.0, 1.5)
-    assert value(grid_map.snapshot(), 1.0, 0.525) != 100, "too low now to be an obstacle"
-    assert value(grid_map.snapshot(), 2.0, 0.025) == 100
+    assert value(grid_map.to_grid(), 1.0, 0.525) != 100, "too low now to be an obstacle"
+    assert value(grid_map.to_grid(), 2.0, 0.025) == 100
 
 
 def test_points_that_are_not_finite_or_absurdly_far_change_nothing() -> None:
@@ -117,13 +117,13 @@ def test_points_that_are_not_finite_or_absurdly_far_change_nothing() -> None:
     bad[np.arange(30), np.arange(30) % 3] = np.repeat(np.float32([np.nan, np.inf, -np.inf]), 10)
     for grid_map, seen in ((clean, points), (dirty, np.concatenate((bad[:15], points, bad[15:])))):
         grid_map.integrate(EYE, seen, *BAND)
-    for name, array in clean.arrays().items():
-        np.testing.assert_array_equal(dirty.arrays()[name], array)
+    for name, array in clean.state_dict().items():
+        np.testing.assert_array_equal(dirty.state_dict()[name], array)
     version = dirty.version
     dirty.integrate(EYE, bad, *BAND)
     assert dirty.version == version
     dirty.integrate(EYE, np.float32([[1e30, 0.0, 1.0], [0.0, -3e38, 3e38], [-1e30, 1e30, -1e30]]), *BAND)
-    assert value(dirty.snapshot(), 2.0, 0.025) == 100
+    assert value(dirty.to_grid(), 2.0, 0.025) == 100
 
 
 def test_every_cell_agrees_with_rays_walked_one_by_one() -> None:
@@ -142,7 +142,7 @@ def test_every_cell_agrees_with_rays_walked_one_by_one() -> None:
         at = EYE + np.linspace(0.0, max(end, 0.0), 2000)[:, None] * way
         at = at[(at[:, 2] >= 0.1) | (point[2] < 0.1)]
         crossed |= {tuple(cell) for cell in np.floor(at[:, :2] / 0.05).astype(int)}
-    grid = grid_map.snapshot()
+    grid = grid_map.to_grid()
     assert grid is not None
     corner = np.round(np.array([grid.origin_y, grid.origin_x]) / 0.05).astype(int)
     known = {(x, y) for y, x in (np.argwhere(grid.values >= 0) + corner).tolist()}
@@ -154,7 +154,7 @@ def test_every_cell_agrees_with_rays_walked_one_by_one() -> None:
 def test_floor_that_is_seen_is_free() -> None:
     grid_map = OccupancyMap(0.05, 20.0)
     grid_map.integrate(EYE, floor(), *BAND)
-    grid = grid_map.snapshot()
+    grid = grid_map.to_grid()
     assert value(grid, 1.5, 0.025) == 0
     assert grid is not None
     assert not (grid.values == 100).any()
@@ -165,7 +165,7 @@ def test_the_grid_grows_with_the_way_and_stays_bounded() -> None:
     for step in range(40):
         origin = EYE + [0.5 * step, 0.0, 0.0]
         grid_map.integrate(origin, wall(2.0 + 0.5 * step), *BAND)
-    grid = grid_map.snapshot()
+    grid = grid_map.to_grid()
     assert grid is not None
     assert max(grid.values.shape) <= 120
     assert value(grid, 2.0 + 0.5 * 39, 0.025) == 100
@@ -175,11 +175,11 @@ def test_the_grid_grows_with_the_way_and_stays_bounded() -> None:
 def test_it_goes_on_from_what_was_saved_and_refuses_what_is_damaged() -> None:
     first, second = OccupancyMap(0.05, 20.0), OccupancyMap(0.05, 20.0)
     first.integrate(EYE, wall(2.0), *BAND)
-    second.restore(first.arrays())
+    second.load_state_dict(first.state_dict())
     for grid_map in (first, second):
         grid_map.integrate(EYE, wall(1.5), *BAND)
-    for name, array in first.arrays().items():
-        np.testing.assert_array_equal(second.arrays()[name], array)
+    for name, array in first.state_dict().items():
+        np.testing.assert_array_equal(second.state_dict()[name], array)
 
 
 @pytest.mark.parametrize(
@@ -198,21 +198,21 @@ def test_it_goes_on_from_what_was_saved_and_refuses_what_is_damaged() -> None:
 def test_damaged_arrays_are_named_and_change_nothing(name: str, other: np.ndarray) -> None:
     grid_map = OccupancyMap(0.05, 20.0)
     grid_map.integrate(EYE, wall(2.0), *BAND)
-    before = grid_map.arrays()
+    before = grid_map.state_dict()
     with pytest.raises(SourceError, match=f"saved map: .*{name}"):
-        grid_map.restore(before | {name: other})
+        grid_map.load_state_dict(before | {name: other})
     for key, array in before.items():
-        np.testing.assert_array_equal(grid_map.arrays()[key], array)
+        np.testing.assert_array_equal(grid_map.state_dict()[key], array)
 
 
-@pytest.mark.parametrize("name", sorted(OccupancyMap(0.05, 20.0).arrays()))
+@pytest.mark.parametrize("name", sorted(OccupancyMap(0.05, 20.0).state_dict()))
 def test_a_missing_array_is_named(name: str) -> None:
-    arrays = OccupancyMap(0.05, 20.0).arrays()
+    arrays = OccupancyMap(0.05, 20.0).state_dict()
     del arrays[name]
     with pytest.raises(SourceError, match=f"{name} is missing"):
-        OccupancyMap(0.05, 20.0).restore(arrays)
+        OccupancyMap(0.05, 20.0).load_state_dict(arrays)
     with pytest.raises(SourceError, match="is missing"):
-        OccupancyMap(0.05, 20.0).restore({})
+        OccupancyMap(0.05, 20.0).load_state_dict({})
 
 
 @pytest.mark.parametrize(("resolution", "max_size"), [(10.0, 1.0), (0.5, 1.0), (0.05, 1.0)])
@@ -223,7 +223,7 @@ def test_the_smallest_grids_take_points_from_anywhere(resolution: float, max_siz
         origin = EYE + [3.7 * step, -1.3 * step, 0.0]
         points = origin + rng.uniform((-9, -9, -1), (9, 9, 1), (500, 3))
         grid_map.integrate(origin, points.astype(np.float32), *BAND)
-    grid = grid_map.snapshot()
+    grid = grid_map.to_grid()
     assert grid is not None
     assert max(grid.values.shape) <= max(8, max_size / resolution)
 

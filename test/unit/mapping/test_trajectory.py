@@ -79,11 +79,11 @@ def test_a_reader_sees_all_poses_moved_or_none() -> None:
     T, moves = np.eye(4), 10
     T[2, 3] = 1.0
 
-    def move() -> None:
+    def transform() -> None:
         for _ in range(moves):
-            trajectory.move(T)
+            trajectory.transform(T)
 
-    mover = threading.Thread(target=move)
+    mover = threading.Thread(target=transform)
     mover.start()
     while mover.is_alive():
         _, poses = trajectory.poses()
@@ -96,32 +96,32 @@ def test_a_reader_sees_all_poses_moved_or_none() -> None:
 def test_the_news_are_the_poses_that_were_appended() -> None:
     trajectory = Trajectory()
     trajectory.append(1, pose(1))
-    first = trajectory.news(-1, 0)
+    first = trajectory.delta(-1, 0)
     trajectory.append(2, pose(2))
-    then = trajectory.news(first.changes, 1)
+    then = trajectory.delta(first.revision, 1)
     assert (first.start, first.poses[:, 0].tolist()) == (0, [1.0])
     assert (then.start, then.poses[:, 0].tolist()) == (1, [2.0])
-    assert (then.beginnings, then.changes) == (first.beginnings, first.changes)
+    assert (then.epoch, then.revision) == (first.epoch, first.revision)
 
 
 def test_once_poses_have_moved_all_of_them_are_news_and_no_new_beginning() -> None:
     trajectory = Trajectory()
     trajectory.append(1, pose(1))
-    first = trajectory.news(-1, 0)
-    trajectory.move(np.eye(4))
-    then = trajectory.news(first.changes, 1)
-    assert (then.beginnings, then.start, len(then.poses)) == (first.beginnings, 0, 1)
-    assert then.changes == trajectory.changes > first.changes
+    first = trajectory.delta(-1, 0)
+    trajectory.transform(np.eye(4))
+    then = trajectory.delta(first.revision, 1)
+    assert (then.epoch, then.start, len(then.poses)) == (first.epoch, 0, 1)
+    assert then.revision == trajectory.revision > first.revision
 
 
 def test_forgetting_and_restoring_are_new_beginnings() -> None:
     trajectory = Trajectory()
     trajectory.append(1, pose(1))
-    saved = trajectory.poses()
-    before = trajectory.news(-1, 0)
+    saved = trajectory.state_dict()
+    before = trajectory.delta(-1, 0)
     trajectory.clear()
-    cleared = trajectory.news(before.changes, 1)
-    trajectory.restore(*saved)
-    restored = trajectory.news(cleared.changes, 0)
-    assert before.beginnings < cleared.beginnings < restored.beginnings
+    cleared = trajectory.delta(before.revision, 1)
+    trajectory.load_state_dict(saved)
+    restored = trajectory.delta(cleared.revision, 0)
+    assert before.epoch < cleared.epoch < restored.epoch
     assert (len(cleared.poses), restored.start, len(restored.poses)) == (0, 0, 1)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttt3r_ros.mapping.voxel_hash import scattered
+from ttt3r_ros.mapping.voxel_hash import hash64
 from ttt3r_ros.mapping.voxel_map import VoxelMap
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ def test_walls_and_floors_do_not_cluster_in_the_table_so_that_a_look_up_stays_ch
     slots = np.flatnonzero(voxel_map._table.keys >= 0)
     assert len(slots) == 140 * 140
     mask = voxel_map._table.capacity - 1
-    probes = (slots - (scattered(voxel_map._table.keys[slots]) & mask)) & mask
+    probes = (slots - (hash64(voxel_map._table.keys[slots]) & mask)) & mask
     assert probes.mean() < 0.6
     assert probes.max() < 50
 
@@ -208,7 +208,7 @@ def test_a_full_map_is_probed_no_deeper_after_many_evictions_than_before() -> No
     slots = np.flatnonzero(voxel_map._table.keys >= 0)
     assert 1000 < len(slots) <= 2000
     mask = voxel_map._table.capacity - 1
-    assert ((slots - (scattered(voxel_map._table.keys[slots]) & mask)) & mask).mean() < 0.6
+    assert ((slots - (hash64(voxel_map._table.keys[slots]) & mask)) & mask).mean() < 0.6
     assert voxel_map._table.capacity == 4096
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from ttt3r_ros.geometry import T_BODY_OPTICAL, inverse, transform
 from ttt3r_ros.mapping import voxel_map as module
-from ttt3r_ros.mapping.free_space import seen_through
-from ttt3r_ros.mapping.voxel_hash import EMPTY, VoxelTable, grouped, keys_of
+from ttt3r_ros.mapping.free_space import free_space_mask
+from ttt3r_ros.mapping.voxel_hash import EMPTY, VoxelHashTable, unique_keys, voxel_keys
 from ttt3r_ros.mapping.voxel_map import VoxelMap
 from ttt3r_ros.types import Intrinsics
 
@@ -36,7 +36,7 @@ def centers(first: int, count: int) -> np.ndarray:
 @given(st.lists(st.integers(0, 50) | st.integers(0, 2**62), max_size=300))
 def test_grouped_keys_are_those_that_sorting_finds(values: list[int]) -> None:
     keys = np.array(values, np.int64)
-    unique, which = grouped(keys)
+    unique, which = unique_keys(keys)
     np.testing.assert_array_equal(unique[which], keys)
     np.testing.assert_array_equal(np.sort(unique), np.unique(keys))
 
@@ -56,9 +56,9 @@ def test_random_frames_leave_what_a_plain_loop_over_points_leaves() -> None:
         for cell, point, color, weight in zip(cells, points, rgb, weights, strict=True):
             seen = weight * np.array([*point, *color, 1.0])
             sums[tuple(cell)] = sums.get(tuple(cell), np.zeros(7)) + seen
-    found = voxel_map.arrays()
+    found = voxel_map.state_dict()
     expected = np.array(list(sums.values()))
-    keys, _ = keys_of(((np.array(list(sums)) + 0.5) * SIZE_M).astype(np.float32), SIZE_M)
+    keys, _ = voxel_keys(((np.array(list(sums)) + 0.5) * SIZE_M).astype(np.float32), SIZE_M)
     order, expected_order = np.argsort(found["keys"]), np.argsort(keys)
     np.testing.assert_array_equal(found["keys"][order], keys[expected_order])
     means = (expected[:, :6] / expected[:, 6:])[expected_order]
@@ -81,7 +81,7 @@ def test_points_are_seen_through_where_the_least_depth_around_their_pixel_says_s
         r, c = int(row), int(column)
         nearest = depth[max(0, r - 1) : r + 2, max(0, c - 1) : c + 2].min()  # NaN if one is
         expected.append(bool(z < min(nearest - 0.2, 0.9 * nearest)))
-    found = seen_through(points, depth, 0.2, CAMERA, T_BODY_OPTICAL)
+    found = free_space_mask(points, depth, 0.2, CAMERA, T_BODY_OPTICAL)
     assert 100 < sum(expected) < 3000
     assert np.count_nonzero(found != expected) <= 2, "but for rounding"
 
@@ -90,9 +90,9 @@ def test_points_are_seen_through_where_the_least_depth_around_their_pixel_says_s
 def test_a_frame_wears_down_at_most_some_thousand_voxels_of_any_map(voxels: int) -> None:
     voxel_map = VoxelMap(SIZE_M, 500_000)
     put(voxel_map, centers(0, voxels), 1000.0)
-    before = voxel_map.arrays()["weight"]
-    voxel_map.wear_down_seen_through(np.full((56, 80), 1e4, np.float32), CAMERA, T_BODY_OPTICAL)
-    worn = np.count_nonzero(voxel_map.arrays()["weight"] != before)
+    before = voxel_map.state_dict()["weight"]
+    voxel_map.carve_free_space(np.full((56, 80), 1e4, np.float32), CAMERA, T_BODY_OPTICAL)
+    worn = np.count_nonzero(voxel_map.state_dict()["weight"] != before)
     assert 0 < worn <= module._LOOKS
 
 
@@ -100,16 +100,16 @@ def test_a_frame_wears_down_at_most_some_thousand_voxels_of_any_map(voxels: int)
 def test_slices_of_a_table_are_bounded_and_together_see_every_voxel_once(
     max_voxels: int, most: int
 ) -> None:
-    table = VoxelTable(max_voxels)
-    table.claim(np.arange(min(max_voxels, 200_000), dtype=np.int64) * 7919)
+    table = VoxelHashTable(max_voxels)
+    table.find_or_insert(np.arange(min(max_voxels, 200_000), dtype=np.int64) * 7919)
     seen, start, slices = [], 0, 0
     while start < table.capacity:
-        slots, end = table.used_from(start, most)
+        slots, end = table.occupied_slots_from(start, most)
         assert len(slots) <= most
         assert 0 < end - start <= min(2**18, -(-table.capacity // 8))
         seen.append(slots)
         start, slices = end, slices + 1
-    np.testing.assert_array_equal(np.concatenate(seen), table.used())
+    np.testing.assert_array_equal(np.concatenate(seen), table.occupied_slots())
     assert slices >= 8
 
 
@@ -134,7 +134,7 @@ def test_what_goes_from_a_large_full_map_is_among_the_oldest() -> None:
         put(voxel_map, centers(1000 * frame, 1000))
     for frame in range(20):
         put(voxel_map, centers(100_000 + 500 * frame, 500))
-    number = voxel_map.arrays()["seen"]
+    number = voxel_map.state_dict()["seen"]
     kept = np.bincount(number, minlength=81)[1:61]  # voxels left of each of the first 60 frames
     assert kept.sum() == 60_000 - 10_000
     assert (kept[25:] == 1000).all(), "the younger ones are all there"

@@ -39,7 +39,7 @@ def test_a_moved_map_holds_every_point_where_it_was_moved_to() -> None:
     T = np.eye(4)
     T[:3, :3], T[:3, 3] = rotation_from_vector(np.array([0.3, -0.2, 0.1])), (1.0, 2.0, 3.0)
     version = voxel_map.version
-    voxel_map.move(T)
+    voxel_map.transform(T)
     expected, after = transform(T, before), voxel_map.point_cloud().points
     away = np.linalg.norm(expected[:, None] - after, axis=2).min(axis=1)
     assert np.median(away) < 1e-5
@@ -54,12 +54,12 @@ def test_voxels_that_meet_after_a_move_are_fused_by_weight_and_as_young_as_the_y
     put(voxel_map, (0.12, 0.05, 0.05), 1.0, stamp_ns=1 * 10**9, rgb=20)
     T = np.eye(4)
     T[0, 3] = 0.05
-    voxel_map.move(T)
+    voxel_map.transform(T)
     cloud = voxel_map.point_cloud()
     np.testing.assert_allclose(cloud.points, [[0.05 + 0.09, 0.05, 0.05]], atol=1e-6)
     np.testing.assert_array_equal(cloud.rgb, [[80, 80, 80]])
     for _ in range(SWEEP):
-        voxel_map.forget(np.zeros(3), now_ns=7 * 10**9, max_age=2.5)
+        voxel_map.evict(np.zeros(3), now_ns=7 * 10**9, max_age=2.5)
     assert len(voxel_map) == 1
     put(voxel_map, (0.18, 0.05, 0.05), 4.0)
     np.testing.assert_allclose(points_of(voxel_map)[0, 0], 0.16, atol=1e-6)
@@ -67,7 +67,7 @@ def test_voxels_that_meet_after_a_move_are_fused_by_weight_and_as_young_as_the_y
 
 def test_a_moved_empty_map_is_empty() -> None:
     voxel_map = VoxelMap(SIZE_M, 1000)
-    voxel_map.move(np.eye(4))
+    voxel_map.transform(np.eye(4))
     assert len(voxel_map) == 0
 
 
@@ -82,13 +82,13 @@ def busy_map(frames: int = 30) -> VoxelMap:
 def observe(voxel_map: VoxelMap, frame: int) -> None:
     rng = np.random.default_rng(frame)
     put(voxel_map, rng.uniform((frame / 10, -1, -1), (frame / 10 + 3, 1, 1), (150, 3)), 2.0, frame)
-    voxel_map.wear_down_seen_through(np.full((56, 80), 2.0, np.float32), CAMERA, T_BODY_OPTICAL)
-    voxel_map.forget(np.zeros(3), max_radius=5.0)
+    voxel_map.carve_free_space(np.full((56, 80), 2.0, np.float32), CAMERA, T_BODY_OPTICAL)
+    voxel_map.evict(np.zeros(3), max_radius=5.0)
 
 
 def assert_same(one: VoxelMap, other: VoxelMap) -> None:
-    for name, array in one.arrays().items():
-        np.testing.assert_array_equal(other.arrays()[name], array, err_msg=name)
+    for name, array in one.state_dict().items():
+        np.testing.assert_array_equal(other.state_dict()[name], array, err_msg=name)
     np.testing.assert_array_equal(other.point_cloud().points, one.point_cloud().points)
     assert len(one) == len(other)
 
@@ -97,7 +97,7 @@ def test_a_restored_map_is_the_saved_one_and_goes_on_as_it_would_have() -> None:
     original, restored = busy_map(), VoxelMap(SIZE_M, 1000)
     put(restored, (5.05, 5.05, 5.05))
     version = restored.version
-    restored.restore(original.arrays())
+    restored.load_state_dict(original.state_dict())
     assert_same(original, restored)
     assert restored.version > version
     for frame in range(30, 60):
@@ -108,9 +108,9 @@ def test_a_restored_map_is_the_saved_one_and_goes_on_as_it_would_have() -> None:
 
 def test_saved_arrays_are_copies_both_ways() -> None:
     original, restored = busy_map(), VoxelMap(SIZE_M, 1000)
-    arrays = original.arrays()
+    arrays = original.state_dict()
     before = original.point_cloud().points
-    restored.restore(arrays)
+    restored.load_state_dict(arrays)
     for array in arrays.values():
         array.fill(0)
     np.testing.assert_array_equal(original.point_cloud().points, before)
@@ -119,7 +119,7 @@ def test_saved_arrays_are_copies_both_ways() -> None:
 
 def test_an_empty_map_is_restored_too() -> None:
     restored = busy_map()
-    restored.restore(VoxelMap(SIZE_M, 1000).arrays())
+    restored.load_state_dict(VoxelMap(SIZE_M, 1000).state_dict())
     assert len(restored) == 0
 
 
@@ -129,14 +129,14 @@ def test_a_map_of_another_bound_keeps_what_was_seen_last() -> None:
     for start in range(0, 100, 10):
         put(original, np.stack((x[start : start + 10], *np.full((2, 10), 0.05)), axis=1))
     smaller, larger = VoxelMap(SIZE_M, 60), VoxelMap(SIZE_M, 9000)
-    smaller.restore(original.arrays())
-    larger.restore(original.arrays())
+    smaller.load_state_dict(original.state_dict())
+    larger.load_state_dict(original.state_dict())
     np.testing.assert_allclose(points_of(smaller)[:, 0], x[40:], rtol=1e-5)
     np.testing.assert_allclose(points_of(larger)[:, 0], x, rtol=1e-5)
 
 
 def damaged(name: str, change: object) -> dict[str, np.ndarray]:
-    arrays = busy_map().arrays()
+    arrays = busy_map().state_dict()
     arrays[name] = change(arrays[name])  # type: ignore[operator]
     return arrays
 
@@ -182,25 +182,25 @@ DAMAGE = [
 def test_damaged_arrays_are_named_and_change_nothing(name: str, change: object) -> None:
     voxel_map, arrays = busy_map(5), damaged(name, change)
     with pytest.raises(SourceError, match="saved map: "):
-        voxel_map.restore(arrays)
+        voxel_map.load_state_dict(arrays)
     assert_same(busy_map(5), voxel_map)
 
 
-@pytest.mark.parametrize("name", sorted(VoxelMap(SIZE_M, 1000).arrays()))
+@pytest.mark.parametrize("name", sorted(VoxelMap(SIZE_M, 1000).state_dict()))
 def test_a_missing_array_is_named(name: str) -> None:
-    arrays = busy_map(2).arrays()
+    arrays = busy_map(2).state_dict()
     del arrays[name]
     with pytest.raises(SourceError, match=f"{name} is missing"):
-        VoxelMap(SIZE_M, 1000).restore(arrays)
+        VoxelMap(SIZE_M, 1000).load_state_dict(arrays)
 
 
 def test_emptying_and_restoring_are_beginnings_and_growing_and_moving_are_not() -> None:
     voxel_map = VoxelMap(SIZE_M, 1000)
-    first = voxel_map.beginnings
+    first = voxel_map.epoch
     put(voxel_map, (0.05, 0.05, 0.05))
-    voxel_map.move(np.eye(4))
-    assert voxel_map.beginnings == first
-    saved = voxel_map.arrays()
+    voxel_map.transform(np.eye(4))
+    assert voxel_map.epoch == first
+    saved = voxel_map.state_dict()
     voxel_map.clear()
-    voxel_map.restore(saved)
-    assert voxel_map.beginnings == first + 2
+    voxel_map.load_state_dict(saved)
+    assert voxel_map.epoch == first + 2

@@ -84,7 +84,7 @@ def test_stamps_out_of_order_are_refused_as_the_node_refuses_them():
 def test_when_time_goes_back_all_begins_anew_and_what_there_was_can_be_saved_before():
     mapping, saved = started(), []
     mapping.before_anew = lambda m: saved.append(
-        (m.newest_stamp_ns, len(m.reconstructor.trajectory), len(m.reconstructor.map))
+        (m.newest_stamp_ns, len(m.reconstructor.trajectory), len(m.reconstructor.map.voxels))
     )
     shown(mapping, at(100), at(101), *(at(1 + k) for k in range(5)))
     ((stamp_ns, poses, voxels),) = saved

@@ -45,22 +45,22 @@ def test_the_wall_stands_two_meters_before_each_pose() -> None:
     for k in range(3):
         mapping.step(frame(k + 20))
         seen.add(k + DEPTH_M)
-    points = mapping.map.point_cloud().points
+    points = mapping.map.voxels.point_cloud().points
     assert set(np.round(points[:, 0], 5).tolist()) == seen
     assert points[:, 1].min() == pytest.approx(-(WIDTH // 2 - 1) * DEPTH_M / FOCAL), "right is -y"
     assert points[:, 1].max() == pytest.approx(WIDTH // 2 * DEPTH_M / FOCAL)
     assert points[:, 2].max() == pytest.approx(HEIGHT // 2 * DEPTH_M / FOCAL), "up is z"
-    assert set(mapping.map.point_cloud().rgb.ravel().tolist()) == {200}
+    assert set(mapping.map.voxels.point_cloud().rgb.ravel().tolist()) == {200}
 
 
 @pytest.mark.parametrize("value", [0, 128, 255])
 def test_an_image_of_one_color_is_refused_by_its_value_and_changes_nothing(value: int) -> None:
     mapping = reconstructor()
     mapping.step(frame(20))
-    before = (mapping.session.state, len(mapping.map), len(mapping.trajectory))
+    before = (mapping.session.state, len(mapping.map.voxels), len(mapping.trajectory))
     with pytest.raises(ImageError, match=rf"image 7 is of one color \(values {value} to {value}\)"):
         mapping.step(flat(value))
-    assert (mapping.session.state, len(mapping.map), len(mapping.trajectory)) == before
+    assert (mapping.session.state, len(mapping.map.voxels), len(mapping.trajectory)) == before
     np.testing.assert_allclose(mapping.step(frame(21)).T_map_camera[:3, 3], [1, 0, 0], atol=1e-12)
 
 
@@ -73,10 +73,10 @@ def test_a_dim_image_is_not_refused() -> None:
 def test_a_frame_without_a_finite_answer_changes_nothing() -> None:
     mapping = reconstructor()
     mapping.step(frame(20))
-    voxels = len(mapping.map)
+    voxels = len(mapping.map.voxels)
     with pytest.raises(NonFiniteError):
         mapping.step(frame(13))
-    assert (len(mapping.map), len(mapping.trajectory)) == (voxels, 1)
+    assert (len(mapping.map.voxels), len(mapping.trajectory)) == (voxels, 1)
     np.testing.assert_allclose(mapping.step(frame(21)).T_map_camera[:3, 3], [1, 0, 0], atol=1e-12)
 
 
@@ -100,7 +100,7 @@ def fused(**values: object) -> np.ndarray:
     """Return the map's points in body axes (x ahead, y left, z up) after one frame of a doubtful network."""
     mapping = doubtful(**values)
     mapping.step(frame(20))
-    return mapping.map.point_cloud().points
+    return mapping.map.voxels.point_cloud().points
 
 
 def test_points_of_low_confidence_are_not_fused() -> None:
@@ -139,7 +139,7 @@ def test_a_restart_forgets_state_trajectory_and_map() -> None:
         mapping.step(frame(k + 20))
     assert mapping.segment == 2
     mapping.restart()
-    assert (mapping.segment, len(mapping.trajectory), len(mapping.map)) == (0, 0, 0)
+    assert (mapping.segment, len(mapping.trajectory), len(mapping.map.voxels)) == (0, 0, 0)
     np.testing.assert_allclose(mapping.step(frame(30)).T_map_camera[:3, 3], [0, 0, 0], atol=1e-12)
 
 

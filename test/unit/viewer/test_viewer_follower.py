@@ -79,7 +79,7 @@ def test_a_frame_from_before_a_reset_shows_nothing(mapped: Mapped):
 
 
 def test_emptying_the_map_empties_the_points_alone(mapped: Mapped):
-    mapped.reconstructor.scene.clear()
+    mapped.reconstructor.map.clear()
     mapped.follower.look(None)
     assert mapped.seen == (3, 0)
     mapped.walk(1)
@@ -88,7 +88,7 @@ def test_emptying_the_map_empties_the_points_alone(mapped: Mapped):
 
 def test_a_frame_from_before_the_map_was_emptied_adds_a_pose_alone(mapped: Mapped):
     late = mapped.step()
-    mapped.reconstructor.scene.clear()
+    mapped.reconstructor.map.clear()
     mapped.follower.look(late)
     assert mapped.seen == (4, 0)
 
@@ -107,8 +107,8 @@ def test_a_map_that_is_leveled_anew_takes_its_points_along(mapped: Mapped):
     before = mapped.follower.scene.cloud(Choice()).points
     T = np.eye(4)
     T[2, 3] = 5.0
-    mapped.reconstructor.trajectory.move(T)
-    mapped.reconstructor.scene.move(T)
+    mapped.reconstructor.trajectory.transform(T)
+    mapped.reconstructor.map.transform(T)
     mapped.follower.look(None)
     assert mapped.seen == (3, 3)
     assert mapped.follower.scene.cloud(Choice()).points == pytest.approx(before + [0, 0, 5], abs=1e-4)
@@ -118,14 +118,14 @@ def test_a_map_that_is_leveled_anew_takes_its_points_along(mapped: Mapped):
 
 def test_only_what_is_new_of_a_trajectory_is_read(mapped: Mapped, monkeypatch: pytest.MonkeyPatch):
     trajectory, read = mapped.reconstructor.trajectory, []
-    news = trajectory.news
+    delta = trajectory.delta
 
-    def noted(changes: int, known: int):
-        answer = news(changes, known)
+    def noted(revision: int, known: int):
+        answer = delta(revision, known)
         read.append(len(answer.poses))
         return answer
 
-    monkeypatch.setattr(trajectory, "news", noted)
+    monkeypatch.setattr(trajectory, "delta", noted)
     mapped.walk(1)
     mapped.follower.look(None)
     assert read == [1, 0]

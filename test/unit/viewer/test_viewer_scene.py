@@ -99,7 +99,7 @@ def test_points_move_with_the_trajectory_and_are_not_made_anew():
     before, shown = scene.cloud(Choice()), signatures(scene)
     T = np.eye(4)
     T[:3, 3] = (0.0, 0.0, 5.0)
-    reconstructor.trajectory.move(T)
+    reconstructor.trajectory.transform(T)
     scene.follow(reconstructor.trajectory.poses()[1])
     assert scene.cloud(Choice()).points == pytest.approx(before.points + [0, 0, 5], abs=1e-4)
     assert {name: signature for name, signature in signatures(scene).items() if "/map" in name} == {

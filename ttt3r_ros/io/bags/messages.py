@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ttt3r_ros.mapping.occupancy_grid import Grid
+    from ttt3r_ros.mapping.occupancy_grid import OccupancyGrid
     from ttt3r_ros.transforms.edges import Edge
     from ttt3r_ros.types import Float32Array, Float64Array, Intrinsics, UInt8Array, Update
 
@@ -114,7 +114,7 @@ def cloud(points: Float32Array, rgb: UInt8Array, header: Message) -> Message:
     )
 
 
-def occupancy_grid(grid: Grid, header: Message) -> Message:
+def occupancy_grid(grid: OccupancyGrid, header: Message) -> Message:
     """Return a grid of -1 unknown, 0 free, 100 occupied."""
     height, width = grid.values.shape
     corner = np.eye(4)

@@ -174,9 +174,9 @@ class OutputBag:
     def _write_map(self, reconstructor: Reconstructor[Any], stamp_ns: int) -> None:
         header = messages.make_header(stamp_ns, self._config.map_frame)
         self._write("~/path", messages.path(self._poses, header))
-        cloud = reconstructor.map.point_cloud()
+        cloud = reconstructor.map.voxels.point_cloud()
         self._write("~/map_cloud", messages.cloud(cloud.points, cloud.rgb, header))
-        grid = reconstructor.scene.grid.snapshot()
+        grid = reconstructor.map.grid.to_grid()
         if grid is not None:
             self._write("~/map", messages.occupancy_grid(grid, header))
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from ttt3r_ros.mapping.occupancy_grid import Grid
+    from ttt3r_ros.mapping.occupancy_grid import OccupancyGrid
     from ttt3r_ros.mapping.voxel_map import PointCloud
     from ttt3r_ros.types import Float64Array
 
@@ -72,7 +72,7 @@ def write_pcd(path: Path, cloud: PointCloud) -> None:
         file.write(packed_points(cloud.points, cloud.rgb).tobytes())
 
 
-def write_occupancy(path: Path, grid: Grid) -> None:
+def write_occupancy(path: Path, grid: OccupancyGrid) -> None:
     """Write a grid as PGM and, beside it, YAML, as Nav2's map_saver does in trinary mode: both or neither.
 
     Raises:
