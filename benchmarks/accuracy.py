@@ -29,7 +29,7 @@ from ttt3r_ros.evaluation.record import json_text  # noqa: E402
 from ttt3r_ros.io.export.writers import complete_file  # noqa: E402
 from ttt3r_ros.io.sources import open_source  # noqa: E402
 from ttt3r_ros.model.runtime.loading import load_backend  # noqa: E402
-from ttt3r_ros.odometry.sensor_context import NOTHING, Surroundings  # noqa: E402
+from ttt3r_ros.odometry.sensor_context import SensorContext  # noqa: E402
 from ttt3r_ros.pipeline.reconstructor import Reconstructor  # noqa: E402
 from ttt3r_ros.synthetic.room import ProceduralRoom  # noqa: E402
 
@@ -50,9 +50,9 @@ HEADER = (
 class Uncalibrated(Reconstructor[Any]):
     """Knows of no camera more than its images."""
 
-    def step(self, frame: Frame, surroundings: Surroundings = NOTHING) -> Update:
+    def step(self, frame: Frame, context: SensorContext = SensorContext()) -> Update:
         """Show one frame without its calibration."""
-        return super().step(replace(frame, intrinsics=None), surroundings)
+        return super().step(replace(frame, intrinsics=None), context)
 
 
 def main(argv: list[str] | None = None) -> int:

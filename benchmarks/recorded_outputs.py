@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ttt3r_ros.model.network.network import Ttt3r
     from ttt3r_ros.model.network.state import RecurrentState
     from ttt3r_ros.model.network.view import NetworkOutput
-    from ttt3r_ros.odometry.session import Sighting
+    from ttt3r_ros.odometry.session import FrameEstimate
 
     Array = NDArray[Any]
 
@@ -77,17 +77,17 @@ def compare_demo(case: GoldenCase, network: Ttt3r) -> Iterator[Outcome]:
     arrays = case.arrays
     session = StreamingSession(TorchBackend(network), _reset_interval(arrays))
     kept = [int(index) for index in arrays["in_img_index"][arrays["demo_keep"]]]
-    sightings = [session.step(arrays["in_img_u8"][index]) for index in kept]
+    estimates = [session.step(arrays["in_img_u8"][index]) for index in kept]
     measured = {
-        "demo_poses_c2w": np.stack([s.T_world_camera for s in sightings]),
+        "demo_poses_c2w": np.stack([s.T_world_camera for s in estimates]),
         "demo_pts_world": np.stack(
             [
                 _world_points(case, s, arrays["demo_pts_world"][at], flips=_flips(network))
-                for at, s in enumerate(sightings)
+                for at, s in enumerate(estimates)
             ]
         ),
         "demo_pp": np.array(
-            [[s.prediction.geometry.width // 2, s.prediction.geometry.height // 2] for s in sightings]
+            [[s.prediction.geometry.width // 2, s.prediction.geometry.height // 2] for s in estimates]
         ),
     }
     for recorded in arrays:
@@ -150,10 +150,10 @@ def _either_sign(a: Array, b: Array) -> Array:
     return np.where(flipped, opposite, same)
 
 
-def _world_points(case: GoldenCase, sighting: Sighting, recorded: Array, *, flips: bool) -> Array:
+def _world_points(case: GoldenCase, estimate: FrameEstimate, recorded: Array, *, flips: bool) -> Array:
     """Return the points in the world; where their sign is undecided, with the one nearer to the recording."""
-    T = sighting.T_world_camera
-    points = _sampler(case)("pts3d_in_self_view", sighting.prediction.points_camera)
+    T = estimate.T_world_camera
+    points = _sampler(case)("pts3d_in_self_view", estimate.prediction.points_camera)
     ours, opposite = transform(T, points), transform(T, -points)
     nearer = np.linalg.norm(opposite - recorded, axis=-1) < np.linalg.norm(ours - recorded, axis=-1)
     return np.where(nearer[..., None] & _undecided(points) & flips, opposite, ours)

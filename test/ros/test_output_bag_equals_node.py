@@ -15,7 +15,7 @@ from tf2_msgs.msg import TFMessage
 from ttt3r_ros.config import from_mapping
 from ttt3r_ros.images.depth import sure_depth
 from ttt3r_ros.io.bags.writer import OutputBag
-from ttt3r_ros.odometry.sensor_context import Surroundings
+from ttt3r_ros.odometry.sensor_context import SensorContext
 from ttt3r_ros.ros import compat, messages
 from ttt3r_ros.transforms.edges import body_edge
 
@@ -71,7 +71,7 @@ def test_a_frame_s_messages_are_the_node_s_to_the_last_bit(tmp_path, tf_mode, en
             "tf_mode": tf_mode, "depth.encoding": encoding, "depth.size": size, "min_confidence": 2.0,
         }
     )  # fmt: skip
-    around = Surroundings(T_base_camera=MOUNT)
+    around = SensorContext(T_base_camera=MOUNT)
     updates, reconstructor = walked(3, config, lambda _: around)
     updates = [noisy(update) for update in updates]
     bag = bag_of(tmp_path / "bag", updates, reconstructor, config, Names(body="base_link"))

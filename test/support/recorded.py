@@ -15,7 +15,7 @@ from fakes import FakeBackend, frame, prediction
 from ttt3r_ros.config import Config
 from ttt3r_ros.io.export.colmap import View
 from ttt3r_ros.mapping.voxel_map import PointCloud
-from ttt3r_ros.odometry.sensor_context import NOTHING, Surroundings
+from ttt3r_ros.odometry.sensor_context import SensorContext
 from ttt3r_ros.pipeline.reconstructor import Reconstructor
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ ROOM = 1 << 18  # bytes
 def walked(
     count: int,
     config: Config | None = None,
-    around: Callable[[int], Surroundings] = lambda _: NOTHING,
+    around: Callable[[int], SensorContext] = lambda _: SensorContext(),
 ) -> tuple[list[Update], Reconstructor[Any]]:
     """Return what ``count`` frames of the fake backend bring, one second apart, and who has mapped them."""
     reconstructor = Reconstructor(FakeBackend(), config or Config())

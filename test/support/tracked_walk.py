@@ -12,7 +12,7 @@ import numpy as np
 from motions import motion
 
 from ttt3r_ros.geometry import inverse, rotation_vector
-from ttt3r_ros.odometry.visual_odometry import Tracked, VisualOdometry
+from ttt3r_ros.odometry.visual_odometry import TrackedPose, VisualOdometry
 from ttt3r_ros.synthetic.room import ProceduralRoom
 from ttt3r_ros.types import Frame, ImageGeometry, Intrinsics, Prediction
 
@@ -103,7 +103,7 @@ def frames_of_walk(count: int, *, calibrated: bool = True) -> list[Frame]:
     ]
 
 
-def followed(shots: Sequence[Shot], network: Sequence[np.ndarray] | None = None) -> list[Tracked]:
+def followed(shots: Sequence[Shot], network: Sequence[np.ndarray] | None = None) -> list[TrackedPose]:
     odometry = VisualOdometry()
     return [
         odometry.step(shot.prediction, T_world_network, shot.intrinsics)
@@ -112,16 +112,16 @@ def followed(shots: Sequence[Shot], network: Sequence[np.ndarray] | None = None)
 
 
 @lru_cache
-def usual() -> tuple[Tracked, ...]:
+def usual() -> tuple[TrackedPose, ...]:
     """Return what comes of the walk as it is, with the network that stumbles."""
     return tuple(followed(walk()))
 
 
-def poses_of(tracked: Sequence[Tracked]) -> list[np.ndarray]:
+def poses_of(tracked: Sequence[TrackedPose]) -> list[np.ndarray]:
     return [entry.T_world_camera for entry in tracked]
 
 
-def landmarks_of(tracked: Sequence[Tracked]) -> np.ndarray:
+def landmarks_of(tracked: Sequence[TrackedPose]) -> np.ndarray:
     return np.array([entry.landmarks for entry in tracked])
 
 

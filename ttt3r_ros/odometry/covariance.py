@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """How sure pose and velocity of the odometry are: a model of the error of single steps, and its growth.
 
-A step's translation errs, along every axis, with a standard deviation of ``translation_error`` times its length plus
-1 mm; its rotation, about every axis, by ``rotation_error`` times its angle plus 1 mrad. Both are multiplied by
-1 + 2 / confidence, which falls from 3 to 1, and by 3 in the first frames of a new state. Errors of different steps
-are independent: what all steps have in common, such as a wrong scale, is not in the model.
+The translation of a step has, along every axis, a standard deviation of ``translation_noise_ratio`` times its length
+plus 1 mm; its rotation has, about every axis, ``rotation_noise_ratio`` times its angle plus 1 mrad. Both are multiplied
+by 1 + 2 / confidence, which falls from 3 to 1, and by 3 in the first frames after a state reset. Errors of different
+steps are independent: an error that all steps share, such as a wrong scale, is not modeled.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ _UNKNOWN_TWIST = 1.0  # variance before the first step [(m/s)^2, (rad/s)^2]
 _SHORTEST_S = 1e-3
 
 
-class Uncertainty:
+class OdometryCovariance:
     """Covariances (6, 6) as ROS orders them: x, y, z, then rotations about the fixed axes x, y, z."""
 
-    def __init__(self, translation_error: float, rotation_error: float) -> None:
-        self.translation_error = translation_error
-        self.rotation_error = rotation_error
-        self.restart()
+    def __init__(self, translation_noise_ratio: float, rotation_noise_ratio: float) -> None:
+        self.translation_noise_ratio = translation_noise_ratio
+        self.rotation_noise_ratio = rotation_noise_ratio
+        self.reset()
 
-    def restart(self) -> None:
+    def reset(self) -> None:
         """Be sure of the pose again; the velocity is unknown."""
         self._rotation: Float64Array = np.eye(3)  # of the body in odom
         self._pose = np.diag([TRANSLATION_FLOOR_M**2] * 3 + [ROTATION_FLOOR_RAD**2] * 3)
@@ -49,7 +49,7 @@ class Uncertainty:
         """Return the covariance of the newest step's velocity, along and about the axes of the body [m/s, rad/s]."""
         return self._twist
 
-    def add(
+    def propagate(
         self,
         T_step: Float64Array,
         seconds: float,
@@ -78,14 +78,14 @@ class Uncertainty:
     def _step_covariance(
         self, T_step: Float64Array, confidence: float, *, after_reset: bool
     ) -> Float64Array:
-        factor = _doubt(confidence) * (AFTER_RESET if after_reset else 1.0)
+        factor = _confidence_inflation(confidence) * (AFTER_RESET if after_reset else 1.0)
         length = float(np.linalg.norm(T_step[:3, 3]))
         angle = float(np.linalg.norm(rotation_vector(T_step[:3, :3])))
-        translation = factor * (self.translation_error * length + TRANSLATION_FLOOR_M)
-        rotation = factor * (self.rotation_error * angle + ROTATION_FLOOR_RAD)
+        translation = factor * (self.translation_noise_ratio * length + TRANSLATION_FLOOR_M)
+        rotation = factor * (self.rotation_noise_ratio * angle + ROTATION_FLOOR_RAD)
         covariance: Float64Array = np.diag([translation**2] * 3 + [rotation**2] * 3)
         return covariance
 
 
-def _doubt(confidence: float) -> float:
+def _confidence_inflation(confidence: float) -> float:
     return 1.0 + 2.0 / confidence if confidence > 1.0 else 3.0  # 3 for NaN

@@ -15,25 +15,27 @@ if TYPE_CHECKING:
 
 WINDOW_PX = (11, 11)
 LEVELS = 3  # of the pyramid: motions up to some 50 px
-ENOUGH = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 10, 0.03)  # steps a level, or px of one
-RETURN_PX = 0.5  # a track followed there and back must come back as near as this
+TERM_CRITERIA = (
+    cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS,
+    10,
+    0.03,
+)  # steps a level, or px of one
+MAX_RETURN_ERROR_PX = 0.5  # a track followed there and back must come back as near as this
 QUALITY = 0.005  # of the weakest corner, as a share of the best
-LIGHT_PX = (31, 31)  # surroundings of a track whose brightness is compared
-SAME_LIGHT = 0.02  # a change of brightness by less is none
+GAIN_WINDOW_PX = (31, 31)  # surroundings of a track whose brightness is compared
+GAIN_TOLERANCE = 0.02  # a change of brightness by less is none
 GRID = (6, 8)  # rows and columns of cells
-CROWD = 1.2  # times an even share of the corners that a cell may have
-APART = 40  # corners keep the image's width over this apart
+MAX_CELL_FILL = 1.2  # times an even share of the corners that a cell may have
+MIN_DISTANCE_DIVISOR = 40  # corners keep the image's width over this apart
 
 
-def gray(rgb: UInt8Array) -> UInt8Array:
+def to_gray(rgb: UInt8Array) -> UInt8Array:
     """Return the brightness (h, w) of an image (h, w, 3)."""
     brightness: UInt8Array = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)  # type: ignore[assignment]
     return brightness
 
 
-def followed(
-    before: UInt8Array, now: UInt8Array, pixels: Float32Array
-) -> tuple[Float32Array, BoolArray]:
+def track(before: UInt8Array, now: UInt8Array, pixels: Float32Array) -> tuple[Float32Array, BoolArray]:
     """Return where points (N, 2) of one image (h, w) are in the next, and which of them were found there (N,).
 
     Where the tracks say that the exposure or a lamp has changed, they are followed again in images as bright as
@@ -41,7 +43,7 @@ def followed(
     """
     there, found = _there_and_back(before, now, pixels)
     gain = _gain(before, now, pixels[found], there[found])
-    if abs(gain - 1.0) <= SAME_LIGHT:
+    if abs(gain - 1.0) <= GAIN_TOLERANCE:
         return there, found
     return _there_and_back(cv2.convertScaleAbs(before, alpha=gain), now, pixels)  # type: ignore[arg-type]
 
@@ -56,7 +58,7 @@ def _there_and_back(
     there, back = there[:, 0], back[:, 0]
     height, width = now.shape
     inside = ((there >= 0) & (there <= (width - 1, height - 1))).all(axis=1)
-    faithful = np.linalg.norm(back - pixels, axis=1) < RETURN_PX
+    faithful = np.linalg.norm(back - pixels, axis=1) < MAX_RETURN_ERROR_PX
     return there, inside & faithful & (found[:, 0] == 1) & (returned[:, 0] == 1)
 
 
@@ -64,7 +66,9 @@ def _gain(before: UInt8Array, now: UInt8Array, pixels: Float32Array, there: Floa
     """Return how many times brighter the median track has become; 1 without tracks."""
     if not len(pixels):
         return 1.0
-    levels = [_sampled(cv2.blur(image, LIGHT_PX), at) for image, at in ((before, pixels), (now, there))]
+    levels = [
+        _sampled(cv2.blur(image, GAIN_WINDOW_PX), at) for image, at in ((before, pixels), (now, there))
+    ]
     return float(np.median((levels[1] + 1.0) / (levels[0] + 1.0)))
 
 
@@ -75,16 +79,16 @@ def _sampled(image: Any, pixels: Float32Array) -> Any:
 
 def _flow(before: UInt8Array, now: UInt8Array, pixels: Float32Array) -> tuple[Float32Array, ...]:
     return cv2.calcOpticalFlowPyrLK(  # type: ignore[call-overload, no-any-return]
-        before, now, pixels, None, winSize=WINDOW_PX, maxLevel=LEVELS, criteria=ENOUGH
+        before, now, pixels, None, winSize=WINDOW_PX, maxLevel=LEVELS, criteria=TERM_CRITERIA
     )
 
 
-def corners(image: UInt8Array, known: Float32Array, count: int) -> Float32Array:
+def detect_corners(image: UInt8Array, known: Float32Array, count: int) -> Float32Array:
     """Return up to ``count`` new corners (M, 2) of an image (h, w), none of them beside those that are known (N, 2).
 
     No cell of a grid gets much more than its share: a thing with many corners must not speak for the whole view.
     """
-    apart = max(3, image.shape[1] // APART)
+    apart = max(3, image.shape[1] // MIN_DISTANCE_DIVISOR)
     free = np.full(image.shape, 255, np.uint8)
     for u, v in np.rint(known).astype(int).tolist():
         cv2.circle(free, (u, v), apart, 0, -1)
@@ -92,7 +96,7 @@ def corners(image: UInt8Array, known: Float32Array, count: int) -> Float32Array:
     if found is None:
         return np.empty((0, 2), np.float32)
     best_first = found[:, 0].astype(np.float32)
-    share = CROWD * (len(known) + count) / (GRID[0] * GRID[1])
+    share = MAX_CELL_FILL * (len(known) + count) / (GRID[0] * GRID[1])
     cells = _cells(np.concatenate((known, best_first)), image.shape)
     allowed = _rank_in_cell(cells)[len(known) :] < max(1, round(share))
     chosen: Float32Array = best_first[allowed][:count]

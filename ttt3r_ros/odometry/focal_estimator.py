@@ -17,9 +17,9 @@ class FocalEstimator:
     """Averages per-frame estimates on a logarithmic scale; one camera, one focal length for both axes."""
 
     def __init__(self) -> None:
-        self.restart()
+        self.reset()
 
-    def restart(self) -> None:
+    def reset(self) -> None:
         """Forget the camera."""
         self._log_ratio = float(np.log(UNKNOWN))
         self._estimates = 0

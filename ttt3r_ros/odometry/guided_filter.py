@@ -15,7 +15,7 @@ BRIGHTEST = 255.0
 _SOME = 1e-3  # share of a window; less is the rounding of a running sum
 
 
-def smoothed(values: Float32Array, image: UInt8Array, radius: int, contrast: float) -> Float32Array:
+def guided_filter(values: Float32Array, image: UInt8Array, radius: int, contrast: float) -> Float32Array:
     """Return values (h, w) smoothed over windows of 2 * radius + 1 pixels, within each a line over the brightness.
 
     Brightness of ``image`` (h, w) that varies by less than ``contrast`` (its standard deviation, 1 from black to
@@ -29,7 +29,7 @@ def smoothed(values: Float32Array, image: UInt8Array, radius: int, contrast: flo
     return _mean(slope, radius) * guide + _mean(mean - slope * guide_mean, radius)
 
 
-def filled(values: Float32Array, known: BoolArray, radius: int) -> Float32Array:
+def fill_unknown(values: Float32Array, known: BoolArray, radius: int) -> Float32Array:
     """Return values (h, w) that are known (h, w), elsewhere the mean of what is known within a radius, or at all."""
     if known.all():
         return values

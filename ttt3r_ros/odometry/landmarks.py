@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 
 DEPTH_ERROR = 0.2  # standard deviation of the network's depths, as a share
 PIXEL_ERROR = 0.5  # standard deviation of a track [px]
-DOUBTED = 3.0  # standard deviations from which on an error counts less and less, in the end nothing
-LEAST_PARALLAX = 1.0  # standard deviations of a track, from which on a view says how far a landmark is
-NEAREST_INVERSE = 1e-4  # a landmark farther than 10 km is none
+ROBUST_SCALE = 3.0  # standard deviations from which on an error counts less and less, in the end nothing
+MIN_PARALLAX_SIGMA = (
+    1.0  # standard deviations of a track, from which on a view says how far a landmark is
+)
+MIN_INVERSE_DEPTH = 1e-4  # a landmark farther than 10 km is none
 ITERATIONS = 8
 DAMPING = 1e-6  # of the normal equations' diagonal
 _CONVERGED = 1e-5  # rad, and distances of the landmarks
@@ -40,13 +42,13 @@ class Landmarks:
     variance: Float64Array  # (N,) of the inverse depth
 
     @classmethod
-    def none(cls) -> Landmarks:
+    def empty(cls) -> Landmarks:
         """Return no landmarks."""
         empty = np.empty((0, 3))
         return cls(np.empty((0, 2), np.float32), empty, empty, np.empty(0), np.empty(0))
 
     @classmethod
-    def seen(
+    def initialize(
         cls,
         pixels: Float32Array,
         depth: Float64Array,
@@ -66,7 +68,7 @@ class Landmarks:
     def __len__(self) -> int:
         return len(self.pixels)
 
-    def depth_from(self, T_world_camera: Float64Array) -> Float64Array:
+    def depth_in(self, T_world_camera: Float64Array) -> Float64Array:
         """Return how far ahead of a camera they are (N,)."""
         forward = T_world_camera[:3, 2]
         depth: Float64Array = (self.origin - T_world_camera[:3, 3]) @ forward + (
@@ -74,11 +76,11 @@ class Landmarks:
         ) / self.inverse_depth
         return depth
 
-    def kept(self, mask: BoolArray) -> Landmarks:
+    def select(self, mask: BoolArray) -> Landmarks:
         """Return some of them."""
         return Landmarks(*(value[mask] for value in vars(self).values()))
 
-    def joined(self, others: Landmarks) -> Landmarks:
+    def concatenate(self, others: Landmarks) -> Landmarks:
         """Return these, then others."""
         pairs = zip(vars(self).values(), vars(others).values(), strict=True)
         return Landmarks(*(np.concatenate(pair) for pair in pairs))
@@ -92,45 +94,48 @@ def normalized(pixels: Float32Array, intrinsics: Intrinsics) -> Float64Array:
 
 
 @dataclass(frozen=True)
-class _View:
+class Reprojection:
     """Landmarks as a camera sees them, at unit depth."""
 
     error: Float64Array  # (N, 2) seen minus expected
     expected: Float64Array  # (N, 2)
-    per_inverse_depth: Float64Array  # (N, 2) derivative of the expected place
+    jacobian_inverse_depth: Float64Array  # (N, 2) derivative of the expected place
     depth: Float64Array  # (N,) in this camera
     # Share of an error along that derivative that the depth explains, over its square.
-    explained: Float64Array  # (N,)
+    depth_gain: Float64Array  # (N,)
     noise: float  # variance of a track along one axis
 
     @classmethod
-    def of(cls, landmarks: Landmarks, intrinsics: Intrinsics, T_world_camera: Float64Array) -> _View:
+    def compute(
+        cls, landmarks: Landmarks, intrinsics: Intrinsics, T_world_camera: Float64Array
+    ) -> Reprojection:
+        """Project landmarks into a camera with this pose (4, 4)."""
         R = T_world_camera[:3, :3]
         baseline = (landmarks.origin - T_world_camera[:3, 3]) @ R
         # The point times its inverse depth, which stays finite for the farthest.
         point = baseline * landmarks.inverse_depth[:, None] + landmarks.ray @ R
         ahead = np.maximum(point[:, 2], 1e-6)
         expected = point[:, :2] / ahead[:, None]
-        per_inverse_depth = (baseline[:, :2] - expected * baseline[:, 2:]) / ahead[:, None]
+        jacobian_inverse_depth = (baseline[:, :2] - expected * baseline[:, 2:]) / ahead[:, None]
         noise = PIXEL_ERROR**2 / (intrinsics.fx * intrinsics.fy)
-        square = (per_inverse_depth**2).sum(axis=1)
+        square = (jacobian_inverse_depth**2).sum(axis=1)
         return cls(
             normalized(landmarks.pixels, intrinsics) - expected,
             expected,
-            per_inverse_depth,
+            jacobian_inverse_depth,
             ahead / landmarks.inverse_depth,
             landmarks.variance / (noise + landmarks.variance * square),
             noise,
         )
 
-    def surprise(self) -> Float64Array:
+    def mahalanobis_sq(self) -> Float64Array:
         """Return the squared error of each landmark (N,) over what is usual for it."""
-        along = (self.per_inverse_depth * self.error).sum(axis=1)
+        along = (self.jacobian_inverse_depth * self.error).sum(axis=1)
         whole = (self.error**2).sum(axis=1)
-        surprise: Float64Array = (whole - self.explained * along**2) / self.noise
-        return surprise
+        mahalanobis_sq: Float64Array = (whole - self.depth_gain * along**2) / self.noise
+        return mahalanobis_sq
 
-    def per_motion(self) -> Float64Array:
+    def jacobian_pose(self) -> Float64Array:
         """Return the derivative (N, 2, 6) of the expected places by a motion of the scene: shift, then turn."""
         x, y = self.expected.T
         near, zero = 1.0 / self.depth, np.zeros(len(x))
@@ -141,15 +146,15 @@ class _View:
         return np.stack([np.stack(row, axis=1) for row in rows], axis=1)
 
 
-def camera_of(
+def estimate_pose(
     landmarks: Landmarks, intrinsics: Intrinsics, T_world_start: Float64Array
 ) -> tuple[Float64Array, Float64Array]:
     """Return T_world_camera (4, 4) that fits best, and each landmark's squared error (N,) over what is usual."""
     T_camera_world = inverse(T_world_start)
     nearness = float(np.median(landmarks.inverse_depth)) if len(landmarks) else 0.0
     for _ in range(ITERATIONS):
-        view = _View.of(landmarks, intrinsics, inverse(T_camera_world))
-        motion = _best_motion(view)
+        view = Reprojection.compute(landmarks, intrinsics, inverse(T_camera_world))
+        motion = _gauss_newton_step(view)
         if not np.isfinite(motion).all():
             return T_world_start, np.full(len(landmarks), np.inf)
         step = np.eye(4)
@@ -158,17 +163,17 @@ def camera_of(
         if max(np.abs(motion[3:]).max(), np.abs(motion[:3]).max() * nearness) < _CONVERGED:
             break
     T_world_camera = orthonormalized(inverse(T_camera_world))
-    return T_world_camera, _View.of(landmarks, intrinsics, T_world_camera).surprise()
+    return T_world_camera, Reprojection.compute(landmarks, intrinsics, T_world_camera).mahalanobis_sq()
 
 
-def _best_motion(view: _View) -> Float64Array:
-    weight = 1.0 / (1.0 + view.surprise() / DOUBTED**2) ** 2 / view.noise
-    per_motion = view.per_motion()
+def _gauss_newton_step(view: Reprojection) -> Float64Array:
+    weight = 1.0 / (1.0 + view.mahalanobis_sq() / ROBUST_SCALE**2) ** 2 / view.noise
+    jacobian_pose = view.jacobian_pose()
     # An error that a wrong depth would explain says nothing about the camera.
-    direction = view.per_inverse_depth
-    along = np.einsum("ni,nij->nj", direction, per_motion)
-    removed = weight * view.explained
-    flat = per_motion.reshape(-1, 6)
+    direction = view.jacobian_inverse_depth
+    along = np.einsum("ni,nij->nj", direction, jacobian_pose)
+    removed = weight * view.depth_gain
+    flat = jacobian_pose.reshape(-1, 6)
     weights = np.repeat(weight, 2)[:, None]
     normal = (flat * weights).T @ flat - (along * removed[:, None]).T @ along
     right = (flat * weights).T @ view.error.ravel() - along.T @ (
@@ -182,20 +187,22 @@ def _best_motion(view: _View) -> Float64Array:
     return motion
 
 
-def sharpened(landmarks: Landmarks, intrinsics: Intrinsics, T_world_camera: Float64Array) -> Landmarks:
+def update_depths(
+    landmarks: Landmarks, intrinsics: Intrinsics, T_world_camera: Float64Array
+) -> Landmarks:
     """Return the landmarks with depths corrected by one more view; those that end up behind a camera go.
 
     The camera is taken to be where it was found. That errs, so a view from nearly the same place says nothing: else
     the trembling of a camera that stands would pass for parallax, and every depth for the mean of all.
     """
-    view = _View.of(landmarks, intrinsics, T_world_camera)
-    parallax = np.linalg.norm(view.per_inverse_depth, axis=1) * landmarks.inverse_depth
-    told = np.where(parallax > LEAST_PARALLAX * np.sqrt(view.noise), view.explained, 0.0)
-    along = (view.per_inverse_depth * view.error).sum(axis=1)
-    square = (view.per_inverse_depth**2).sum(axis=1)
+    view = Reprojection.compute(landmarks, intrinsics, T_world_camera)
+    parallax = np.linalg.norm(view.jacobian_inverse_depth, axis=1) * landmarks.inverse_depth
+    told = np.where(parallax > MIN_PARALLAX_SIGMA * np.sqrt(view.noise), view.depth_gain, 0.0)
+    along = (view.jacobian_inverse_depth * view.error).sum(axis=1)
+    square = (view.jacobian_inverse_depth**2).sum(axis=1)
     better = replace(
         landmarks,
         inverse_depth=landmarks.inverse_depth + told * along,
         variance=landmarks.variance * (1.0 - told * square),
     )
-    return better.kept(better.inverse_depth > NEAREST_INVERSE)
+    return better.select(better.inverse_depth > MIN_INVERSE_DEPTH)

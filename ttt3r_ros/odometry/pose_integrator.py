@@ -23,7 +23,7 @@ _RENEW_EVERY = 256  # products of rotations, before they are made rotations agai
 
 
 @dataclass(frozen=True)
-class Placed:
+class BodyPose:
     """One frame in map and odom; all (4, 4). Without a known mount the body is the camera itself."""
 
     T_map_odom: Float64Array
@@ -42,26 +42,26 @@ class Placed:
         return self.T_map_base @ self.T_base_camera
 
 
-class Placement:
+class PoseIntegrator:
     """Chains the steps of one camera."""
 
     def __init__(self) -> None:
-        self.forget()
+        self.reset()
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Start over: odom, too, begins anew."""
         self.T_map_odom: Float64Array = np.eye(4)
         self._T_odom_base: Float64Array | None = None
         self._T_base_camera: Float64Array = np.eye(4)
-        self.reopen()
+        self.start_new_map()
 
-    def reopen(self) -> None:
+    def start_new_map(self) -> None:
         """Let the next frame open a new map where the body stands; odom goes on."""
         self._T_world_camera: Float64Array | None = None  # the next frame is the first of its world
         self._count = 0
 
     @property
-    def opens(self) -> bool:
+    def awaits_first_frame(self) -> bool:
         """Tell whether the next frame opens a map."""
         return self._T_world_camera is None
 
@@ -75,13 +75,13 @@ class Placement:
         """Return where the body was last; None before the first frame."""
         return None if self._T_odom_base is None else self.T_map_odom @ self._T_odom_base
 
-    def advance(
+    def integrate(
         self,
         T_world_camera: Float64Array,
         scale: float,
         T_base_camera: Float64Array | None = None,
         up_camera: Float64Array | None = None,
-    ) -> Placed:
+    ) -> BodyPose:
         """Take the next frame: its pose in the network's world, meters per unit of it, the mount, where up is.
 
         Only the first frame of a map uses ``up_camera`` (3,); without it, the mount or else the camera is level.
@@ -90,31 +90,35 @@ class Placement:
         if T_base_camera is not None:
             self._T_base_camera = T_base_camera
         if self._T_world_camera is None:
-            placed = self._open(T_base_camera, up_camera)
+            body_pose = self._place_first_frame(T_base_camera, up_camera)
         else:
             # Seen from the mounts then and now: a camera that turns on its mast does not turn the body.
             T_step_camera = inverse(self._T_world_camera) @ T_world_camera
             T_step_camera[:3, 3] *= scale
-            placed = self._go_on(T_base_camera_before @ T_step_camera @ inverse(self._T_base_camera))
+            body_pose = self._integrate_step(
+                T_base_camera_before @ T_step_camera @ inverse(self._T_base_camera)
+            )
         self._T_world_camera = T_world_camera
-        self._T_odom_base = placed.T_odom_base
-        return placed
+        self._T_odom_base = body_pose.T_odom_base
+        return body_pose
 
-    def _open(self, T_base_camera: Float64Array | None, up_camera: Float64Array | None) -> Placed:
-        T_map_base = level_start(T_base_camera, up_camera)
+    def _place_first_frame(
+        self, T_base_camera: Float64Array | None, up_camera: Float64Array | None
+    ) -> BodyPose:
+        T_map_base = initial_body_pose(T_base_camera, up_camera)
         if self._T_odom_base is None:
             self._T_odom_base, self.T_map_odom = T_map_base, np.eye(4)
         else:
             self.T_map_odom = T_map_base @ inverse(self._T_odom_base)
-        return Placed(self.T_map_odom, self._T_odom_base, self._T_base_camera, np.eye(4))
+        return BodyPose(self.T_map_odom, self._T_odom_base, self._T_base_camera, np.eye(4))
 
-    def _go_on(self, T_step: Float64Array) -> Placed:
+    def _integrate_step(self, T_step: Float64Array) -> BodyPose:
         assert self._T_odom_base is not None
         T_odom_base = self._T_odom_base @ T_step
         self._count += 1
         if self._count % _RENEW_EVERY == 0:
             T_odom_base = orthonormalized(T_odom_base)
-        return Placed(self.T_map_odom, T_odom_base, self._T_base_camera, T_step)
+        return BodyPose(self.T_map_odom, T_odom_base, self._T_base_camera, T_step)
 
     def correct(self, T_map_map: Float64Array) -> None:
         """Move everything in the map by a rigid motion (4, 4): late leveling."""
@@ -136,7 +140,9 @@ class Placement:
         self._T_world_camera = T_world_camera
 
 
-def level_start(T_base_camera: Float64Array | None, up_camera: Float64Array | None) -> Float64Array:
+def initial_body_pose(
+    T_base_camera: Float64Array | None, up_camera: Float64Array | None
+) -> Float64Array:
     """Return T_map_base (4, 4) of the first frame: at the origin, looking along x, z up."""
     if up_camera is None:
         return T_BODY_OPTICAL if T_base_camera is None else np.eye(4)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One slowly changing factor from the network's lengths to meters, from whatever can measure it (`scale.source`).
+"""Scale correction: meters per unit of the network, estimated from the sensor that `scale.source` names.
 
-It acts on what comes: steps and points after a correction. What lies in the map and in odom stays where it is.
+The scale applies to later steps and points. It does not move what is already in the map and in odom.
 """
 
 from __future__ import annotations
@@ -10,106 +10,114 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ttt3r_ros.odometry.scale_estimation import OdometryScale, ScaleEstimator, depth_ratio, height_ratio
+from ttt3r_ros.odometry.scale_estimation import (
+    OdometryScaleEstimator,
+    ScaleEstimator,
+    depth_ratio,
+    height_ratio,
+)
 
 if TYPE_CHECKING:
     from ttt3r_ros.config import ScaleConfig
     from ttt3r_ros.odometry.ground_plane import Floor
-    from ttt3r_ros.odometry.sensor_context import Surroundings
-    from ttt3r_ros.odometry.session import Sighting
-    from ttt3r_ros.types import Float32Array, Float64Array, ImageGeometry
+    from ttt3r_ros.odometry.sensor_context import SensorContext
+    from ttt3r_ros.types import Float32Array, Float64Array, ImageGeometry, Prediction
 
 
-class Ms:
-    """Measures the factor before a frame is placed (depth, height) or after (odometry)."""
+class ScaleCorrection:
+    """Updates the scale before a frame is placed (depth, camera height) or after it (odometry, baseline)."""
 
     def __init__(self, config: ScaleConfig, *, by_baseline: bool = False) -> None:
-        # What is measured never changes while a session runs; the numbers that guide it may.
+        # The source never changes while a session runs; the parameters of the estimators may.
         self._source = "baseline" if by_baseline and config.source == "none" else config.source
         self._config = config
         self._estimator = ScaleEstimator(config.smoothing)
-        self._odometry = OdometryScale(config.min_motion)
+        self._odometry = OdometryScaleEstimator(config.min_motion)
 
     def configure(self, config: ScaleConfig) -> None:
-        """Follow a live change of settings."""
+        """Apply changed settings."""
         self._config = config
-        self._estimator.smoothing = config.smoothing
-        self._odometry.min_motion = config.min_motion
+        self._estimator.ema_weight = config.smoothing
+        self._odometry.min_translation = config.min_motion
 
-    def restart(self) -> None:
-        """Forget what was measured."""
-        self._estimator.restart()
-        self._odometry.restart()
+    def reset(self) -> None:
+        """Discard all measurements."""
+        self._estimator.reset()
+        self._odometry.reset()
 
     @property
-    def factor(self) -> float:
+    def scale(self) -> float:
         """Return meters per unit of the network."""
         if self._source == "fixed":
             return self._config.fixed
-        return self._estimator.value if self._measuring else 1.0
+        return self._estimator.scale if self._is_measured else 1.0
 
     @property
     def source(self) -> str:
-        """Return where the factor comes from, in a word for people."""
-        unmeasured = self._measuring and not self._estimator.measurements
+        """Return the source of the scale as text for diagnostics."""
+        unmeasured = self._is_measured and not self._estimator.measurements
         return f"{self._source}, not measured yet" if unmeasured else self._source
 
     @property
     def needs_floor(self) -> bool:
-        """Tell whether every frame's floor is of use."""
+        """Return whether the floor has to be fitted in every frame."""
         return self._source == "camera_height"
 
     @property
-    def _measuring(self) -> bool:
+    def _is_measured(self) -> bool:
         return self._source not in ("none", "fixed")
 
-    def restore(self, factor: float) -> None:
-        """Go on from a saved factor."""
-        self.restart()
-        self._estimator.measure(factor)
+    def restore(self, scale: float) -> None:
+        """Continue from a saved scale."""
+        self.reset()
+        self._estimator.update(scale)
 
-    def look(self, sighting: Sighting, surroundings: Surroundings, floor: Floor | None) -> None:
-        """Measure by depth or by the height over the floor, in the network's units before the factor."""
-        prediction = sighting.prediction
-        if self._source == "depth" and surroundings.measured_depth is not None:
-            self._measure(
+    def update_from_depth(self, prediction: Prediction, context: SensorContext) -> None:
+        """Compare the measured depth with the predicted one, which is still in the network's unit."""
+        if self._source == "depth" and context.measured_depth is not None:
+            self._update(
                 depth_ratio(
-                    _resampled(surroundings.measured_depth, prediction.geometry),
+                    _resample_to_network(context.measured_depth, prediction.geometry),
                     prediction.points_camera[..., 2],
                     prediction.confidence,
                 )
             )
+
+    def update_from_camera_height(self, floor: Floor | None, context: SensorContext) -> None:
+        """Compare the camera's height over the floor with the fitted one, which is in the network's unit."""
         if self._source == "camera_height" and floor is not None:
-            self._measure(height_ratio(self._camera_height(surroundings), floor.height))
+            self._update(height_ratio(self._camera_height(context), floor.height))
 
-    def move(self, T_theirs_base: Float64Array | None, T_ours_base: Float64Array, segment: int) -> None:
-        """Measure by odometry: the body in their frame and in ours, (4, 4) each."""
-        if self._source == "odometry" and T_theirs_base is not None:
-            ratio = self._odometry.observe(T_theirs_base, T_ours_base, segment)
-            self._measure(None if ratio is None else ratio * self.factor)
+    def update_from_odometry(
+        self, T_ext_odom_base: Float64Array | None, T_odom_base: Float64Array, segment: int
+    ) -> None:
+        """Compare the path of the body in external odometry with the integrated one; poses are (4, 4)."""
+        if self._source == "odometry" and T_ext_odom_base is not None:
+            ratio = self._odometry.update(T_ext_odom_base, T_odom_base, segment)
+            self._update(None if ratio is None else ratio * self.scale)
 
-    def see_baseline(self, ratio: float) -> None:
-        """Measure by a known distance between two cameras of a rig, over the network's."""
+    def update_from_baseline(self, ratio: float) -> None:
+        """Take the ratio of the known distance between two cameras of a rig to the predicted one."""
         if self._source == "baseline":
-            self._measure(ratio)
+            self._update(ratio)
 
-    def cross_seam(self, ratio: float | None) -> None:
-        """Keep lengths continuous where the network's own scale jumps at a state reset."""
-        if ratio is not None and self._measuring:
-            self._estimator.at_reset(ratio)
+    def on_state_reset(self, segment_scale_ratio: float | None) -> None:
+        """Keep distances in meters continuous where a state reset changes the network's unit."""
+        if segment_scale_ratio is not None and self._is_measured:
+            self._estimator.on_state_reset(segment_scale_ratio)
 
-    def _measure(self, ratio: float | None) -> None:
+    def _update(self, ratio: float | None) -> None:
         if ratio is not None:
-            self._estimator.measure(ratio)
+            self._estimator.update(ratio)
 
-    def _camera_height(self, surroundings: Surroundings) -> float:
-        if self._config.camera_height or surroundings.T_base_camera is None:
+    def _camera_height(self, context: SensorContext) -> float:
+        if self._config.camera_height or context.T_base_camera is None:
             return self._config.camera_height
-        return float(surroundings.T_base_camera[2, 3])
+        return float(context.T_base_camera[2, 3])
 
 
-def _resampled(depth: Float32Array, geometry: ImageGeometry) -> Float32Array:
-    """Return the nearest values of a depth image (H, W), seen as the source image, on the network's grid."""
+def _resample_to_network(depth: Float32Array, geometry: ImageGeometry) -> Float32Array:
+    """Sample a depth image (H, W) of the source camera at the pixels of the network's image (nearest neighbor)."""
     rows = (np.arange(geometry.height) + geometry.top + 0.5) / geometry.resized_height * depth.shape[0]
     columns = (np.arange(geometry.width) + geometry.left + 0.5) / geometry.resized_width * depth.shape[1]
     resampled: Float32Array = depth[rows.astype(int)[:, None], columns.astype(int)]

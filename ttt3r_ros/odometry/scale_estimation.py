@@ -21,7 +21,7 @@ _CLIP = (0.05, 0.5)  # ... within these bounds, on a logarithmic scale
 _NOISE_FLOOR = 0.01  # units of the network; a shorter way may be its noise alone
 _TURN_RADIUS_M = 0.3  # a body that moves on a tighter curve than this turns rather than moves
 _LEAST_TURN = 0.1  # rad; less is no turn
-_STILL_SHARE = 0.02  # of min_motion: odometry that stays within it ...
+_STILL_SHARE = 0.02  # of min_translation: odometry that stays within it ...
 _STILL_FRAMES = 5  # ... for so many frames stands still
 
 _LEAST_PIXELS = 20
@@ -29,29 +29,29 @@ _ENOUGH_PIXELS = 20_000  # more would only take longer to sort
 
 
 class ScaleEstimator:
-    """A robust average on a logarithmic scale: ``smoothing`` is the weight of a new measurement in the long run."""
+    """A robust average on a logarithmic scale: ``ema_weight`` is the weight of a new measurement in the long run."""
 
-    def __init__(self, smoothing: float) -> None:
-        self.smoothing = smoothing
-        self.restart()
+    def __init__(self, ema_weight: float) -> None:
+        self.ema_weight = ema_weight
+        self.reset()
 
-    def restart(self) -> None:
+    def reset(self) -> None:
         """Forget what was measured."""
         self._log_scale = 0.0
         self._first: list[float] = []
         self.spread = _CLIP[1]  # usual deviation of a measurement, on a logarithmic scale
         self.measurements = 0
-        self.ignored = 0  # measurements and jumps that were not finite or not plausible
+        self.rejected = 0  # measurements and jumps that were not finite or not plausible
 
     @property
-    def value(self) -> float:
+    def scale(self) -> float:
         """Return meters per unit of the network; 1 before the first measurement."""
         return math.exp(self._log_scale)
 
-    def measure(self, ratio: float) -> None:
+    def update(self, ratio: float) -> None:
         """Take one measurement into account: a true length over the network's."""
         if not _is_plausible(ratio):
-            self.ignored += 1
+            self.rejected += 1
             return
         self.measurements += 1
         if self.measurements <= _FIRST:
@@ -62,16 +62,16 @@ class ScaleEstimator:
             )
             return
         deviation = math.log(ratio) - self._log_scale
-        weight = max(self.smoothing, 1.0 / self.measurements)
+        weight = max(self.ema_weight, 1.0 / self.measurements)
         limit = min(max(_CLIP_SPREADS * self.spread, _CLIP[0]), _CLIP[1])
         self._log_scale += weight * min(max(deviation, -limit), limit)
         # Many large deviations are no outliers but a change: then they count for more.
         self.spread += weight * (min(abs(deviation), _CLIP[1]) - self.spread)
 
-    def at_reset(self, jump: float) -> None:
+    def on_state_reset(self, jump: float) -> None:
         """Keep scaled lengths continuous where the network's own change: old ones over new ones of the same thing."""
         if not _is_plausible(jump):
-            self.ignored += 1
+            self.rejected += 1
             return
         low, high = (math.log(bound) for bound in PLAUSIBLE)
         shifted = min(max(self._log_scale + math.log(jump), low), high)
@@ -79,25 +79,25 @@ class ScaleEstimator:
         self._log_scale = shifted
 
 
-class OdometryScale:
+class OdometryScaleEstimator:
     """Compares how far the body moved in odometry [m] and in the network's units, from an anchor on.
 
     The anchor follows a body that stands still or only turns, so that the network's drift meanwhile does not count.
     """
 
-    def __init__(self, min_motion: float) -> None:
-        self.min_motion = min_motion
-        self.restart()
+    def __init__(self, min_translation: float) -> None:
+        self.min_translation = min_translation
+        self.reset()
 
-    def restart(self) -> None:
+    def reset(self) -> None:
         """Forget the anchor."""
         self._anchor: tuple[Float64Array, Float64Array] | None = None  # T_odom_base, T_net_base
         self._segment = 0
         self._stood_at: Float64Array = np.zeros(3)
         self._still_frames = 0
 
-    def observe(self, T_odom_base: Float64Array, T_net_base: Float64Array, segment: int) -> float | None:
-        """Return meters per unit, once per ``min_motion`` [m]; None while that is not known.
+    def update(self, T_odom_base: Float64Array, T_net_base: Float64Array, segment: int) -> float | None:
+        """Return meters per unit, once per ``min_translation`` [m]; None while that is not known.
 
         Both poses (4, 4) are of the same point of the body; a camera beside it moves otherwise when the body turns.
         """
@@ -114,14 +114,14 @@ class OdometryScale:
             self._anchor = poses
             return None
         moved_net = _distance(T_net_anchor, T_net_base)
-        if moved < self.min_motion or moved_net < _NOISE_FLOOR:
+        if moved < self.min_translation or moved_net < _NOISE_FLOOR:
             return None
         self._anchor = poses
         return moved / moved_net
 
     def _stands(self, T_odom_base: Float64Array) -> bool:
         self._still_frames += 1
-        if np.linalg.norm(T_odom_base[:3, 3] - self._stood_at) > _STILL_SHARE * self.min_motion:
+        if np.linalg.norm(T_odom_base[:3, 3] - self._stood_at) > _STILL_SHARE * self.min_translation:
             self._stood_at, self._still_frames = T_odom_base[:3, 3].copy(), 0
         return self._still_frames >= _STILL_FRAMES
 

@@ -11,13 +11,10 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class SensorContext:
     """All at the stamp of one image."""
 
     T_base_camera: Float64Array | None = None  # (4, 4) optical camera in the robot's body
     T_odom_base: Float64Array | None = None  # (4, 4) somebody else's odometry
     up_camera: Float64Array | None = None  # (3,) unit, against gravity, in the optical camera
     measured_depth: Float32Array | None = None  # (H, W) [m] seen from this camera, NaN unknown
-
-
-NOTHING = Surroundings()

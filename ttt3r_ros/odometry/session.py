@@ -20,14 +20,14 @@ _SHORT_SEGMENT = 50  # frames; resets more often than this are routine and logge
 
 
 @dataclass(frozen=True)
-class Sighting:
+class FrameEstimate:
     """What one image added: a prediction and where its camera was in the session's world."""
 
     prediction: Prediction
     T_world_camera: Float64Array  # (4, 4); the world is the first camera's optical frame
     segment: int
     # Depths of the ended segment over those of the one that this image opened; None where it opened none.
-    seam_ratio: float | None = None
+    segment_scale_ratio: float | None = None
     landmarks: int = 0  # followed corners that tell where its camera was; 0: the network alone does
 
 
@@ -42,9 +42,9 @@ class StreamingSession(Generic[StateT]):
     def __init__(self, backend: Backend[StateT], reset_interval: int = 0) -> None:
         self._backend = backend
         self._reset_interval = reset_interval
-        self.restart()
+        self.reset()
 
-    def restart(self) -> None:
+    def reset(self) -> None:
         """Forget everything; the next image opens a new world."""
         self._state = self._backend.initial_state()
         self._T_world_segment: Float64Array = np.eye(4)
@@ -72,25 +72,25 @@ class StreamingSession(Generic[StateT]):
         """Return which weights the state belongs to."""
         return self._backend.weights_id
 
-    def step(self, rgb: UInt8Array) -> Sighting:
+    def step(self, rgb: UInt8Array) -> FrameEstimate:
         """Show one image (H, W, 3).
 
         Raises:
             NonFiniteError: the network's answer was not finite; the session is as it was before.
         """
-        return self.absorb(rgb, *self._backend.step(rgb, self._state))
+        return self.commit(rgb, *self._backend.step(rgb, self._state))
 
-    def absorb(self, rgb: UInt8Array, prediction: Prediction, state: StateT) -> Sighting:
+    def commit(self, rgb: UInt8Array, prediction: Prediction, state: StateT) -> FrameEstimate:
         """Take in the network's answer to an image shown to `state`, and the state after it."""
         self._state = state
         self._T_world_camera = self._T_world_segment @ prediction.T_segment_camera
-        sighting = Sighting(prediction, self._T_world_camera, self._segment)
+        estimate = FrameEstimate(prediction, self._T_world_camera, self._segment)
         self._frames += 1
         if self._reset_interval and self._frames >= self._reset_interval:
             opening = self._begin_segment(rgb)
             if opening is not None:
-                return replace(sighting, seam_ratio=_seam_ratio(prediction, opening))
-        return sighting
+                return replace(estimate, segment_scale_ratio=_segment_scale_ratio(prediction, opening))
+        return estimate
 
     def _begin_segment(self, rgb: UInt8Array) -> Prediction | None:
         try:
@@ -136,7 +136,7 @@ class StreamingSession(Generic[StateT]):
         return self._T_world_camera
 
 
-def _seam_ratio(ended: Prediction, opening: Prediction) -> float | None:
+def _segment_scale_ratio(ended: Prediction, opening: Prediction) -> float | None:
     return depth_ratio(
         ended.points_camera[..., 2],
         opening.points_camera[..., 2],

@@ -12,7 +12,7 @@ import numpy as np
 from ttt3r_ros.errors import ImageError, NonFiniteError
 from ttt3r_ros.images.preprocessor import CameraIntake
 from ttt3r_ros.io.frame_records import FrameRecord
-from ttt3r_ros.odometry.sensor_context import Surroundings
+from ttt3r_ros.odometry.sensor_context import SensorContext
 from ttt3r_ros.offline.recorded_sensors import UnplacedError
 from ttt3r_ros.pipeline.memory import memory_of, remember
 from ttt3r_ros.pipeline.reconstructor import Reconstructor
@@ -133,23 +133,23 @@ class RecordingMapping:
         except ImageError as error:
             return f"out of order: {error}"
         try:
-            surroundings = self._surroundings(frame)
-            sighting = self.reconstructor.see(frame)
+            context = self._sensor_context(frame)
+            estimate = self.reconstructor.see(frame)
         except UnplacedError as error:
             return f"not placed: {error}"
         except ImageError as error:
             return f"of one color: {error}"
         except NonFiniteError as error:
             return f"not finite: {error}"
-        return self.reconstructor.place(frame, sighting, surroundings)
+        return self.reconstructor.place(frame, estimate, context)
 
-    def _surroundings(self, frame: Frame) -> Surroundings:
+    def _sensor_context(self, frame: Frame) -> SensorContext:
         """Return what the robot says at a frame; before the network sees it, so that nothing has changed if this fails.
 
         Raises:
             UnplacedError: the mount of the camera is not known.
         """
-        return Surroundings(
+        return SensorContext(
             T_base_camera=self.robot.mount(frame.camera_frame, frame.stamp_ns),
             T_odom_base=self.robot.odometry(frame.stamp_ns),
             measured_depth=self.robot.measured_depth(frame.stamp_ns),

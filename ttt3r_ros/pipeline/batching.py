@@ -12,16 +12,18 @@ from ttt3r_ros.pipeline.reconstructor import Reconstructor, require_contrast, ti
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ttt3r_ros.odometry.session import Sighting
+    from ttt3r_ros.odometry.session import FrameEstimate
     from ttt3r_ros.types import AnyBackend, Frame
 
 
 def see_together(
     backend: AnyBackend, pairs: Sequence[tuple[Reconstructor[Any], Frame]]
-) -> list[Sighting | ImageError | NonFiniteError]:
-    """Show each reconstructor its frame, all in one step of the network; return sightings or what prevented them."""
+) -> list[FrameEstimate | ImageError | NonFiniteError]:
+    """Show each reconstructor its frame, all in one step of the network; return estimates or what prevented them."""
     started = time.perf_counter()
-    seen: list[Sighting | ImageError | NonFiniteError | None] = [_refusal(frame) for _, frame in pairs]
+    seen: list[FrameEstimate | ImageError | NonFiniteError | None] = [
+        _refusal(frame) for _, frame in pairs
+    ]
     usable = [index for index, refusal in enumerate(seen) if refusal is None]
     assert len({id(reconstructor) for reconstructor, _ in pairs}) == len(pairs), "one frame each"
     try:
@@ -38,7 +40,7 @@ def see_together(
         if isinstance(answer, NonFiniteError):
             seen[index] = answer
         else:
-            seen[index] = timed(reconstructor.session.absorb(frame.rgb, *answer), started)
+            seen[index] = timed(reconstructor.session.commit(frame.rgb, *answer), started)
     return [entry for entry in seen if entry is not None]
 
 

@@ -24,15 +24,15 @@ def snapshot_of(reconstructor: Reconstructor[Any]) -> Arrays:
     Raises:
         OutputError: there was no image yet, so that there is nothing to go on from.
     """
-    T_map_base = reconstructor.placement.T_map_base
+    T_map_base = reconstructor.pose_integrator.T_map_base
     if T_map_base is None:
         msg = "there is no state to save before the first image"
         raise OutputError(msg)
     return {
         "weights": np.array(reconstructor.session.weights_id),
         "T_map_base": T_map_base,
-        "T_base_camera": reconstructor.placement.T_base_camera,
-        "scale": np.array(reconstructor.meters.factor),
+        "T_base_camera": reconstructor.pose_integrator.T_base_camera,
+        "scale": np.array(reconstructor.scale_correction.scale),
         **_parts_of(reconstructor),
     }
 
@@ -58,8 +58,8 @@ def restore_into(reconstructor: Reconstructor[Any], arrays: Arrays) -> None:
     except SourceError:
         _restore_parts(reconstructor, before)
         raise
-    reconstructor.placement.restore(T_map_base, T_base_camera, T_world_camera)
-    reconstructor.meters.restore(scale)
+    reconstructor.pose_integrator.restore(T_map_base, T_base_camera, T_world_camera)
+    reconstructor.scale_correction.restore(scale)
     reconstructor.forget_last()
 
 

@@ -12,13 +12,13 @@ import numpy as np
 from ttt3r_ros.errors import ImageError, SourceError
 from ttt3r_ros.mapping.map_builder import MapBuilder
 from ttt3r_ros.mapping.trajectory import Trajectory
-from ttt3r_ros.odometry.covariance import Uncertainty
+from ttt3r_ros.odometry.covariance import OdometryCovariance
 from ttt3r_ros.odometry.focal_estimator import FocalEstimator
-from ttt3r_ros.odometry.leveling import Ground
-from ttt3r_ros.odometry.pose_integrator import Placed, Placement
-from ttt3r_ros.odometry.scale_correction import Ms
-from ttt3r_ros.odometry.sensor_context import NOTHING, Surroundings
-from ttt3r_ros.odometry.session import Sighting, StreamingSession
+from ttt3r_ros.odometry.leveling import Leveling
+from ttt3r_ros.odometry.pose_integrator import BodyPose, PoseIntegrator
+from ttt3r_ros.odometry.scale_correction import ScaleCorrection
+from ttt3r_ros.odometry.sensor_context import SensorContext
+from ttt3r_ros.odometry.session import FrameEstimate, StreamingSession
 from ttt3r_ros.odometry.visual_odometry import VisualOdometry
 from ttt3r_ros.pipeline.memory import memory_of, remember
 from ttt3r_ros.types import Backend, Frame, Intrinsics, StateT, Update
@@ -39,108 +39,115 @@ class Reconstructor(Generic[StateT]):
         self.session = StreamingSession(
             backend, backend.reset_interval if as_made else config.reset_interval
         )
-        self.placement = Placement()
-        self.meters = Ms(config.scale, by_baseline=config.rig)
+        self.pose_integrator = PoseIntegrator()
+        self.scale_correction = ScaleCorrection(config.scale, by_baseline=config.rig)
         self.trajectory = Trajectory()
         self.map = MapBuilder(config)
-        self._ground = Ground(config.level, stands=config.on_robot)
+        self._leveling = Leveling(config.level, on_robot=config.on_robot)
         source = config.pose_source if config.pose_source != "auto" else backend.pose_source
         self._odometry = VisualOdometry() if source == "tracks" else None
         # Of a rig only the leader has landmarks: the others' depths would be of another unit.
         self._refines_depth = config.refine_depth and not config.rig
         self._focals: dict[str, FocalEstimator] = {}  # by the camera's frame
-        self._uncertainty = Uncertainty(
+        self._covariance = OdometryCovariance(
             config.odometry.translation_error, config.odometry.rotation_error
         )
         self._previous_ns: int | None = None
 
     def configure(self, config: Config) -> None:
         """Follow a live change of settings."""
-        self.meters.configure(config.scale)
+        self.scale_correction.configure(config.scale)
         self.map.configure(config)
-        self._uncertainty.translation_error = config.odometry.translation_error
-        self._uncertainty.rotation_error = config.odometry.rotation_error
+        self._covariance.translation_noise_ratio = config.odometry.translation_error
+        self._covariance.rotation_noise_ratio = config.odometry.rotation_error
 
     @property
     def segment(self) -> int:
         """Return how many state resets there were."""
         return self.session.segment
 
-    def step(self, frame: Frame, surroundings: Surroundings = NOTHING) -> Update:
+    def step(self, frame: Frame, context: SensorContext = SensorContext()) -> Update:
         """Show one frame and place it.
 
         Raises:
             ImageError: the image carries nothing to see.
             NonFiniteError: the network's answer was not finite; nothing has changed.
         """
-        return self.place(frame, self.see(frame), surroundings)
+        return self.place(frame, self.see(frame), context)
 
-    def see(self, frame: Frame) -> Sighting:
+    def see(self, frame: Frame) -> FrameEstimate:
         """Show one frame to the network, the slow part; raises as `step`."""
         require_contrast(frame)
         started = time.perf_counter()
-        sighting = self.session.step(frame.rgb)
-        return timed(sighting, started)
+        estimate = self.session.step(frame.rgb)
+        return timed(estimate, started)
 
-    def place(self, frame: Frame, sighting: Sighting, surroundings: Surroundings = NOTHING) -> Update:
+    def place(
+        self, frame: Frame, estimate: FrameEstimate, context: SensorContext = SensorContext()
+    ) -> Update:
         """Turn what the network saw into a pose and points in meters, and fuse them into the map."""
-        intrinsics = self._intrinsics(frame, sighting)
-        sighting, intrinsics = self._tracked(frame, sighting, intrinsics)
+        intrinsics = self._intrinsics(frame, estimate)
+        estimate, intrinsics = self._tracked(frame, estimate, intrinsics)
         started = time.perf_counter()
 
         # How large, and which way is up
-        floor = self._ground.find(sighting, surroundings, wanted=self.meters.needs_floor)
-        self.meters.look(sighting, surroundings, floor)
-        scale = self.meters.factor
+        floor = self._leveling.detect_floor(
+            estimate, context, required=self.scale_correction.needs_floor
+        )
+        self.scale_correction.update_from_depth(estimate.prediction, context)
+        self.scale_correction.update_from_camera_height(floor, context)
+        scale = self.scale_correction.scale
 
         # Where: continuous in odom, corrected in map
-        placed = self.placement.advance(
-            sighting.T_world_camera,
+        body_pose = self.pose_integrator.integrate(
+            estimate.T_world_camera,
             scale,
-            surroundings.T_base_camera,
-            self._ground.up_at_start(surroundings, floor) if self.placement.opens else None,
+            context.T_base_camera,
+            self._leveling.initial_up(context, floor)
+            if self.pose_integrator.awaits_first_frame
+            else None,
         )
-        if (T_level := self._ground.correction(placed.T_map_camera, floor, scale)) is not None:
-            placed = self._relevel(placed, T_level)
-        self._note_uncertainty(frame, sighting, placed)
-        stretch = 0 if self._odometry else sighting.segment  # landmarks carry their unit over a seam
-        self.meters.move(surroundings.T_odom_base, placed.T_odom_base, stretch)
-        self.meters.cross_seam(sighting.seam_ratio)
+        if (T_level := self._leveling.update(body_pose.T_map_camera, floor, scale)) is not None:
+            body_pose = self._relevel(body_pose, T_level)
+        self._update_covariance(frame, estimate, body_pose)
+        stretch = 0 if self._odometry else estimate.segment  # landmarks carry their unit over a seam
+        self.scale_correction.update_from_odometry(context.T_odom_base, body_pose.T_odom_base, stretch)
+        self.scale_correction.on_state_reset(estimate.segment_scale_ratio)
 
         # Remember, and fuse what we are sure of
-        update = self._update(frame, sighting, surroundings, placed, scale, intrinsics)
+        update = self._update(frame, estimate, context, body_pose, scale, intrinsics)
         self.trajectory.append(frame.stamp_ns, update.T_map_camera)
-        fused_share = self.map.integrate(update, self._ground.floor_z)
+        fused_share = self.map.integrate(update, self._leveling.floor_z)
         spent = time.perf_counter() - started
         timings_s = {**update.timings_s, "map": spent}
         return replace(update, timings_s=timings_s, fused_share=fused_share)
 
     def restart(self, *, forget_odom: bool = False) -> None:
         """Forget state, trajectory and map; odom goes on unless it, too, is to be forgotten."""
-        self.session.restart()
+        self.session.reset()
         self._focals.clear()
-        self._ground.restart()
-        self.meters.restart()
-        self._uncertainty.restart()
+        self._leveling.reset()
+        self.scale_correction.reset()
+        self._covariance.reset()
         self.forget_last()
         if forget_odom:
-            self.placement.forget()
+            self.pose_integrator.reset()
         else:
-            self.placement.reopen()
+            self.pose_integrator.start_new_map()
         self.trajectory.clear()
         self.map.clear()
 
     def reopen(self) -> None:
         """Begin the state anew at the start of the map, which is kept: a recording that is played again."""
-        self.session.restart()
+        self.session.reset()
         self.forget_last()
-        self.placement.reopen()
+        self.pose_integrator.start_new_map()
 
     def forget_last(self) -> None:
         """Forget the last image and its time: nothing is followed from there to the next."""
         self._previous_ns = None
         if self._odometry is not None:
-            self._odometry.restart()
+            self._odometry.reset()
 
     def memory(self) -> dict[str, Any]:
         """Return what a snapshot leaves out, as plain values: a later session need not know it, the same run must."""
@@ -171,98 +178,98 @@ class Reconstructor(Generic[StateT]):
         odometry = {} if self._odometry is None else {"odometry": self._odometry}
         return {
             **odometry,
-            "placement": self.placement,
-            "meters": self.meters,
-            "ground": self._ground,
-            "uncertainty": self._uncertainty,
+            "placement": self.pose_integrator,
+            "meters": self.scale_correction,
+            "ground": self._leveling,
+            "uncertainty": self._covariance,
         }
 
-    def _relevel(self, placed: Placed, T_level: Float64Array) -> Placed:
-        self.placement.correct(T_level)
+    def _relevel(self, body_pose: BodyPose, T_level: Float64Array) -> BodyPose:
+        self.pose_integrator.correct(T_level)
         self.trajectory.transform(T_level)
         self.map.transform(T_level)
-        return replace(placed, T_map_odom=self.placement.T_map_odom)
+        return replace(body_pose, T_map_odom=self.pose_integrator.T_map_odom)
 
     def _tracked(
-        self, frame: Frame, sighting: Sighting, intrinsics: Intrinsics
-    ) -> tuple[Sighting, Intrinsics]:
+        self, frame: Frame, estimate: FrameEstimate, intrinsics: Intrinsics
+    ) -> tuple[FrameEstimate, Intrinsics]:
         """Let followed corners tell where the camera is and how far things are, where that is wished."""
         if self._odometry is None:
-            return sighting, intrinsics
+            return estimate, intrinsics
         started = time.perf_counter()
-        prediction = sighting.prediction
+        prediction = estimate.prediction
         tracked = self._odometry.step(
-            prediction, sighting.T_world_camera, intrinsics, calibrated=frame.intrinsics is not None
+            prediction, estimate.T_world_camera, intrinsics, calibrated=frame.intrinsics is not None
         )
         points = prediction.points_camera
         if self._refines_depth:
-            points = self._odometry.refined_points(prediction, tracked.intrinsics)
+            points = self._odometry.refine_points(prediction, tracked.intrinsics)
         timings_s = {**prediction.timings_s, "tracks": time.perf_counter() - started}
         seen = replace(
-            sighting,
+            estimate,
             prediction=replace(prediction, points_camera=points, timings_s=timings_s),
             T_world_camera=tracked.T_world_camera,
-            seam_ratio=None,  # biased: a worn state's depths over a fresh one's; landmarks need it not
+            segment_scale_ratio=None,  # biased: a worn state's depths over a fresh one's; landmarks need it not
             landmarks=tracked.landmarks,
         )
         return seen, tracked.intrinsics
 
-    def _note_uncertainty(self, frame: Frame, sighting: Sighting, placed: Placed) -> None:
+    def _update_covariance(self, frame: Frame, estimate: FrameEstimate, body_pose: BodyPose) -> None:
         if self._previous_ns is not None:
             seconds = max(1e-3, (frame.stamp_ns - self._previous_ns) * 1e-9)
-            reset = sighting.segment > 0 and self.session.frames_in_segment <= _SETTLING
-            settling = reset and not sighting.landmarks
-            confidence = float(np.mean(sighting.prediction.confidence))
-            self._uncertainty.add(
-                placed.T_step,
+            reset = estimate.segment > 0 and self.session.frames_in_segment <= _SETTLING
+            settling = reset and not estimate.landmarks
+            confidence = float(np.mean(estimate.prediction.confidence))
+            self._covariance.propagate(
+                body_pose.T_step,
                 seconds,
                 confidence,
                 after_reset=settling,
-                T_odom_base=placed.T_odom_base,
+                T_odom_base=body_pose.T_odom_base,
             )
         self._previous_ns = frame.stamp_ns
 
     def _update(
         self,
         frame: Frame,
-        sighting: Sighting,
-        surroundings: Surroundings,
-        placed: Placed,
+        estimate: FrameEstimate,
+        context: SensorContext,
+        body_pose: BodyPose,
         scale: float,
         intrinsics: Intrinsics,
     ) -> Update:
-        prediction = sighting.prediction
+        prediction = estimate.prediction
         if scale != 1.0:
             prediction = replace(prediction, points_camera=prediction.points_camera * np.float32(scale))
         return Update(
             frame=frame,
             prediction=prediction,
-            T_map_camera=placed.T_map_camera,
+            T_map_camera=body_pose.T_map_camera,
             intrinsics=intrinsics,
-            segment=sighting.segment,
+            segment=estimate.segment,
             timings_s=prediction.timings_s,
-            T_map_odom=placed.T_map_odom,
-            T_odom_base=placed.T_odom_base,
-            T_base_camera=placed.T_base_camera,
-            T_step=placed.T_step,
+            T_map_odom=body_pose.T_map_odom,
+            T_odom_base=body_pose.T_odom_base,
+            T_base_camera=body_pose.T_base_camera,
+            T_step=body_pose.T_step,
             scale=scale,
-            pose_covariance=self._uncertainty.pose,
-            twist_covariance=self._uncertainty.twist,
-            T_theirs_base=surroundings.T_odom_base,
-            landmarks=sighting.landmarks,
+            pose_covariance=self._covariance.pose,
+            twist_covariance=self._covariance.twist,
+            T_ext_odom_base=context.T_odom_base,
+            landmarks=estimate.landmarks,
         )
 
-    def _intrinsics(self, frame: Frame, sighting: Sighting) -> Intrinsics:
+    def _intrinsics(self, frame: Frame, estimate: FrameEstimate) -> Intrinsics:
         if frame.intrinsics is not None:
-            return sighting.prediction.geometry.to_network(frame.intrinsics)
+            return estimate.prediction.geometry.to_network(frame.intrinsics)
         focal = self._focals.setdefault(frame.camera_frame, FocalEstimator())
-        return focal.update(sighting.prediction)
+        return focal.update(estimate.prediction)
 
 
-def timed(sighting: Sighting, started: float) -> Sighting:
-    """Return a sighting whose prediction knows how long the whole step took [perf_counter s]."""
-    timings_s = {**sighting.prediction.timings_s, "step": time.perf_counter() - started}
-    return replace(sighting, prediction=replace(sighting.prediction, timings_s=timings_s))
+def timed(estimate: FrameEstimate, started: float) -> FrameEstimate:
+    """Return an estimate whose prediction knows how long the whole step took [perf_counter s]."""
+    timings_s = {**estimate.prediction.timings_s, "step": time.perf_counter() - started}
+    return replace(estimate, prediction=replace(estimate.prediction, timings_s=timings_s))
 
 
 def require_contrast(frame: Frame) -> None:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ttt3r_ros.geometry import inverse
-from ttt3r_ros.odometry.pose_integrator import Placed
-from ttt3r_ros.odometry.sensor_context import NOTHING, Surroundings
+from ttt3r_ros.odometry.pose_integrator import BodyPose
+from ttt3r_ros.odometry.sensor_context import SensorContext
 from ttt3r_ros.pipeline.reconstructor import Reconstructor
 from ttt3r_ros.types import Frame, StateT, Update
 
 if TYPE_CHECKING:
     from ttt3r_ros.config import Config
-    from ttt3r_ros.odometry.session import Sighting
+    from ttt3r_ros.odometry.session import FrameEstimate
     from ttt3r_ros.types import Backend, Float64Array
 
 _TOGETHER_NS = 20_000_000  # frames closer in time than this count as taken at once
@@ -33,26 +33,28 @@ class Rig(Reconstructor[StateT]):
             None  # its newest frame, and T_world_camera there
         )
 
-    def place(self, frame: Frame, sighting: Sighting, surroundings: Surroundings = NOTHING) -> Update:
+    def place(
+        self, frame: Frame, estimate: FrameEstimate, context: SensorContext = SensorContext()
+    ) -> Update:
         """Place a frame of any camera of the rig; see `Reconstructor.place`."""
         if self._leader in (None, frame.camera_frame):
             self._leader = frame.camera_frame
-            update = super().place(frame, sighting, surroundings)
-            self._led = update, sighting.T_world_camera
+            update = super().place(frame, estimate, context)
+            self._led = update, estimate.T_world_camera
             return update
         assert self._led is not None
-        self._measure(frame, sighting, surroundings)
+        self._measure(frame, estimate, context)
         update = self._update(
             frame,
-            sighting,
-            surroundings,
-            self._beside(frame, sighting, surroundings),
-            self.meters.factor,
-            self._intrinsics(frame, sighting),
+            estimate,
+            context,
+            self._beside(frame, estimate, context),
+            self.scale_correction.scale,
+            self._intrinsics(frame, estimate),
         )
         if self._odometry is None:
-            self.meters.cross_seam(sighting.seam_ratio)
-        return replace(update, fused_share=self.map.integrate(update, self._ground.floor_z))
+            self.scale_correction.on_state_reset(estimate.segment_scale_ratio)
+        return replace(update, fused_share=self.map.integrate(update, self._leveling.floor_z))
 
     def restart(self, *, forget_odom: bool = False) -> None:
         """Forget state, trajectory and map; the next frame's camera leads."""
@@ -63,28 +65,28 @@ class Rig(Reconstructor[StateT]):
         """Tell whether a frame is of the camera with which the body moves."""
         return frame.camera_frame == self._leader
 
-    def _beside(self, frame: Frame, sighting: Sighting, surroundings: Surroundings) -> Placed:
+    def _beside(self, frame: Frame, estimate: FrameEstimate, context: SensorContext) -> BodyPose:
         assert self._led is not None
         led, T_world_leader = self._led
-        T_base_camera = surroundings.T_base_camera
+        T_base_camera = context.T_base_camera
         if T_base_camera is not None and self._together(frame):
             T_odom_base = led.T_odom_base
         else:  # the body has moved since: by how much, the network says
-            T_leader_camera = inverse(T_world_leader) @ sighting.T_world_camera
-            T_leader_camera[:3, 3] *= self.meters.factor
+            T_leader_camera = inverse(T_world_leader) @ estimate.T_world_camera
+            T_leader_camera[:3, 3] *= self.scale_correction.scale
             T_base_camera = np.eye(4) if T_base_camera is None else T_base_camera
             T_odom_base = led.T_odom_base @ led.T_base_camera @ T_leader_camera @ inverse(T_base_camera)
-        return Placed(led.T_map_odom, T_odom_base, T_base_camera, np.eye(4))
+        return BodyPose(led.T_map_odom, T_odom_base, T_base_camera, np.eye(4))
 
-    def _measure(self, frame: Frame, sighting: Sighting, surroundings: Surroundings) -> None:
+    def _measure(self, frame: Frame, estimate: FrameEstimate, context: SensorContext) -> None:
         assert self._led is not None
         led, T_world_leader = self._led
-        if surroundings.T_base_camera is None or not self._together(frame):
+        if context.T_base_camera is None or not self._together(frame):
             return
-        known = np.linalg.norm(surroundings.T_base_camera[:3, 3] - led.T_base_camera[:3, 3])
-        seen = np.linalg.norm((inverse(T_world_leader) @ sighting.T_world_camera)[:3, 3])
+        known = np.linalg.norm(context.T_base_camera[:3, 3] - led.T_base_camera[:3, 3])
+        seen = np.linalg.norm((inverse(T_world_leader) @ estimate.T_world_camera)[:3, 3])
         if known >= _SHORTEST_M and seen > 0.0:
-            self.meters.see_baseline(float(known / seen))
+            self.scale_correction.update_from_baseline(float(known / seen))
 
     def _together(self, frame: Frame) -> bool:
         assert self._led is not None

@@ -14,7 +14,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from ttt3r_ros.errors import ImageError, NonFiniteError, OutputError
 from ttt3r_ros.geometry import inverse
 from ttt3r_ros.model.runtime.loading import device_memory_facts
-from ttt3r_ros.odometry.sensor_context import Surroundings
+from ttt3r_ros.odometry.sensor_context import SensorContext
 from ttt3r_ros.pipeline.batching import see_together
 from ttt3r_ros.pipeline.worker import Worker
 from ttt3r_ros.ros.diagnostics import diagnostic_array
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from rclpy.node import Node
 
     from ttt3r_ros.config import Config
-    from ttt3r_ros.odometry.session import Sighting
+    from ttt3r_ros.odometry.session import FrameEstimate
     from ttt3r_ros.types import AnyBackend, Float64Array, Frame, UInt8Array
 
 _QUEUE = 4  # frames that wait for the worker while nothing may be dropped; further ones wait in the middleware
@@ -187,11 +187,11 @@ class Mapping:
         if mount is None:
             return
         try:
-            sighting = job.camera.body.reconstructor.see(job.frame)
+            estimate = job.camera.body.reconstructor.see(job.frame)
         except (ImageError, NonFiniteError) as error:
             self._skip(error)
             return
-        self._place(job, sighting, mount)
+        self._place(job, estimate, mount)
 
     def _step_together(self, jobs: list[Job]) -> None:
         mounts = [(job, mount) for job in jobs if (mount := self._mount_or_skip(job)) is not None]
@@ -202,30 +202,30 @@ class Mapping:
             else:
                 self._place(job, seen, mount)
 
-    def _mount_or_skip(self, job: Job) -> Surroundings | None:
+    def _mount_or_skip(self, job: Job) -> SensorContext | None:
         """Return mount and gravity, without which a robot's image cannot be placed; None after a warning."""
         header_frame = job.frame.camera_frame
         try:
-            opens = job.camera.body.reconstructor.placement.opens
-            return Surroundings(
+            awaits_first_frame = job.camera.body.reconstructor.pose_integrator.awaits_first_frame
+            return SensorContext(
                 T_base_camera=self.robot.mount(header_frame, job.frame.stamp_ns),
-                up_camera=self.robot.up(header_frame) if opens else None,
+                up_camera=self.robot.up(header_frame) if awaits_first_frame else None,
             )
         except TransformError as error:
             self._skip(error)
             return None
 
-    def _place(self, job: Job, sighting: Sighting, mount: Surroundings) -> None:
+    def _place(self, job: Job, estimate: FrameEstimate, mount: SensorContext) -> None:
         stamp_ns = job.frame.stamp_ns
         seen = time.perf_counter()
         # Odometry may be younger than the image: asked for now, it had the network's time to arrive.
-        surroundings = replace(
+        context = replace(
             mount,
             T_odom_base=self.robot.odometry(stamp_ns),
             measured_depth=self.robot.measured_depth(stamp_ns),
         )
         asked = time.perf_counter()
-        update = job.camera.body.reconstructor.place(job.frame, sighting, surroundings)
+        update = job.camera.body.reconstructor.place(job.frame, estimate, context)
         placed = time.perf_counter()
         job.camera.publish(update)
         self.viewer.show(job.camera, update)
@@ -283,8 +283,8 @@ class Mapping:
         first = self.bodies[0].reconstructor
         facts = {
             "segment": str(first.segment),
-            "scale": f"{first.meters.factor:.4f}",
-            "scale_source": first.meters.source,
+            "scale": f"{first.scale_correction.scale:.4f}",
+            "scale_source": first.scale_correction.source,
             "map_voxels": str(sum(len(body.reconstructor.map.voxels) for body in self.bodies)),
             "map_percent_of_pixels": f"{100 * self.bodies[0].fused_share:.0f}",
             "landmarks": str(self.bodies[0].landmarks),
@@ -308,8 +308,8 @@ class Mapping:
         """Believe that the body is here in the map (4, 4)."""
         with self.stepping:
             body = self.bodies[0]
-            before = body.reconstructor.placement.T_map_odom
-            body.reconstructor.placement.set_pose(T_map_base)
+            before = body.reconstructor.pose_integrator.T_map_odom
+            body.reconstructor.pose_integrator.set_pose(T_map_base)
             if body.transforms is not None:
-                after = body.reconstructor.placement.T_map_odom
+                after = body.reconstructor.pose_integrator.T_map_odom
                 body.transforms.correct(after @ inverse(before))

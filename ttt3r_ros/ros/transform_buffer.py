@@ -39,7 +39,7 @@ class TransformBuffer:
     def clear(self) -> None:
         """Forget what moves, as when time went back; what holds for ever stays."""
         with self._news:
-            self._tree.forget_moving()
+            self._tree.clear_dynamic()
 
     def lookup(
         self, target: str, source: str, stamp_ns: int | None, wait_s: float = 0.0

@@ -44,7 +44,7 @@ def correcting_edge(config: Config, update: Update, map_frame: str) -> Edge | No
         return None
     if config.tf_mode == "odom_base":
         return Edge(map_frame, config.odom_frame, update.T_map_odom)
-    if config.tf_mode == "map_odom" and update.T_theirs_base is not None:
-        T_map_odom = update.T_map_base @ inverse(update.T_theirs_base)
+    if config.tf_mode == "map_odom" and update.T_ext_odom_base is not None:
+        T_map_odom = update.T_map_base @ inverse(update.T_ext_odom_base)
         return Edge(map_frame, config.odom_frame, T_map_odom)
     return None

@@ -84,7 +84,7 @@ class TransformTree:
             link.static = None
             link.add(stamp_ns, T_parent_child, self._keep_ns)
 
-    def forget_moving(self) -> None:
+    def clear_dynamic(self) -> None:
         """Forget what moves; what holds for ever stays."""
         self.links = {child: link for child, link in self.links.items() if link.static is not None}
 

@@ -17,7 +17,7 @@ from ttt3r_ros.config import Config, from_mapping
 from ttt3r_ros.errors import OutputError
 from ttt3r_ros.geometry import T_BODY_OPTICAL
 from ttt3r_ros.io.bags.writer import OutputBag
-from ttt3r_ros.odometry.sensor_context import Surroundings
+from ttt3r_ros.odometry.sensor_context import SensorContext
 
 OPTICAL = "camera_optical_frame"
 HANDHELD = Names()
@@ -147,25 +147,25 @@ def wheels(k: int) -> np.ndarray:
 
 
 MODES = {
-    "camera": (HANDHELD, lambda _: Surroundings()),
+    "camera": (HANDHELD, lambda _: SensorContext()),
     "camera with a tree": (
         Names(body="camera_link"),
-        lambda _: Surroundings(T_base_camera=motion(move=(0.0, 0.03, 0.0)) @ T_BODY_OPTICAL),
+        lambda _: SensorContext(T_base_camera=motion(move=(0.0, 0.03, 0.0)) @ T_BODY_OPTICAL),
     ),
     "camera on a mast": (  # turns on it
         ROBOT,
-        lambda k: Surroundings(T_base_camera=motion(turn=(0.0, 0.0, 0.2 * k)) @ MOUNT),
+        lambda k: SensorContext(T_base_camera=motion(turn=(0.0, 0.0, 0.2 * k)) @ MOUNT),
     ),
     "camera with body axes": (
         Names("default_cam", "default_cam_optical_frame", "default_cam"),
-        lambda _: Surroundings(T_base_camera=T_BODY_OPTICAL),
+        lambda _: SensorContext(T_base_camera=T_BODY_OPTICAL),
     ),
-    "odom_base": (ROBOT, lambda _: Surroundings(T_base_camera=MOUNT)),
+    "odom_base": (ROBOT, lambda _: SensorContext(T_base_camera=MOUNT)),
     "odom_base with body axes": (
         Names("cam", "cam_optical_frame", "base_link"),
-        lambda _: Surroundings(T_base_camera=MOUNT),
+        lambda _: SensorContext(T_base_camera=MOUNT),
     ),
-    "map_odom": (ROBOT, lambda k: Surroundings(T_base_camera=MOUNT, T_odom_base=wheels(k))),
+    "map_odom": (ROBOT, lambda k: SensorContext(T_base_camera=MOUNT, T_odom_base=wheels(k))),
 }
 
 
@@ -214,7 +214,7 @@ def test_without_somebody_s_odometry_map_to_odom_is_not_made_up(tmp_path):
     updates, reconstructor = walked(
         3,
         config,
-        lambda k: Surroundings(T_base_camera=MOUNT, T_odom_base=None if k == 1 else wheels(k)),
+        lambda k: SensorContext(T_base_camera=MOUNT, T_odom_base=None if k == 1 else wheels(k)),
     )
     bag = recorded(tmp_path / "bag", updates, reconstructor, config, ROBOT)
     assert [len(message.transforms) for message in bag.messages["/tf"]] == [3, 1, 3]

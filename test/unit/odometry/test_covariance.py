@@ -15,7 +15,7 @@ from ttt3r_ros.geometry import T_BODY_OPTICAL
 from ttt3r_ros.odometry.covariance import (
     ROTATION_FLOOR_RAD,
     TRANSLATION_FLOOR_M,
-    Uncertainty,
+    OdometryCovariance,
 )
 
 TRANSLATION_ERROR, ROTATION_ERROR = 0.08, 0.05
@@ -32,11 +32,11 @@ def motion(*translation: float, turn: tuple[float, float, float] = (0.0, 0.0, 0.
 AHEAD = motion(0.1, 0.0, 0.0)
 
 
-def after(*steps: np.ndarray, confidence: float = SURE, after_reset: bool = False) -> Uncertainty:
-    uncertainty = Uncertainty(TRANSLATION_ERROR, ROTATION_ERROR)
+def after(*steps: np.ndarray, confidence: float = SURE, after_reset: bool = False) -> OdometryCovariance:
+    covariance = OdometryCovariance(TRANSLATION_ERROR, ROTATION_ERROR)
     for T_step in steps:
-        uncertainty.add(T_step, 0.1, confidence, after_reset=after_reset)
-    return uncertainty
+        covariance.propagate(T_step, 0.1, confidence, after_reset=after_reset)
+    return covariance
 
 
 def assert_is_covariance(matrix: np.ndarray) -> None:
@@ -45,19 +45,19 @@ def assert_is_covariance(matrix: np.ndarray) -> None:
 
 
 def test_it_begins_sure_of_the_pose_and_ignorant_of_the_velocity() -> None:
-    uncertainty = after()
-    assert_is_covariance(uncertainty.pose)
-    assert uncertainty.pose.max() <= 1e-6
-    np.testing.assert_array_equal(uncertainty.twist, np.eye(6))
+    covariance = after()
+    assert_is_covariance(covariance.pose)
+    assert covariance.pose.max() <= 1e-6
+    np.testing.assert_array_equal(covariance.twist, np.eye(6))
 
 
 def test_it_grows_along_the_way() -> None:
-    uncertainty = after()
+    covariance = after()
     for _ in range(50):
-        before = uncertainty.pose
-        uncertainty.add(AHEAD, 0.1, SURE, after_reset=False)
-        assert np.linalg.eigvalsh(uncertainty.pose - before).min() > -1e-15
-        assert (np.diag(uncertainty.pose) > np.diag(before)).all()
+        before = covariance.pose
+        covariance.propagate(AHEAD, 0.1, SURE, after_reset=False)
+        assert np.linalg.eigvalsh(covariance.pose - before).min() > -1e-15
+        assert (np.diag(covariance.pose) > np.diag(before)).all()
 
 
 def test_a_wrong_heading_errs_sideways_and_more_the_farther_it_goes() -> None:
@@ -69,8 +69,8 @@ def test_a_wrong_heading_errs_sideways_and_more_the_farther_it_goes() -> None:
 
 
 def test_a_step_leads_where_the_body_looked_before_it_turned() -> None:
-    lost = Uncertainty(0.0, 0.0)
-    lost.add(motion(50.0, 0.0, 0.0, turn=(0.0, 0.0, np.pi / 2)), 0.1, SURE, after_reset=False)
+    lost = OdometryCovariance(0.0, 0.0)
+    lost.propagate(motion(50.0, 0.0, 0.0, turn=(0.0, 0.0, np.pi / 2)), 0.1, SURE, after_reset=False)
     np.testing.assert_allclose(
         np.diag(lost.pose)[:3], 2 * TRANSLATION_FLOOR_M**2 + np.array([0.0, 1.0, 1.0]) * 0.05**2
     )
@@ -103,33 +103,33 @@ def test_steps_after_a_reset_are_three_times_less_sure() -> None:
 
 
 def test_the_velocity_errs_by_the_step_over_its_time() -> None:
-    uncertainty = after()
-    uncertainty.add(motion(0.5, 0.0, 0.0, turn=(0.0, 0.3, 0.0)), 0.2, SURE, after_reset=False)
+    covariance = after()
+    covariance.propagate(motion(0.5, 0.0, 0.0, turn=(0.0, 0.3, 0.0)), 0.2, SURE, after_reset=False)
     linear, angular = (0.08 * 0.5 + 0.001) / 0.2, (0.05 * 0.3 + 0.001) / 0.2
-    np.testing.assert_allclose(uncertainty.twist, np.diag([linear**2] * 3 + [angular**2] * 3))
+    np.testing.assert_allclose(covariance.twist, np.diag([linear**2] * 3 + [angular**2] * 3))
 
 
 def test_a_step_that_took_no_time_has_a_finite_velocity() -> None:
-    uncertainty = after()
-    uncertainty.add(AHEAD, 0.0, SURE, after_reset=False)
-    assert np.isfinite(uncertainty.twist).all()
+    covariance = after()
+    covariance.propagate(AHEAD, 0.0, SURE, after_reset=False)
+    assert np.isfinite(covariance.twist).all()
 
 
 def test_a_restart_is_sure_of_the_pose_again() -> None:
-    uncertainty = after(*[AHEAD] * 10)
-    uncertainty.restart()
-    np.testing.assert_array_equal(uncertainty.pose, after().pose)
-    np.testing.assert_array_equal(uncertainty.twist, after().twist)
+    covariance = after(*[AHEAD] * 10)
+    covariance.reset()
+    np.testing.assert_array_equal(covariance.pose, after().pose)
+    np.testing.assert_array_equal(covariance.twist, after().twist)
 
 
 def test_the_axes_are_those_of_odom_wherever_the_body_looks() -> None:
-    uncertainty = after()
+    covariance = after()
     T_odom_base = T_BODY_OPTICAL  # an optical camera that is the body itself; it goes along its z
     for _ in range(100):
         T_step = motion(0.0, 0.0, 0.1)
         T_odom_base = T_odom_base @ T_step
-        uncertainty.add(T_step, 0.1, SURE, after_reset=False, T_odom_base=T_odom_base)
-    np.testing.assert_allclose(uncertainty.pose, after(*[AHEAD] * 100).pose, rtol=1e-9, atol=1e-18)
+        covariance.propagate(T_step, 0.1, SURE, after_reset=False, T_odom_base=T_odom_base)
+    np.testing.assert_allclose(covariance.pose, after(*[AHEAD] * 100).pose, rtol=1e-9, atol=1e-18)
 
 
 steps = st.tuples(*[st.floats(-2.0, 2.0)] * 6).map(lambda v: motion(*v[:3], turn=v[3:]))
@@ -139,9 +139,9 @@ steps = st.tuples(*[st.floats(-2.0, 2.0)] * 6).map(lambda v: motion(*v[:3], turn
 def test_both_are_symmetric_and_positive_definite_after_any_motion(
     motions: list[np.ndarray], confidence: float, after_reset: bool
 ) -> None:
-    uncertainty = after(*motions, confidence=confidence, after_reset=after_reset)
-    assert_is_covariance(uncertainty.pose)
-    assert_is_covariance(uncertainty.twist)
+    covariance = after(*motions, confidence=confidence, after_reset=after_reset)
+    assert_is_covariance(covariance.pose)
+    assert_is_covariance(covariance.twist)
 
 
 def test_it_stays_positive_definite_over_a_long_way() -> None:
@@ -160,17 +160,17 @@ def test_it_agrees_with_a_simulation_of_a_curve() -> None:
     places = rng.normal(0.0, TRANSLATION_FLOOR_M, (count, 3))
     T_true = np.eye(4)
     T_true[:3, :3] = start.as_matrix()
-    uncertainty = after()
+    covariance = after()
     for _ in range(60):
         places += turns.apply(T_step[:3, 3] + rng.normal(0.0, std_t, (count, 3)))
         errors = Rotation.from_rotvec(rng.normal(0.0, std_r, (count, 3)))
         turns = turns * Rotation.from_matrix(T_step[:3, :3]) * errors
         T_true = T_true @ T_step
-        uncertainty.add(T_step, 0.1, confidence, after_reset=False, T_odom_base=T_true)
+        covariance.propagate(T_step, 0.1, confidence, after_reset=False, T_odom_base=T_true)
 
     about_fixed_axes = (turns * Rotation.from_matrix(T_true[:3, :3]).inv()).as_rotvec()
     deviations = np.concatenate((places - T_true[:3, 3], about_fixed_axes), axis=1)
     simulated = deviations.T @ deviations / count
-    whitening = np.linalg.inv(np.linalg.cholesky(uncertainty.pose))
+    whitening = np.linalg.inv(np.linalg.cholesky(covariance.pose))
     agreement = np.linalg.eigvalsh(whitening @ simulated @ whitening.T)  # 1: the same along any axis
     assert 0.8 < agreement.min() <= agreement.max() < 1.2

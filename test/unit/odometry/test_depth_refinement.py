@@ -14,7 +14,13 @@ from motions import motion
 from tracked_walk import FRAMES, WIDTH, frames_of_walk, stumbling, walk
 
 from ttt3r_ros.config import from_mapping
-from ttt3r_ros.odometry.depth_refinement import LEAST, SURE, correction, depth_factor, refined_points
+from ttt3r_ros.odometry.depth_refinement import (
+    MAX_RELATIVE_STD,
+    MIN_LANDMARKS,
+    compute_depth_factor,
+    log_scale_correction,
+    refine_points,
+)
 from ttt3r_ros.odometry.landmarks import Landmarks
 from ttt3r_ros.pipeline.reconstructor import Reconstructor
 from ttt3r_ros.types import Intrinsics, Prediction, UInt8Array, Update
@@ -31,12 +37,12 @@ def landmarks(count: int = 200, *, deviation: float = 0.01, seed: int = 0) -> La
     rng = np.random.default_rng(seed)
     columns, rows = rng.integers(0, (CAMERA.width, CAMERA.height), (count, 2)).T
     pixels = np.column_stack((columns, rows)).astype(np.float32)
-    seen = Landmarks.seen(pixels, TRUE_M[rows, columns], CAMERA, T_WORLD_CAMERA)
+    seen = Landmarks.initialize(pixels, TRUE_M[rows, columns], CAMERA, T_WORLD_CAMERA)
     return replace(seen, variance=(deviation * seen.inverse_depth) ** 2)
 
 
 def factor(depth: np.ndarray, marks: Landmarks | None = None) -> np.ndarray:
-    found = correction(depth.astype(np.float32), marks or landmarks(), T_WORLD_CAMERA)
+    found = log_scale_correction(depth.astype(np.float32), marks or landmarks(), T_WORLD_CAMERA)
     assert found is not None
     assert (found.shape, found.dtype) == (depth.shape, np.float32)
     exact: np.ndarray = np.exp(found)
@@ -69,7 +75,7 @@ def test_a_part_that_the_network_takes_for_nearer_goes_back_and_the_rest_stays()
 
 def test_where_no_landmark_is_near_the_answer_of_all_of_them_stands() -> None:
     marks = landmarks(400)
-    left = marks.kept(marks.pixels[:, 0] < 40)
+    left = marks.select(marks.pixels[:, 0] < 40)
     np.testing.assert_allclose(factor(TRUE_M / 1.2, left), 1.2, atol=1e-5)
 
 
@@ -81,8 +87,8 @@ def test_few_landmarks_that_are_far_off_change_little() -> None:
 
 
 def test_landmarks_that_know_their_depth_from_the_network_alone_bend_nothing() -> None:
-    unsure = landmarks(deviation=1.01 * SURE)
-    assert correction(TRUE_M.astype(np.float32), unsure, T_WORLD_CAMERA) is None
+    unsure = landmarks(deviation=1.01 * MAX_RELATIVE_STD)
+    assert log_scale_correction(TRUE_M.astype(np.float32), unsure, T_WORLD_CAMERA) is None
     half = replace(
         landmarks(), variance=np.where(np.arange(200) % 2, landmarks().variance, unsure.variance)
     )
@@ -90,17 +96,19 @@ def test_landmarks_that_know_their_depth_from_the_network_alone_bend_nothing() -
     np.testing.assert_allclose(factor(TRUE_M, replace(half, inverse_depth=wrong)), 1.0, atol=1e-5)
 
 
-@pytest.mark.parametrize(("count", "tells"), [(0, False), (LEAST - 1, False), (LEAST, True)])
+@pytest.mark.parametrize(
+    ("count", "tells"), [(0, False), (MIN_LANDMARKS - 1, False), (MIN_LANDMARKS, True)]
+)
 def test_there_must_be_a_dozen(count: int, tells: bool) -> None:
-    found = correction(TRUE_M.astype(np.float32), landmarks(count), T_WORLD_CAMERA)
+    found = log_scale_correction(TRUE_M.astype(np.float32), landmarks(count), T_WORLD_CAMERA)
     assert (found is not None) == tells
 
 
 def test_landmarks_beside_the_image_behind_the_camera_or_on_no_depth_are_left_out() -> None:
     marks = landmarks()
     beside = replace(marks, pixels=marks.pixels + np.float32(500.0))
-    assert correction(TRUE_M.astype(np.float32), beside, T_WORLD_CAMERA) is None
-    assert correction(TRUE_M.astype(np.float32), marks, T_WORLD_CAMERA @ BEHIND) is None
+    assert log_scale_correction(TRUE_M.astype(np.float32), beside, T_WORLD_CAMERA) is None
+    assert log_scale_correction(TRUE_M.astype(np.float32), marks, T_WORLD_CAMERA @ BEHIND) is None
     for nothing in (np.nan, 0.0, -1.0):
         holed = np.where(COLUMNS < 80, TRUE_M, nothing)
         np.testing.assert_allclose(factor(holed), 1.0, atol=1e-5)
@@ -111,7 +119,8 @@ def test_images_of_any_size_are_bent(height: int, width: int) -> None:
     rng = np.random.default_rng(0)
     pixels = rng.uniform(0.0, (width - 1, height - 1), (50, 2)).astype(np.float32)
     marks = replace(
-        Landmarks.seen(pixels, np.full(50, 3.0), CAMERA, T_WORLD_CAMERA), variance=np.full(50, 1e-6)
+        Landmarks.initialize(pixels, np.full(50, 3.0), CAMERA, T_WORLD_CAMERA),
+        variance=np.full(50, 1e-6),
     )
     np.testing.assert_allclose(factor(np.full((height, width), 2.0), marks), 1.5, rtol=1e-5)
 
@@ -140,7 +149,7 @@ def test_points_lie_on_the_rays_of_a_camera_whose_axes_differ_and_whose_center_i
     even = np.full(TRUE_M.shape, 3.0, np.float32)
     squinting = on_rays(even, SKEW) * np.float32([1.4, 0.7, 1.0])
     gray = np.full(TRUE_M.shape, 90, np.uint8)
-    found = refined_points(squinting, gray, Landmarks.none(), T_WORLD_CAMERA, SKEW)
+    found = refine_points(squinting, gray, Landmarks.empty(), T_WORLD_CAMERA, SKEW)
     np.testing.assert_allclose(found, on_rays(even, SKEW), rtol=1e-5, atol=1e-6)
 
 
@@ -167,7 +176,7 @@ def test_a_sure_landmark_counts_more_than_an_unsure_one() -> None:
 
 def test_landmarks_that_become_unsure_lose_their_say_little_by_little() -> None:
     strengths = [
-        float(np.log(factor(TRUE_M * 0.5, landmarks(30, deviation=share * SURE))).mean())
+        float(np.log(factor(TRUE_M * 0.5, landmarks(30, deviation=share * MAX_RELATIVE_STD))).mean())
         for share in (0.5, 0.9, 0.97, 0.999)
     ]
     assert strengths[0] == pytest.approx(np.log(2.0), rel=0.01)
@@ -183,8 +192,10 @@ def in_patches(depth: np.ndarray, size: int = 16) -> np.ndarray:
 
 
 def refined(depth: np.ndarray, image: np.ndarray, marks: Landmarks | None = None) -> np.ndarray:
-    marks = Landmarks.none() if marks is None else marks
-    factor = depth_factor(depth.astype(np.float32), image.astype(np.uint8), marks, T_WORLD_CAMERA)
+    marks = Landmarks.empty() if marks is None else marks
+    factor = compute_depth_factor(
+        depth.astype(np.float32), image.astype(np.uint8), marks, T_WORLD_CAMERA
+    )
     assert factor.dtype == np.float32
     better: np.ndarray = depth * factor
     return better
@@ -221,8 +232,8 @@ def test_pixels_without_a_depth_keep_what_they_have_and_do_not_spread(nothing: f
     np.testing.assert_allclose(better[:, :25][~hole[:, :25]], 3.0, rtol=1e-4)
     points = on_rays(holed.astype(np.float32), SKEW)
     points[..., :2] *= -1.0  # a network that looks elsewhere
-    found = refined_points(
-        points, np.full(hole.shape, 90, np.uint8), Landmarks.none(), T_WORLD_CAMERA, SKEW
+    found = refine_points(
+        points, np.full(hole.shape, 90, np.uint8), Landmarks.empty(), T_WORLD_CAMERA, SKEW
     )
     np.testing.assert_array_equal(found[hole], points[hole])
     nowhere = np.full(TRUE_M.shape, nothing)
@@ -285,7 +296,7 @@ def test_of_a_lens_that_is_not_rectified_the_network_s_own_directions_count() ->
     points = np.random.default_rng(0).uniform(1.0, 2.0, (120, 160, 3)).astype(np.float32)
     bent = replace(CAMERA, distortion_model="plumb_bob", distortion=(0.1, 0.0, 0.0, 0.0, 0.0))
     gray = np.full((120, 160), 90, np.uint8)
-    kept = refined_points(points, gray, Landmarks.none(), T_WORLD_CAMERA, bent)
+    kept = refine_points(points, gray, Landmarks.empty(), T_WORLD_CAMERA, bent)
     np.testing.assert_allclose(kept / kept[..., 2:], points / points[..., 2:], rtol=1e-5)
 
 

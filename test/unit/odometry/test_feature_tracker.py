@@ -9,13 +9,19 @@ import cv2
 import numpy as np
 import pytest
 
-from ttt3r_ros.odometry.feature_tracker import APART, CROWD, corners, followed, gray
+from ttt3r_ros.odometry.feature_tracker import (
+    MAX_CELL_FILL,
+    MIN_DISTANCE_DIVISOR,
+    detect_corners,
+    to_gray,
+    track,
+)
 
 if TYPE_CHECKING:
     from ttt3r_ros.types import UInt8Array
 
 HEIGHT, WIDTH = 120, 160
-APART_PX = WIDTH // APART
+APART_PX = WIDTH // MIN_DISTANCE_DIVISOR
 NONE = np.empty((0, 2), np.float32)
 
 
@@ -44,8 +50,8 @@ WELL_INSIDE = (8.0, 8.0, WIDTH - 9.0, HEIGHT - 9.0)
 @pytest.mark.parametrize("shift", [(0.25, 0.5), (3.3, -1.7), (-11.6, 7.4), (25.3, 0.6)])
 def test_corners_are_followed_to_a_tenth_of_a_pixel(shift: tuple[float, float], seed: int) -> None:
     before, now = texture(seed=seed), texture(shift, seed)
-    pixels = corners(before, NONE, 250)
-    there, found = followed(before, now, pixels)
+    pixels = detect_corners(before, NONE, 250)
+    there, found = track(before, now, pixels)
     assert there.dtype == np.float32
     inside = within(pixels + shift, WELL_INSIDE)
     error_px = np.linalg.norm(there - pixels - shift, axis=1)[inside & found]
@@ -57,8 +63,8 @@ def test_corners_are_followed_to_a_tenth_of_a_pixel(shift: tuple[float, float], 
 
 def test_an_image_that_stays_keeps_its_corners_where_they_are() -> None:
     before = texture()
-    pixels = corners(before, NONE, 250)
-    there, found = followed(before, before.copy(), pixels)
+    pixels = detect_corners(before, NONE, 250)
+    there, found = track(before, before.copy(), pixels)
     np.testing.assert_allclose(there, pixels, atol=1e-3)
     assert found.all()
 
@@ -66,8 +72,8 @@ def test_an_image_that_stays_keeps_its_corners_where_they_are() -> None:
 @pytest.mark.parametrize("shift", [(20.3, 0.0), (-20.3, 0.0), (0.0, 20.3), (0.0, -20.3)])
 def test_points_that_leave_the_image_are_lost(shift: tuple[float, float]) -> None:
     before, now = texture(), texture(shift)
-    pixels = corners(before, NONE, 250)
-    there, found = followed(before, now, pixels)
+    pixels = detect_corners(before, NONE, 250)
+    there, found = track(before, now, pixels)
     gone = ~within(pixels + shift, IMAGE)
     assert gone.sum() > 20
     assert found[gone].mean() < 0.05, "measured: none"
@@ -78,7 +84,7 @@ def test_points_that_leave_by_less_than_a_pixel_are_lost_as_well() -> None:
     rows = np.arange(10.0, HEIGHT - 10.0, 4.0)
     last_column = np.column_stack((np.full(len(rows), WIDTH - 1.0), rows)).astype(np.float32)
     leaving, staying = (
-        followed(texture(), texture((shift_px, 0.0)), last_column)[1] for shift_px in (0.6, -0.6)
+        track(texture(), texture((shift_px, 0.0)), last_column)[1] for shift_px in (0.6, -0.6)
     )
     assert not leaving.any(), "found beyond the border, all of them"
     assert staying.mean() > 0.8, "measured: all"
@@ -92,8 +98,8 @@ def test_points_that_something_else_covers_are_lost_and_those_beside_it_are_not(
     shift = (3.3, -1.7)
     before, now = texture(seed=seed), texture(shift, seed)
     now[40:90, 50:110] = 128 if cover == "flat" else texture(seed=99)[40:90, 50:110]
-    pixels = corners(before, NONE, 250)
-    there, found = followed(before, now, pixels)
+    pixels = detect_corners(before, NONE, 250)
+    there, found = track(before, now, pixels)
     covered = within(pixels + shift, (52.0, 42.0, 107.0, 87.0))
     assert covered.sum() > 20
     assert found[covered].mean() < 0.12, "measured: 2 of 35 look like something near by"
@@ -104,14 +110,14 @@ def test_points_that_something_else_covers_are_lost_and_those_beside_it_are_not(
 
 def test_nothing_is_found_of_an_image_in_another_one_or_in_a_blank_one() -> None:
     before = texture()
-    pixels = corners(before, NONE, 250)
+    pixels = detect_corners(before, NONE, 250)
     for now in (np.full_like(before, 90), texture(seed=7)):
-        assert followed(before, now, pixels)[1].mean() < 0.1
-    assert not followed(before, np.full_like(before, 90), pixels)[1].any()
+        assert track(before, now, pixels)[1].mean() < 0.1
+    assert not track(before, np.full_like(before, 90), pixels)[1].any()
 
 
 def test_no_points_are_followed_to_no_points() -> None:
-    there, found = followed(texture(), texture((1.0, 0.0)), NONE)
+    there, found = track(texture(), texture((1.0, 0.0)), NONE)
     assert there.shape == (0, 2)
     assert found.shape == (0,)
     assert found.dtype == bool
@@ -125,8 +131,10 @@ def nearest(pixels: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 def test_new_corners_keep_away_from_known_ones_and_from_each_other() -> None:
     image = texture()
-    known = corners(image, NONE, 250)[::2] + np.float32(0.3)  # followed ones lie between the pixels
-    new = corners(image, known, 250)
+    known = detect_corners(image, NONE, 250)[::2] + np.float32(
+        0.3
+    )  # followed ones lie between the pixels
+    new = detect_corners(image, known, 250)
     assert len(new) > 20
     assert within(new, IMAGE).all()
     assert nearest(new, known).min() > APART_PX - 0.5
@@ -135,7 +143,7 @@ def test_new_corners_keep_away_from_known_ones_and_from_each_other() -> None:
 
 
 def test_no_more_corners_are_taken_than_are_wanted() -> None:
-    found = corners(texture(), NONE, 40)
+    found = detect_corners(texture(), NONE, 40)
     assert 0 < len(found) <= 40
     assert found.dtype == np.float32
 
@@ -144,29 +152,29 @@ def test_a_corner_full_of_detail_does_not_get_all_of_the_corners() -> None:
     image = cv2.GaussianBlur(texture(), (0, 0), 3.0)
     noise = np.random.default_rng(0).integers(0, 255, (HEIGHT // 3, WIDTH // 4), dtype=np.uint8)
     image[: HEIGHT // 3, : WIDTH // 4] = noise  # two rows and two columns of cells
-    found = corners(image, NONE, 240)
+    found = detect_corners(image, NONE, 240)
     inside = ((found < (WIDTH // 4, HEIGHT // 3)).all(axis=1)).sum()
-    assert inside <= 4 * CROWD * 240 / 48
+    assert inside <= 4 * MAX_CELL_FILL * 240 / 48
 
 
 def test_where_everything_is_known_there_is_nothing_new() -> None:
     everywhere = np.stack(np.meshgrid(np.arange(0, WIDTH, 4), np.arange(0, HEIGHT, 4)), axis=-1)
-    new = corners(texture(), everywhere.reshape(-1, 2).astype(np.float32), 250)
+    new = detect_corners(texture(), everywhere.reshape(-1, 2).astype(np.float32), 250)
     assert new.shape == (0, 2)
 
 
 def test_known_points_at_and_beyond_the_border_do_no_harm() -> None:
     known = np.array([[0.0, 0.0], [WIDTH - 1.0, HEIGHT - 1.0], [-30.0, 400.0]], np.float32)
-    assert nearest(corners(texture(), known, 250), known).min() > APART_PX - 0.5
+    assert nearest(detect_corners(texture(), known, 250), known).min() > APART_PX - 0.5
 
 
 @pytest.mark.parametrize("value", [0, 128, 255])
 def test_a_blank_image_has_no_corners(value: int) -> None:
-    new = corners(np.full((HEIGHT, WIDTH), value, np.uint8), NONE, 250)
+    new = detect_corners(np.full((HEIGHT, WIDTH), value, np.uint8), NONE, 250)
     assert new.shape == (0, 2)
     assert new.dtype == np.float32
 
 
 def test_brightness_is_that_of_red_green_and_blue_in_this_order() -> None:
     colors = np.eye(3, dtype=np.uint8)[None] * 255
-    np.testing.assert_allclose(gray(colors), [[76, 150, 29]], atol=1)
+    np.testing.assert_allclose(to_gray(colors), [[76, 150, 29]], atol=1)

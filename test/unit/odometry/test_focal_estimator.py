@@ -66,7 +66,7 @@ def test_a_restart_forgets_the_camera() -> None:
     estimator = FocalEstimator()
     for _ in range(50):
         estimator.update(prediction(focal=40.0))
-    estimator.restart()
+    estimator.reset()
     assert estimator.update(prediction(focal=10.0)).fx == pytest.approx(10.0)
 
 

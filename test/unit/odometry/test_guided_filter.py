@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ttt3r_ros.odometry.guided_filter import smoothed
+from ttt3r_ros.odometry.guided_filter import guided_filter
 
 RADIUS, CONTRAST = 2, 0.05
 
@@ -44,20 +44,20 @@ def test_it_is_what_its_definition_says(seed: int) -> None:
     rng = np.random.default_rng(seed)
     values = rng.normal(0.0, 1.0, (11, 14)).astype(np.float32)
     image = rng.integers(0, 256, (11, 14), np.uint8)
-    found = smoothed(values, image, RADIUS, CONTRAST)
+    found = guided_filter(values, image, RADIUS, CONTRAST)
     np.testing.assert_allclose(found, by_definition(values, image / 255.0), atol=2e-5)
 
 
 def test_values_that_are_a_line_over_the_brightness_stay() -> None:
     image = np.random.default_rng(0).integers(0, 256, (30, 40), np.uint8)
     values = (3.0 - 2.0 * image / 255.0).astype(np.float32)
-    np.testing.assert_allclose(smoothed(values, image, 8, 1e-3), values, atol=1e-3)
+    np.testing.assert_allclose(guided_filter(values, image, 8, 1e-3), values, atol=1e-3)
 
 
 def test_without_any_contrast_it_is_a_mean_of_means() -> None:
     values = np.zeros((41, 41), np.float32)
     values[20, 20] = 1.0
-    found = smoothed(values, np.full((41, 41), 128, np.uint8), 3, 0.03)
+    found = guided_filter(values, np.full((41, 41), 128, np.uint8), 3, 0.03)
     assert found[20, 20] == pytest.approx(1 / 49, rel=1e-4)
     assert found.sum() == pytest.approx(1.0, rel=1e-4)
     assert np.abs(found[:, :14]).max() < 1e-7

@@ -15,13 +15,13 @@ from motions import motion
 from ttt3r_ros.geometry import inverse, rotation_vector
 from ttt3r_ros.odometry.landmarks import (
     DEPTH_ERROR,
-    DOUBTED,
-    NEAREST_INVERSE,
+    MIN_INVERSE_DEPTH,
     PIXEL_ERROR,
+    ROBUST_SCALE,
     Landmarks,
-    _View,
-    camera_of,
-    sharpened,
+    Reprojection,
+    estimate_pose,
+    update_depths,
 )
 from ttt3r_ros.odometry.visual_odometry import OUTLIER
 from ttt3r_ros.types import Intrinsics
@@ -37,7 +37,7 @@ def landmarks(count: int = 100, seed: int = 0, variance: float | None = None) ->
     rng = np.random.default_rng(seed)
     # In double precision, finer than tracks are: what is exact must come out exact.
     pixels: Any = rng.uniform((0.0, 0.0), (CAMERA.width - 1, CAMERA.height - 1), (count, 2))
-    seen = Landmarks.seen(pixels, rng.uniform(*DEPTH_M, count), CAMERA, FIRST)
+    seen = Landmarks.initialize(pixels, rng.uniform(*DEPTH_M, count), CAMERA, FIRST)
     return seen if variance is None else replace(seen, variance=np.full(count, variance))
 
 
@@ -73,26 +73,26 @@ def test_the_true_camera_is_found_from_a_guess_ten_centimeters_and_five_degrees_
 ) -> None:
     T_true = FIRST @ motion(turn, move)
     seen = shown(landmarks(seed=seed), T_true)
-    T, surprise = camera_of(seen, CAMERA, T_true @ motion(guess_turn, guess_move))
+    T, mahalanobis_sq = estimate_pose(seen, CAMERA, T_true @ motion(guess_turn, guess_move))
     assert deviation(T, T_true) < 1e-6  # steps smaller than that end the search
-    assert surprise.max() < 1e-6
+    assert mahalanobis_sq.max() < 1e-6
     np.testing.assert_allclose(T[:3, :3] @ T[:3, :3].T, np.eye(3), atol=1e-12)
 
 
-def farthest_pull(marks: Landmarks, T_world_camera: np.ndarray, surprise: np.ndarray) -> float:
+def farthest_pull(marks: Landmarks, T_world_camera: np.ndarray, mahalanobis_sq: np.ndarray) -> float:
     """Return how far outliers, the first 30 landmarks, can move the camera if they all pull one way.
 
-    The weight leaves of an error of e standard deviations e / (1 + e^2 / DOUBTED^2)^2; the others resist.
+    The weight leaves of an error of e standard deviations e / (1 + e^2 / ROBUST_SCALE^2)^2; the others resist.
     """
-    view = _View.of(marks, CAMERA, T_world_camera)
-    direction = view.per_inverse_depth
+    view = Reprojection.compute(marks, CAMERA, T_world_camera)
+    direction = view.jacobian_inverse_depth
     covariance = view.noise * np.eye(2) + np.einsum("n,ni,nj->nij", marks.variance, direction, direction)
-    per_motion = view.per_motion()
+    jacobian_pose = view.jacobian_pose()
     resistance = np.einsum(
-        "nia,nij,njb->ab", per_motion[30:], np.linalg.inv(covariance[30:]), per_motion[30:]
+        "nia,nij,njb->ab", jacobian_pose[30:], np.linalg.inv(covariance[30:]), jacobian_pose[30:]
     )
-    moved = np.einsum("ab,nib->nai", np.linalg.inv(resistance), per_motion[:30]) / np.sqrt(view.noise)
-    pull = np.sqrt(surprise[:30]) / (1.0 + surprise[:30] / DOUBTED**2) ** 2
+    moved = np.einsum("ab,nib->nai", np.linalg.inv(resistance), jacobian_pose[:30]) / np.sqrt(view.noise)
+    pull = np.sqrt(mahalanobis_sq[:30]) / (1.0 + mahalanobis_sq[:30] / ROBUST_SCALE**2) ** 2
     return float((np.linalg.norm(moved, axis=2) * pull[:, None]).sum(axis=0).max())
 
 
@@ -108,27 +108,27 @@ def test_the_camera_is_found_among_thirty_percent_of_outliers_which_surprise(
     aside = np.column_stack((np.cos(bearing), np.sin(bearing)))
     seen.pixels[:30] += aside * (30.0 if together else rng.uniform(20.0, 60.0, (30, 1)))
     guess = T_true @ motion(rng.uniform(-0.05, 0.05, 3), rng.uniform(-0.05, 0.05, 3))
-    T, surprise = camera_of(seen, CAMERA, guess)
+    T, mahalanobis_sq = estimate_pose(seen, CAMERA, guess)
     # Measured: up to half of that, which is 0.5 to 8 mm (or mrad); the worst of 300 cameras was 2 mm off.
-    assert deviation(T, T_true) < min(0.008, farthest_pull(seen, T, surprise))
+    assert deviation(T, T_true) < min(0.008, farthest_pull(seen, T, mahalanobis_sq))
     # 20 px are 8 standard deviations of a point 1.5 away after 9 cm, whose depth may be wrong by a fifth.
-    assert surprise[:30].min() > OUTLIER
-    assert surprise[30:].max() < 0.1
+    assert mahalanobis_sq[:30].min() > OUTLIER
+    assert mahalanobis_sq[30:].max() < 0.1
 
 
 def test_surprise_is_the_squared_error_of_a_known_landmark_in_deviations_of_a_track() -> None:
     square = replace(CAMERA, fy=CAMERA.fx)
-    seen = Landmarks.seen(np.array([[80.0, 60.0]]), np.array([2.0]), square, FIRST)
+    seen = Landmarks.initialize(np.array([[80.0, 60.0]]), np.array([2.0]), square, FIRST)
     moved = replace(seen, pixels=seen.pixels + (3.0, -4.0), variance=np.zeros(1))
-    surprise = _View.of(moved, square, FIRST).surprise()
-    np.testing.assert_allclose(surprise, [(5.0 / PIXEL_ERROR) ** 2])
+    mahalanobis_sq = Reprojection.compute(moved, square, FIRST).mahalanobis_sq()
+    np.testing.assert_allclose(mahalanobis_sq, [(5.0 / PIXEL_ERROR) ** 2])
 
 
 def test_surprise_allows_for_what_a_wrong_depth_explains_and_for_nothing_across_it() -> None:
     beside = FIRST @ motion(move=(0.1, 0.0, 0.0))
     seen = shown(landmarks(), beside)
     along, across = (
-        _View.of(replace(seen, pixels=seen.pixels + aside), CAMERA, beside).surprise()
+        Reprojection.compute(replace(seen, pixels=seen.pixels + aside), CAMERA, beside).mahalanobis_sq()
         for aside in ((2.0, 0.0), (0.0, 2.0))
     )
     noise = PIXEL_ERROR**2 / (CAMERA.fx * CAMERA.fy)
@@ -142,44 +142,48 @@ def test_the_derivatives_of_a_view_are_those_of_finite_differences(
     move: Triple, turn: Triple, seed: int
 ) -> None:
     marks, T_world_camera = landmarks(20, seed), FIRST @ motion(turn, move)
-    view = _View.of(marks, CAMERA, T_world_camera)
+    view = Reprojection.compute(marks, CAMERA, T_world_camera)
     tiny = 1e-6
     by_depth = [
-        _View.of(replace(marks, inverse_depth=marks.inverse_depth + h), CAMERA, T_world_camera).expected
+        Reprojection.compute(
+            replace(marks, inverse_depth=marks.inverse_depth + h), CAMERA, T_world_camera
+        ).expected
         for h in (-tiny, tiny)
     ]
     np.testing.assert_allclose(
-        view.per_inverse_depth, (by_depth[1] - by_depth[0]) / (2 * tiny), atol=1e-7
+        view.jacobian_inverse_depth, (by_depth[1] - by_depth[0]) / (2 * tiny), atol=1e-7
     )
     for axis, unit in enumerate(np.eye(6) * tiny):
         # A motion of the scene by a step is one of the camera by its inverse.
         by_motion = [
-            _View.of(
+            Reprojection.compute(
                 marks, CAMERA, T_world_camera @ inverse(motion(h * unit[3:], h * unit[:3]))
             ).expected
             for h in (-1, 1)
         ]
         found = (by_motion[1] - by_motion[0]) / (2 * tiny)
-        np.testing.assert_allclose(view.per_motion()[..., axis], found, atol=1e-7)
+        np.testing.assert_allclose(view.jacobian_pose()[..., axis], found, atol=1e-7)
 
 
 def test_a_landmark_is_a_pixel_center_at_a_depth_along_the_optical_axis() -> None:
     camera = Intrinsics(100.0, 50.0, 10.0, 20.0, 200, 100)
     pixels = np.array([[10.0, 20.0], [110.0, 70.0]], np.float32)
-    seen = Landmarks.seen(pixels, np.array([4.0, 2.0]), camera, motion(move=(7.0, 0.0, 0.0)))
+    seen = Landmarks.initialize(pixels, np.array([4.0, 2.0]), camera, motion(move=(7.0, 0.0, 0.0)))
     points = seen.origin + seen.ray / seen.inverse_depth[:, None]
     np.testing.assert_allclose(points, [[7.0, 0.0, 4.0], [9.0, 2.0, 2.0]])
     np.testing.assert_allclose(seen.variance, [(DEPTH_ERROR / 4.0) ** 2, (DEPTH_ERROR / 2.0) ** 2])
-    view = _View.of(seen, camera, motion(move=(8.0, 0.0, 1.0)))  # one to the right, one ahead
+    view = Reprojection.compute(
+        seen, camera, motion(move=(8.0, 0.0, 1.0))
+    )  # one to the right, one ahead
     np.testing.assert_allclose(view.depth, [3.0, 1.0])
     np.testing.assert_allclose(view.expected, [[-1 / 3, 0.0], [1.0, 2.0]])
     np.testing.assert_allclose(view.error, [[1 / 3, 0.0], [0.0, -1.0]], atol=1e-15)
 
 
 def test_a_first_view_expects_landmarks_where_they_are_seen() -> None:
-    view = _View.of(landmarks(), CAMERA, FIRST)
+    view = Reprojection.compute(landmarks(), CAMERA, FIRST)
     np.testing.assert_allclose(view.error, 0.0, atol=1e-12)
-    np.testing.assert_array_equal(view.per_inverse_depth, 0.0)
+    np.testing.assert_array_equal(view.jacobian_inverse_depth, 0.0)
 
 
 def wrong(marks: Landmarks, seed: int = 5) -> Landmarks:
@@ -202,7 +206,7 @@ def test_views_from_beside_make_wrong_depths_right_by_the_share_that_is_left_of_
     better = first = wrong(truth)
     for k in range(1, 11):
         T = FIRST @ motion(move=(0.05 * k, 0.03 * k, 0.0))  # in the plane of the image: all is linear
-        better = sharpened(shown(better, T, truth), CAMERA, T)
+        better = update_depths(shown(better, T, truth), CAMERA, T)
     noise = PIXEL_ERROR**2 / (CAMERA.fx * CAMERA.fy)
     known = (
         sum((k * np.hypot(0.05, 0.03)) ** 2 for k in range(1, 11)) / noise
@@ -221,7 +225,7 @@ def test_a_walk_that_turns_makes_wrong_depths_right(seed: int) -> None:
     better, T = wrong(truth), FIRST
     for _ in range(10):
         T = T @ motion(rng.uniform(-0.03, 0.03, 3), (0.05, rng.uniform(-0.03, 0.03), 0.02))
-        better = sharpened(shown(better, T, truth), CAMERA, T)
+        better = update_depths(shown(better, T, truth), CAMERA, T)
     assert share_wrong(better, truth).max() < 0.004, "measured: 0.0018"
 
 
@@ -232,7 +236,7 @@ def test_a_camera_that_only_turns_leaves_every_depth_as_it_was() -> None:
         T = FIRST @ motion(turn=(0.02 * k, -0.05 * k, 0.03 * k))
         noisy = shown(marks, T)
         noisy.pixels += rng.normal(0.0, 3.0, noisy.pixels.shape)
-        after = sharpened(noisy, CAMERA, T)
+        after = update_depths(noisy, CAMERA, T)
         np.testing.assert_array_equal(after.inverse_depth, marks.inverse_depth)
         np.testing.assert_array_equal(after.variance, marks.variance)
 
@@ -245,7 +249,7 @@ def test_a_view_never_makes_a_depth_less_sure(
     mark = replace(mark, variance=share * mark.variance)
     T = FIRST @ motion(turn, move)
     seen = replace(mark, pixels=mark.pixels + pixels)
-    for after in sharpened(seen, CAMERA, T).variance:
+    for after in update_depths(seen, CAMERA, T).variance:
         assert 0.0 <= after <= mark.variance[0]
 
 
@@ -260,8 +264,8 @@ def test_landmarks_of_unsure_depth_do_not_pull_the_camera() -> None:
     )
     seen = shown(rough, T_true, truth)
     blind = replace(seen, variance=np.full(len(seen), SURE))
-    assert deviation(camera_of(blind, CAMERA, FIRST)[0], T_true) > 0.02, "measured: 0.032"
-    assert deviation(camera_of(seen, CAMERA, FIRST)[0], T_true) < 0.002, "measured: 0.0009"
+    assert deviation(estimate_pose(blind, CAMERA, FIRST)[0], T_true) > 0.02, "measured: 0.032"
+    assert deviation(estimate_pose(seen, CAMERA, FIRST)[0], T_true) < 0.002, "measured: 0.0009"
 
 
 def test_a_landmark_whose_depth_would_end_behind_the_camera_goes_and_the_others_stay() -> None:
@@ -271,9 +275,9 @@ def test_a_landmark_whose_depth_would_end_behind_the_camera_goes_and_the_others_
     # So many pixels to the right, and half a unit beside it a point would seem infinitely far.
     infinity = CAMERA.fx * marks.inverse_depth[:3] * 0.5
     seen.pixels[:3, 0] += np.array([2.0, 1.2, 0.5]) * infinity
-    after = sharpened(seen, CAMERA, beside)
+    after = update_depths(seen, CAMERA, beside)
     np.testing.assert_array_equal(after.pixels, seen.pixels[2:])
-    assert (after.inverse_depth > NEAREST_INVERSE).all()
+    assert (after.inverse_depth > MIN_INVERSE_DEPTH).all()
     assert {len(value) for value in vars(after).values()} == {18}
 
 
@@ -282,15 +286,15 @@ def test_an_answer_that_is_not_finite_is_the_guess_and_surprises_without_end(bro
     marks = landmarks(20)
     getattr(marks, broken)[3] = np.nan
     guess = FIRST @ motion(move=(0.1, 0.0, 0.0))
-    T, surprise = camera_of(marks, CAMERA, guess)
+    T, mahalanobis_sq = estimate_pose(marks, CAMERA, guess)
     np.testing.assert_array_equal(T, guess)
-    np.testing.assert_array_equal(surprise, np.full(20, np.inf))
+    np.testing.assert_array_equal(mahalanobis_sq, np.full(20, np.inf))
 
 
 def test_no_landmarks_and_some_in_one_place_tell_no_camera_and_break_nothing() -> None:
-    np.testing.assert_allclose(camera_of(Landmarks.none(), CAMERA, FIRST)[0], FIRST, atol=1e-15)
+    np.testing.assert_allclose(estimate_pose(Landmarks.empty(), CAMERA, FIRST)[0], FIRST, atol=1e-15)
     one = landmarks(1)
-    same = one.kept(np.zeros(12, int))
-    T, _ = camera_of(replace(same, pixels=same.pixels + 5.0), CAMERA, FIRST)
+    same = one.select(np.zeros(12, int))
+    T, _ = estimate_pose(replace(same, pixels=same.pixels + 5.0), CAMERA, FIRST)
     assert np.isfinite(T).all()
-    assert len(sharpened(Landmarks.none(), CAMERA, FIRST)) == 0
+    assert len(update_depths(Landmarks.empty(), CAMERA, FIRST)) == 0

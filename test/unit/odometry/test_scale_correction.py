@@ -11,7 +11,7 @@ from fakes import FakeBackend, FakeState, frame
 
 from ttt3r_ros.config import from_mapping
 from ttt3r_ros.geometry import T_BODY_OPTICAL
-from ttt3r_ros.odometry.sensor_context import Surroundings
+from ttt3r_ros.odometry.sensor_context import SensorContext
 from ttt3r_ros.pipeline.reconstructor import Reconstructor
 
 
@@ -44,7 +44,7 @@ def test_without_a_given_height_that_of_the_mount_is_taken() -> None:
     mount = T_BODY_OPTICAL.copy()
     mount[:3, 3] = [0.1, 0.0, 0.75]
     mapping = reconstructor(FloorBackend(), **{"scale.source": "camera_height"})
-    assert mapping.step(frame(1), Surroundings(T_base_camera=mount)).scale == pytest.approx(
+    assert mapping.step(frame(1), SensorContext(T_base_camera=mount)).scale == pytest.approx(
         1.5, rel=0.02
     )
 
@@ -80,4 +80,4 @@ def test_a_floor_found_late_levels_map_and_trajectory_once() -> None:
     )
     steps = [np.linalg.norm(update.T_step[:3, 3]) for update in updates[1:]]
     assert steps == pytest.approx([1.0] * 4), "odom does not jump"
-    assert mapping._ground.floor_z == pytest.approx(updates[2].T_map_camera[2, 3] - 0.5, abs=0.02)
+    assert mapping._leveling.floor_z == pytest.approx(updates[2].T_map_camera[2, 3] - 0.5, abs=0.02)

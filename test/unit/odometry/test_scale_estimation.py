@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from ttt3r_ros.odometry.scale_estimation import (
     PLAUSIBLE,
-    OdometryScale,
+    OdometryScaleEstimator,
     ScaleEstimator,
     depth_ratio,
     height_ratio,
@@ -25,101 +25,101 @@ anything = st.floats(allow_nan=True, allow_infinity=True)
 
 
 def settled(scale: float = 2.0, count: int = 100) -> ScaleEstimator:
-    estimator = ScaleEstimator(smoothing=0.05)
+    estimator = ScaleEstimator(ema_weight=0.05)
     noise = np.random.default_rng(0).normal(0.0, 0.05, count)
     for deviation in noise:
-        estimator.measure(scale * math.exp(deviation))
+        estimator.update(scale * math.exp(deviation))
     return estimator
 
 
 def test_without_measurements_lengths_stay_as_they_are() -> None:
-    estimator = ScaleEstimator(smoothing=0.05)
-    assert (estimator.value, estimator.measurements) == (1.0, 0)
+    estimator = ScaleEstimator(ema_weight=0.05)
+    assert (estimator.scale, estimator.measurements) == (1.0, 0)
 
 
 def test_the_first_measurement_is_adopted_at_once() -> None:
-    estimator = ScaleEstimator(smoothing=0.05)
-    estimator.measure(3.0)
-    assert estimator.value == pytest.approx(3.0)
+    estimator = ScaleEstimator(ema_weight=0.05)
+    estimator.update(3.0)
+    assert estimator.scale == pytest.approx(3.0)
 
 
 @given(scales, seeds)
 def test_noisy_measurements_converge_to_the_scale(scale: float, seed: int) -> None:
-    estimator = ScaleEstimator(smoothing=0.05)
+    estimator = ScaleEstimator(ema_weight=0.05)
     for deviation in np.random.default_rng(seed).normal(0.0, 0.2, 300):
-        estimator.measure(scale * math.exp(deviation))
-    assert abs(math.log(estimator.value / scale)) < 0.15
+        estimator.update(scale * math.exp(deviation))
+    assert abs(math.log(estimator.scale / scale)) < 0.15
     assert 0.08 < estimator.spread < 0.3
 
 
 @pytest.mark.parametrize("position", range(5))
 def test_an_outlier_among_the_first_does_no_harm(position: int) -> None:
-    estimator = ScaleEstimator(smoothing=0.05)
+    estimator = ScaleEstimator(ema_weight=0.05)
     for index in range(5):
-        estimator.measure(50.0 if index == position else 2.0)
-    assert estimator.value == pytest.approx(2.0)
+        estimator.update(50.0 if index == position else 2.0)
+    assert estimator.scale == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize("outlier", [0.011, 99.0])
 def test_an_outlier_moves_a_settled_scale_by_little(outlier: float) -> None:
     estimator = settled()
-    before = estimator.value
-    estimator.measure(outlier)
-    assert 0.0 < abs(math.log(estimator.value / before)) < 0.01
+    before = estimator.scale
+    estimator.update(outlier)
+    assert 0.0 < abs(math.log(estimator.scale / before)) < 0.01
 
 
 def test_one_outlier_in_five_is_withstood() -> None:
     estimator = settled()
     for _ in range(200):
         for ratio in (2.0, 20.0, 2.0, 2.0, 2.0):
-            estimator.measure(ratio)
-    assert estimator.value == pytest.approx(2.0, rel=0.15)
+            estimator.update(ratio)
+    assert estimator.scale == pytest.approx(2.0, rel=0.15)
 
 
 def test_a_lasting_change_is_followed() -> None:
     estimator = settled(2.0)
     for _ in range(150):
-        estimator.measure(6.0)
-    assert estimator.value == pytest.approx(6.0, rel=0.02)
+        estimator.update(6.0)
+    assert estimator.scale == pytest.approx(6.0, rel=0.02)
 
 
 @pytest.mark.parametrize("ratio", [math.nan, math.inf, -math.inf, 0.0, -1.0, 0.0099, 101.0])
 def test_an_absurd_measurement_is_counted_and_changes_nothing(ratio: float) -> None:
     estimator = settled()
-    before = estimator.value
-    estimator.measure(ratio)
-    estimator.at_reset(ratio)
-    assert (estimator.value, estimator.ignored, estimator.measurements) == (before, 2, 100)
+    before = estimator.scale
+    estimator.update(ratio)
+    estimator.on_state_reset(ratio)
+    assert (estimator.scale, estimator.rejected, estimator.measurements) == (before, 2, 100)
 
 
 @given(scales, st.floats(0.5, 2.0), st.integers(0, 20))
 def test_a_jump_at_a_reset_is_removed_exactly(scale: float, jump: float, count: int) -> None:
-    estimator = ScaleEstimator(smoothing=0.05)
+    estimator = ScaleEstimator(ema_weight=0.05)
     for _ in range(count):
-        estimator.measure(scale)
-    old_depth = 3.0 * estimator.value
-    estimator.at_reset(jump)
-    assert 3.0 / jump * estimator.value == pytest.approx(old_depth)
+        estimator.update(scale)
+    old_depth = 3.0 * estimator.scale
+    estimator.on_state_reset(jump)
+    assert 3.0 / jump * estimator.scale == pytest.approx(old_depth)
     if count:  # and what is measured in the new state agrees
-        before = estimator.value
-        estimator.measure(scale * jump)
-        assert estimator.value == pytest.approx(before)
+        before = estimator.scale
+        estimator.update(scale * jump)
+        assert estimator.scale == pytest.approx(before)
 
 
 @given(st.lists(st.tuples(st.booleans(), anything)))
 def test_the_scale_is_plausible_whatever_comes(events: list[tuple[bool, float]]) -> None:
-    estimator = ScaleEstimator(smoothing=1.0)
+    estimator = ScaleEstimator(ema_weight=1.0)
     for is_reset, ratio in events:
-        (estimator.at_reset if is_reset else estimator.measure)(ratio)
-        assert PLAUSIBLE[0] * 0.999 <= estimator.value <= PLAUSIBLE[1] * 1.001
+        (estimator.on_state_reset if is_reset else estimator.update)(ratio)
+        assert PLAUSIBLE[0] * 0.999 <= estimator.scale <= PLAUSIBLE[1] * 1.001
 
 
 def test_a_restart_forgets_everything() -> None:
     estimator = settled()
-    estimator.restart()
-    assert (estimator.value, estimator.measurements) == (1.0, 0)
-    estimator.measure(7.0)
-    assert estimator.value == pytest.approx(7.0)
+    estimator.reset()
+    assert (estimator.scale, estimator.measurements) == (1.0, 0)
+    estimator.update(7.0)
+    assert estimator.scale == pytest.approx(7.0)
 
 
 def pose(x: float = 0.0, y: float = 0.0, yaw: float = 0.0) -> np.ndarray:
@@ -140,34 +140,34 @@ def in_network(T_odom_base: np.ndarray, scale: float) -> np.ndarray:
 
 
 def ratios(
-    odometry: OdometryScale, poses: list[np.ndarray], scale: float, segment: int = 0
+    odometry: OdometryScaleEstimator, poses: list[np.ndarray], scale: float, segment: int = 0
 ) -> list[float]:
-    seen = (odometry.observe(T, in_network(T, scale), segment) for T in poses)
+    seen = (odometry.update(T, in_network(T, scale), segment) for T in poses)
     return [ratio for ratio in seen if ratio is not None]
 
 
 @given(scales)
 def test_driving_measures_the_scale_once_per_least_motion(scale: float) -> None:
     path = [pose(0.03 * i, 0.01 * i, 0.02 * i) for i in range(100)]
-    odometry = OdometryScale(min_motion=1.0)
+    odometry = OdometryScaleEstimator(min_translation=1.0)
     assert ratios(odometry, path, scale) == pytest.approx([scale] * 3)
 
 
 def test_a_body_that_stands_still_measures_nothing() -> None:
-    odometry = OdometryScale(min_motion=0.1)
+    odometry = OdometryScaleEstimator(min_translation=0.1)
     drift = np.random.default_rng(0).normal(0.0, 0.01, (500, 3)).cumsum(axis=0)
     for offset in drift:
         T_net = pose()
         T_net[:3, 3] += offset
-        assert odometry.observe(pose(), T_net, 0) is None
+        assert odometry.update(pose(), T_net, 0) is None
 
 
 def test_drift_while_standing_still_does_not_count_afterwards() -> None:
-    odometry = OdometryScale(min_motion=0.1)
+    odometry = OdometryScaleEstimator(min_translation=0.1)
     ways = [0.01 * i for i in range(8)] + [0.07] * 50 + [0.07 + 0.01 * i for i in range(20)]
     drifts = [0.0] * 8 + [0.02 * i for i in range(50)] + [0.98] * 20
     seen = [
-        odometry.observe(pose(way), in_network(pose(0.5 * way, drift), 1.0), 0)
+        odometry.update(pose(way), in_network(pose(0.5 * way, drift), 1.0), 0)
         for way, drift in zip(ways, drifts, strict=True)
     ]
     assert [ratio for ratio in seen if ratio is not None] == pytest.approx([2.0])
@@ -175,38 +175,40 @@ def test_drift_while_standing_still_does_not_count_afterwards() -> None:
 
 def test_a_slow_body_is_not_taken_for_a_standing_one() -> None:
     slow = [pose(0.001 * i) for i in range(250)]
-    assert ratios(OdometryScale(min_motion=0.1), slow, 2.0) == pytest.approx([2.0, 2.0])
+    assert ratios(OdometryScaleEstimator(min_translation=0.1), slow, 2.0) == pytest.approx([2.0, 2.0])
 
 
 def test_a_body_that_only_turns_measures_nothing() -> None:
     turning = [pose(0.03 * math.sin(0.1 * i), 0.03 * math.cos(0.1 * i), 0.1 * i) for i in range(200)]
-    assert ratios(OdometryScale(min_motion=0.05), turning, 2.0) == []
+    assert ratios(OdometryScaleEstimator(min_translation=0.05), turning, 2.0) == []
 
 
 def test_driving_on_after_a_turn_measures_soon() -> None:
     turning = [pose(yaw=0.1 * i) for i in range(32)]
     driving = [pose(-0.02 * i, yaw=3.1) for i in range(12)]
-    assert ratios(OdometryScale(min_motion=0.1), turning + driving, 2.0) == pytest.approx([2.0, 2.0])
+    assert ratios(OdometryScaleEstimator(min_translation=0.1), turning + driving, 2.0) == pytest.approx(
+        [2.0, 2.0]
+    )
 
 
 def test_drift_while_turning_does_not_count_afterwards() -> None:
-    odometry = OdometryScale(min_motion=0.1)
+    odometry = OdometryScaleEstimator(min_translation=0.1)
     turning = [pose(0.03 * math.sin(0.1 * i), -0.03 * math.cos(0.1 * i), 0.1 * i) for i in range(32)]
     for index, T in enumerate(turning):
-        odometry.observe(T, pose(0.05 * index) @ T, 0)
+        odometry.update(T, pose(0.05 * index) @ T, 0)
     driving = [pose(-0.02 * i) @ turning[-1] for i in range(1, 9)]
-    seen = [odometry.observe(T, pose(1.55) @ T, 0) for T in driving]
+    seen = [odometry.update(T, pose(1.55) @ T, 0) for T in driving]
     assert [ratio for ratio in seen if ratio is not None] == pytest.approx([1.0], abs=0.1)
 
 
 def test_a_network_that_sees_no_motion_measures_nothing() -> None:
-    odometry = OdometryScale(min_motion=0.1)
-    seen = [odometry.observe(pose(0.02 * i), pose(0.0001 * i), 0) for i in range(50)]
+    odometry = OdometryScaleEstimator(min_translation=0.1)
+    seen = [odometry.update(pose(0.02 * i), pose(0.0001 * i), 0) for i in range(50)]
     assert set(seen) == {None}
 
 
 def test_a_displacement_across_a_new_segment_does_not_count() -> None:
-    odometry = OdometryScale(min_motion=0.1)
+    odometry = OdometryScaleEstimator(min_translation=0.1)
     assert ratios(odometry, [pose(0.02 * i) for i in range(5)], 2.0, segment=0) == []
     assert ratios(odometry, [pose(0.1 + 0.02 * i) for i in range(5)], 3.0, segment=1) == []
     assert ratios(odometry, [pose(0.2 + 0.02 * i) for i in range(5)], 3.0, segment=1) == pytest.approx(
@@ -215,11 +217,11 @@ def test_a_displacement_across_a_new_segment_does_not_count() -> None:
 
 
 def test_poses_that_are_not_finite_are_passed_over() -> None:
-    odometry = OdometryScale(min_motion=0.1)
-    odometry.observe(pose(), pose(), 0)
-    assert odometry.observe(pose(math.nan), pose(1.0), 0) is None
-    assert odometry.observe(pose(1.0), pose(math.inf), 0) is None
-    assert odometry.observe(pose(1.0), pose(0.5), 0) == pytest.approx(2.0)
+    odometry = OdometryScaleEstimator(min_translation=0.1)
+    odometry.update(pose(), pose(), 0)
+    assert odometry.update(pose(math.nan), pose(1.0), 0) is None
+    assert odometry.update(pose(1.0), pose(math.inf), 0) is None
+    assert odometry.update(pose(1.0), pose(0.5), 0) == pytest.approx(2.0)
 
 
 def depths(count: int = 100) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -61,7 +61,7 @@ def test_the_initial_state_is_never_changed() -> None:
     first = session.state
     positions(session, 5)
     assert first == backend.initial_state() == FakeState(0)
-    session.restart()
+    session.reset()
     assert session.state == first
 
 
@@ -69,9 +69,9 @@ def test_a_restart_opens_a_new_world_and_a_new_segment() -> None:
     session = StreamingSession(FakeBackend(), 3)
     walks = []
     for _ in range(2):
-        sightings = [session.step(image(k + 20)) for k in range(8)]
-        walks.append([(s.segment, s.T_world_camera[2, 3]) for s in sightings])
-        session.restart()
+        estimates = [session.step(image(k + 20)) for k in range(8)]
+        walks.append([(s.segment, s.T_world_camera[2, 3]) for s in estimates])
+        session.reset()
         assert session.segment == 0
     assert walks[0] == walks[1]
 
@@ -103,9 +103,9 @@ def test_a_frame_that_cannot_open_a_segment_does_not_end_one_and_the_next_frame_
     session = StreamingSession(FaintHearted(), 3)
     marks = [20, 21, 50, 22, 23, 24]
     with caplog.at_level(logging.WARNING):
-        sightings = [session.step(image(mark)) for mark in marks]
-    assert [sighting.T_world_camera[2, 3] for sighting in sightings] == [0, 1, 2, 3, 4, 5]
-    assert [sighting.segment for sighting in sightings] == [0, 0, 0, 0, 1, 1]
+        estimates = [session.step(image(mark)) for mark in marks]
+    assert [estimate.T_world_camera[2, 3] for estimate in estimates] == [0, 1, 2, 3, 4, 5]
+    assert [estimate.segment for estimate in estimates] == [0, 0, 0, 0, 1, 1]
     assert "segment 0 goes on" in caplog.text
 
 

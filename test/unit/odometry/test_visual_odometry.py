@@ -29,10 +29,10 @@ from tracked_walk import (
 )
 
 from ttt3r_ros.geometry import inverse
-from ttt3r_ros.odometry.depth_refinement import refined_points
-from ttt3r_ros.odometry.feature_tracker import gray
+from ttt3r_ros.odometry.depth_refinement import refine_points
+from ttt3r_ros.odometry.feature_tracker import to_gray
 from ttt3r_ros.odometry.landmarks import Landmarks
-from ttt3r_ros.odometry.visual_odometry import LEAST, ZOOMED, Tracked, VisualOdometry
+from ttt3r_ros.odometry.visual_odometry import MIN_INLIERS, ZOOM_THRESHOLD, TrackedPose, VisualOdometry
 
 
 def test_the_path_is_the_true_one_where_the_network_stumbles() -> None:
@@ -77,7 +77,7 @@ def test_pixels_without_a_depth_become_no_landmarks() -> None:
         return shot.with_depth(depth)
 
     tracked = followed([holed(shot) for shot in walk()[:8]])
-    assert LEAST < landmarks_of(tracked)[1] < 150
+    assert MIN_INLIERS < landmarks_of(tracked)[1] < 150
     assert_near(poses_of(tracked))
     nowhere = followed([shot.with_depth(np.zeros((HEIGHT, WIDTH))) for shot in walk()[:4]])
     assert not landmarks_of(nowhere).any()
@@ -133,7 +133,7 @@ def test_images_of_another_size_are_followed_from_the_second_on() -> None:
 
 def test_another_lens_is_followed_from_its_second_image_on() -> None:
     shots = [*walk()[:6], *walk(50.0, 6, 10), *walk()[10:]]
-    assert shots[6].intrinsics.fx / shots[5].intrinsics.fx > np.exp(ZOOMED)
+    assert shots[6].intrinsics.fx / shots[5].intrinsics.fx > np.exp(ZOOM_THRESHOLD)
     tracked = followed(shots)
     assert np.flatnonzero(landmarks_of(tracked) == 0).tolist() == [0, 6, 10]
     assert_as_the_network(poses_of(tracked), (6, 10), stumbling())
@@ -160,11 +160,11 @@ def test_a_focal_length_that_wobbles_is_the_first_one_to_the_last_bit() -> None:
 def test_the_first_image_and_the_first_after_a_restart_are_where_the_network_says() -> None:
     odometry = VisualOdometry()
     elsewhere = motion((0.1, 0.2, 0.3), (5.0, 6.0, 7.0))
-    runs: list[list[Tracked]] = [[], []]
+    runs: list[list[TrackedPose]] = [[], []]
     for run in runs:
         for shot, T in zip(walk()[:4], stumbling()[:4], strict=True):
             run.append(odometry.step(shot.prediction, elsewhere @ T, shot.intrinsics))
-        odometry.restart()
+        odometry.reset()
     for first, second in zip(*runs, strict=True):
         np.testing.assert_array_equal(first.T_world_camera, second.T_world_camera)
     assert landmarks_of(runs[0])[0] == 0
@@ -228,9 +228,13 @@ def test_the_noise_of_a_camera_that_stands_is_no_parallax() -> None:
         shot = first.with_rgb(noisy.clip(0, 255).astype(np.uint8))
         T = odometry.step(shot.prediction, np.eye(4), shot.intrinsics, calibrated=True).T_world_camera
         farthest = max(farthest, float(np.linalg.norm(T[:3, 3])))
-    points = odometry.refined_points(shot.prediction, shot.intrinsics)
-    smoothed = refined_points(
-        shot.prediction.points_camera, gray(shot.prediction.rgb), Landmarks.none(), T, shot.intrinsics
+    points = odometry.refine_points(shot.prediction, shot.intrinsics)
+    smoothed = refine_points(
+        shot.prediction.points_camera,
+        to_gray(shot.prediction.rgb),
+        Landmarks.empty(),
+        T,
+        shot.intrinsics,
     )
     assert farthest < 0.01, "measured: 6 mm, and 28 mm if each view counted"
     np.testing.assert_array_equal(points, smoothed, err_msg="depths are the network's")
@@ -239,7 +243,7 @@ def test_the_noise_of_a_camera_that_stands_is_no_parallax() -> None:
 def test_an_estimate_of_the_focal_length_that_drifts_costs_no_landmarks() -> None:
     drifting = [shot.with_focal(1.007**k) for k, shot in enumerate(walk())]
     tracked = followed(drifting)
-    assert drifting[-1].intrinsics.fx > walk()[0].intrinsics.fx * np.exp(ZOOMED)
+    assert drifting[-1].intrinsics.fx > walk()[0].intrinsics.fx * np.exp(ZOOM_THRESHOLD)
     assert np.flatnonzero(landmarks_of(tracked) == 0).tolist() == [0]
     assert_near(poses_of(tracked))
     for shot in tracked:

@@ -23,7 +23,7 @@ from tracked_walk import (
 from ttt3r_ros.config import from_mapping
 from ttt3r_ros.errors import SourceError
 from ttt3r_ros.geometry import inverse
-from ttt3r_ros.odometry.sensor_context import Surroundings
+from ttt3r_ros.odometry.sensor_context import SensorContext
 from ttt3r_ros.odometry.visual_odometry import VisualOdometry
 from ttt3r_ros.pipeline.checkpoint import restore_into, snapshot_of
 from ttt3r_ros.pipeline.memory import memory_of, remember
@@ -189,7 +189,7 @@ def test_a_measured_scale_keeps_the_way_right_where_the_unit_of_the_network_jump
     values = {"pose_source": "network", "scale.source": "depth", "map.voxel_size": 0.2}
     mapping = Reconstructor(Swelling(), from_mapping({**values, "reset_interval": 6}))
     updates = [
-        mapping.step(frame, Surroundings(measured_depth=shot.depth))
+        mapping.step(frame, SensorContext(measured_depth=shot.depth))
         for frame, shot in zip(frames_of_walk(FRAMES), walk(), strict=True)
     ]
     assert [update.segment for update in updates[5::6]] == [0, 1]

@@ -195,8 +195,8 @@ class OutputBag:
     def _edges_of_others(self, update: Update) -> list[Edge]:
         """Return what others say there and the node goes by: a robot's odometry, the mount of the camera."""
         config, edges = self._config, []
-        if config.tf_mode == "map_odom" and update.T_theirs_base is not None:
-            edges.append(Edge(config.odom_frame, config.base_frame, update.T_theirs_base))
+        if config.tf_mode == "map_odom" and update.T_ext_odom_base is not None:
+            edges.append(Edge(config.odom_frame, config.base_frame, update.T_ext_odom_base))
         body = self._body_frame(update)
         camera = self._frames.camera_frame(update.frame.camera_frame)
         if body != camera:
