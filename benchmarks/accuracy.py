@@ -103,7 +103,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=0, help="processor threads (0: torch's choice)")
     parser.add_argument("--precision", default=Config.precision, help="float32, bfloat16, float16, int8")
     parser.add_argument("--update-rule", default=Config.update_rule, help="ttt3r or cut3r")
-    parser.add_argument("--pose-source", default=Config.pose_source, help="auto, network or tracks")
+    parser.add_argument(
+        "--pose-source", default=Config.pose_source, help="auto, network or visual_odometry"
+    )
     parser.add_argument("--uncalibrated", action="store_true", help="ignore the cameras' calibrations")
     parser.add_argument(
         "--refine-depth", action=argparse.BooleanOptionalAction, default=Config.refine_depth

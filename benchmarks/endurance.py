@@ -30,7 +30,7 @@ from ttt3r_ros.types import Frame
 PATH = 120  # frames of the path
 WINDOW = 100
 YOUNG = 50  # frames that the other one has seen before they take turns
-STAGES = ("preprocess", "network", "tracks", "map")
+STAGES = ("preprocess", "network", "visual_odometry", "map")
 TOLERANCE = 0.05
 
 

@@ -133,9 +133,9 @@ def _backend(published: Ttt3r, device: str, arguments: argparse.Namespace, frame
     requested = ["graph"] + ["inductor"] * (device != "cpu" and "inductor" not in arguments.leave_out)
     modes = [resolve_compile(mode, device, published.config) for mode in requested]
     print(f"from image to arrays through the backend, {precision}, mean of {frames} frames")
-    for mode, depth in (("none", 1), *((mode, depth) for mode in modes for depth in (1, 2))):
-        ms = techniques.backend_ms(published, device, frames, precision, mode, depth)
-        ahead = "next image encoded beside it" if depth > 1 else "one after the other"
+    for mode, on in (("none", False), *((mode, on) for mode in modes for on in (False, True))):
+        ms = techniques.backend_ms(published, device, frames, precision, mode, encode_ahead=on)
+        ahead = "next image encoded beside it" if on else "one after the other"
         print(f"compile {mode:15s} {ahead:29s} {ms:8.2f} ms {1e3 / ms:7.2f} frames/s", flush=True)
 
 

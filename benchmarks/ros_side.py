@@ -195,7 +195,7 @@ def main() -> int:
     arguments = _arguments()
     config = from_mapping(
         {
-            "depth.size": arguments.depth_size,
+            "depth.resolution": arguments.depth_size,
             "depth.encoding": arguments.depth_encoding,
             "min_confidence": arguments.min_confidence,
         }

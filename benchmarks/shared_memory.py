@@ -192,7 +192,7 @@ def _qos(load: str) -> QoSProfile:
     """Return best effort as from a camera, the newest kept; or reliable, a few kept."""
     from ttt3r_ros.ros.qos import STREAM, image_profile
 
-    return image_profile("sensor_data", "newest") if load == "camera" else STREAM
+    return image_profile("sensor_data", "keep_last") if load == "camera" else STREAM
 
 
 if __name__ == "__main__":

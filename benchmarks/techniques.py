@@ -164,14 +164,14 @@ def _can_run(row: Row, image: Tensor, device: str) -> bool:
 
 
 def backend_ms(
-    published: Ttt3r, device: str, frames: int, precision: str, mode: str, depth: int
+    published: Ttt3r, device: str, frames: int, precision: str, mode: str, *, encode_ahead: bool
 ) -> float:
     """Return the mean time of a frame through the backend, from image to arrays, in a stream of them [ms].
 
-    With ``depth`` 2 the next image is encoded beside the current one.
+    With ``encode_ahead`` the next image is encoded beside the current one.
     """
     backend = TorchBackend(
-        copy.deepcopy(published), device, precision=precision, mode=mode, pipeline_depth=depth
+        copy.deepcopy(published), device, precision=precision, mode=mode, encode_ahead=encode_ahead
     )
     images = _frames(frames + 1)
     state = backend.initial_state()

@@ -17,7 +17,7 @@ from ttt3r_ros.io.run_folder import RunFolder
 
 def main(bag: str, folder: str, stride: str = "1") -> int:
     status = ttt3r_ros(
-        ["run", bag, "--output", folder, "--stride", stride, "--write", "default,colmap,nerfstudio"]
+        ["run", bag, "--output", folder, "--stride", stride, "--outputs", "default,colmap,nerfstudio"]
     )
     if status == 0:
         run = RunFolder(Path(folder))

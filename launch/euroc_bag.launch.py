@@ -13,7 +13,7 @@ from ttt3r_ros.ros.launch_support.wrapping import mapping_launch
 DEFAULTS = {
     "image_topic": ("/cam0/image_raw", "Image topic."),
     "camera_info_topic": ("/cam0/camera_info", "Calibration."),
-    "queue_policy": ("every", "Map every image."),
+    "queue_policy": ("keep_all", "Map every image."),
     "save_at_end": ("true", "Save map and trajectory."),
     "bag_images_only": ("true", "Play nothing else."),
     "camera_frame": ("cam0_optical_frame", "The bag names a frame that is not on /tf."),

@@ -51,7 +51,7 @@ FORWARDED = (
     "reset_interval",
     "pose_source",
     "output_directory",
-    "depth.size",
+    "depth.resolution",
     "scale.source",
 )
 RVIZ_TOPICS = ("map_cloud", "map", "points", "path", "odom", "depth/image")
@@ -87,7 +87,7 @@ def arguments() -> list[DeclareLaunchArgument]:
             "Image topic; /compressed is appended for compressed transport.",
         ),
         "camera_info_topic": ("/camera/camera_info", "Calibration, if there is one."),
-        "measured_depth_topic": ("measured_depth", "Depth image, with scale.source:=depth."),
+        "depth_topic": ("depth_registered/image_rect", "Depth image, with scale.source:=depth."),
         "namespace": ("", "Namespace of the node."),
         "params_file": (str(share_directory() / "config" / "ttt3r.yaml"), "YAML file with parameters."),
         "use_sim_time": ("", "Follow /clock; on by itself with a bag. Left out: as in params_file."),
@@ -146,7 +146,7 @@ def mapping_node(context: LaunchContext) -> Node:
             ("image", image_topic),
             ("image/compressed", [image_topic, "/compressed"]),
             ("camera_info", LaunchConfiguration("camera_info_topic")),
-            ("measured_depth", LaunchConfiguration("measured_depth_topic")),
+            ("depth_registered/image_rect", LaunchConfiguration("depth_topic")),
             *grid_remapping(context),
         ],
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
@@ -182,7 +182,7 @@ def grid_remapping(context: LaunchContext) -> list[tuple[str, str]]:
 
 def bag_player(context: LaunchContext, node: Node) -> list[Action]:
     # The node answers once its weights are loaded and it takes images; before, the first seconds would be lost.
-    # It saves, with queue_policy every, once all images that have reached it are mapped.
+    # It saves, with queue_policy keep_all, once all images that have reached it are mapped.
     wait = service_call(node, "reset")
     player = ExecuteProcess(cmd=["ros2", "bag", "play", *player_arguments(context)], output="screen")
     steps = [wait, player]

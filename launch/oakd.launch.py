@@ -13,7 +13,7 @@ from ttt3r_ros.ros.launch_support.wrapping import depth_parameters, include_driv
 DEFAULTS = {
     "image_topic": ("/oak/rgb/image_raw", "Image topic."),
     "camera_info_topic": ("/oak/rgb/camera_info", "Calibration."),
-    "measured_depth_topic": ("/oak/stereo/image_raw", "Its own depth."),
+    "depth_topic": ("/oak/stereo/image_raw", "Its own depth."),
     "use_depth": ("false", "Scale from its own depth."),
 }
 

@@ -14,7 +14,7 @@ from ttt3r_ros.ros.launch_support.wrapping import depth_parameters, include_driv
 DEFAULTS = {
     "image_topic": ("/camera/camera/color/image_raw", "Image topic."),
     "camera_info_topic": ("/camera/camera/color/camera_info", "Calibration."),
-    "measured_depth_topic": ("/camera/camera/aligned_depth_to_color/image_raw", "Its own depth."),
+    "depth_topic": ("/camera/camera/aligned_depth_to_color/image_raw", "Its own depth."),
     "use_depth": ("false", "Scale from its own depth."),
 }
 

@@ -11,7 +11,7 @@ from ttt3r_ros.ros.launch_support.wrapping import mapping_launch
 
 # Defaults that differ from those of mapping.launch.py, whose arguments all apply here as well.
 DEFAULTS = {
-    "queue_policy": ("every", "Map every image."),
+    "queue_policy": ("keep_all", "Map every image."),
     "save_at_end": ("true", "Save map and trajectory."),
 }
 

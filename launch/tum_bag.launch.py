@@ -13,7 +13,7 @@ from ttt3r_ros.ros.launch_support.wrapping import mapping_launch
 DEFAULTS = {
     "image_topic": ("/camera/rgb/image_color", "Image topic."),
     "camera_info_topic": ("/camera/rgb/camera_info", "Calibration."),
-    "queue_policy": ("every", "Map every image."),
+    "queue_policy": ("keep_all", "Map every image."),
     "save_at_end": ("true", "Save map and trajectory."),
     # The bag's own /tf holds the true path, world -> kinect: the root of the camera's tree would be the world.
     "bag_images_only": ("true", "Play nothing else."),

@@ -25,7 +25,7 @@ class DepthConfig:
     encoding: str = setting(
         "32FC1", "32FC1: meters, NaN invalid; 16UC1: millimeters, 0 invalid.", choices=("32FC1", "16UC1")
     )
-    size: str = setting(
+    resolution: str = setting(
         "network",
         "Resolution: the network's, or input: resized to the image's.",
         choices=("network", "input"),
@@ -37,9 +37,9 @@ class ScaleConfig:
     """Where meters come from."""
 
     source: str = setting(
-        "none",
-        "What corrects the network's own meters.",
-        choices=("none", "fixed", "odometry", "camera_height", "depth"),
+        "network",
+        "Sensor used to correct the metric scale. network: no correction.",
+        choices=("network", "fixed", "odometry", "camera_height", "depth"),
     )
     fixed: float = setting(
         1.0, "Factor on the network's lengths for source fixed.", ge=0.001, le=1000.0, live=True
@@ -47,14 +47,14 @@ class ScaleConfig:
     camera_height: float = setting(
         0.0, "Height of the camera over the floor [m]; 0: from base_frame to camera.", ge=0.0, le=100.0
     )
-    smoothing: float = setting(
+    ema_weight: float = setting(
         0.05,
         "Weight of one new measurement of the scale, on a logarithmic scale.",
         ge=0.001,
         le=1.0,
         live=True,
     )
-    min_motion: float = setting(
+    min_translation: float = setting(
         0.1, "Odometry must have moved this far for a measurement [m].", ge=0.001, le=100.0, live=True
     )
 
@@ -63,10 +63,10 @@ class ScaleConfig:
 class OdometryConfig:
     """Covariance of pose and twist: see docs/frames.md."""
 
-    translation_error: float = setting(
+    translation_noise_ratio: float = setting(
         0.08, "Standard deviation of a step's length, as a share of it.", ge=0.0, le=10.0, live=True
     )
-    rotation_error: float = setting(
+    rotation_noise_ratio: float = setting(
         0.05, "Standard deviation of a step's turn, as a share of it.", ge=0.0, le=10.0, live=True
     )
 
@@ -91,7 +91,7 @@ class MapConfig:
     max_age: float = setting(
         0.0, "Voxels unseen for longer are forgotten [s]; 0: none.", ge=0.0, le=1e9, live=True
     )
-    clear_seen_through: bool = setting(
+    carve_free_space: bool = setting(
         default=True,
         help="Wear down voxels that the camera sees through: ghosts of what has moved.",
         live=True,
@@ -140,11 +140,10 @@ class Config:
         "graph: recorded, runs without Python. auto: that, but for wide networks on a processor. inductor: compiled.",
         choices=("auto", "none", "graph", "inductor"),
     )
-    pipeline_depth: int = setting(
-        0,
-        "2: the next waiting image is encoded beside this one; 1: in turn; 0: 2 where parts run at once, else 1.",
-        ge=0,
-        le=2,
+    encode_ahead: str = setting(
+        "auto",
+        "Encode the next queued image while the current one is mapped. auto: on if the network uses several threads.",
+        choices=("auto", "off", "on"),
     )
     image_size: int = setting(
         0, "Long side of the network's image [px]; 0: the one of the weights.", ge=0, le=4096
@@ -155,12 +154,12 @@ class Config:
     )
     pose_source: str = setting(
         "auto",
-        "network: its own poses; tracks: followed corners over its depths. auto: tracks for the package's weights.",
-        choices=("auto", "network", "tracks"),
+        "network: poses of the network. visual_odometry: tracked corners with network depth. auto: by weights.",
+        choices=("auto", "network", "visual_odometry"),
     )
     refine_depth: bool = setting(
         default=True,
-        help="With tracks: depths agree with landmarks, have no steps between patches, lie on the camera's rays.",
+        help="With visual_odometry: align depth with the landmarks and smooth patch borders.",
     )
     autostart: bool = setting(
         default=True, help="Configure and activate by itself; false: a lifecycle manager does."
@@ -183,9 +182,9 @@ class Config:
         choices=("sensor_data", "reliable", "system_default"),
     )
     queue_policy: str = setting(
-        "newest",
-        "newest drops what it cannot keep up with; every maps all images and makes the sender wait.",
-        choices=("newest", "every"),
+        "keep_last",
+        "keep_last: drop images under overload. keep_all: map every image and apply back-pressure.",
+        choices=("keep_last", "keep_all"),
     )
     on_time_jump: str = setting(
         "reset",
@@ -223,13 +222,13 @@ class Config:
     tf_publish_rate: float = setting(
         30.0, "Transforms are sent again at this rate [Hz].", ge=20.0, le=1000.0
     )
-    wait_for_transform: float = setting(
+    transform_timeout: float = setting(
         0.2, "How long to wait for the transforms of an image [s].", ge=0.0, le=10.0, live=True
     )
-    level: str = setting(
+    level_source: str = setting(
         "auto",
-        "What makes the map level: the mount (TF), an imu, the fitted floor, or the first camera itself.",
-        choices=("auto", "extrinsics", "imu", "floor", "camera"),
+        "Gravity direction: extrinsics (TF), imu, floor (fitted plane), or none (the first camera is level).",
+        choices=("auto", "extrinsics", "imu", "floor", "none"),
     )
 
     min_confidence: float = setting(

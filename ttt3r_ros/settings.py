@@ -55,6 +55,11 @@ class Setting:
         """Return bool, int, float, str or tuple (of words)."""
         return type(self.default)
 
+    @property
+    def is_switch(self) -> bool:
+        """Return whether ``on`` and ``off`` are among the choices."""
+        return {"on", "off"} <= set(self.choices)
+
     def checked(self, value: object) -> Value:
         """Return ``value`` in this setting's type.
 
@@ -63,6 +68,10 @@ class Setting:
         """
         if self.kind is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
+        if self.is_switch and isinstance(
+            value, bool
+        ):  # YAML reads an unquoted on or off as a truth value
+            value = "on" if value else "off"
         if self.choices and isinstance(value, str):
             # Names of QoS profiles are often written in capitals, those of encodings in small letters.
             value = {choice.lower(): choice for choice in self.choices}.get(value.lower(), value)

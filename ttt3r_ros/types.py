@@ -157,7 +157,7 @@ class Backend(Protocol[StateT]):
     """A network with a recurrent state that is a value: `step` never changes the state it is given."""
 
     reset_interval: int  # frames after which the state of these weights is best begun anew; 0: never
-    pose_source: str  # network or tracks: what serves these weights best
+    pose_source: str  # network or visual_odometry: what serves these weights best
 
     @property
     def weights_id(self) -> str:

@@ -31,7 +31,7 @@ def live() -> Iterator[LiveViewer]:
 
 
 def test_the_map_grows_in_the_browser_while_frames_come(live: LiveViewer, tab: Tab):
-    reconstructor = Reconstructor(FakeBackend(), Config(level="camera"))
+    reconstructor = Reconstructor(FakeBackend(), Config(level_source="none"))
     tab.open(live.page.url)
     text = tab.page.locator("strong").first
     for index in range(3):
@@ -44,7 +44,7 @@ def test_the_map_grows_in_the_browser_while_frames_come(live: LiveViewer, tab: T
 
 
 def test_frames_that_come_too_fast_are_left_out_and_counted(live: LiveViewer):
-    reconstructor = Reconstructor(FakeBackend(), Config(level="camera"))
+    reconstructor = Reconstructor(FakeBackend(), Config(level_source="none"))
     for index in range(50):
         live.show(reconstructor.step(frame(0, (index + 1) * 10**9)), reconstructor)
     assert live.mailbox.dropped >= 45
@@ -52,7 +52,7 @@ def test_frames_that_come_too_fast_are_left_out_and_counted(live: LiveViewer):
 
 
 def test_a_reset_empties_the_page_though_no_frame_comes(live: LiveViewer, tab: Tab):
-    reconstructor = Reconstructor(FakeBackend(), Config(level="camera"))
+    reconstructor = Reconstructor(FakeBackend(), Config(level_source="none"))
     tab.open(live.page.url)
     text = tab.page.locator("strong").first
     live.show(reconstructor.step(frame(0, 10**9)), reconstructor)

@@ -103,7 +103,7 @@ def test_the_readme_lists_settings_that_are_launch_arguments():
     readme = (ROOT / "README.md").read_text()
     section = readme[readme.index("### Launch arguments") : readme.index("### Large images")]
     (forwarded,) = re.findall(r"^FORWARDED = (\(.*?^\))", MAPPING, re.MULTILINE | re.DOTALL)
-    assert {"cameras", "rig", "scale.source", "depth.size"} <= set(ast.literal_eval(forwarded))
+    assert {"cameras", "rig", "scale.source", "depth.resolution"} <= set(ast.literal_eval(forwarded))
     assert [name for name in ast.literal_eval(forwarded) if f"`{name}`" not in section] == []
 
 

@@ -53,7 +53,7 @@ def test_an_image_that_comes_before_its_calibration_is_mapped_with_it(start):
 @pytest.mark.usefixtures("_endless_patience")
 def test_what_follows_the_first_image_does_not_overtake_it_and_nothing_is_lost(start):
     backend = FakeBackend()
-    node, bench = start(backend, queue_policy="every")
+    node, bench = start(backend, queue_policy="keep_all")
     publishes_calibrations(bench)
     hold(node, bench)
     for index in range(1, 4):
@@ -125,7 +125,7 @@ def test_an_image_that_waits_is_dropped_with_the_frames_under_way(start, service
 
 @pytest.mark.usefixtures("_endless_patience")
 def test_with_queue_policy_every_a_service_waits_for_the_image_that_waits(start):
-    node, bench = start(queue_policy="every")
+    node, bench = start(queue_policy="keep_all")
     publishes_calibrations(bench)
     bench.call("save_trajectory")  # client and server know each other from here on
     hold(node, bench)

@@ -59,7 +59,7 @@ def demo(domain_id: int, tmp_path: Path) -> Callable[..., subprocess.CompletedPr
 
 
 def test_the_embedded_sequence_goes_all_the_way(demo, tmp_path):
-    finished = demo("--frames", FRAMES)
+    finished = demo("--max-frames", FRAMES)
     assert finished.returncode == 0, finished.stderr
     lines = finished.stdout.strip().splitlines()
     assert any(line.startswith("weights: ttt3r_small.safetensors") for line in lines)
@@ -142,7 +142,7 @@ def test_a_live_rate_is_accounted_for_to_the_last_image(demo, tmp_path):
     for index in range(30):
         noise = rng.integers(0, 256, (480, 640, 3), dtype=np.uint8)
         cv2.imwrite(str(tmp_path / "live" / f"{index:03d}.bmp"), noise)
-    finished = demo("--images", tmp_path / "live", "--rate", 400)
+    finished = demo("--images", tmp_path / "live", "--fps", 400)
     assert finished.returncode == 0, finished.stderr
     (line,) = (line for line in finished.stdout.splitlines() if line.startswith("images: 30 sent"))
     counts = [int(word) for word in line.split(";")[0].split() if word.isdigit()]
@@ -158,8 +158,8 @@ def test_a_live_rate_is_accounted_for_to_the_last_image(demo, tmp_path):
         (["--bag", "absent"], "absent"),
         (["--weights", "absent.pth"], "absent.pth"),
         (["--output", "file/below"], "file/below"),
-        (["--frames", "-1"], "-1 is negative"),
-        (["--rate", "-5"], "-5 is not a rate from 0 up to 1000 Hz"),
+        (["--max-frames", "-1"], "-1 is negative"),
+        (["--fps", "-5"], "-5 is not a rate from 0 up to 1000 Hz"),
     ],
 )
 def test_what_cannot_be_done_is_one_readable_line(demo, tmp_path, arguments, words):

@@ -177,7 +177,7 @@ def test_map_to_odom_is_sent_at_twenty_hertz_or_more_and_dated_ahead(start):
 
 
 def test_a_robot_whose_mount_is_unknown_waits_and_says_for_what(start, capfd):
-    node, bench = start(tf_mode="odom_base", wait_for_transform=0.0)
+    node, bench = start(tf_mode="odom_base", transform_timeout=0.0)
     bench.listen_to_all()
     connected(bench)
     bench.publish(image(0), SECOND)
@@ -209,7 +209,7 @@ def test_a_driver_whose_frame_is_not_optical_gets_an_optical_frame(start):
 
 @pytest.mark.parametrize("with_orientation", [False, True])
 def test_an_imu_levels_the_map_of_a_tilted_camera(start, with_orientation):
-    node, bench = start(level="imu")
+    node, bench = start(level_source="imu")
     bench.listen_to_all()
     connected(bench)
     imus = bench.node.create_publisher(Imu, "imu", 10)

@@ -126,10 +126,10 @@ def test_every_service_answers_and_does_what_it_says(context, domain_id, tmp_pat
 
 
 def test_with_policy_every_a_burst_is_mapped_whole(context, domain_id, tmp_path, frames):
-    with running(context, domain_id, tmp_path, queue_policy="every") as bench:
+    with running(context, domain_id, tmp_path, queue_policy="keep_all") as bench:
         # A sender that keeps what was not acknowledged yet; what another forgets is counted as lost.
         bench.node.destroy_publisher(bench.images)
-        keep_all = image_profile("reliable", "every")
+        keep_all = image_profile("reliable", "keep_all")
         bench.images = bench.node.create_publisher(Image, "image", keep_all)
         bench.wait_for_subscriber()
         for round_ in range(3):

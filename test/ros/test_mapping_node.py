@@ -205,7 +205,7 @@ def test_a_distorted_image_is_rectified_before_it_is_mapped_unless_that_is_switc
 
 
 def test_depth_can_have_the_size_of_the_image_and_be_in_millimeters(start):
-    _, bench = start(**{"depth.encoding": "16UC1", "depth.size": "input"})
+    _, bench = start(**{"depth.encoding": "16UC1", "depth.resolution": "input"})
     bench.listen("pose", "depth", "depth_info")
     connected(bench)
     walk(bench, 1)

@@ -68,7 +68,7 @@ def expected_messages(update, config, seconds):
 def test_a_frame_s_messages_are_the_node_s_to_the_last_bit(tmp_path, tf_mode, encoding, size):
     config = from_mapping(
         {
-            "tf_mode": tf_mode, "depth.encoding": encoding, "depth.size": size, "min_confidence": 2.0,
+            "tf_mode": tf_mode, "depth.encoding": encoding, "depth.resolution": size, "min_confidence": 2.0,
         }
     )  # fmt: skip
     around = SensorContext(T_base_camera=MOUNT)
@@ -81,7 +81,7 @@ def test_a_frame_s_messages_are_the_node_s_to_the_last_bit(tmp_path, tf_mode, en
 
 
 def test_map_path_and_transforms_are_the_node_s(tmp_path):
-    config = from_mapping({"level": "floor"})
+    config = from_mapping({"level_source": "floor"})
     updates, reconstructor = walked(3, config)
     reconstructor.map.integrate(updates[-1], -1.0)  # as if a floor had been found
     bag = bag_of(tmp_path / "bag", updates, reconstructor, config)
@@ -135,7 +135,7 @@ def test_topics_types_and_profiles_are_those_of_the_running_node(start, tmp_path
     walk(bench, 1)
     own = published(node, bench)
 
-    config = from_mapping({"camera_frame_convention": "body", "level": "floor"})
+    config = from_mapping({"camera_frame_convention": "body", "level_source": "floor"})
     names = Names(FRAME_ID, f"{FRAME_ID}_optical_frame", FRAME_ID)
     updates, reconstructor = walked(1, config)
     reconstructor.map.integrate(updates[-1], -1.0)

@@ -59,8 +59,8 @@ def test_images_become_poses_depth_and_a_map_in_another_process(context, domain_
         bench.spin_until(lambda: bench.got["depth"] and bench.got["points"], "depth and points")
         bench.spin_until(lambda: bench.count("processed") == 5, "the account")
         assert bench.diagnostics()["segment"] == "1"
-        assert 50 < int(bench.diagnostics()["map_percent_of_pixels"]) <= 100
-        assert bench.diagnostics()["pose_source"] == "tracks"
+        assert 50 < int(bench.diagnostics()["fused_pixel_percent"]) <= 100
+        assert bench.diagnostics()["pose_source"] == "visual_odometry"
         assert int(bench.diagnostics()["landmarks"]) > 50
         assert bench.diagnostics()["weights"].startswith("ttt3r_small.safetensors")
         assert bench.call("save_trajectory").success

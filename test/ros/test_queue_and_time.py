@@ -18,7 +18,7 @@ pytestmark = pytest.mark.ros
 
 def test_with_queue_policy_every_nothing_is_dropped_however_slow_the_network_is(start):
     backend = GatedBackend()
-    _, bench = start(backend, queue_policy="every")
+    _, bench = start(backend, queue_policy="keep_all")
     bench.listen("pose")
     bench.listen_to_diagnostics()
     connected(bench)
@@ -108,7 +108,7 @@ def test_where_nobody_publishes_the_topics_that_do_exist_are_named(start, capfd,
 
 def test_odometry_gives_the_scale_without_a_jump(start):
     """The network says one meter per image, odometry half a meter."""
-    _, bench = start(FakeBackend(), **{"scale.source": "odometry", "wait_for_transform": 2.0})
+    _, bench = start(FakeBackend(), **{"scale.source": "odometry", "transform_timeout": 2.0})
     bench.listen("pose")
     bench.listen_to_diagnostics()
     connected(bench)
@@ -136,7 +136,7 @@ def test_a_measured_depth_gives_the_scale(start):
     bench.listen("pose", "depth")
     bench.listen_to_diagnostics()
     connected(bench)
-    depths = bench.node.create_publisher(Image, "measured_depth", 10)
+    depths = bench.node.create_publisher(Image, "depth_registered/image_rect", 10)
     bench.spin_until(depths.get_subscription_count, "a subscriber to the depth")
     bench.wait_for_listener("depth")
     stamp = compat.ns_to_stamp(SECOND)

@@ -28,7 +28,7 @@ def played(
 ) -> None:
     """Play a bag's images through a node that must map every one, and let it save what it has."""
     given = {
-        "queue_policy": "every", "image_qos": "reliable", "diagnostics_period": 0.1, "output_directory": output,
+        "queue_policy": "keep_all", "image_qos": "reliable", "diagnostics_period": 0.1, "output_directory": output,
         **parameters,
     }  # fmt: skip
     output.mkdir()
@@ -78,7 +78,7 @@ def play(bench: Bench, bag: Path, transforms) -> None:
 
 
 def offline(bag: Path, output: Path, *settings: str) -> None:
-    words = ["--write", "trajectory", "map", "state", "--set", *settings]
+    words = ["--outputs", "trajectory", "map", "state", "--set", *settings]
     assert main(["run", str(bag), "--output", str(output), *words]) == 0
 
 
@@ -120,7 +120,7 @@ def test_offline_and_live_give_the_same_with_a_robots_transforms(context, domain
         ("/tf_static", "base_link", "camera_optical_frame", lambda _: T_base_camera),
         ("/tf", "odom", "base_link", odometry),
     )
-    settings = {"tf_mode": "map_odom", "scale.source": "odometry", "wait_for_transform": 5.0}
+    settings = {"tf_mode": "map_odom", "scale.source": "odometry", "transform_timeout": 5.0}
     bag = room_bag(tmp_path / "bag", FRAMES, transforms=transforms)
     played(context, domain_id, bag, tmp_path / "live", transforms, **settings)
     words = [f"{name}={value}" for name, value in settings.items()]

@@ -23,7 +23,7 @@ def ask_to_save(bench, *services):
 
 def test_with_queue_policy_every_a_save_holds_all_images_that_came_before_it(start, tmp_path):
     backend = GatedBackend()
-    _, bench = start(backend, queue_policy="every")
+    _, bench = start(backend, queue_policy="keep_all")
     bench.listen_to_diagnostics()
     connected(bench)
     for index in range(IMAGES):
@@ -42,7 +42,7 @@ def test_with_queue_policy_every_a_save_holds_all_images_that_came_before_it(sta
 
 
 def test_at_rest_a_save_is_answered_at_once(start):
-    _, bench = start(FakeBackend(), queue_policy="every")
+    _, bench = start(FakeBackend(), queue_policy="keep_all")
     bench.listen("pose")
     connected(bench)
     walk(bench, 2)
@@ -50,9 +50,9 @@ def test_at_rest_a_save_is_answered_at_once(start):
         assert bench.call(service).success
 
 
-def test_with_queue_policy_newest_a_save_does_not_wait(start):
+def test_with_queue_policy_keep_last_a_save_does_not_wait(start):
     backend = GatedBackend()
-    _, bench = start(backend, queue_policy="newest")
+    _, bench = start(backend, queue_policy="keep_last")
     connected(bench)
     bench.publish(image(0), SECOND)
     bench.spin_until(backend.entered.is_set, "the first step")
@@ -62,7 +62,7 @@ def test_with_queue_policy_newest_a_save_does_not_wait(start):
 
 def test_a_save_that_waits_is_answered_when_the_node_stops_taking_images(start):
     backend = GatedBackend()
-    node, bench = start(backend, queue_policy="every")
+    node, bench = start(backend, queue_policy="keep_all")
     connected(bench)
     for index in range(3):
         bench.publish(image(index), SECOND + index * SECOND // 10)

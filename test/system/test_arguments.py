@@ -28,7 +28,7 @@ pytestmark = pytest.mark.ros
 OWN_ARGUMENTS = {
     "image_topic",
     "camera_info_topic",
-    "measured_depth_topic",
+    "depth_topic",
     "namespace",
     "params_file",
     "use_sim_time",
@@ -66,7 +66,7 @@ def test_the_documented_arguments_exist():
         "cameras",
         "rig",
         "scale.source",
-        "depth.size",
+        "depth.resolution",
     }
 
 
@@ -123,16 +123,16 @@ def test_a_typed_argument_arrives_in_the_type_of_its_setting(domain_id, tmp_path
 
 @pytest.mark.parametrize("text", ["[front, left]", '["front", "left"]'])
 def test_several_cameras_and_settings_of_a_group_can_be_typed(domain_id, text):
-    typed = {"cameras": text, "rig": "true", "scale.source": "odometry", "depth.size": "input"}
+    typed = {"cameras": text, "rig": "true", "scale.source": "odometry", "depth.resolution": "input"}
     config, _ = started_with(domain_id, **typed)
     assert (config.cameras, config.rig) == (("front", "left"), True)
-    assert (config.scale.source, config.depth.size) == ("odometry", "input")
+    assert (config.scale.source, config.depth.resolution) == ("odometry", "input")
 
 
 def test_measured_depth_comes_from_its_topic(domain_id):
-    launched = evaluate(measured_depth_topic="/camera/depth")
+    launched = evaluate(depth_topic="/camera/depth")
     with node_with(launched.arguments("mapping_node"), domain_id) as node:
-        assert node.resolve_topic_name("measured_depth") == "/camera/depth"
+        assert node.resolve_topic_name("depth_registered/image_rect") == "/camera/depth"
 
 
 def test_a_params_file_that_does_not_exist_is_refused(tmp_path):

@@ -140,8 +140,8 @@ def test_the_scale_may_come_from_the_cameras_own_depth(file, topic, drivers, dom
     launched = evaluate(file, use_depth="true")
     assert config_of(launched, domain_id).scale.source == "depth"
     with node_with(launched.arguments("mapping_node"), domain_id) as node:
-        assert node.resolve_topic_name("measured_depth") == topic
-    assert config_of(evaluate(file), domain_id).scale.source == "none"
+        assert node.resolve_topic_name("depth_registered/image_rect") == topic
+    assert config_of(evaluate(file), domain_id).scale.source == "network"
 
 
 def test_the_realsense_aligns_its_depth_only_where_it_is_used(drivers):
@@ -155,7 +155,7 @@ def test_a_typed_params_file_wins_over_that_of_the_depth(drivers, domain_id, tmp
     file = tmp_path / "own.yaml"
     file.write_text(yaml.safe_dump({"/**": {"ros__parameters": {"map_frame": "site"}}}))
     config = config_of(evaluate("realsense", use_depth="true", params_file=str(file)), domain_id)
-    assert (config.map_frame, config.scale.source) == ("site", "none")
+    assert (config.map_frame, config.scale.source) == ("site", "network")
 
 
 # --- robots -----------------------------------------------------------------------------------------

@@ -36,11 +36,11 @@ def add_parser(commands: Any) -> None:
         "--output", type=Path, default=Path("out"), metavar="DIR", help="where results go (out)"
     )
     parser.add_argument(
-        "--frames", type=whole_number(0), default=0, metavar="N", help="stop after N frames (0: all)"
+        "--max-frames", type=whole_number(0), default=0, metavar="N", help="stop after N frames (0: all)"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the embedded room")
     parser.add_argument(
-        "--rate", type=rate_hz(zero=True), default=0.0, metavar="HZ",
+        "--fps", type=rate_hz(zero=True), default=0.0, metavar="HZ",
         help="play like a live camera and let the node drop frames (0: as fast as the node maps them)",
     )  # fmt: skip
     parser.set_defaults(run=_run)

@@ -33,7 +33,7 @@ def add_parser(commands: Any) -> None:
         help="these only: pose, pose_short, depth, reconstruction (all that the data set has)",
     )  # fmt: skip
     parser.add_argument(
-        "--frames", nargs="+", type=_count, default=[], metavar="N",
+        "--lengths", nargs="+", type=_count, default=[], metavar="N",
         help="figures after the first N frames, 0: all (as the protocol has it)",
     )  # fmt: skip
     parser.add_argument("--weights", type=Path, metavar="FILE", help=".pth or .safetensors")

@@ -46,7 +46,7 @@ class _Work:
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate, print the tables and write the files; return the exit status."""
-    protocols = protocols_of(arguments.dataset, arguments.protocols, arguments.frames)
+    protocols = protocols_of(arguments.dataset, arguments.protocols, arguments.lengths)
     found, absent = _found(protocols, arguments)
     config = _config(arguments)
     require_writable(arguments.output)
@@ -129,8 +129,8 @@ def _reset_interval(config: Config, backend: TorchBackend) -> int:
 def _ours(config: Config, facts: dict[str, Any], reset_interval: int) -> str:
     whose = "" if config.model_path else "the package's own "
     resets = f"reset every {reset_interval} frames" if reset_interval else "no resets"
-    tracks = ", poses by tracks" if facts["pose_source"] == "tracks" else ""
-    return f"{config.update_rule}, {resets}{tracks}, {whose}{facts['weights']}"
+    by_odometry = ", poses by visual odometry" if facts["pose_source"] == "visual_odometry" else ""
+    return f"{config.update_rule}, {resets}{by_odometry}, {whose}{facts['weights']}"
 
 
 def _works(found: dict[Protocol, Found]) -> Iterator[_Work]:

@@ -26,7 +26,7 @@ def add_parser(commands: Any) -> None:
         "--output", type=Path, default=Path("out"), metavar="DIR", help="where results go (out)"
     )
     parser.add_argument(
-        "--write", nargs="+", action="extend", metavar="NAME",
+        "--outputs", nargs="+", action="extend", metavar="NAME",
         help="outputs, by name: trajectory map report frames state (these are the default), glb rgb depth confidence "
         "npz colmap nerfstudio bag; all; default for the default ones",
     )  # fmt: skip
@@ -45,24 +45,31 @@ def _add_source_options(parser: argparse.ArgumentParser) -> None:
     source = parser.add_argument_group("source")
     source.add_argument("--topic", default="", help="image topic of a bag that has several")
     source.add_argument(
-        "--camera-info", default="", metavar="TOPIC", help="its calibration, if it stands elsewhere"
+        "--camera-info-topic",
+        default="",
+        metavar="TOPIC",
+        help="CameraInfo topic (default: next to the image topic)",
     )
     source.add_argument(
-        "--layout", default="auto",
-        help="how a folder is laid out: auto, folder, tum, kitti, euroc, 7scenes, scannet, bonn, sintel, nrgbd",
+        "--format", default="auto",
+        help="format of a folder: auto, folder, tum, kitti, euroc, 7scenes, scannet, bonn, sintel, nrgbd",
     )  # fmt: skip
     source.add_argument(
-        "--camera", type=Path, metavar="FILE",
-        help="its calibration: YAML of ROS's camera_calibration, or JSON with fx, fy, cx, cy, width, height",
+        "--calibration", type=Path, metavar="FILE",
+        help="camera calibration: YAML of ROS's camera_calibration, or JSON with fx, fy, cx, cy, width, height",
     )  # fmt: skip
     source.add_argument(
-        "--rate", type=rate_hz(), default=10.0, metavar="HZ", help="of a folder without stamps (10)"
+        "--fps",
+        type=rate_hz(),
+        default=10.0,
+        metavar="HZ",
+        help="frame rate of a folder without stamps (10)",
     )
     source.add_argument(
         "--stride", type=whole_number(1), default=1, metavar="N", help="take every Nth frame"
     )
     source.add_argument(
-        "--limit", type=whole_number(0), default=0, metavar="N", help="stop after N frames"
+        "--max-frames", type=whole_number(0), default=0, metavar="N", help="stop after N frames"
     )
 
 

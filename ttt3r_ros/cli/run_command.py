@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def run(arguments: argparse.Namespace) -> int:
     """Map what the arguments name; return the exit status."""
     config = config_of(arguments)
-    outputs = outputs_of(arguments.write) if arguments.write else ()
+    outputs = outputs_of(arguments.outputs) if arguments.outputs else ()
     sources, is_one = expanded(arguments.sources)
     folder = arguments.output.expanduser().resolve()
     if not is_one or arguments.jobs or arguments.ray:

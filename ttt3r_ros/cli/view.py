@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION = (
     "Show what `ttt3r_ros run` or the demo left in the browser: points, cameras, images, depth, frame by frame. A"
-    " run with `--write default rgb depth confidence` can be played and its points chosen by confidence; of others"
+    " run with `--outputs default rgb depth confidence` can be played and its points chosen by confidence; of others"
     " the map and the trajectory are shown."
 )
 

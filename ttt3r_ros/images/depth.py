@@ -48,14 +48,14 @@ def sure_depth(update: Update, min_confidence: float) -> Float32Array:
 
 def sent_depth(depth: Float32Array, geometry: ImageGeometry, config: DepthConfig) -> NDArray[Any]:
     """Return `sure_depth` at either resolution, float32 in meters or uint16 in millimeters (REP-118)."""
-    if config.size == "input":
+    if config.resolution == "input":
         depth = resized_depth(depth, geometry)
     return depth_mm(depth) if config.encoding == "16UC1" else depth
 
 
 def depth_intrinsics(update: Update, config: DepthConfig) -> Intrinsics:
     """Return the camera of that depth image."""
-    if config.size == "network":
+    if config.resolution == "network":
         return update.intrinsics
     return update.prediction.geometry.to_source(update.intrinsics)
 

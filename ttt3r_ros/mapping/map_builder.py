@@ -53,7 +53,7 @@ class MapBuilder:
         Returns the share of the pixels that went into the map, of those whose turn it was.
         """
         config, stamp_ns = self._config.map, update.frame.stamp_ns
-        if config.clear_seen_through:
+        if config.carve_free_space:
             self._clear_seen_through(update)
         points_map, fused_share = self._fuse_voxels(update)
         if len(points_map) and floor_z is not None:

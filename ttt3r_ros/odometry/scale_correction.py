@@ -29,16 +29,16 @@ class ScaleCorrection:
 
     def __init__(self, config: ScaleConfig, *, by_baseline: bool = False) -> None:
         # The source never changes while a session runs; the parameters of the estimators may.
-        self._source = "baseline" if by_baseline and config.source == "none" else config.source
+        self._source = "baseline" if by_baseline and config.source == "network" else config.source
         self._config = config
-        self._estimator = ScaleEstimator(config.smoothing)
-        self._odometry = OdometryScaleEstimator(config.min_motion)
+        self._estimator = ScaleEstimator(config.ema_weight)
+        self._odometry = OdometryScaleEstimator(config.min_translation)
 
     def configure(self, config: ScaleConfig) -> None:
         """Apply changed settings."""
         self._config = config
-        self._estimator.ema_weight = config.smoothing
-        self._odometry.min_translation = config.min_motion
+        self._estimator.ema_weight = config.ema_weight
+        self._odometry.min_translation = config.min_translation
 
     def reset(self) -> None:
         """Discard all measurements."""
@@ -65,7 +65,7 @@ class ScaleCorrection:
 
     @property
     def _is_measured(self) -> bool:
-        return self._source not in ("none", "fixed")
+        return self._source not in ("network", "fixed")
 
     def restore(self, scale: float) -> None:
         """Continue from a saved scale."""

@@ -46,12 +46,12 @@ def source_options(arguments: argparse.Namespace) -> SourceOptions:
     """Return how to read a source."""
     return SourceOptions(
         topic=arguments.topic,
-        camera_info_topic=arguments.camera_info,
-        layout=arguments.layout,
-        camera=arguments.camera and arguments.camera.expanduser().resolve(),
-        rate_hz=arguments.rate,
+        camera_info_topic=arguments.camera_info_topic,
+        layout=arguments.format,
+        camera=arguments.calibration and arguments.calibration.expanduser().resolve(),
+        rate_hz=arguments.fps,
         stride=arguments.stride,
-        limit=arguments.limit,
+        limit=arguments.max_frames,
     )
 
 
@@ -103,8 +103,8 @@ def outputs_of(words: list[str] | None) -> tuple[str, ...]:
     chosen = {output for name in names for output in groups.get(name, (name,))}
     unknown = sorted(chosen - set(OUTPUTS))
     if unknown:
-        hint = "; sources come before --write" if any("/" in name for name in unknown) else ""
-        msg = f"--write {' '.join(unknown)}: expected {', '.join(OUTPUTS)}, default or all{hint}"
+        hint = "; sources come before --outputs" if any("/" in name for name in unknown) else ""
+        msg = f"--outputs {' '.join(unknown)}: expected {', '.join(OUTPUTS)}, default or all{hint}"
         raise ConfigError(msg)
     for output, others in _REFERS_TO.items():
         chosen |= others if output in chosen else set()
@@ -128,8 +128,8 @@ def _require_one_camera(config: Config) -> None:
         if value:
             msg = f"{name} is {value}: run maps one camera at a time; name it with --topic"
             raise ConfigError(msg)
-    if config.level == "imu":
-        msg = "level is imu: run reads images and transforms alone; the node reads an imu"
+    if config.level_source == "imu":
+        msg = "level_source is imu: run reads images and transforms alone; the node reads an imu"
         raise ConfigError(msg)
     if config.scale.source == "odometry" and config.tf_mode != "map_odom":
         msg = (

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _FORMAT = 1
 _SPARSE = 0.05  # of the pixels: with less in it a map is hardly one
 _LIBRARIES = ("numpy", "torch", "opencv-python-headless", "rosbags")
-STAGES = ("preprocess", "network", "step", "tracks", "map", "frame")
+STAGES = ("preprocess", "network", "step", "visual_odometry", "map", "frame")
 
 
 @dataclass(frozen=True)

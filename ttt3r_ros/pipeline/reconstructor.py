@@ -43,14 +43,14 @@ class Reconstructor(Generic[StateT]):
         self.scale_correction = ScaleCorrection(config.scale, by_baseline=config.rig)
         self.trajectory = Trajectory()
         self.map = MapBuilder(config)
-        self._leveling = Leveling(config.level, on_robot=config.on_robot)
+        self._leveling = Leveling(config.level_source, on_robot=config.on_robot)
         source = config.pose_source if config.pose_source != "auto" else backend.pose_source
-        self._odometry = VisualOdometry() if source == "tracks" else None
+        self._odometry = VisualOdometry() if source == "visual_odometry" else None
         # Of a rig only the leader has landmarks: the others' depths would be of another unit.
         self._refines_depth = config.refine_depth and not config.rig
         self._focals: dict[str, FocalEstimator] = {}  # by the camera's frame
         self._covariance = OdometryCovariance(
-            config.odometry.translation_error, config.odometry.rotation_error
+            config.odometry.translation_noise_ratio, config.odometry.rotation_noise_ratio
         )
         self._previous_ns: int | None = None
 
@@ -58,8 +58,8 @@ class Reconstructor(Generic[StateT]):
         """Follow a live change of settings."""
         self.scale_correction.configure(config.scale)
         self.map.configure(config)
-        self._covariance.translation_noise_ratio = config.odometry.translation_error
-        self._covariance.rotation_noise_ratio = config.odometry.rotation_error
+        self._covariance.translation_noise_ratio = config.odometry.translation_noise_ratio
+        self._covariance.rotation_noise_ratio = config.odometry.rotation_noise_ratio
 
     @property
     def segment(self) -> int:
@@ -204,7 +204,7 @@ class Reconstructor(Generic[StateT]):
         points = prediction.points_camera
         if self._refines_depth:
             points = self._odometry.refine_points(prediction, tracked.intrinsics)
-        timings_s = {**prediction.timings_s, "tracks": time.perf_counter() - started}
+        timings_s = {**prediction.timings_s, "visual_odometry": time.perf_counter() - started}
         seen = replace(
             estimate,
             prediction=replace(prediction, points_camera=points, timings_s=timings_s),

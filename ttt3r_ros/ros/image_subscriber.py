@@ -93,7 +93,7 @@ class ImageSubscriber:
             CameraInfo,
             info_topic,
             self._on_camera_info,
-            image_profile(config.image_qos, "newest"),
+            image_profile(config.image_qos, "keep_last"),
             qos_overriding_options=overridable(),
         )
 

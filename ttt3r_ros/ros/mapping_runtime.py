@@ -75,7 +75,7 @@ class Mapping:
 
     def start(self) -> None:
         """Take images from now on."""
-        capacity = _QUEUE if self.config.queue_policy == "every" else 0
+        capacity = _QUEUE if self.config.queue_policy == "keep_all" else 0
         worker = Worker(
             self._process,
             self._on_failure,
@@ -113,8 +113,8 @@ class Mapping:
         self._backlog.look()
 
     async def worked_off(self) -> None:
-        """With queue_policy every: wait until all images that have arrived are mapped."""
-        if self.config.queue_policy == "every":
+        """With queue_policy keep_all: wait until all images that have arrived are mapped."""
+        if self.config.queue_policy == "keep_all":
             await self._backlog.worked_off()
 
     def _received(self) -> int:
@@ -286,7 +286,7 @@ class Mapping:
             "scale": f"{first.scale_correction.scale:.4f}",
             "scale_source": first.scale_correction.source,
             "map_voxels": str(sum(len(body.reconstructor.map.voxels) for body in self.bodies)),
-            "map_percent_of_pixels": f"{100 * self.bodies[0].fused_share:.0f}",
+            "fused_pixel_percent": f"{100 * self.bodies[0].fused_share:.0f}",
             "landmarks": str(self.bodies[0].landmarks),
             "trajectory_poses": str(sum(len(body.reconstructor.trajectory) for body in self.bodies)),
             "paused": str(self.paused).lower(),

@@ -51,6 +51,7 @@ def apply_changes(config: Config, parameters: list[Parameter]) -> Config:
 def descriptor(entry: Setting) -> ParameterDescriptor:
     """Describe one setting: meaning, range, choices."""
     described = ParameterDescriptor(description=entry.help, read_only=not entry.live)
+    described.dynamic_typing = entry.is_switch  # rcl reads an unquoted on or off as a bool
     if entry.choices:
         described.additional_constraints = "one of: " + ", ".join(entry.choices)
     if entry.kind is int and (entry.ge, entry.le) != (None, None):

@@ -67,7 +67,7 @@ _PROFILES = {
 
 def image_profile(image_qos: str, queue_policy: str) -> QoSProfile:
     """Return the profile of the image subscription."""
-    return _ALL_IMAGES if queue_policy == "every" else _PROFILES[image_qos]
+    return _ALL_IMAGES if queue_policy == "keep_all" else _PROFILES[image_qos]
 
 
 def overridable() -> QoSOverridingOptions:

@@ -45,12 +45,14 @@ class Robot:
         self._depths: deque[tuple[int, Float32Array]] = deque(maxlen=_DEPTHS)
         self.map_frames: set[str] = {config.map_frame}  # ours: a camera's tree ends below them
         self._waited_for: set[str] = set()  # cameras whose tree was given time to appear
-        if config.level in ("auto", "imu"):
+        if config.level_source in ("auto", "imu"):
             node.create_subscription(Imu, "imu", self._take_imu, qos_profile_sensor_data)
         if config.scale.source == "odometry" and config.tf_mode != "map_odom":
             node.create_subscription(Odometry, "odometry", self._take_odometry, qos_profile_sensor_data)
         if config.scale.source == "depth":
-            node.create_subscription(Image, "measured_depth", self._take_depth, qos_profile_sensor_data)
+            node.create_subscription(
+                Image, "depth_registered/image_rect", self._take_depth, qos_profile_sensor_data
+            )
 
     def clear(self) -> None:
         """Forget what has a time, as when time went back."""
@@ -91,7 +93,7 @@ class Robot:
             if body == camera:
                 return None if camera_frames.is_optical(self.config) else T_camera_optical
         try:
-            T = self.transforms.lookup(body, camera, stamp_ns, self.config.wait_for_transform)
+            T = self.transforms.lookup(body, camera, stamp_ns, self.config.transform_timeout)
         except TransformError as error:
             msg = f"waiting for the transform {body} -> {camera}: {error}"
             raise TransformError(msg) from error
@@ -102,7 +104,7 @@ class Robot:
         if body != camera or camera in self._waited_for:
             return body
         self._waited_for.add(camera)
-        self.transforms.wait_for(camera, self.config.wait_for_transform)
+        self.transforms.wait_for(camera, self.config.transform_timeout)
         return self.body_frame(header_frame)
 
     def odometry(self, stamp_ns: int) -> Float64Array | None:
@@ -111,10 +113,10 @@ class Robot:
         try:
             if config.tf_mode == "map_odom":
                 return self.transforms.lookup(
-                    config.odom_frame, config.base_frame, stamp_ns, config.wait_for_transform
+                    config.odom_frame, config.base_frame, stamp_ns, config.transform_timeout
                 )
             if config.scale.source == "odometry":
-                return self._odometry.lookup(_ODOM, _BASE, stamp_ns, config.wait_for_transform)
+                return self._odometry.lookup(_ODOM, _BASE, stamp_ns, config.transform_timeout)
         except TransformError as error:
             topic = "" if config.tf_mode == "map_odom" else " on topic odometry"
             self._warnings.warn(f"waiting for odometry{topic}: {error}")
@@ -126,18 +128,20 @@ class Robot:
         Raises:
             TransformError: it is asked for, and no IMU tells it or where it is mounted.
         """
-        if self.config.level not in ("auto", "imu"):
+        if self.config.level_source not in ("auto", "imu"):
             return None
         up_imu = self._gravity.up()
         if up_imu is None:
-            if self.config.level == "imu":
-                msg = "waiting for gravity on topic imu (level is imu): nothing usable has arrived"
+            if self.config.level_source == "imu":
+                msg = (
+                    "waiting for gravity on topic imu (level_source is imu): nothing usable has arrived"
+                )
                 raise TransformError(msg)
             return None
         try:
             T = self.transforms.lookup(self.camera_frame(header_frame), self._imu_frame, None)
         except TransformError as error:
-            if self.config.level == "imu":
+            if self.config.level_source == "imu":
                 msg = f"waiting for the mount of the imu: {error}"
                 raise TransformError(msg) from error
             self._warnings.warn(f"the imu does not level the map: {error}")
@@ -150,7 +154,9 @@ class Robot:
             return None
         near = min(self._depths, key=lambda entry: abs(entry[0] - stamp_ns), default=None)
         if near is None or abs(near[0] - stamp_ns) > _DEPTH_TOLERANCE_NS:
-            self._warnings.warn("waiting for depth on topic measured_depth near the image's time")
+            self._warnings.warn(
+                "waiting for depth on topic depth_registered/image_rect near the image's time"
+            )
             return None
         return near[1]
 

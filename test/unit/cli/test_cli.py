@@ -182,6 +182,6 @@ def test_wrong_usage_is_told_and_status_2(arguments, capsys):
 )
 def test_what_is_no_rate_is_one_readable_line_for_every_command(command, text, says, capsys):
     with pytest.raises(SystemExit) as stopped:
-        main([*command, "--rate", text])
+        main([*command, "--fps", text])
     assert stopped.value.code == 2
-    assert f"argument --rate: {says}" in capsys.readouterr().err.splitlines()[-1]
+    assert f"argument --fps: {says}" in capsys.readouterr().err.splitlines()[-1]

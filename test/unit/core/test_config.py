@@ -84,6 +84,13 @@ def test_only_the_listed_words_are_allowed(entry: Setting) -> None:
         entry.checked("other")
 
 
+def test_an_unquoted_on_or_off_of_a_yaml_file_is_accepted() -> None:
+    assert from_mapping({"encode_ahead": True}).encode_ahead == "on"
+    assert from_mapping({"encode_ahead": False}).encode_ahead == "off"
+    with pytest.raises(ConfigError, match="pose_source is True"):
+        from_mapping({"pose_source": True})
+
+
 def test_a_dotted_name_overrides_one_nested_setting_and_leaves_the_rest() -> None:
     base = from_mapping({"map.max_range": 3.0, "device": "cpu"})
     config = from_mapping({"map.voxel_size": 0.2}, base)

@@ -233,7 +233,7 @@ WORST_PERCENT = 3.0  # of the path; measured: 1.5, and 7.6 by the network alone
 
 def test_with_its_tracks_the_network_of_the_package_follows_a_camera_through_a_room():
     backend, facts = load_backend(Config())
-    assert facts["pose_source"] == "tracks"
+    assert facts["pose_source"] == "visual_odometry"
     room = Rendered(ProceduralRoom(seed=1, frames=30, width=320, height=240))
     tracked, alone = (
         measure(room, Reconstructor(backend, Config(pose_source=source))).trajectory

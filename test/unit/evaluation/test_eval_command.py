@@ -65,7 +65,7 @@ def test_every_task_is_evaluated_and_written(tmp_path: Path, capsys) -> None:
     written(tmp_path / "data" / "walk")
     written(tmp_path / "data" / "stroll", frames=5)
     out = tmp_path / "out"
-    status, found = evaluated(tmp_path / "data", out, "--frames", "4", "0", "--set", "threads=1")
+    status, found = evaluated(tmp_path / "data", out, "--lengths", "4", "0", "--set", "threads=1")
     assert status == 0
     assert set(found) == {"pose", "depth", "reconstruction"}
     assert [(r["sequence"], r["length"], r["frames"]) for r in found["pose"]["results"]] == [
@@ -224,14 +224,14 @@ def test_a_number_of_frames_that_is_none_is_told_with_what_was_expected(
     text: str, tmp_path: Path, capsys
 ) -> None:
     with pytest.raises(SystemExit):
-        main(["eval", "folder", str(tmp_path), "--output", str(tmp_path), f"--frames={text}"])
+        main(["eval", "folder", str(tmp_path), "--output", str(tmp_path), f"--lengths={text}"])
     message = f"'{text}' frames cannot be evaluated; expected 0 (all) or at least 3"
     assert message in capsys.readouterr().err
 
 
 def test_a_name_with_a_slash_and_a_length_said_twice_are_taken_once(tmp_path: Path) -> None:
     written(tmp_path / "data" / "a_ok", frames=4)
-    options = ["--sequences", "a_ok/", "--frames", "4", "4", "--protocols", "pose"]
+    options = ["--sequences", "a_ok/", "--lengths", "4", "4", "--protocols", "pose"]
     status, found = evaluated(tmp_path / "data", tmp_path / "out", *options)
     assert status == 0
     assert [result["sequence"] for result in found["pose"]["results"]] == ["a_ok"]

@@ -164,7 +164,7 @@ def test_a_data_set_is_evaluated_where_its_files_lie(dataset: str, tmp_path: Pat
     assert "| TTT3R | published weights |" in printed
     frames = load_network(PACKAGE_WEIGHTS).reset_interval
     assert (
-        f"| **this run** | ttt3r, reset every {frames} frames, poses by tracks, the package's own"
+        f"| **this run** | ttt3r, reset every {frames} frames, poses by visual odometry, the package's own"
         in printed
     )
 
@@ -185,7 +185,7 @@ def test_depth_of_7scenes_that_is_not_registered_is_said_in_table_and_json(tmp_p
             for file in (tmp_path / name).rglob("*.depth.png"):
                 file.rename(file.with_name(file.name.replace(".depth.", ".depth.proj.")))
         arguments = ["7scenes", str(tmp_path / name), "--output", str(tmp_path / f"{name}_out")]
-        assert main(["eval", *arguments, "--protocols", "reconstruction", "--frames", "3"]) == 0
+        assert main(["eval", *arguments, "--protocols", "reconstruction", "--lengths", "3"]) == 0
         table = (tmp_path / f"{name}_out" / "table.md").read_text()
         assert (f"Note, heads/seq-01: {said}." in table) == is_said
         content = json.loads((tmp_path / f"{name}_out" / "results.json").read_text())
@@ -207,7 +207,7 @@ def test_a_truncated_depth_costs_its_frame_alone_and_is_named(tmp_path: Path) ->
     kitti(tmp_path / "data")
     path = next((tmp_path / "data").rglob("groundtruth_depth_gathered/drive/0000000002.png"))
     path.write_bytes(path.read_bytes()[:100])
-    arguments = ["kitti", str(tmp_path / "data"), "--protocols", "depth", "--frames", "0"]
+    arguments = ["kitti", str(tmp_path / "data"), "--protocols", "depth", "--lengths", "0"]
     assert main(["eval", *arguments, "--output", str(tmp_path / "out")]) == 0
     content = json.loads((tmp_path / "out" / "results.json").read_text())
     (result,) = content["evaluations"][0]["results"]

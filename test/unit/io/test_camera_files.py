@@ -59,11 +59,11 @@ def test_a_video_is_rectified_by_it(calibration, tmp_path):
     words = [
         "run",
         tmp_path / "room.avi",
-        "--camera",
+        "--calibration",
         calibration,
         "--output",
         tmp_path / "out",
-        "--write",
+        "--outputs",
         "frames",
     ]
     assert main([str(word) for word in words]) == 0

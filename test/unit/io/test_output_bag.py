@@ -95,7 +95,7 @@ def test_poses_and_odometry_are_played_back_with_their_covariances_and_velocitie
 @pytest.mark.parametrize("size", ["network", "input"])
 @pytest.mark.parametrize("encoding", ["32FC1", "16UC1"])
 def test_images_and_points_are_played_back_value_by_value(tmp_path, encoding, size):
-    config = from_mapping({"min_confidence": 2.0, "depth.encoding": encoding, "depth.size": size})
+    config = from_mapping({"min_confidence": 2.0, "depth.encoding": encoding, "depth.resolution": size})
     (update,), reconstructor = walked(1, config)
     update = noisy(update)
     bag = recorded(tmp_path / "bag", [update], reconstructor, config)
@@ -122,7 +122,7 @@ def test_images_and_points_are_played_back_value_by_value(tmp_path, encoding, si
 
 
 def test_map_and_grid_come_at_the_end_as_they_are_then(tmp_path):
-    config = from_mapping({"level": "floor"})
+    config = from_mapping({"level_source": "floor"})
     updates, reconstructor = walked(3, config)
     reconstructor.map.integrate(updates[-1], -1.0)  # as if a floor had been found
     bag = recorded(tmp_path / "bag", updates, reconstructor, config)

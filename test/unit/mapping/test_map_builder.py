@@ -65,7 +65,7 @@ def test_after_its_turns_a_large_frame_has_occupied_every_voxel() -> None:
     config = Config()
     whole, scene = (
         MapBuilder(config),
-        MapBuilder(replace(config, map=replace(config.map, clear_seen_through=False))),
+        MapBuilder(replace(config, map=replace(config.map, carve_free_space=False))),
     )
     points = view.prediction.points_camera.reshape(-1, 3)
     points = points @ view.T_map_camera[:3, :3].T.astype(np.float32) + np.float32([0, 0, 1])

@@ -43,8 +43,8 @@ class Means:
         return (images.mean(dim=(2, 3))[:, None],)
 
 
-def made(means: Means, depth: int, *, waits: bool = False) -> Encoder:
-    encoder = Encoder(means.execution, SIZE, torch.device("cpu"), depth)
+def made(means: Means, *, encode_ahead: bool = False, waits: bool = False) -> Encoder:
+    encoder = Encoder(means.execution, SIZE, torch.device("cpu"), encode_ahead=encode_ahead)
     encoder._waits = waits  # as if for a device that works by itself
     return encoder
 
@@ -67,12 +67,12 @@ def cuts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return threads
 
 
-def test_with_depth_2_the_announced_image_is_encoded_on_another_thread_while_the_caller_goes_on(
+def test_with_encode_ahead_the_next_image_is_encoded_on_another_thread(
     cuts: list[str],
 ) -> None:
     means = Means()
-    encoder = made(means, depth=2)
-    expected = features(made(Means(), depth=1), noise(2))
+    encoder = made(means, encode_ahead=True)
+    expected = features(made(Means()), noise(2))
     cuts.clear()
     encoder.announce(lambda: noise(2))
     means.gate.clear()
@@ -83,9 +83,9 @@ def test_with_depth_2_the_announced_image_is_encoded_on_another_thread_while_the
     assert [name.startswith("ttt3r_encoder") for name in means.threads + cuts] == [True, True]
 
 
-def test_with_depth_1_a_processor_asks_for_no_image() -> None:
+def test_without_encode_ahead_a_cpu_requests_no_next_image() -> None:
     means = Means()
-    encoder = made(means, depth=1)
+    encoder = made(means)
     encoder.announce(lambda: pytest.fail("nobody has time for it"))
     encoder.look_ahead()
     assert means.threads == []
@@ -93,7 +93,7 @@ def test_with_depth_1_a_processor_asks_for_no_image() -> None:
 
 def test_while_a_device_works_the_announced_image_is_cut_and_not_cut_again(cuts: list[str]) -> None:
     means = Means()
-    encoder = made(means, depth=1, waits=True)
+    encoder = made(means, waits=True)
     encoder.announce(lambda: noise(2))
     encoder.look_ahead()
     assert (len(cuts), means.threads) == (1, [])
@@ -103,7 +103,7 @@ def test_while_a_device_works_the_announced_image_is_cut_and_not_cut_again(cuts:
 
 def test_an_image_is_asked_for_only_when_there_is_time_for_it_and_only_once() -> None:
     asked = []
-    encoder = made(Means(), depth=2)
+    encoder = made(Means(), encode_ahead=True)
     encoder.announce(lambda: asked.append(1))
     assert asked == []
     encoder.look_ahead()
@@ -111,18 +111,18 @@ def test_an_image_is_asked_for_only_when_there_is_time_for_it_and_only_once() ->
     assert asked == [1]
 
 
-@pytest.mark.parametrize("depth", [1, 2])
-def test_another_image_than_the_announced_one_gets_its_own_features(depth: int) -> None:
-    encoder = made(Means(), depth, waits=depth == 1)
+@pytest.mark.parametrize("encode_ahead", [False, True])
+def test_another_image_than_the_announced_one_gets_its_own_features(encode_ahead: bool) -> None:
+    encoder = made(Means(), encode_ahead=encode_ahead, waits=not encode_ahead)
     encoder.announce(lambda: noise(2))
     encoder.look_ahead()
-    assert torch.equal(features(encoder, noise(3)), features(made(Means(), depth=1), noise(3)))
-    assert torch.equal(features(encoder, noise(2)), features(made(Means(), depth=1), noise(2)))
+    assert torch.equal(features(encoder, noise(3)), features(made(Means()), noise(3)))
+    assert torch.equal(features(encoder, noise(2)), features(made(Means()), noise(2)))
 
 
-@pytest.mark.parametrize("depth", [1, 2])
-def test_a_camera_may_write_its_next_image_into_the_same_array(depth: int) -> None:
-    encoder = made(Means(), depth, waits=depth == 1)
+@pytest.mark.parametrize("encode_ahead", [False, True])
+def test_a_camera_may_write_its_next_image_into_the_same_array(encode_ahead: bool) -> None:
+    encoder = made(Means(), encode_ahead=encode_ahead, waits=not encode_ahead)
     buffer = noise(1)
     encoder.announce(lambda: buffer)
     encoder.look_ahead()
@@ -130,9 +130,9 @@ def test_a_camera_may_write_its_next_image_into_the_same_array(depth: int) -> No
     assert encoder.cut(buffer, GEOMETRY).min() == 200
 
 
-@pytest.mark.parametrize("depth", [1, 2])
-def test_an_announced_image_that_cannot_be_cut_harms_no_other(depth: int) -> None:
-    encoder = made(Means(), depth, waits=depth == 1)
+@pytest.mark.parametrize("encode_ahead", [False, True])
+def test_an_announced_image_that_cannot_be_cut_harms_no_other(encode_ahead: bool) -> None:
+    encoder = made(Means(), encode_ahead=encode_ahead, waits=not encode_ahead)
     encoder.announce(lambda: np.zeros((1, 600, 3), np.uint8))
     encoder.look_ahead()
     assert features(encoder, noise(3)).shape == (1, 1, 3)
@@ -143,7 +143,7 @@ def test_what_fails_ahead_is_told_when_the_image_is_shown() -> None:
         msg = "out of memory"
         raise RuntimeError(msg)
 
-    encoder = Encoder(Execution(fail, lambda *_: ()), SIZE, torch.device("cpu"), depth=2)
+    encoder = Encoder(Execution(fail, lambda *_: ()), SIZE, torch.device("cpu"), encode_ahead=True)
     encoder.announce(lambda: noise(2))
     encoder.look_ahead()
     with pytest.raises(RuntimeError, match="out of memory"):
@@ -152,7 +152,7 @@ def test_what_fails_ahead_is_told_when_the_image_is_shown() -> None:
 
 def test_what_was_prepared_is_forgotten_on_demand() -> None:
     means = Means()
-    encoder = made(means, depth=2)
+    encoder = made(means, encode_ahead=True)
     means.gate.clear()
     encoder.announce(lambda: noise(2))
     encoder.look_ahead()

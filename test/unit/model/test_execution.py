@@ -161,7 +161,7 @@ def test_a_processor_s_graph_with_parts_at_once_gives_the_same_to_the_last_bit(c
     torch.set_num_threads(1)
     as_written = TorchBackend(seeded_network(config), precision=precision)
     recorded = TorchBackend(
-        seeded_network(config), precision=precision, mode="graph", side_by_side=True, pipeline_depth=2
+        seeded_network(config), precision=precision, mode="graph", side_by_side=True, encode_ahead=True
     )
     same(stream(recorded, announce=True), stream(as_written))
 
@@ -240,11 +240,11 @@ def test_one_bad_number_anywhere_spoils_its_stream_and_no_other(value, where):
 
 
 @needs_cuda
-@pytest.mark.parametrize("depth", [1, 2])
-def test_recorded_graphs_give_what_the_network_as_written_gives(depth):
-    recorded = TorchBackend(seeded_network(DPT), "cuda", mode="graph", pipeline_depth=depth)
+@pytest.mark.parametrize("encode_ahead", [False, True])
+def test_recorded_graphs_give_what_the_network_as_written_gives(encode_ahead):
+    recorded = TorchBackend(seeded_network(DPT), "cuda", mode="graph", encode_ahead=encode_ahead)
     plain = TorchBackend(seeded_network(DPT), "cuda")
-    close(stream(recorded, announce=depth == 2), stream(plain))
+    close(stream(recorded, announce=encode_ahead), stream(plain))
 
 
 @needs_cuda

@@ -243,7 +243,7 @@ def test_pixels_without_a_depth_keep_what_they_have_and_do_not_spread(nothing: f
 class Bent(FakeBackend):
     """Sees the walk's depths too near on the right and too far on the left, by up to a fifth."""
 
-    pose_source = "tracks"
+    pose_source = "visual_odometry"
 
     def step(self, rgb: UInt8Array, state: FakeState) -> tuple[Prediction, FakeState]:
         shot = walk()[state.seen]

@@ -72,7 +72,7 @@ def test_a_floor_found_late_levels_map_and_trajectory_once() -> None:
             tilt = np.array([[1, 0, 0], [0, c, -s], [0, s, c]], np.float32)
             return replace(prediction, points_camera=prediction.points_camera @ tilt.T), after
 
-    mapping = reconstructor(TiltedBackend(), level="floor")
+    mapping = reconstructor(TiltedBackend(), level_source="floor")
     updates = [mapping.step(frame(mark)) for mark in range(5)]
     up_camera = updates[-1].T_map_camera[2, :3]
     np.testing.assert_allclose(

@@ -40,7 +40,7 @@ def test_each_source_has_a_folder_and_a_broken_one_does_not_stop_the_others(tmp_
     (tmp_path / "bags" / "b.mcap").write_text("no bag at all")
     folder = image_folder(tmp_path / "a")
     output = tmp_path / "out"
-    words = ("--write", "trajectory", "--limit", 3, "--jobs", 2)
+    words = ("--outputs", "trajectory", "--max-frames", 3, "--jobs", 2)
     assert run(folder, tmp_path / "bags" / "*.mcap", "--output", output, *words) == 1
     told = capsys.readouterr()
     results = {result["name"]: result for result in summary(output)["results"]}
@@ -59,10 +59,10 @@ def test_each_source_has_a_folder_and_a_broken_one_does_not_stop_the_others(tmp_
 def test_a_resumed_batch_does_only_what_is_left(tmp_path):
     image_folder(tmp_path / "one", truth=False)
     output = tmp_path / "out"
-    assert run(tmp_path / "one", "--jobs", 1, "--limit", 2, "--output", output) == 0
+    assert run(tmp_path / "one", "--jobs", 1, "--max-frames", 2, "--output", output) == 0
     before = (output / "one" / "run.json").stat().st_mtime_ns
     image_folder(tmp_path / "two", truth=False)
-    words = ("--resume", "--limit", 2, "--output", output)
+    words = ("--resume", "--max-frames", 2, "--output", output)
     assert run(tmp_path / "one", tmp_path / "two", *words) == 0
     assert (output / "one" / "run.json").stat().st_mtime_ns == before
     assert len(read_tum(output / "two" / "trajectory.txt")) == 2
@@ -73,8 +73,8 @@ def test_a_resumed_batch_takes_nothing_for_done_that_is_another_source_or_has_ot
     for name in ("mine", "yours"):
         image_folder(tmp_path / name / "walk", truth=False)
     output = tmp_path / "out"
-    words = ("--jobs", 1, "--output", output, "--write", "trajectory", "state")
-    assert run(tmp_path / "mine" / "walk", *words, "--limit", 2) == 0
+    words = ("--jobs", 1, "--output", output, "--outputs", "trajectory", "state")
+    assert run(tmp_path / "mine" / "walk", *words, "--max-frames", 2) == 0
     assert run(tmp_path / "mine" / "walk", *words, "--resume") == 0
     assert summary(output)["results"][0]["frames"] == 12
     changes = (
@@ -95,7 +95,7 @@ def test_a_second_ctrl_c_ends_a_batch_at_once_and_leaves_no_process(tmp_path):
     image_folder(tmp_path / "one", LONG, truth=False)
     output = tmp_path / "out"
     command = [sys.executable, "-m", "ttt3r_ros", "run", tmp_path / "one", "--jobs", "1"]
-    command += ["--output", output, "--write", "rgb"]
+    command += ["--output", output, "--outputs", "rgb"]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     wait_for_pictures(output / "one", 1, process)
     process.send_signal(signal.SIGINT)
@@ -110,7 +110,7 @@ def test_an_interrupted_batch_lets_each_run_write_what_there_is(tmp_path):
         image_folder(tmp_path / name, LONG, truth=False)
     output = tmp_path / "out"
     command = [sys.executable, "-m", "ttt3r_ros", "run", tmp_path / "one", tmp_path / "two"]
-    command += ["--output", output, "--write", "default", "rgb"]
+    command += ["--output", output, "--outputs", "default", "rgb"]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     wait_for_pictures(output / "one", 3, process)
     process.send_signal(signal.SIGINT)
@@ -130,7 +130,7 @@ def test_a_ray_cluster_maps_one_source_per_task_and_tries_a_killed_one_again(tmp
     output = tmp_path / "out"
     sources = [tmp_path / name for name in ("one", "two", "three")]
     command = [sys.executable, "-m", "ttt3r_ros", "run", *sources, "--ray", "local", "--output", output]
-    command += ["--write", "trajectory", "rgb"]
+    command += ["--outputs", "trajectory", "rgb"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     wait_for_pictures(output / "one", 1, process, patience_s=90)
     kill_the_run_of(output / "one")
@@ -166,7 +166,7 @@ def test_ctrl_c_lets_the_runs_on_a_ray_cluster_write_what_there_is(tmp_path):
     image_folder(tmp_path / "one", 120, truth=False)
     output = tmp_path / "out"
     command = [sys.executable, "-m", "ttt3r_ros", "run", tmp_path / "one", "--ray", "local"]
-    command += ["--output", output, "--write", "trajectory", "rgb"]
+    command += ["--output", output, "--outputs", "trajectory", "rgb"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     wait_for_pictures(output / "one", 1, process, patience_s=90)
     process.send_signal(signal.SIGINT)

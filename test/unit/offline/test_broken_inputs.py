@@ -203,7 +203,7 @@ def test_a_disk_that_fills_up_leaves_nothing_half_written(tmp_path, limit_kib):
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit_kib} * 1024, -1))\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )
-    words = ["run", source, "--output", output, "--write", "trajectory", "frames", "map", "state"]
+    words = ["run", source, "--output", output, "--outputs", "trajectory", "frames", "map", "state"]
     finished = subprocess.run(
         [sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, check=False
     )

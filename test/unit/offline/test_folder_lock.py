@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LONG = 60  # frames: more than are mapped before a signal arrives
-FEW = ("--write", "trajectory", "state", "--limit", "3")
+FEW = ("--outputs", "trajectory", "state", "--max-frames", "3")
 
 
 def run(*arguments: object) -> int:
@@ -56,13 +56,13 @@ def test_the_source_is_never_written_over(tmp_path, capsys):
     source = image_folder(tmp_path / "room")
     before = sorted(path.name for path in source.rglob("*"))
     for options in ((), ("--overwrite",), ("--resume",)):
-        assert run(source, "--output", source, "--write", "default", "rgb", *options) == 1
+        assert run(source, "--output", source, "--outputs", "default", "rgb", *options) == 1
         assert "which no run has written; choose another --output" in capsys.readouterr().err
     assert sorted(path.name for path in source.rglob("*")) == before
 
 
 def test_a_run_does_not_replace_the_pictures_that_it_is_to_map(folder, tmp_path, capsys):
-    assert run(folder, "--output", tmp_path, "--write", "rgb", "--limit", 3) == 0
+    assert run(folder, "--output", tmp_path, "--outputs", "rgb", "--max-frames", 3) == 0
     assert run(tmp_path / "rgb", "--output", tmp_path, "--overwrite", *FEW) == 1
     assert "is the source" in capsys.readouterr().err
     assert len(list((tmp_path / "rgb").iterdir())) == 3
@@ -89,8 +89,8 @@ def test_what_is_there_stays_until_the_new_source_shows_something(folder, tmp_pa
 
 
 def test_a_run_without_a_state_is_not_thrown_away_by_resuming(folder, tmp_path, capsys):
-    assert run(folder, "--output", tmp_path, "--write", "trajectory", "--limit", 3) == 0
-    assert run(folder, "--output", tmp_path, "--resume", "--write", "trajectory") == 1
+    assert run(folder, "--output", tmp_path, "--outputs", "trajectory", "--max-frames", 3) == 0
+    assert run(folder, "--output", tmp_path, "--resume", "--outputs", "trajectory") == 1
     assert "without state.npz, which cannot be resumed" in capsys.readouterr().err
     assert len(read_tum(tmp_path / "trajectory.txt")) == 3
 
@@ -150,7 +150,7 @@ def test_nobody_has_to_listen(folder, tmp_path):
 
 def test_a_terminal_that_goes_away_ends_a_run_as_ctrl_c_does(tmp_path):
     source, output = image_folder(tmp_path / "room", LONG, truth=False), tmp_path / "out"
-    process = started(source, "--output", output, "--write", "default", "rgb")
+    process = started(source, "--output", output, "--outputs", "default", "rgb")
     wait_for_pictures(output, 3, process)
     process.send_signal(signal.SIGHUP)
     _, errors = process.communicate(timeout=60)
@@ -160,14 +160,17 @@ def test_a_terminal_that_goes_away_ends_a_run_as_ctrl_c_does(tmp_path):
 
 def test_a_bag_that_was_not_closed_is_made_anew(tmp_path):
     source, output = image_folder(tmp_path / "room", LONG, truth=False), tmp_path / "out"
-    outputs = ("--write", "state", "rgb", "bag", "trajectory")
-    assert run(source, "--output", output, *outputs, "--limit", 2, "--set", "threads=1") == 0
-    process = started(source, "--output", output, "--resume", "--limit", LONG)
+    outputs = ("--outputs", "state", "rgb", "bag", "trajectory")
+    assert run(source, "--output", output, *outputs, "--max-frames", 2, "--set", "threads=1") == 0
+    process = started(source, "--output", output, "--resume", "--max-frames", LONG)
     wait_for_pictures(output, 4, process)
     process.kill()
     process.communicate(timeout=60)
-    assert run(source, "--output", output, "--resume", "--limit", 5, "--set", "threads=1") == 0
-    assert run(source, "--output", tmp_path / "whole", *outputs, "--limit", 5, "--set", "threads=1") == 0
+    assert run(source, "--output", output, "--resume", "--max-frames", 5, "--set", "threads=1") == 0
+    assert (
+        run(source, "--output", tmp_path / "whole", *outputs, "--max-frames", 5, "--set", "threads=1")
+        == 0
+    )
     names = {path.relative_to(output) for path in output.rglob("*")}
     assert names == {path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*")}
     bag = "bag/bag.mcap.zstd" if (output / "bag" / "bag.mcap.zstd").exists() else "bag/bag.mcap"
@@ -192,7 +195,7 @@ def test_names_that_are_no_utf8_are_names(tmp_path):
         cv2.imwrite(str(shown), frame.rgb[..., ::-1])
         shutil.copy(shown, source / os.fsdecode(b"im\xff%d.png" % index))
     output = tmp_path / "out"
-    assert run(source, "--output", output, "--write", "default") == 0
+    assert run(source, "--output", output, "--outputs", "default") == 0
     assert json.loads((output / "run.json").read_text())["mapped"] == 3
 
 
@@ -207,5 +210,5 @@ def test_hidden_files_and_folders_that_end_like_images_are_none(tmp_path):
     source = image_folder(tmp_path / "room", truth=False)
     (source / "rgb" / "._0000.png").write_bytes(b"left by another system")
     (source / "rgb" / "more.png").mkdir()
-    assert run(source, "--output", tmp_path / "out", "--write", "frames") == 0
+    assert run(source, "--output", tmp_path / "out", "--outputs", "frames") == 0
     assert RunFolder(tmp_path / "out").meta["broken"] == 0

@@ -30,7 +30,7 @@ NOT_THE_SAME = ("run.json", "report.html")  # they tell how long it took
 ONE_THREAD = ("--set", "threads=1")  # another number adds in another order
 LONG = 80  # frames: more than are mapped before a signal arrives
 # A few resets, and all that moves what lies in the map.
-CHANGES = ["--set", "reset_interval=5", "level=floor"]
+CHANGES = ["--set", "reset_interval=5", "level_source=floor"]
 
 
 def run(*arguments: object) -> int:
@@ -46,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finished(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with every output."""
     output = tmp_path_factory.mktemp("finished") / "out"
-    assert run(folder, "--output", output, "--write", "all", *CHANGES) == 0
+    assert run(folder, "--output", output, "--outputs", "all", *CHANGES) == 0
     return output
 
 
@@ -77,7 +77,7 @@ def test_every_output_is_there_and_nothing_else(finished):
 
 
 def test_the_same_input_gives_the_same_bytes(folder, finished, tmp_path):
-    assert run(folder, "--output", tmp_path / "out", "--write", "all", *CHANGES) == 0
+    assert run(folder, "--output", tmp_path / "out", "--outputs", "all", *CHANGES) == 0
     assert_same(finished, tmp_path / "out")
 
 
@@ -85,7 +85,7 @@ def test_run_json_tells_what_was_done(folder, finished):
     meta = json.loads((finished / "run.json").read_text())
     assert (meta["source"], meta["frames"], meta["mapped"]) == (str(folder), 12, 12)
     assert (meta["interrupted"], meta["problems"], meta["skipped"]) == (False, [], {})
-    assert meta["changed_settings"] == {"reset_interval": 5, "level": "floor"}
+    assert meta["changed_settings"] == {"reset_interval": 5, "level_source": "floor"}
     assert meta["weights"].startswith("ttt3r_small.safetensors")
     assert set(meta["error"]) >= {"ate_se3_m", "ate_sim3_m", "scale"}
     assert len(meta["timings_ms"]["network"]) == 12
@@ -110,7 +110,7 @@ def test_a_run_can_be_read_back_frame_by_frame(finished):
 @pytest.mark.parametrize("first", [1, 7])
 def test_a_resumed_run_ends_as_one_that_was_not_interrupted(folder, finished, tmp_path, first):
     names = [name for name in OUTPUTS if name != "bag"]
-    assert run(folder, "--output", tmp_path, "--limit", first, "--write", *names, *CHANGES) == 0
+    assert run(folder, "--output", tmp_path, "--max-frames", first, "--outputs", *names, *CHANGES) == 0
     assert len(read_tum(tmp_path / "trajectory.txt")) == first
     assert run(folder, "--output", tmp_path, "--resume", *CHANGES) == 0
     whole, resumed = contents(finished), contents(tmp_path)
@@ -121,7 +121,7 @@ def test_a_resumed_run_ends_as_one_that_was_not_interrupted(folder, finished, tm
 
 
 def test_a_resumed_run_must_be_the_same_one(folder, tmp_path, capsys):
-    assert run(folder, "--output", tmp_path, "--limit", 3) == 0
+    assert run(folder, "--output", tmp_path, "--max-frames", 3) == 0
     assert run(folder, "--output", tmp_path, "--resume", "--set", "map.voxel_size=0.1") == 1
     assert "map.voxel_size is 0.1, the interrupted run had 0.05" in capsys.readouterr().err
     other = image_folder(tmp_path / "other", truth=False)
@@ -140,7 +140,7 @@ def test_an_interrupted_run_leaves_what_there_is_and_can_be_resumed(tmp_path, nu
         source,
         "--output",
         output,
-        "--write",
+        "--outputs",
         "default",
         "rgb",
         *ONE_THREAD,
@@ -156,9 +156,9 @@ def test_an_interrupted_run_leaves_what_there_is_and_can_be_resumed(tmp_path, nu
     assert 5 <= meta["frames"] < LONG
     assert len(read_tum(output / "trajectory.txt")) == meta["mapped"]
     assert (output / "report.html").is_file()
-    more = ("--limit", meta["frames"] + 4, *ONE_THREAD)
+    more = ("--max-frames", meta["frames"] + 4, *ONE_THREAD)
     assert run(source, "--output", output, "--resume", *more) == 0
-    compared = ("--write", "trajectory", "frames", "map")
+    compared = ("--outputs", "trajectory", "frames", "map")
     assert run(source, "--output", tmp_path / "whole", *more, *compared) == 0
     for name in ("trajectory.txt", "frames.csv", "map.ply"):
         assert (output / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
@@ -177,12 +177,12 @@ def test_images_that_show_nothing_are_skipped_and_counted(tmp_path):
 
 
 def test_a_run_is_replaced_only_if_that_is_wanted(folder, finished, tmp_path, capsys):
-    assert run(folder, "--output", tmp_path, "--limit", 2, "--write", "all") == 0
+    assert run(folder, "--output", tmp_path, "--max-frames", 2, "--outputs", "all") == 0
     (tmp_path / "notes.txt").write_text("mine")
     assert run(folder, "--output", tmp_path) == 1
     assert "holds a run already" in capsys.readouterr().err
     assert len(read_tum(tmp_path / "trajectory.txt")) == 2
-    assert run(folder, "--output", tmp_path, "--overwrite", "--write", "trajectory") == 0
+    assert run(folder, "--output", tmp_path, "--overwrite", "--outputs", "trajectory") == 0
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {
         "notes.txt", "run.json", "camera.json", ".ttt3r_run",
@@ -191,7 +191,7 @@ def test_a_run_is_replaced_only_if_that_is_wanted(folder, finished, tmp_path, ca
 
 
 def test_stride_and_limit_choose_frames(folder, tmp_path):
-    assert run(folder, "--output", tmp_path, "--stride", 3, "--limit", 2) == 0
+    assert run(folder, "--output", tmp_path, "--stride", 3, "--max-frames", 2) == 0
     assert [stamp_ns for stamp_ns, _ in read_tum(tmp_path / "trajectory.txt")] == [
         shots()[0].stamp_ns,
         shots()[3].stamp_ns,
@@ -202,7 +202,7 @@ def test_where_nobody_watches_progress_is_told_in_lines(folder, tmp_path, monkey
     from ttt3r_ros.offline import progress as run_progress
 
     monkeypatch.setattr(run_progress, "_LINE_EVERY_S", 0.0)
-    assert run(folder, "--output", tmp_path, "--limit", 3) == 0
+    assert run(folder, "--output", tmp_path, "--max-frames", 3) == 0
     lines = [line for line in capsys.readouterr().err.splitlines() if "frames/s" in line]
     assert len(lines) == 3
     assert re.fullmatch(
@@ -243,12 +243,12 @@ def test_with_the_weights_of_the_package_corners_tell_where_all_images_but_the_f
     assert min(record.landmarks for record in others) > 50
     told = json.loads((finished / "run.json").read_text(encoding="utf-8"))
     assert told["tracked_share"] == pytest.approx(len(others) / (1 + len(others)), abs=1e-4)
-    assert "poses by tracks" in (finished / "report.html").read_text(encoding="utf-8")
+    assert "poses by visual odometry" in (finished / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_report_escapes_what_it_does_not_know(tmp_path):
     source = image_folder(tmp_path / "<b>room & co", truth=False)
-    assert run(source, "--output", tmp_path / "out", "--limit", 2, "--write", "report") == 0
+    assert run(source, "--output", tmp_path / "out", "--max-frames", 2, "--outputs", "report") == 0
     text = (tmp_path / "out" / "report.html").read_text()
     assert "&lt;b&gt;room &amp; co" in text
     assert "<b>" not in text

@@ -30,10 +30,12 @@ def test_without_options_the_settings_are_the_defaults():
 
 def test_every_kind_of_setting_can_be_set():
     config = config_of(
-        arguments("--set", "map.voxel_size=0.1", "reset_interval=7", "rectify=false", "level=floor")
+        arguments(
+            "--set", "map.voxel_size=0.1", "reset_interval=7", "rectify=false", "level_source=floor"
+        )
     )
     assert changed_settings(config) == {
-        "map.voxel_size": 0.1, "reset_interval": 7, "rectify": False, "level": "floor",
+        "map.voxel_size": 0.1, "reset_interval": 7, "rectify": False, "level_source": "floor",
     }  # fmt: skip
 
 
@@ -48,7 +50,7 @@ def test_every_kind_of_setting_can_be_set():
         ("tf_mode=upside_down", "expected one of map_odom"),
         ("cameras=front,left", "run maps one camera at a time"),
         ("rig=true", "run maps one camera at a time"),
-        ("level=imu", "the node reads an imu"),
+        ("level_source=imu", "the node reads an imu"),
         ("scale.source=odometry", "set tf_mode=map_odom"),
     ],
 )
@@ -100,5 +102,5 @@ def test_outputs_are_chosen_by_name(words, outputs):
 
 
 def test_an_unknown_output_is_answered_with_those_there_are():
-    with pytest.raises(ConfigError, match=r"--write bags/x\.mcap: expected trajectory, .*come before"):
+    with pytest.raises(ConfigError, match=r"--outputs bags/x\.mcap: expected trajectory, .*come before"):
         outputs_of(["map", "bags/x.mcap"])

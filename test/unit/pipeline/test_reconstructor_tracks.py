@@ -47,7 +47,7 @@ class Stumbler(FakeBackend):
 class Tracker(Stumbler):
     """Its weights were made for tracks."""
 
-    pose_source = "tracks"
+    pose_source = "visual_odometry"
 
 
 def mapping_by(source: str, backend: FakeBackend | None = None) -> Reconstructor[FakeState]:
@@ -57,12 +57,12 @@ def mapping_by(source: str, backend: FakeBackend | None = None) -> Reconstructor
 
 
 def test_a_reconstructor_by_tracks_follows_the_true_path() -> None:
-    mapping = mapping_by("tracks")
+    mapping = mapping_by("visual_odometry")
     updates = [mapping.step(frame) for frame in frames_of_walk(FRAMES)]
     assert_near([update.T_map_camera for update in updates])
     assert updates[0].landmarks == 0
     assert min(update.landmarks for update in updates[1:]) > 150
-    assert all(update.timings_s["tracks"] > 0.0 for update in updates)
+    assert all(update.timings_s["visual_odometry"] > 0.0 for update in updates)
 
 
 def test_a_reconstructor_by_the_network_calls_no_tracker(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,21 +70,21 @@ def test_a_reconstructor_by_the_network_calls_no_tracker(monkeypatch: pytest.Mon
     mapping = mapping_by("network", Tracker())
     updates = [mapping.step(frame) for frame in frames_of_walk(3)]
     assert [update.landmarks for update in updates] == [0, 0, 0]
-    assert "tracks" not in updates[-1].timings_s
+    assert "visual_odometry" not in updates[-1].timings_s
     assert "odometry" not in mapping.memory()
     T_moved = inverse(updates[0].T_map_camera) @ updates[2].T_map_camera
     np.testing.assert_allclose(T_moved, stumbling()[2], atol=1e-12)
 
 
-@pytest.mark.parametrize("as_made", ["network", "tracks"])
-@pytest.mark.parametrize("wished", ["auto", "network", "tracks"])
+@pytest.mark.parametrize("as_made", ["network", "visual_odometry"])
+@pytest.mark.parametrize("wished", ["auto", "network", "visual_odometry"])
 def test_poses_are_made_as_wished_or_else_as_the_weights_were_made_for(
     as_made: str, wished: str
 ) -> None:
-    mapping = mapping_by(wished, Tracker() if as_made == "tracks" else Stumbler())
+    mapping = mapping_by(wished, Tracker() if as_made == "visual_odometry" else Stumbler())
     _, last = (mapping.step(frame) for frame in frames_of_walk(2))
     source = as_made if wished == "auto" else wished
-    assert (last.landmarks > 0) == ("tracks" in last.timings_s) == (source == "tracks")
+    assert (last.landmarks > 0) == ("visual_odometry" in last.timings_s) == (source == "visual_odometry")
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_poses_are_made_as_wished_or_else_as_the_weights_were_made_for(
     ids=["restart", "reopen", "restore"],
 )
 def test_nothing_is_followed_from_before_a_new_beginning(forget: Callable[[Any], None]) -> None:
-    mapping = mapping_by("tracks")
+    mapping = mapping_by("visual_odometry")
     before = [mapping.step(frame) for frame in frames_of_walk(4)][-1]
     forget(mapping)
     seen = mapping.session.state.seen
@@ -130,12 +130,12 @@ def test_a_run_by_tracks_goes_on_to_the_last_bit_as_if_it_had_never_stopped(
 ) -> None:
     frames = frames_of_walk(10, calibrated=calibrated)
     frames[6] = replace(frames[6], rgb=image(3, HEIGHT, WIDTH))  # a ramp has no corners to follow
-    whole, early = mapping_by("tracks"), mapping_by("tracks")
+    whole, early = mapping_by("visual_odometry"), mapping_by("visual_odometry")
     expected = [whole.step(frame) for frame in frames]
     for frame in frames[:break_at]:
         early.step(frame)
     arrays, memory = snapshot_of(early), json.loads(json.dumps(early.memory()))
-    late = mapping_by("tracks")
+    late = mapping_by("visual_odometry")
     restore_into(late, arrays)
     late.remember(memory)
     for frame, update in zip(frames[break_at:], expected[break_at:], strict=True):
@@ -158,7 +158,7 @@ def test_what_the_odometry_remembers_is_an_image_and_its_landmarks_alone() -> No
 
 
 def test_a_run_by_the_network_cannot_be_gone_on_with_by_tracks() -> None:
-    by_network, by_tracks = mapping_by("network"), mapping_by("tracks")
+    by_network, by_tracks = mapping_by("network"), mapping_by("visual_odometry")
     for mapping in (by_network, by_tracks):
         mapping.step(frames_of_walk(1)[0])
     with pytest.raises(SourceError, match="odometry"):
@@ -196,7 +196,7 @@ def test_a_measured_scale_keeps_the_way_right_where_the_unit_of_the_network_jump
     assert_near([update.T_map_camera for update in updates])
 
 
-@pytest.mark.parametrize("source", ["network", "tracks"])
+@pytest.mark.parametrize("source", ["network", "visual_odometry"])
 def test_what_a_reset_seems_to_do_to_the_scale_counts_only_where_no_landmark_crosses_it(
     source: str,
 ) -> None:
@@ -204,4 +204,4 @@ def test_what_a_reset_seems_to_do_to_the_scale_counts_only_where_no_landmark_cro
     values = {"pose_source": source, "scale.source": "odometry", "map.voxel_size": 0.2}
     mapping = Reconstructor(Swelling(), from_mapping({**values, "reset_interval": 6}))
     scales = {mapping.step(frame).scale for frame in frames_of_walk(FRAMES)}
-    assert (scales == {1.0}) == (source == "tracks")
+    assert (scales == {1.0}) == (source == "visual_odometry")

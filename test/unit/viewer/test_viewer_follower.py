@@ -20,7 +20,7 @@ class Mapped:
     """A reconstruction with a scene that follows it; each frame sees a wall of its own."""
 
     def __init__(self) -> None:
-        self.reconstructor = Reconstructor(FakeBackend(), Config(level="camera"))
+        self.reconstructor = Reconstructor(FakeBackend(), Config(level_source="none"))
         self.follower = Follower(Scene(0.01))
         self._frames = 0
 

@@ -24,7 +24,7 @@ PIXELS = HEIGHT * WIDTH
 
 def walked(frames: int, voxel_size: float = 0.01) -> tuple[Scene, Reconstructor]:
     """A scene that has followed a reconstruction; each frame sees a wall of its own."""
-    reconstructor = Reconstructor(FakeBackend(), Config(level="camera"))
+    reconstructor = Reconstructor(FakeBackend(), Config(level_source="none"))
     scene = Scene(voxel_size)
     for index in range(frames):
         update = reconstructor.step(frame(0, (index + 1) * 10**9))

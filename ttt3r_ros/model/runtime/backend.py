@@ -52,7 +52,7 @@ class TorchBackend:
     """Runs streams of images, alone or several at once. All calls must come from one thread.
 
     ``network`` is taken over: its arithmetic is changed in place. ``mode`` is one that `resolve_compile` gives.
-    Its graphs run parts ``side_by_side`` on a processor that has cores to spare. With ``pipeline_depth`` 2 an announced
+    Its graphs run parts ``side_by_side`` on a processor that has cores to spare. With ``encode_ahead`` an announced
     image is encoded beside the one before it.
     """
 
@@ -67,7 +67,7 @@ class TorchBackend:
         precision: str = "float32",
         mode: str = "none",
         side_by_side: bool = False,
-        pipeline_depth: int = 1,
+        encode_ahead: bool = False,
     ) -> None:
         self.weights_id = network_id(network)
         self.size = input_size(network, long_edge)
@@ -77,7 +77,7 @@ class TorchBackend:
         self._network = use_precision(network.eval(), precision).to(self._device)
         with torch.inference_mode(), self._current():
             self._execution = execution(self._network, mode, side_by_side=side_by_side)
-            self._encoder = Encoder(self._execution, self.size, self._device, pipeline_depth)
+            self._encoder = Encoder(self._execution, self.size, self._device, encode_ahead=encode_ahead)
             self._fresh = self._network.initial_state()
 
     def _current(self) -> AbstractContextManager[object]:

@@ -47,11 +47,13 @@ class _Coming(NamedTuple):
 class Encoder:
     """Cuts and encodes images for one network. All calls must come from one thread.
 
-    With ``depth`` 2 the next image is encoded beside the current one: on a CUDA device by a stream of its own, on a
-    processor by a thread, while the caller goes on with the results. With 1 a CUDA device works while it is cut.
+    With ``encode_ahead`` the next image is encoded beside the current one: on a CUDA device by a stream of its own, on
+    a processor by a thread, while the caller goes on with the results. Without it a CUDA device works while it is cut.
     """
 
-    def __init__(self, execution: Execution, size: InputSize, device: torch.device, depth: int) -> None:
+    def __init__(
+        self, execution: Execution, size: InputSize, device: torch.device, *, encode_ahead: bool
+    ) -> None:
         self._execution = execution
         self._size = size
         self._device = device
@@ -59,12 +61,11 @@ class Encoder:
         self._kept: deque[EncodedImage] = deque(maxlen=_KEPT)
         self._upcoming: Upcoming | None = None
         self._coming: _Coming | None = None
-        ahead = depth > 1
-        self._stream = torch.cuda.Stream(device) if ahead and self._waits else None
+        self._stream = torch.cuda.Stream(device) if encode_ahead and self._waits else None
         # A new thread takes over torch's number of threads when it first asks for it.
         self._thread = (
             ThreadPoolExecutor(1, "ttt3r_encoder", torch.get_num_threads)
-            if ahead and not self._waits
+            if encode_ahead and not self._waits
             else None
         )
 

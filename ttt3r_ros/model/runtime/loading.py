@@ -55,7 +55,7 @@ def load_backend(config: Config) -> tuple[TorchBackend, dict[str, str]]:
             precision=precision,
             mode=mode,
             side_by_side=side_by_side,
-            pipeline_depth=config.pipeline_depth or (2 if side_by_side else 1),
+            encode_ahead=_encodes_ahead(config.encode_ahead, side_by_side=side_by_side),
         )
     mode = _warmed_up(backend, mode, 1 if config.rig else max(1, len(config.cameras)))
     logger.info("network ready on %s, %s, images of %s", backend.device, precision, backend.size)
@@ -77,11 +77,16 @@ def _share_threads(wished: int, device: str, mode: str, network: NetworkConfig) 
     return False
 
 
+def _encodes_ahead(encode_ahead: str, *, side_by_side: bool) -> bool:
+    """Return whether the next image is encoded ahead; ``auto``: where parts of the network run at once."""
+    return side_by_side if encode_ahead == "auto" else encode_ahead == "on"
+
+
 def _pose_source(wished: str, path: Path) -> str:
-    """Return network or tracks; the package's weights know distances far better than motion."""
+    """Return network or visual_odometry; the package's weights know distances far better than motion."""
     if wished != "auto":
         return wished
-    return "tracks" if path.resolve() == PACKAGE_WEIGHTS.resolve() else "network"
+    return "visual_odometry" if path.resolve() == PACKAGE_WEIGHTS.resolve() else "network"
 
 
 def _warmed_up(backend: TorchBackend, mode: str, cameras: int) -> str:

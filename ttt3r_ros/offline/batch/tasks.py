@@ -97,17 +97,17 @@ def _options(arguments: argparse.Namespace) -> list[str]:
     """Return the options of one run that are the same for all."""
     valued = {
         "--topic": arguments.topic,
-        "--camera-info": arguments.camera_info,
-        "--layout": arguments.layout,
-        "--camera": arguments.camera and arguments.camera.expanduser().resolve(),
-        "--rate": arguments.rate,
+        "--camera-info-topic": arguments.camera_info_topic,
+        "--format": arguments.format,
+        "--calibration": arguments.calibration and arguments.calibration.expanduser().resolve(),
+        "--fps": arguments.fps,
         "--stride": arguments.stride,
-        "--limit": arguments.limit,
+        "--max-frames": arguments.max_frames,
         "--config": arguments.config and arguments.config.expanduser().resolve(),
         "--weights": arguments.weights and arguments.weights.expanduser().resolve(),
     }
     options = [word for name, value in valued.items() if value for word in (name, str(value))]
-    for name, words in (("--write", arguments.write), ("--set", arguments.set_)):
+    for name, words in (("--outputs", arguments.outputs), ("--set", arguments.set_)):
         options += [name, *words] if words else []
     flags = {"--resume": arguments.resume, "--overwrite": arguments.overwrite}
     return options + [name for name, given in flags.items() if given]

@@ -27,7 +27,7 @@ _STAGE_NAMES = {
     "preprocess": "in step: image",
     "network": "in step: network",
     "step": "step",
-    "tracks": "followed corners",
+    "visual_odometry": "followed corners",
     "map": "pose and map",
     "frame": "whole frame",
 }
@@ -90,9 +90,11 @@ def _key_figures(run: RunSummary) -> list[tuple[str, str, str]]:
             f"voxels of {run.settings['map.voxel_size']} m; {100 * run.fused_share:.0f} % of the pixels",
         ),
     ]
-    if run.facts.get("pose_source") == "tracks":
+    if run.facts.get("pose_source") == "visual_odometry":
         share = f"{100 * run.tracked_share:.0f} %"
-        figures.append(("poses by tracks", share, "of the frames; the network alone places the others"))
+        figures.append(
+            ("poses by visual odometry", share, "of the frames; the network alone places the others")
+        )
     if run.comparison is not None:
         error = run.comparison.error
         share = f"{100 * error.sim3_m / error.length_m:.1f} % of the way" if error.length_m else ""

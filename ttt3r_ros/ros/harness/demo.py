@@ -45,13 +45,13 @@ def run(arguments: argparse.Namespace) -> int:
     require_writable(output)
     name, sequence = _sequence(arguments)
     _announce(name, sequence)
-    chosen = _sample_indices(len(sequence), arguments.frames)
+    chosen = _sample_indices(len(sequence), arguments.max_frames)
     rclpy.init(args=[])
     try:
         with mapping_node(_node_parameters(arguments, output), output / "node.log") as node:
             print(f"mapping_node runs as process {node.process.pid}; its log is {node.log}")
             played = PlayedFrames()
-            first, rest = _started(sequence, played, arguments.frames)
+            first, rest = _started(sequence, played, arguments.max_frames)
             player = Player(calibrated=first.intrinsics is not None)
             try:
                 player.wait_until_ready(node)
@@ -91,7 +91,7 @@ def _node_parameters(arguments: argparse.Namespace, output: Path) -> dict[str, o
         "model_path": arguments.weights.expanduser().resolve() if arguments.weights else "",
         "output_directory": output,
         "diagnostics_period": 0.2,
-        "image_qos": "sensor_data" if arguments.rate else "reliable",
+        "image_qos": "sensor_data" if arguments.fps else "reliable",
     }
 
 
@@ -134,7 +134,7 @@ def _play(
     count: int,
     played: PlayedFrames,
 ) -> None:
-    total = min(count, arguments.frames) if arguments.frames else count
+    total = min(count, arguments.max_frames) if arguments.frames else count
     started = time.monotonic()
     pace_s = 0.1 if sys.stderr.isatty() else 5.0  # a log file wants few lines
     with tqdm(total=total or None, unit="frame", dynamic_ncols=True, mininterval=pace_s) as bar:
@@ -142,11 +142,11 @@ def _play(
             if index in chosen:
                 played.samples.append(frame)
                 player.request_depth(frame.stamp_ns)
-            if arguments.rate:
-                time.sleep(max(0.0, started + index / arguments.rate - time.monotonic()))
+            if arguments.fps:
+                time.sleep(max(0.0, started + index / arguments.fps - time.monotonic()))
             player.publish(frame)
             played.stamps_ns.append(frame.stamp_ns)
-            if not arguments.rate:
+            if not arguments.fps:
                 player.wait_for(node, lambda: player.is_finished(len(played.stamps_ns)))
             bar.set_postfix(dropped=player.stats.dropped, refresh=False)
             bar.update()
