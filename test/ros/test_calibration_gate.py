@@ -124,7 +124,7 @@ def test_an_image_that_waits_is_dropped_with_the_frames_under_way(start, service
 
 
 @pytest.mark.usefixtures("_endless_patience")
-def test_with_queue_policy_every_a_service_waits_for_the_image_that_waits(start):
+def test_with_queue_policy_keep_all_a_service_waits_for_the_image_that_waits(start):
     node, bench = start(queue_policy="keep_all")
     publishes_calibrations(bench)
     bench.call("save_trajectory")  # client and server know each other from here on

@@ -16,7 +16,7 @@ from ttt3r_ros.ros import compat, messages
 pytestmark = pytest.mark.ros
 
 
-def test_with_queue_policy_every_nothing_is_dropped_however_slow_the_network_is(start):
+def test_with_queue_policy_keep_all_nothing_is_dropped_however_slow_the_network_is(start):
     backend = GatedBackend()
     _, bench = start(backend, queue_policy="keep_all")
     bench.listen("pose")

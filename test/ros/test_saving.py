@@ -21,7 +21,7 @@ def ask_to_save(bench, *services):
     return [client.call_async(Trigger.Request()) for client in clients]
 
 
-def test_with_queue_policy_every_a_save_holds_all_images_that_came_before_it(start, tmp_path):
+def test_with_queue_policy_keep_all_a_save_holds_all_images_that_came_before_it(start, tmp_path):
     backend = GatedBackend()
     _, bench = start(backend, queue_policy="keep_all")
     bench.listen_to_diagnostics()

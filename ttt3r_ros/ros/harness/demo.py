@@ -134,7 +134,7 @@ def _play(
     count: int,
     played: PlayedFrames,
 ) -> None:
-    total = min(count, arguments.max_frames) if arguments.frames else count
+    total = min(count, arguments.max_frames) if arguments.max_frames else count
     started = time.monotonic()
     pace_s = 0.1 if sys.stderr.isatty() else 5.0  # a log file wants few lines
     with tqdm(total=total or None, unit="frame", dynamic_ncols=True, mininterval=pace_s) as bar:
