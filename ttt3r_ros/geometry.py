@@ -51,12 +51,13 @@ def pose_matrix_xyzw(pose: Float64Array) -> Float64Array:
 
 
 def quat_xyzw_from_rotation(rotation: Float64Array) -> Float64Array:
-    """Return the unit quaternion (x, y, z, w), w >= 0, of a rotation (3, 3).
+    """Return the unit quaternions (..., 4) x, y, z, w with w >= 0 of rotations (..., 3, 3).
 
-    It is the eigenvector of the largest eigenvalue of a symmetric 4x4 matrix (Bar-Itzhack 2000), which
+    Each is the eigenvector of the largest eigenvalue of a symmetric 4x4 matrix (Bar-Itzhack 2000), which
     stays accurate for every angle and tolerates rounding in the rotation.
     """
-    (a, b, c), (d, e, f), (g, h, i) = np.asarray(rotation, dtype=np.float64)[:3, :3]
+    elements = np.moveaxis(np.asarray(rotation, dtype=np.float64)[..., :3, :3], (-2, -1), (0, 1))
+    (a, b, c), (d, e, f), (g, h, i) = elements
     K = np.array(
         [
             [a - e - i, b + d, c + g, h - f],
@@ -65,8 +66,8 @@ def quat_xyzw_from_rotation(rotation: Float64Array) -> Float64Array:
             [h - f, c - g, d - b, a + e + i],
         ]
     )
-    quat: Float64Array = np.linalg.eigh(K)[1][:, -1]
-    return -quat if quat[3] < 0 else quat
+    quat: Float64Array = np.linalg.eigh(np.moveaxis(K, (0, 1), (-2, -1)))[1][..., -1]
+    return np.where(quat[..., 3:] < 0, -quat, quat)
 
 
 def orthonormalized(T: Float64Array) -> Float64Array:
@@ -84,6 +85,11 @@ def inverse(T: Float64Array) -> Float64Array:
     inverted[:3, :3] = T[:3, :3].T
     inverted[:3, 3] = -T[:3, :3].T @ T[:3, 3]
     return inverted
+
+
+def is_identity(T: Float64Array) -> bool:
+    """Return whether a motion (4, 4) is exactly the identity."""
+    return bool((np.eye(4) == T).all())
 
 
 def transform(T_a_b: Float64Array, points_b: NDArray[FloatT]) -> NDArray[FloatT]:

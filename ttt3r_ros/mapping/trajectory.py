@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ttt3r_ros.geometry import pose_matrix_xyzw, quat_xyzw_from_rotation
-from ttt3r_ros.state_dict import saved
+from ttt3r_ros.geometry import inverse, is_identity, pose_matrix_xyzw, quat_xyzw_from_rotation
+from ttt3r_ros.state_dict import require, saved
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,39 +30,110 @@ class TrajectoryDelta(NamedTuple):
 
 
 class Trajectory:
-    """Stamped camera poses in the map frame, 64 bytes each. One thread writes, any thread reads."""
+    """Stamped camera poses, each stored relative to a keyframe (72 bytes). One thread writes, any thread reads.
+
+    Poses in the map frame are composed on read with the current keyframe poses. A correction of the map changes
+    keyframe poses only. Without corrections there is one keyframe with the identity pose.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._stamps_ns = array("q")
-        self._poses = array("d")  # x, y, z, qx, qy, qz, qw per pose
-        self._epoch = 0
-        self._revision = 0
+        self._epoch = self._revision = -1
+        self._keyframe_poses: Float64Array  # T_map_keyframe (K, 4, 4); replaced and never written to
+        self.clear()
 
     def append(self, stamp_ns: int, T_map_camera: Float64Array) -> None:
-        """Append one pose (4, 4)."""
-        row = _row(T_map_camera)
+        """Append one pose (4, 4), relative to the newest keyframe."""
+        T_map_keyframe = self._keyframe_poses[-1]
+        row = _rows(
+            T_map_camera if is_identity(T_map_keyframe) else inverse(T_map_keyframe) @ T_map_camera
+        )
         with self._lock:
             self._stamps_ns.append(stamp_ns)
+            self._keyframe_ids.append(len(self._keyframe_poses) - 1)
             self._poses.extend(row)
 
     def clear(self) -> None:
-        """Remove all poses."""
-        self._replace(array("q"), array("d"))
+        """Remove all poses and all keyframes but a first one with the identity pose."""
+        self._replace(array("q"), array("q"), array("d"), np.eye(4)[None])
+
+    # --- keyframes ----------------------------------------------------------------------------------
+
+    @property
+    def keyframe_poses(self) -> Float64Array:
+        """Return a copy of T_map_keyframe (K, 4, 4); a keyframe's id is its index."""
+        return self._keyframe_poses.copy()
+
+    def add_keyframe(self, T_map_keyframe: Float64Array) -> int:
+        """Store the poses that follow relative to a new keyframe (4, 4); return its id."""
+        with self._lock:
+            self._keyframe_poses = np.concatenate((self._keyframe_poses, T_map_keyframe[None]))
+            return len(self._keyframe_poses) - 1
+
+    def set_keyframe_poses(self, poses: Mapping[int, Float64Array]) -> None:
+        """Set T_map_keyframe (4, 4) by keyframe id; the camera poses move with their keyframes.
+
+        Raises:
+            KeyError: there is no keyframe with such an id; nothing has changed.
+        """
+        corrected = self._keyframe_poses.copy()
+        for keyframe_id, T_map_keyframe in poses.items():
+            if not 0 <= keyframe_id < len(corrected):
+                raise KeyError(keyframe_id)
+            corrected[keyframe_id] = T_map_keyframe
+        with self._lock:
+            self._keyframe_poses = corrected
+            self._revision += 1
 
     def transform(self, T_map_map: Float64Array) -> None:
         """Move all poses by a rigid motion (4, 4); a reader gets all of them moved or none."""
-        moved = array("d")
-        for T_map_camera in pose_matrix_xyzw(self.poses()[1]):
-            moved.extend(_row(T_map_map @ T_map_camera))
+        corrected = T_map_map @ self._keyframe_poses
+        if is_identity(self._keyframe_poses[-1]):  # poses in the map frame stay in the map frame
+            corrected = np.concatenate((corrected, np.eye(4)[None]))
         with self._lock:
-            self._poses = moved
+            self._keyframe_poses = corrected
             self._revision += 1
+
+    # --- reading ------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self._stamps_ns)
+
+    @property
+    def epoch(self) -> int:
+        """Return how often the trajectory was cleared or loaded."""
+        return self._epoch
+
+    @property
+    def revision(self) -> int:
+        """Return how often earlier poses changed: cleared, loaded, transformed or moved with a keyframe."""
+        return self._revision
+
+    def poses(self) -> tuple[list[int], Float64Array]:
+        """Return the stamps [ns] and the poses (N, 7) in the map: x, y, z, qx, qy, qz, qw."""
+        with self._lock:
+            stamps_ns, stored = list(self._stamps_ns), self._stored(0)
+        return stamps_ns, _compose(*stored)
+
+    def delta(self, revision: int, count: int) -> TrajectoryDelta:
+        """Return what is new to a reader that has the first `count` poses of a revision; all, if it is outdated."""
+        with self._lock:
+            start = count if revision == self._revision else 0
+            current, stored = (self._epoch, self._revision), self._stored(start)
+        return TrajectoryDelta(*current, start, _compose(*stored))
+
+    # --- saving -------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """Return a copy of everything, for `load_state_dict`."""
-        stamps_ns, poses = self.poses()
-        return {"stamps_ns": np.array(stamps_ns, np.int64), "poses": poses}
+        with self._lock:
+            poses, keyframe_ids, keyframe_poses = self._stored(0)
+            return {
+                "stamps_ns": np.array(self._stamps_ns, np.int64),
+                "keyframe_ids": keyframe_ids,
+                "poses": poses,
+                "keyframe_poses": keyframe_poses.copy(),
+            }
 
     def load_state_dict(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Replace everything by a `state_dict`.
@@ -71,35 +142,48 @@ class Trajectory:
             SourceError: an array is missing or invalid; nothing has changed.
         """
         stamps_ns = saved(arrays, "stamps_ns", np.int64, (None,))
+        keyframe_ids = saved(arrays, "keyframe_ids", np.int64, stamps_ns.shape)
         poses = saved(arrays, "poses", np.float64, (len(stamps_ns), 7))
-        self._replace(array("q", stamps_ns), array("d", poses.ravel()))
+        keyframe_poses = saved(arrays, "keyframe_poses", np.float64, (None, 4, 4))
+        count = len(keyframe_poses)
+        require(count > 0, "there is no keyframe")
+        require(
+            ((keyframe_ids >= 0) & (keyframe_ids < count)).all(), f"keyframe_ids are not below {count}"
+        )
+        require((keyframe_poses[:, 3] == (0, 0, 0, 1)).all(), "keyframe_poses are not rigid")
+        self._replace(
+            array("q", stamps_ns), array("q", keyframe_ids), array("d", poses.ravel()), keyframe_poses
+        )
 
-    def __len__(self) -> int:
-        return len(self._stamps_ns)
-
-    @property
-    def revision(self) -> int:
-        """Return how often earlier poses changed: cleared, loaded or transformed."""
-        return self._revision
-
-    def poses(self) -> tuple[list[int], Float64Array]:
-        """Return the stamps [ns] and the poses (N, 7): x, y, z, qx, qy, qz, qw."""
+    def _replace(
+        self,
+        stamps_ns: array[int],
+        keyframe_ids: array[int],
+        poses: array[float],
+        keyframe_poses: Float64Array,
+    ) -> None:
         with self._lock:
-            return list(self._stamps_ns), np.array(self._poses).reshape(-1, 7)
-
-    def delta(self, revision: int, count: int) -> TrajectoryDelta:
-        """Return what is new to a reader that has the first `count` poses of a revision; all, if it is outdated."""
-        with self._lock:
-            start = count if revision == self._revision else 0
-            poses = np.array(self._poses[7 * start :]).reshape(-1, 7)
-            return TrajectoryDelta(self._epoch, self._revision, start, poses)
-
-    def _replace(self, stamps_ns: array[int], poses: array[float]) -> None:
-        with self._lock:
-            self._stamps_ns, self._poses = stamps_ns, poses
+            self._stamps_ns, self._keyframe_ids, self._poses = stamps_ns, keyframe_ids, poses
+            self._keyframe_poses = keyframe_poses
             self._epoch += 1
             self._revision += 1
 
+    def _stored(self, start: int) -> tuple[Float64Array, NDArray[np.int64], Float64Array]:
+        """Return relative poses (N, 7) from an index on, their keyframe ids (N,) and all keyframe poses."""
+        poses = np.array(self._poses[7 * start :]).reshape(-1, 7)
+        return poses, np.array(self._keyframe_ids[start:], np.int64), self._keyframe_poses
 
-def _row(T_map_camera: Float64Array) -> tuple[float, ...]:
-    return (*T_map_camera[:3, 3], *quat_xyzw_from_rotation(T_map_camera[:3, :3]))
+
+def _compose(
+    poses: Float64Array, keyframe_ids: NDArray[np.int64], keyframe_poses: Float64Array
+) -> Float64Array:
+    """Return poses (N, 7) in the map; those of keyframes with the identity pose are returned as stored."""
+    moved = (keyframe_poses != np.eye(4)).any(axis=(1, 2))[keyframe_ids]
+    if moved.any():
+        poses[moved] = _rows(keyframe_poses[keyframe_ids[moved]] @ pose_matrix_xyzw(poses[moved]))
+    return poses
+
+
+def _rows(T: Float64Array) -> Float64Array:
+    """Return rigid motions (..., 4, 4) as x, y, z, qx, qy, qz, qw (..., 7)."""
+    return np.concatenate((T[..., :3, 3], quat_xyzw_from_rotation(T[..., :3, :3])), axis=-1)

@@ -1,13 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the camera has been."""
+"""Trajectory: poses relative to keyframes, deltas for readers, saving."""
 
 from __future__ import annotations
 
 import threading
 
 import numpy as np
+import pytest
 
-from ttt3r_ros.geometry import pose_matrix, rotation_from_quat_wxyz
+from ttt3r_ros.errors import SourceError
+from ttt3r_ros.geometry import (
+    inverse,
+    pose_matrix,
+    pose_matrix_xyzw,
+    quat_xyzw_from_rotation,
+    rotation_from_quat_wxyz,
+)
 from ttt3r_ros.mapping.trajectory import Trajectory
 
 NOW_NS = 1_785_000_000_123_456_789
@@ -17,7 +25,7 @@ def pose(k: int) -> np.ndarray:
     return pose_matrix(np.array([k, 2.0 * k, -k, 1.0, 0.1 * k, 0.2, 0.3]))
 
 
-def test_poses_come_back_in_order_with_exact_stamps() -> None:
+def test_poses_are_returned_in_order_with_exact_stamps() -> None:
     trajectory = Trajectory()
     for k in range(4):
         trajectory.append(NOW_NS + k, pose(k))
@@ -31,7 +39,7 @@ def test_poses_come_back_in_order_with_exact_stamps() -> None:
         )
 
 
-def test_no_poses_are_a_table_without_rows() -> None:
+def test_poses_of_an_empty_trajectory_have_no_rows() -> None:
     stamps_ns, poses = Trajectory().poses()
     assert stamps_ns == []
     assert poses.shape == (0, 7)
@@ -46,7 +54,7 @@ def test_a_cleared_trajectory_can_be_filled_again() -> None:
     assert trajectory.poses()[0] == [2]
 
 
-def test_what_was_read_does_not_change_when_more_is_added() -> None:
+def test_returned_poses_are_a_copy() -> None:
     trajectory = Trajectory()
     trajectory.append(1, pose(1))
     stamps_ns, poses = trajectory.poses()
@@ -55,7 +63,7 @@ def test_what_was_read_does_not_change_when_more_is_added() -> None:
     assert (stamps_ns, poses.shape) == ([1], (1, 7))
 
 
-def test_a_reader_never_sees_a_stamp_without_its_pose() -> None:
+def test_concurrent_reads_have_one_pose_per_stamp() -> None:
     trajectory = Trajectory()
 
     def write() -> None:
@@ -72,7 +80,7 @@ def test_a_reader_never_sees_a_stamp_without_its_pose() -> None:
     assert len(trajectory) == 2000
 
 
-def test_a_reader_sees_all_poses_moved_or_none() -> None:
+def test_concurrent_reads_have_all_poses_moved_or_none() -> None:
     trajectory = Trajectory()
     for k in range(200):
         trajectory.append(k, pose(k))
@@ -93,7 +101,7 @@ def test_a_reader_sees_all_poses_moved_or_none() -> None:
     assert trajectory.poses()[1][0, 2] == moves
 
 
-def test_the_news_are_the_poses_that_were_appended() -> None:
+def test_delta_has_the_appended_poses() -> None:
     trajectory = Trajectory()
     trajectory.append(1, pose(1))
     first = trajectory.delta(-1, 0)
@@ -104,7 +112,7 @@ def test_the_news_are_the_poses_that_were_appended() -> None:
     assert (then.epoch, then.revision) == (first.epoch, first.revision)
 
 
-def test_once_poses_have_moved_all_of_them_are_news_and_no_new_beginning() -> None:
+def test_delta_after_a_transform_has_all_poses_in_the_same_epoch() -> None:
     trajectory = Trajectory()
     trajectory.append(1, pose(1))
     first = trajectory.delta(-1, 0)
@@ -114,7 +122,7 @@ def test_once_poses_have_moved_all_of_them_are_news_and_no_new_beginning() -> No
     assert then.revision == trajectory.revision > first.revision
 
 
-def test_forgetting_and_restoring_are_new_beginnings() -> None:
+def test_clearing_and_loading_start_a_new_epoch() -> None:
     trajectory = Trajectory()
     trajectory.append(1, pose(1))
     saved = trajectory.state_dict()
@@ -125,3 +133,116 @@ def test_forgetting_and_restoring_are_new_beginnings() -> None:
     restored = trajectory.delta(cleared.revision, 0)
     assert before.epoch < cleared.epoch < restored.epoch
     assert (len(cleared.poses), restored.start, len(restored.poses)) == (0, 0, 1)
+
+
+def test_transform_equals_moving_every_row_to_the_last_bit() -> None:
+    trajectory, T = Trajectory(), pose(3)
+    for k in range(50):
+        trajectory.append(k, pose(k))
+    before = trajectory.poses()[1]
+    trajectory.transform(T)
+    trajectory.append(50, pose(7))
+    moved = [T @ T_map_camera for T_map_camera in pose_matrix_xyzw(before)]
+    expected = [(*M[:3, 3], *quat_xyzw_from_rotation(M[:3, :3])) for M in (*moved, pose(7))]
+    np.testing.assert_array_equal(trajectory.poses()[1], expected)
+
+
+def test_a_correction_costs_one_pose_per_keyframe() -> None:
+    trajectory = Trajectory()
+    for k in range(50):
+        trajectory.append(k, pose(k))
+    stored = trajectory.state_dict()["poses"]
+    trajectory.transform(pose(1))
+    trajectory.set_keyframe_poses({0: pose(2)})
+    np.testing.assert_array_equal(trajectory.state_dict()["poses"], stored)
+    assert trajectory.keyframe_poses.shape == (2, 4, 4)
+
+
+def with_keyframes() -> Trajectory:
+    """Poses 0 and 1 are relative to the identity, 2 and 3 to keyframe 1, 4 and 5 to keyframe 2."""
+    trajectory = Trajectory()
+    for k in range(6):
+        if k in (2, 4):
+            assert trajectory.add_keyframe(pose(k)) == k // 2
+        trajectory.append(k, pose(k))
+    return trajectory
+
+
+def matrices(trajectory: Trajectory) -> np.ndarray:
+    return pose_matrix_xyzw(trajectory.poses()[1])
+
+
+def test_keyframes_do_not_change_the_poses_in_the_map() -> None:
+    np.testing.assert_allclose(matrices(with_keyframes()), [pose(k) for k in range(6)], atol=1e-12)
+
+
+def test_poses_move_with_their_keyframe() -> None:
+    trajectory, T = with_keyframes(), pose(9)
+    revision, before = trajectory.revision, matrices(trajectory)
+    trajectory.set_keyframe_poses({1: T})
+    expected = before.copy()
+    expected[2:4] = T @ inverse(pose(2)) @ before[2:4]
+    np.testing.assert_allclose(matrices(trajectory), expected, atol=1e-12)
+    assert trajectory.revision == revision + 1
+
+
+def test_delta_of_a_later_keyframe_is_composed_alike() -> None:
+    trajectory = with_keyframes()
+    trajectory.set_keyframe_poses({2: pose(9)})
+    delta = trajectory.delta(trajectory.revision, 3)
+    np.testing.assert_array_equal(delta.poses, trajectory.poses()[1][3:])
+
+
+def test_delta_after_a_keyframe_correction_has_all_poses() -> None:
+    trajectory = with_keyframes()
+    known = trajectory.delta(-1, 0)
+    trajectory.set_keyframe_poses({1: pose(9)})
+    delta = trajectory.delta(known.revision, len(known.poses))
+    assert (delta.epoch, delta.start, len(delta.poses)) == (known.epoch, 0, 6)
+
+
+def test_transform_moves_the_poses_of_all_keyframes() -> None:
+    trajectory, T = with_keyframes(), pose(9)
+    trajectory.transform(T)
+    trajectory.append(6, T @ pose(6))
+    np.testing.assert_allclose(matrices(trajectory), [T @ pose(k) for k in range(7)], atol=1e-11)
+
+
+@pytest.mark.parametrize("keyframe_id", [-1, 3])
+def test_an_unknown_keyframe_changes_nothing(keyframe_id: int) -> None:
+    trajectory = with_keyframes()
+    before = trajectory.poses()[1]
+    with pytest.raises(KeyError, match=str(keyframe_id)):
+        trajectory.set_keyframe_poses({0: pose(1), keyframe_id: pose(2)})
+    np.testing.assert_array_equal(trajectory.poses()[1], before)
+
+
+def test_a_loaded_trajectory_continues_to_the_last_bit() -> None:
+    whole, loaded = with_keyframes(), Trajectory()
+    loaded.load_state_dict(whole.state_dict())
+    for trajectory in (whole, loaded):
+        trajectory.append(6, pose(6))
+        trajectory.transform(pose(1))
+    for name, array in whole.state_dict().items():
+        np.testing.assert_array_equal(loaded.state_dict()[name], array, err_msg=name)
+    np.testing.assert_array_equal(loaded.poses()[1], whole.poses()[1])
+
+
+def test_invalid_arrays_are_refused_and_change_nothing() -> None:
+    valid = with_keyframes().state_dict()
+    sheared = valid["keyframe_poses"].copy()
+    sheared[1, 3, 0] = 1.0
+    invalid = {
+        "stamps_ns": valid["stamps_ns"][1:],
+        "keyframe_ids": valid["keyframe_ids"] + 1,
+        "poses": valid["poses"] * np.nan,
+        "keyframe_poses": sheared,
+    }
+    trajectory = with_keyframes()
+    for name, array in invalid.items():
+        for arrays in (valid | {name: array}, {key: valid[key] for key in valid if key != name}):
+            with pytest.raises(SourceError):
+                trajectory.load_state_dict(arrays)
+    with pytest.raises(SourceError):
+        trajectory.load_state_dict(valid | {"keyframe_poses": valid["keyframe_poses"][:0]})
+    np.testing.assert_array_equal(trajectory.poses()[1], with_keyframes().poses()[1])
