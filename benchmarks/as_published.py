@@ -48,8 +48,8 @@ def without(shortcuts: set[str]) -> Iterator[None]:
         ],
         "rotary tables": [(Ttt3r, "_rotary", _rotary)],
         "pose memory": [
-            (DecoderBlock, "for_one", _whole_block),
-            (DecoderBlock, "to_one", _whole_block),
+            (DecoderBlock, "forward_single_query", _whole_block),
+            (DecoderBlock, "forward_single_context", _whole_block),
         ],
         "convolution order": [(FusionUnit, "forward", _fusion)],
     }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ttt3r_ros.geometry import pose_matrix
-from ttt3r_ros.model.runtime.preprocessing import InputSize, normalized, resize_and_crop
+from ttt3r_ros.model.runtime.preprocessing import InputSize, normalize_image, resize_and_crop
 from ttt3r_ros.types import Prediction
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class FixedBackend:
         """Prepare an image (H, W, 3) and answer without looking at it."""
         started = time.thread_time()
         image = resize_and_crop(rgb, NETWORK.geometry(rgb.shape[1], rgb.shape[0]))
-        normalized(image)
+        normalize_image(image)
         timings_s = {"preprocess": time.thread_time() - started}
         turn = _TURN_RAD * state
         T = pose_matrix(np.array([0.0, 0.0, _STEP_M * state, np.cos(turn), 0.0, np.sin(turn), 0.0]))

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 
 from ttt3r_ros.errors import SourceError
-from ttt3r_ros.model.checkpoints.checkpoint import canonical_tensors
+from ttt3r_ros.model.checkpoints.checkpoint import rename_to_canonical
 from ttt3r_ros.model.checkpoints.networks import load_tensors, tensor_shapes
 from ttt3r_ros.model.network.config import NetworkConfig
 from ttt3r_ros.model.network.view import View
-from ttt3r_ros.model.runtime.preprocessing import normalized
+from ttt3r_ros.model.runtime.preprocessing import normalize_image
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -115,7 +115,7 @@ class GoldenFolder:
         config = NetworkConfig.from_mapping(
             {**case.description["config"], **_dpt_widths(case.description)}
         )
-        return load_tensors(config, canonical_tensors(self._weights(case, config)), rule=case.rule)
+        return load_tensors(config, rename_to_canonical(self._weights(case, config)), rule=case.rule)
 
     def _weights(self, case: GoldenCase, config: NetworkConfig) -> dict[str, torch.Tensor]:
         codes = self.path / f"{case.weights}_weights_int8.npz"
@@ -133,7 +133,8 @@ class GoldenFolder:
         """Return the views of a case in order."""
         if "in_img_u8" not in case.arrays:
             return [
-                GoldenView(View(image=normalized(rgb)), reset=False) for rgb in self._made_images(case)
+                GoldenView(View(image=normalize_image(rgb)), reset=False)
+                for rgb in self._made_images(case)
             ]
         return [_recorded_view(case.arrays, index) for index in range(len(case.arrays["in_img_index"]))]
 
@@ -166,7 +167,7 @@ def _recorded_view(arrays: Arrays, index: int) -> GoldenView:
         return int(arrays[name][index]) if name in arrays else default
 
     image_index, ray_index = entry("in_img_index", -1), entry("in_ray_index", -1)
-    image = normalized(arrays["in_img_u8"][image_index]) if image_index >= 0 else None
+    image = normalize_image(arrays["in_img_u8"][image_index]) if image_index >= 0 else None
     rays = None
     if ray_index >= 0:
         rays = (

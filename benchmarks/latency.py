@@ -103,7 +103,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     import_module("ttt3r_ros.model")  # before torch is loaded: it says how torch's threads wait
     import techniques
 
-    from ttt3r_ros.model.runtime.backend import resolve_device
+    from ttt3r_ros.model.runtime.devices import resolve_device
     from ttt3r_ros.model.runtime.threads import set_threads
 
     device = resolve_device(arguments.device)
@@ -133,17 +133,20 @@ def _backend(published: Ttt3r, device: str, arguments: argparse.Namespace, frame
     requested = ["graph"] + ["inductor"] * (device != "cpu" and "inductor" not in arguments.leave_out)
     modes = [resolve_compile(mode, device, published.config) for mode in requested]
     print(f"from image to arrays through the backend, {precision}, mean of {frames} frames")
-    for mode, on in (("none", False), *((mode, on) for mode in modes for on in (False, True))):
-        ms = techniques.backend_ms(published, device, frames, precision, mode, encode_ahead=on)
-        ahead = "next image encoded beside it" if on else "one after the other"
-        print(f"compile {mode:15s} {ahead:29s} {ms:8.2f} ms {1e3 / ms:7.2f} frames/s", flush=True)
+    rows = [("none", False), *((mode, ahead) for mode in modes for ahead in (False, True))]
+    for mode, ahead in rows:
+        ms = techniques.backend_ms(published, device, frames, precision, mode, encode_ahead=ahead)
+        label = "encode ahead" if ahead else "sequential"
+        print(f"compile {mode:15s} {label:12s} {ms:8.2f} ms {1e3 / ms:7.2f} frames/s", flush=True)
 
 
 def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
     from ttt3r_ros.config import Config
     from ttt3r_ros.model.checkpoints.networks import PACKAGE_WEIGHTS, load_network, seeded_network
     from ttt3r_ros.model.network.config import NetworkConfig
-    from ttt3r_ros.model.runtime.backend import TorchBackend, resolve_device
+    from ttt3r_ros.model.runtime.backend import TorchBackend
+    from ttt3r_ros.model.runtime.devices import resolve_device
+    from ttt3r_ros.model.runtime.execution import ExecutionOptions
     from ttt3r_ros.model.runtime.precision import resolve_precision
     from ttt3r_ros.model.runtime.threads import set_threads
     from ttt3r_ros.pipeline.reconstructor import Reconstructor
@@ -157,7 +160,7 @@ def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
     else:
         network = seeded_network(NetworkConfig.published_512_dpt())
     precision = resolve_precision(arguments.precision, device, network.config)
-    backend = TorchBackend(network, device, precision=precision)
+    backend = TorchBackend(network, ExecutionOptions(device, precision))
     reconstructor = Reconstructor(backend, Config(reset_interval=0))
     room = ProceduralRoom(frames=frames + 2, width=SOURCE_SIZE[0], height=SOURCE_SIZE[1])
     encoded = [_jpeg(frame.rgb) for frame in room.frames()]
@@ -212,12 +215,12 @@ def _run_frame(
 
 def _wrap_parts(clock: FunctionClock, network: Ttt3r) -> None:
     clock.wrap(network, "encode", "encoder")
-    clock.wrap(network, "recall", "memory")
+    clock.wrap(network, "read_memory", "memory")
     clock.wrap(network.pose_retriever, "key", "memory")
     clock.wrap(network.pose_retriever, "write", "memory")
     clock.wrap(network, "decode", "decoders")
-    clock.wrap(network, "read_heads", "heads")
-    clock.wrap(network, "learn", "update")
+    clock.wrap(network, "run_heads", "heads")
+    clock.wrap(network, "update_state", "update")
 
 
 def _count_operations(network: Ttt3r, device: str) -> dict[str, float]:

@@ -20,9 +20,9 @@ import torch
 
 from ttt3r_ros.model.checkpoints.networks import PACKAGE_WEIGHTS, load_network
 from ttt3r_ros.model.network.view import View
-from ttt3r_ros.model.runtime.backend import input_size, resolve_device
+from ttt3r_ros.model.runtime.devices import resolve_device
 from ttt3r_ros.model.runtime.precision import use_precision
-from ttt3r_ros.model.runtime.preprocessing import normalized, resize_and_crop
+from ttt3r_ros.model.runtime.preprocessing import InputSize, normalize_image, resize_and_crop
 from ttt3r_ros.synthetic.room import ProceduralRoom
 
 if TYPE_CHECKING:
@@ -78,8 +78,8 @@ def _there_and_back(index: int, count: int) -> int:
 def _images(network: Ttt3r) -> list[Tensor]:
     room = ProceduralRoom(frames=LOOP)
     frames = [frame.rgb for frame in room.frames()]
-    plan = input_size(network).geometry(frames[0].shape[1], frames[0].shape[0])
-    return [normalized(resize_and_crop(rgb, plan)) for rgb in frames]
+    plan = InputSize.of(network.config).geometry(frames[0].shape[1], frames[0].shape[0])
+    return [normalize_image(resize_and_crop(rgb, plan)) for rgb in frames]
 
 
 if __name__ == "__main__":

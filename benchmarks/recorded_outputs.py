@@ -12,7 +12,7 @@ import torch
 
 from ttt3r_ros.geometry import transform
 from ttt3r_ros.model.network.rope import grid_positions, state_positions
-from ttt3r_ros.model.network.view import Outputs
+from ttt3r_ros.model.network.view import OptionalOutputs
 from ttt3r_ros.model.runtime.backend import TorchBackend
 from ttt3r_ros.odometry.session import StreamingSession
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ttt3r_ros.model.network.network import Ttt3r
     from ttt3r_ros.model.network.state import RecurrentState
-    from ttt3r_ros.model.network.view import NetworkOutput
+    from ttt3r_ros.model.network.view import StepOutput
     from ttt3r_ros.odometry.session import FrameEstimate
 
     Array = NDArray[Any]
@@ -172,7 +172,7 @@ def _reset_interval(arrays: dict[str, Array]) -> int:
 def _run(case: GoldenCase, network: Ttt3r, views: list[GoldenView]) -> dict[str, Array]:
     sample = _sampler(case)
     state = initial = network.initial_state()
-    outputs = Outputs(world=True, rgb=network.config.rgb_head)
+    outputs = OptionalOutputs(world=True, rgb=network.config.rgb_head)
     rows: dict[str, list[Array]] = {}
     for shown in views:
         output, state = network.step(shown.view, state, outputs)
@@ -183,7 +183,7 @@ def _run(case: GoldenCase, network: Ttt3r, views: list[GoldenView]) -> dict[str,
     return measured | _constants(network, initial, views)
 
 
-def _view_outputs(output: NetworkOutput, state: RecurrentState) -> dict[str, torch.Tensor]:
+def _view_outputs(output: StepOutput, state: RecurrentState) -> dict[str, torch.Tensor]:
     internals = output.internals
     assert output.world is not None
     half, three_quarters, last = internals.decoder_layers

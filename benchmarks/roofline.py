@@ -31,10 +31,10 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from ttt3r_ros.model.checkpoints.networks import PACKAGE_WEIGHTS, load_network, seeded_network
 from ttt3r_ros.model.network.config import NetworkConfig
-from ttt3r_ros.model.network.view import Outputs, View, patch_grid
-from ttt3r_ros.model.runtime.backend import input_size, resolve_device
+from ttt3r_ros.model.network.view import OptionalOutputs, View, patch_grid
+from ttt3r_ros.model.runtime.devices import resolve_device
 from ttt3r_ros.model.runtime.precision import HALF, resolve_precision, use_precision
-from ttt3r_ros.model.runtime.preprocessing import normalized
+from ttt3r_ros.model.runtime.preprocessing import InputSize, normalize_image
 from ttt3r_ros.model.runtime.threads import set_threads
 
 if TYPE_CHECKING:
@@ -115,23 +115,23 @@ def best_bandwidth(device: str) -> float:
 
 def parts(network: Ttt3r, device: str) -> list[Part]:
     """Return the parts of a step for a 640x480 image, each ready to run by itself."""
-    plan = input_size(network).geometry(640, 480)
+    plan = InputSize.of(network.config).geometry(640, 480)
     generator = torch.Generator().manual_seed(0)
     rgb = torch.randint(0, 256, (plan.height, plan.width, 3), dtype=torch.uint8, generator=generator)
-    view = View(image=normalized(rgb.numpy()).to(device))
+    view = View(image=normalize_image(rgb.numpy()).to(device))
     grid = patch_grid(view.source(), network.config.patch_size)
     state = network.initial_state()
     retriever = network.pose_retriever
     features = network.encode(view)
     key = retriever.key(features)
-    token = network.recall(state, key)
+    token = network.read_memory(state, key)
     decoded = network.decode(features, token, state, grid)
     memory = retriever.write(state.memory, key, decoded.layers[-1][:, :1])
     heads = network.downstream_head
     dense: Any = getattr(heads, "dpt_self", None) or heads.proj
     return [
         Part("encoder", lambda: network.encode(view), _bytes(network.enc_blocks)),
-        Part("memory read", lambda: network.recall(state, key), _bytes(retriever.read_blocks)),
+        Part("memory read", lambda: network.read_memory(state, key), _bytes(retriever.read_blocks)),
         Part(
             "decoders",
             lambda: network.decode(features, token, state, grid),
@@ -144,10 +144,10 @@ def parts(network: Ttt3r, device: str) -> list[Part]:
         ),
         Part(
             "heads",
-            lambda: network.read_heads(features, decoded, grid, Outputs()),
+            lambda: network.run_heads(features, decoded, grid, OptionalOutputs()),
             _bytes(dense, heads.pose_head),
         ),
-        Part("update", lambda: network.learn(view, state, decoded, memory), 0),
+        Part("update", lambda: network.update_state(view, state, decoded, memory), 0),
     ]
 
 

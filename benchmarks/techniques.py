@@ -29,11 +29,11 @@ from stage_clock import FunctionClock  # noqa: E402
 
 from ttt3r_ros.model.checkpoints.networks import PACKAGE_WEIGHTS, load_network, seeded_network  # noqa: E402
 from ttt3r_ros.model.network.config import NetworkConfig  # noqa: E402
-from ttt3r_ros.model.network.view import Outputs, View  # noqa: E402
-from ttt3r_ros.model.runtime.backend import TorchBackend, input_size  # noqa: E402
-from ttt3r_ros.model.runtime.execution import execution  # noqa: E402
+from ttt3r_ros.model.network.view import OptionalOutputs, View  # noqa: E402
+from ttt3r_ros.model.runtime.backend import TorchBackend  # noqa: E402
+from ttt3r_ros.model.runtime.execution import ExecutionOptions, build_execution  # noqa: E402
 from ttt3r_ros.model.runtime.precision import use_precision  # noqa: E402
-from ttt3r_ros.model.runtime.preprocessing import normalized, resize_and_crop  # noqa: E402
+from ttt3r_ros.model.runtime.preprocessing import InputSize, normalize_image, resize_and_crop  # noqa: E402
 from ttt3r_ros.synthetic.room import ProceduralRoom  # noqa: E402
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Technique:
     precision: str = "float32"
     matmul: str = "highest"
     mode: str = "none"
-    side_by_side: bool = False
+    parallel_decoders: bool = False
     channels_last: bool = True
 
 
@@ -93,7 +93,7 @@ def techniques(device: str) -> list[Technique]:
             Technique("or oneDNN float32", matmul="medium"),
             Technique("or inductor", mode="inductor"),  # minutes to compile the large network
             Technique("or TorchScript", mode="graph"),
-            Technique("or TorchScript, parts at once", mode="graph", side_by_side=True),
+            Technique("or TorchScript, parts at once", mode="graph", parallel_decoders=True),
         ]
     else:
         rows += [Technique("or TF32", matmul="high")]
@@ -166,13 +166,9 @@ def _can_run(row: Row, image: Tensor, device: str) -> bool:
 def backend_ms(
     published: Ttt3r, device: str, frames: int, precision: str, mode: str, *, encode_ahead: bool
 ) -> float:
-    """Return the mean time of a frame through the backend, from image to arrays, in a stream of them [ms].
-
-    With ``encode_ahead`` the next image is encoded beside the current one.
-    """
-    backend = TorchBackend(
-        copy.deepcopy(published), device, precision=precision, mode=mode, encode_ahead=encode_ahead
-    )
+    """Return the mean time of a frame of a stream through the backend, from image to arrays [ms]."""
+    options = ExecutionOptions(device, precision, mode, encode_ahead=encode_ahead)
+    backend = TorchBackend(copy.deepcopy(published), options)
     images = _frames(frames + 1)
     state = backend.initial_state()
     started = 0.0
@@ -189,7 +185,7 @@ def _show(row: Row, image: Tensor, device: str, *, warm: bool) -> None:
     torch.set_float32_matmul_precision(row.technique.matmul)
     torch.backends.cudnn.allow_tf32 = row.technique.matmul != "highest"
     threads = torch.get_num_threads()
-    torch.set_num_threads(1 if row.technique.side_by_side else threads)
+    torch.set_num_threads(1 if row.technique.parallel_decoders else threads)
     before = _reset_peak(device)
     clock = FunctionClock(device)
     timed = _parts(row.network) if row.technique.mode == "none" else []
@@ -209,7 +205,7 @@ def _show(row: Row, image: Tensor, device: str, *, warm: bool) -> None:
 
 
 def _row(technique: Technique, name: str, device: str, networks: dict[tuple[object, ...], Ttt3r]) -> Row:
-    key = (technique.precision, technique.mode, technique.side_by_side, technique.channels_last)
+    key = (technique.precision, technique.mode, technique.parallel_decoders, technique.channels_last)
     if key not in networks:
         # Seeding the large network takes seconds; the first is the published form, which stays as it is.
         network = copy.deepcopy(next(iter(networks.values()))) if networks else _network(name)
@@ -230,7 +226,7 @@ def _network(name: str) -> Ttt3r:
 
 
 def _halves(technique: Technique, network: Ttt3r) -> Any:
-    run = execution(network, technique.mode, side_by_side=technique.side_by_side)
+    run = build_execution(network, technique.mode, parallel_decoders=technique.parallel_decoders)
 
     def step(image: Tensor, state: RecurrentState) -> tuple[Tensor, Tensor, RecurrentState]:
         shown, after = run.advance(image, run.encode(image), state)
@@ -241,7 +237,7 @@ def _halves(technique: Technique, network: Ttt3r) -> Any:
 
 def _as_written(technique: Technique, network: Ttt3r) -> Any:
     everything = technique.all_heads
-    outputs = Outputs(world=everything, rgb=everything and network.config.rgb_head)
+    outputs = OptionalOutputs(world=everything, rgb=everything and network.config.rgb_head)
 
     def step(image: Tensor, state: RecurrentState) -> tuple[Tensor, Tensor, RecurrentState]:
         output, after = network.step(View(image=image), state, outputs)
@@ -253,11 +249,11 @@ def _as_written(technique: Technique, network: Ttt3r) -> Any:
 def _parts(network: Ttt3r) -> list[tuple[object, str, str]]:
     return [
         (network, "encode", "encoder"),
-        (network, "recall", "memory read"),
+        (network, "read_memory", "memory read"),
         (network, "decode", "decoders"),
         (network.pose_retriever, "write", "memory write"),
-        (network, "read_heads", "heads"),
-        (network, "learn", "update"),
+        (network, "run_heads", "heads"),
+        (network, "update_state", "update"),
     ]
 
 
@@ -298,7 +294,7 @@ def commit_here() -> str:
 
 def record(rows: list[Row], network: str, machine: str, commit: str) -> None:
     """Add the rows to results.csv, with the commit that they were measured on."""
-    plan = input_size(rows[0].network).geometry(640, 480)
+    plan = InputSize.of(rows[0].network.config).geometry(640, 480)
     size = f"{plan.width}x{plan.height}"
     new = not RESULTS.is_file()
     with RESULTS.open("a", encoding="utf-8", newline="") as file:
@@ -324,8 +320,8 @@ def record(rows: list[Row], network: str, machine: str, commit: str) -> None:
 
 
 def _images(network: Ttt3r, count: int) -> list[Tensor]:
-    plan = input_size(network).geometry(640, 480)
-    return [normalized(resize_and_crop(rgb, plan)) for rgb in _frames(count)]
+    plan = InputSize.of(network.config).geometry(640, 480)
+    return [normalize_image(resize_and_crop(rgb, plan)) for rgb in _frames(count)]
 
 
 @cache

@@ -14,7 +14,7 @@ from training.losses import Answers
 from training.views import Pixels, Views
 from ttt3r_ros.model.network.heads import LinearHeads
 from ttt3r_ros.model.network.state import RecurrentState
-from ttt3r_ros.model.network.view import Outputs, PointMap, View
+from ttt3r_ros.model.network.view import OptionalOutputs, PointMap, View
 
 if TYPE_CHECKING:
     from ttt3r_ros.model.network.blocks import Mlp
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ttt3r_ros.model.network.heads import HeadOutput
     from ttt3r_ros.model.network.network import Ttt3r
     from ttt3r_ros.model.network.rope import RotaryTable
-    from ttt3r_ros.model.network.view import NetworkOutput
+    from ttt3r_ros.model.network.view import StepOutput
 
 
 # Views; the same for sequences of any length, so that one set of kernels serves them all.
@@ -42,7 +42,7 @@ def unroll(network: Ttt3r, views: Views, *, world: bool = True) -> Answers:
         if index:
             state = restarted(state, initial, views.resets[:, index])
         view = View(image=views.images[:, index])
-        output, state = network.advance(view, features[:, index], state, Outputs(world=world))
+        output, state = network.advance(view, features[:, index], state, OptionalOutputs(world=world))
         outputs.append(output)
     return _stacked(outputs)
 
@@ -61,7 +61,7 @@ def restarted(state: RecurrentState, initial: RecurrentState, resets: Tensor) ->
     )
 
 
-def _stacked(outputs: list[NetworkOutput]) -> Answers:
+def _stacked(outputs: list[StepOutput]) -> Answers:
     worlds = [output.world for output in outputs if output.world is not None]
     return Answers(
         camera=_stacked_maps([output.camera for output in outputs]),
@@ -97,7 +97,11 @@ class SparseHeads(LinearHeads):
         return heads
 
     def forward(
-        self, layers: tuple[Tensor, ...], grid: tuple[int, int], rotary: RotaryTable, outputs: Outputs
+        self,
+        layers: tuple[Tensor, ...],
+        grid: tuple[int, int],
+        rotary: RotaryTable,
+        outputs: OptionalOutputs,
     ) -> HeadOutput:
         """Run the heads as the network does, but for the pixels that are left out."""
         dense = self._read(layers, grid, rotary, outputs)

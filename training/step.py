@@ -20,7 +20,7 @@ from training.optimizer import Optimizer
 from training.rollout import SparseHeads, unroll
 from training.views import Draw, Pixels, prepare
 from ttt3r_ros.model.network.blocks import DecoderBlock, EncoderBlock, ModulatedBlock
-from ttt3r_ros.model.runtime.compilation import allow_shapes
+from ttt3r_ros.model.runtime.compilation import raise_recompile_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,7 +108,7 @@ class RecordedStep:
     def __init__(self, step: Step) -> None:
         self._step = step
         self._seen: dict[tuple[object, ...], int] = {}
-        self._recordings: dict[tuple[object, ...], _Recording] = {}
+        self._recordings: dict[tuple[object, ...], _CapturedGraph] = {}
         self._views = 0
 
     def __call__(self, draw: Draw, rule: UpdateRule) -> Tensor:
@@ -122,11 +122,11 @@ class RecordedStep:
         if self._seen[key] <= EAGER_STEPS:
             return self._step(draw, rule)
         if key not in self._recordings:
-            self._recordings[key] = _Recording(self._step, draw, rule)
+            self._recordings[key] = _CapturedGraph(self._step, draw, rule)
         return self._recordings[key](draw)
 
 
-class _Recording:
+class _CapturedGraph:
     def __init__(self, step: Step, draw: Draw, rule: UpdateRule) -> None:
         torch.cuda.empty_cache()  # a graph has memory of its own
         self._draw = draw.map(Tensor.clone)
@@ -143,7 +143,7 @@ class _Recording:
 
 def compile_blocks(network: Ttt3r) -> None:
     """Compile the blocks, once for each kind and shape: what lies between matrix products is fused."""
-    allow_shapes()
+    raise_recompile_limit()
     kinds = (EncoderBlock, DecoderBlock, ModulatedBlock)
     compiled = {kind: torch.compile(kind.forward, dynamic=False) for kind in kinds}
     for module in network.modules():

@@ -25,7 +25,7 @@ from torch.multiprocessing.spawn import spawn
 from training.curriculum import PLANS, Plan
 from training.trainer import Trainer, train
 from ttt3r_ros.errors import Ttt3rError
-from ttt3r_ros.model.runtime.backend import resolve_device
+from ttt3r_ros.model.runtime.devices import resolve_device
 
 SHOWN = (
     "camera",

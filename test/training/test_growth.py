@@ -12,7 +12,7 @@ from training.growth import grown
 from ttt3r_ros.errors import CheckpointError
 from ttt3r_ros.model.checkpoints.networks import PACKAGE_WEIGHTS, load_network, seeded_network
 from ttt3r_ros.model.network.network import Ttt3r
-from ttt3r_ros.model.network.view import Outputs, View
+from ttt3r_ros.model.network.view import OptionalOutputs, View
 
 
 def test_larger_patches_and_more_layers_change_no_answer():
@@ -31,8 +31,8 @@ def test_larger_patches_and_more_layers_change_no_answer():
     with torch.no_grad():
         for image in images:
             fine = image.repeat_interleave(2, 2).repeat_interleave(2, 3)
-            said, states[0] = small.step(View(image=image), states[0], Outputs(world=True))
-            says, states[1] = large.step(View(image=fine), states[1], Outputs(world=True))
+            said, states[0] = small.step(View(image=image), states[0], OptionalOutputs(world=True))
+            says, states[1] = large.step(View(image=fine), states[1], OptionalOutputs(world=True))
             torch.testing.assert_close(says.pose, said.pose, rtol=1e-4, atol=1e-5)
             for ours, theirs in ((says.camera, said.camera), (says.world, said.world)):
                 torch.testing.assert_close(

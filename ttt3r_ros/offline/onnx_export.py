@@ -16,11 +16,10 @@ import torch
 from ttt3r_ros import __version__
 from ttt3r_ros.errors import OutputError
 from ttt3r_ros.io.atomic import complete_files
-from ttt3r_ros.model.checkpoints.networks import PACKAGE_WEIGHTS, load_network
-from ttt3r_ros.model.onnx.chain import TOLERANCE, OnnxChain, deviations
-from ttt3r_ros.model.onnx.graphs import CARRIED, graphs, onnx_program, save_onnx
-from ttt3r_ros.model.runtime.backend import input_size, network_id
-from ttt3r_ros.model.runtime.preprocessing import normalized
+from ttt3r_ros.model.checkpoints.networks import PACKAGE_WEIGHTS, load_network, network_id
+from ttt3r_ros.model.onnx.chain import TOLERANCE, OnnxChain, compute_deviations
+from ttt3r_ros.model.onnx.graphs import RECURRENT, export_program, graphs, save_onnx
+from ttt3r_ros.model.runtime.preprocessing import InputSize, normalize_image
 from ttt3r_ros.synthetic.room import ProceduralRoom
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     parts = graphs(loaded.network, width, height, arguments.batch)
     with complete_files(folder, last=METADATA) as staging:
         for part in parts:
-            save_onnx(onnx_program(part, arguments.opset), staging / f"{part.name}.onnx")
+            save_onnx(export_program(part, arguments.opset), staging / f"{part.name}.onnx")
         found = _checked(loaded, staging, (width, height), arguments.batch)
         facts = _metadata(arguments, loaded, (width, height), parts, staging, found)
         (staging / METADATA).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
@@ -82,12 +81,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _own_size(loaded: LoadedNetwork) -> tuple[int, int]:
-    geometry = input_size(loaded.network).geometry(640, 480)
+    geometry = InputSize.of(loaded.network.config).geometry(640, 480)
     return geometry.width, geometry.height
 
 
 def _checked(loaded: LoadedNetwork, folder: Path, size: tuple[int, int], batch: int) -> dict[str, float]:
-    found = deviations(loaded.network, OnnxChain(folder), room_images(size, batch))
+    found = compute_deviations(loaded.network, OnnxChain(folder), room_images(size, batch))
     told = ", ".join(f"{name} {value:.1e}" for name, value in found.items())
     print(
         f"largest deviation from PyTorch over {CHECK_FRAMES} chained images, relative: {told}; "
@@ -111,7 +110,7 @@ def require_agreement(found: Mapping[str, float]) -> None:
 def room_images(size: tuple[int, int], batch: int, frames: int = CHECK_FRAMES) -> list[Tensor]:
     """Return a walk through the embedded room as network images (B, 3, H, W); each stream sees every B-th frame."""
     room = ProceduralRoom(frames=frames * batch, width=size[0], height=size[1])
-    images = [normalized(room.render(k).rgb) for k in range(len(room))]
+    images = [normalize_image(room.render(k).rgb) for k in range(len(room))]
     return [torch.cat(images[k : k + batch]) for k in range(0, len(images), batch)]
 
 
@@ -141,10 +140,10 @@ def _metadata(
             }
             for part in parts
         ],
-        "carried": {f"next_{name}": name for name in CARRIED},
+        "carried": {f"next_{name}": name for name in RECURRENT},
         "chain": list(CHAIN),
         "files": [_file(path) for path in sorted(folder.iterdir())],
-        "check": {"frames": CHECK_FRAMES, "tolerance": TOLERANCE, "deviations": dict(found)},
+        "check": {"frames": CHECK_FRAMES, "tolerance": TOLERANCE, "compute_deviations": dict(found)},
         "made_with": {
             "ttt3r_ros": __version__,
             "torch": torch.__version__,

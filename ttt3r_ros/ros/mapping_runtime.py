@@ -13,7 +13,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 
 from ttt3r_ros.errors import ImageError, NonFiniteError, OutputError
 from ttt3r_ros.geometry import inverse
-from ttt3r_ros.model.runtime.loading import device_memory_facts
+from ttt3r_ros.model.runtime.devices import device_memory_facts
 from ttt3r_ros.odometry.sensor_context import SensorContext
 from ttt3r_ros.pipeline.batching import see_together
 from ttt3r_ros.pipeline.worker import Worker

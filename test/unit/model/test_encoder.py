@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images are cut and encoded once; the next one is prepared while something else is at work."""
+"""Images are preprocessed and encoded once; the next one is prepared in parallel."""
 
 from __future__ import annotations
 
@@ -29,134 +29,141 @@ def noise(seed: int) -> UInt8Array:
 
 
 class Means:
-    """An encoder of means, which waits at a gate; remembers who ran it."""
+    """An encoder that computes means, waits at a gate and records its threads."""
 
     def __init__(self) -> None:
         self.gate = threading.Event()
         self.gate.set()
         self.threads: list[str] = []
+        self.runs = threading.Semaphore(0)
         self.execution = Execution(self._encode, lambda *_: ())
 
     def _encode(self, images: Tensor) -> tuple[Tensor]:
         assert self.gate.wait(10.0)
         self.threads.append(threading.current_thread().name)
+        self.runs.release()
         return (images.mean(dim=(2, 3))[:, None],)
 
 
-def made(means: Means, *, encode_ahead: bool = False, waits: bool = False) -> Encoder:
-    encoder = Encoder(means.execution, SIZE, torch.device("cpu"), encode_ahead=encode_ahead)
-    encoder._waits = waits  # as if for a device that works by itself
+def new_encoder(means: Means, *, ahead: bool, is_async: bool = False) -> Encoder:
+    encoder = Encoder(means.execution, SIZE, torch.device("cpu"), ahead=ahead)
+    encoder._is_async = is_async  # simulates a CUDA device
     return encoder
 
 
 def features(encoder: Encoder, rgb: UInt8Array) -> Tensor:
-    (entry,) = encoder.encode([encoder.cut(rgb, GEOMETRY)])
+    (entry,) = encoder.encode([encoder.preprocess(rgb, GEOMETRY)])
     return entry.features
 
 
 @pytest.fixture
-def cuts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return the threads in which an image was cut."""
+def resizes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the names of the threads that resized an image."""
     threads: list[str] = []
 
-    def counted(*arguments: object) -> UInt8Array:
+    def record(*arguments: object) -> UInt8Array:
         threads.append(threading.current_thread().name)
         return resize_and_crop(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(encoder_module, "resize_and_crop", counted)
+    monkeypatch.setattr(encoder_module, "resize_and_crop", record)
     return threads
 
 
-def test_with_encode_ahead_the_next_image_is_encoded_on_another_thread(
-    cuts: list[str],
+def test_encode_ahead_uses_another_thread(
+    resizes: list[str],
 ) -> None:
     means = Means()
-    encoder = made(means, encode_ahead=True)
-    expected = features(made(Means()), noise(2))
-    cuts.clear()
+    encoder = new_encoder(means, ahead=True)
+    expected = features(new_encoder(Means(), ahead=False), noise(2))
+    resizes.clear()
     encoder.announce(lambda: noise(2))
     means.gate.clear()
-    encoder.look_ahead()
-    assert means.threads == [], "it is under way, and the caller is here"
+    encoder.prefetch()
+    assert means.threads == [], "prefetch must not block"
     means.gate.set()
     assert torch.equal(features(encoder, noise(2)), expected)
-    assert [name.startswith("ttt3r_encoder") for name in means.threads + cuts] == [True, True]
+    assert [name.startswith("ttt3r_encoder") for name in means.threads + resizes] == [True, True]
 
 
-def test_without_encode_ahead_a_cpu_requests_no_next_image() -> None:
+def test_without_encode_ahead_a_cpu_prefetches_nothing() -> None:
     means = Means()
-    encoder = made(means)
-    encoder.announce(lambda: pytest.fail("nobody has time for it"))
-    encoder.look_ahead()
+    encoder = new_encoder(means, ahead=False)
+    encoder.announce(lambda: pytest.fail("the callable must not be called"))
+    encoder.prefetch()
     assert means.threads == []
 
 
-def test_while_a_device_works_the_announced_image_is_cut_and_not_cut_again(cuts: list[str]) -> None:
+def test_a_prefetched_image_is_resized_once(resizes: list[str]) -> None:
     means = Means()
-    encoder = made(means, waits=True)
+    encoder = new_encoder(means, ahead=False, is_async=True)
     encoder.announce(lambda: noise(2))
-    encoder.look_ahead()
-    assert (len(cuts), means.threads) == (1, [])
+    encoder.prefetch()
+    assert (len(resizes), means.threads) == (1, [])
     features(encoder, noise(2))
-    assert (len(cuts), len(means.threads)) == (1, 1)
+    assert (len(resizes), len(means.threads)) == (1, 1)
 
 
-def test_an_image_is_asked_for_only_when_there_is_time_for_it_and_only_once() -> None:
-    asked = []
-    encoder = made(Means(), encode_ahead=True)
-    encoder.announce(lambda: asked.append(1))
-    assert asked == []
-    encoder.look_ahead()
-    encoder.look_ahead()
-    assert asked == [1]
+def test_the_callable_is_called_once_and_only_by_prefetch() -> None:
+    calls = []
+    encoder = new_encoder(Means(), ahead=True)
+    encoder.announce(lambda: calls.append(1))
+    assert calls == []
+    encoder.prefetch()
+    encoder.prefetch()
+    assert calls == [1]
 
 
-@pytest.mark.parametrize("encode_ahead", [False, True])
-def test_another_image_than_the_announced_one_gets_its_own_features(encode_ahead: bool) -> None:
-    encoder = made(Means(), encode_ahead=encode_ahead, waits=not encode_ahead)
+@pytest.mark.parametrize("ahead", [False, True])
+def test_an_image_that_was_not_announced_has_its_own_features(ahead: bool) -> None:
+    encoder = new_encoder(Means(), ahead=ahead, is_async=not ahead)
     encoder.announce(lambda: noise(2))
-    encoder.look_ahead()
-    assert torch.equal(features(encoder, noise(3)), features(made(Means()), noise(3)))
-    assert torch.equal(features(encoder, noise(2)), features(made(Means()), noise(2)))
+    encoder.prefetch()
+    assert torch.equal(
+        features(encoder, noise(3)), features(new_encoder(Means(), ahead=False), noise(3))
+    )
+    assert torch.equal(
+        features(encoder, noise(2)), features(new_encoder(Means(), ahead=False), noise(2))
+    )
 
 
-@pytest.mark.parametrize("encode_ahead", [False, True])
-def test_a_camera_may_write_its_next_image_into_the_same_array(encode_ahead: bool) -> None:
-    encoder = made(Means(), encode_ahead=encode_ahead, waits=not encode_ahead)
+@pytest.mark.parametrize("ahead", [False, True])
+def test_the_announced_array_may_be_overwritten(ahead: bool) -> None:
+    encoder = new_encoder(Means(), ahead=ahead, is_async=not ahead)
     buffer = noise(1)
     encoder.announce(lambda: buffer)
-    encoder.look_ahead()
+    encoder.prefetch()
     buffer[:] = 200
-    assert encoder.cut(buffer, GEOMETRY).min() == 200
+    assert encoder.preprocess(buffer, GEOMETRY).min() == 200
 
 
-@pytest.mark.parametrize("encode_ahead", [False, True])
-def test_an_announced_image_that_cannot_be_cut_harms_no_other(encode_ahead: bool) -> None:
-    encoder = made(Means(), encode_ahead=encode_ahead, waits=not encode_ahead)
+@pytest.mark.parametrize("ahead", [False, True])
+def test_an_announced_image_of_invalid_size_is_ignored(ahead: bool) -> None:
+    encoder = new_encoder(Means(), ahead=ahead, is_async=not ahead)
     encoder.announce(lambda: np.zeros((1, 600, 3), np.uint8))
-    encoder.look_ahead()
+    encoder.prefetch()
     assert features(encoder, noise(3)).shape == (1, 1, 3)
 
 
-def test_what_fails_ahead_is_told_when_the_image_is_shown() -> None:
+def test_an_error_ahead_is_raised_by_the_image_s_own_step() -> None:
     def fail(_: Tensor) -> tuple[Tensor]:
         msg = "out of memory"
         raise RuntimeError(msg)
 
-    encoder = Encoder(Execution(fail, lambda *_: ()), SIZE, torch.device("cpu"), encode_ahead=True)
+    encoder = Encoder(Execution(fail, lambda *_: ()), SIZE, torch.device("cpu"), ahead=True)
     encoder.announce(lambda: noise(2))
-    encoder.look_ahead()
+    encoder.prefetch()
     with pytest.raises(RuntimeError, match="out of memory"):
-        encoder.cut(noise(2), GEOMETRY)
+        encoder.preprocess(noise(2), GEOMETRY)
 
 
-def test_what_was_prepared_is_forgotten_on_demand() -> None:
+def test_clear_discards_the_prefetched_image() -> None:
     means = Means()
-    encoder = made(means, encode_ahead=True)
+    encoder = new_encoder(means, ahead=True)
     means.gate.clear()
     encoder.announce(lambda: noise(2))
-    encoder.look_ahead()
-    encoder.forget()
-    means.gate.set()  # whichever of the two goes first
+    encoder.prefetch()
+    encoder.clear()
+    means.gate.set()  # the order of the two threads does not matter
     features(encoder, noise(2))
+    assert all(means.runs.acquire(timeout=10.0) for _ in range(2))
     assert means.threads.count("MainThread") == 1

@@ -103,19 +103,19 @@ def test_the_weights_that_are_used_are_stored_once(exported, network):
 
 
 def test_five_chained_images_equal_pytorch(exported, network, walk):
-    from ttt3r_ros.model.onnx.chain import TOLERANCE, OnnxChain, deviations
+    from ttt3r_ros.model.onnx.chain import TOLERANCE, OnnxChain, compute_deviations
 
-    found = deviations(network, OnnxChain(exported), walk)
+    found = compute_deviations(network, OnnxChain(exported), walk)
     assert found.keys() == {"pose", "points", "confidence", "next_state", "next_memory"}
     assert max(found.values()) < TOLERANCE / 5
 
 
 def test_the_graphs_of_other_weights_are_told_apart(exported, walk):
-    from ttt3r_ros.model.onnx.chain import OnnxChain, deviations
+    from ttt3r_ros.model.onnx.chain import OnnxChain, compute_deviations
     from ttt3r_ros.offline.onnx_export import require_agreement
 
     other = seeded_network(replace(DPT, **SHALLOW), seed=4)
-    found = deviations(other, OnnxChain(exported), walk[:2])
+    found = compute_deviations(other, OnnxChain(exported), walk[:2])
     with pytest.raises(
         OutputError, match=r"differ from PyTorch by .* expected at most 1e-04. Nothing was"
     ):
@@ -186,11 +186,11 @@ def linear_heads():
     """The heads of a network with linear ones, and what the exporter makes of them."""
     for package in PACKAGES:
         pytest.importorskip(package)
-    from ttt3r_ros.model.onnx.graphs import graphs, onnx_program
+    from ttt3r_ros.model.onnx.graphs import export_program, graphs
 
     _, step, heads = graphs(seeded_network(replace(LINEAR, **SHALLOW), seed=3), WIDTH, HEIGHT)
     assert [*step.outputs] == [*heads.inputs, "next_state", "next_memory", "next_fresh"]
-    return heads, onnx_program(heads, 18)
+    return heads, export_program(heads, 18)
 
 
 def test_linear_heads_need_the_last_layer_alone(linear_heads, tmp_path):
@@ -213,7 +213,7 @@ def test_the_weights_of_a_large_graph_lie_beside_it_and_move_with_it(linear_head
     from ttt3r_ros.model.onnx.graphs import save_onnx
 
     with complete_files(tmp_path, last="none") as staging:
-        save_onnx(linear_heads[1], staging / "heads.onnx", weights_beside_bytes=10_000)
+        save_onnx(linear_heads[1], staging / "heads.onnx", external_data_bytes=10_000)
     assert {path.name for path in tmp_path.iterdir()} == {"heads.onnx", "heads.onnx.data"}
     assert (
         (tmp_path / "heads.onnx").stat().st_size < 50_000 < (tmp_path / "heads.onnx.data").stat().st_size
@@ -326,7 +326,7 @@ def test_a_file_in_the_way_of_the_folder_is_one_readable_line(weights, tmp_path,
 
 def test_a_graph_that_branches_is_refused():
     onnx_ir = pytest.importorskip("onnx_ir")
-    from ttt3r_ros.model.onnx.graphs import refuse_control_flow
+    from ttt3r_ros.model.onnx.graphs import check_no_control_flow
 
     text = """<ir_version: 10, opset_import: ["": 18]> branching (float[2] x, bool yes) => (float[2] y) {
         y = If (yes) <then_branch = one () => (float[2] a) { a = Neg (x) },
@@ -334,4 +334,4 @@ def test_a_graph_that_branches_is_refused():
     with pytest.raises(
         ConfigError, match="the step graph has If; expected a graph without control flow"
     ):
-        refuse_control_flow("step", onnx_ir.from_onnx_text(text))
+        check_no_control_flow("step", onnx_ir.from_onnx_text(text))

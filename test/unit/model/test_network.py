@@ -21,13 +21,13 @@ from ttt3r_ros.model.network.attention import mean_logit
 from ttt3r_ros.model.network.config import NetworkConfig
 from ttt3r_ros.model.network.rope import grid_positions, rotary_table, rotate, state_positions
 from ttt3r_ros.model.network.state import RecurrentState
-from ttt3r_ros.model.network.update_rules import UPDATE_RULES, Evidence, update_rule
-from ttt3r_ros.model.network.view import Outputs, View
+from ttt3r_ros.model.network.update_rules import UPDATE_RULES, UpdateInputs, update_rule
+from ttt3r_ros.model.network.view import OptionalOutputs, View
 
 if TYPE_CHECKING:
     from ttt3r_ros.model.network.network import Ttt3r
 
-EVERYTHING = Outputs(world=True, rgb=True)
+EVERYTHING = OptionalOutputs(world=True, rgb=True)
 
 
 @pytest.fixture(params=[LINEAR, DPT], ids=["linear", "dpt"])
@@ -109,7 +109,7 @@ def test_optional_heads_do_not_run_when_they_are_off(network):
         module.register_forward_hook(lambda *_, name=name: ran.append(name))
         for block in module if isinstance(module, torch.nn.ModuleList) else ():
             block.register_forward_hook(lambda *_, name=name: ran.append(name))
-    network.step(View(images(1)), network.initial_state(), Outputs())
+    network.step(View(images(1)), network.initial_state(), OptionalOutputs())
     assert set(ran) == {
         "pose_head",
         "dpt_self" if hasattr(network.downstream_head, "dpt_self") else "proj",
@@ -156,7 +156,7 @@ def test_cut3r_takes_the_whole_proposal():
 def test_every_rule_stays_between_nothing_and_everything(rule):
     generator = torch.Generator().manual_seed(0)
     proposed, previous = torch.randn(2, 1, 9, 4, generator=generator)
-    alpha = update_rule(rule)(Evidence(torch.linspace(-9, 9, 9)[None], proposed, previous))
+    alpha = update_rule(rule)(UpdateInputs(torch.linspace(-9, 9, 9)[None], proposed, previous))
     assert alpha.shape == (1, 9)
     assert ((alpha >= 0) & (alpha <= 1)).all()
 
@@ -221,10 +221,10 @@ def test_the_linear_head_puts_no_point_behind_the_camera():
 
 def test_without_an_rgb_head_colors_are_refused_and_the_rest_works():
     network = seeded_network(replace(LINEAR, rgb_head=False))
-    output, _ = network.step(View(images(1)), network.initial_state(), Outputs(world=True))
+    output, _ = network.step(View(images(1)), network.initial_state(), OptionalOutputs(world=True))
     assert output.rgb is None
     with pytest.raises(ConfigError, match="rgb head"):
-        network.step(View(images(1)), network.initial_state(), Outputs(rgb=True))
+        network.step(View(images(1)), network.initial_state(), OptionalOutputs(rgb=True))
 
 
 def test_a_checkpoint_without_ray_maps_maps_images_and_refuses_rays():
@@ -288,10 +288,10 @@ def test_positions_of_state_and_patches():
 def test_the_modes_of_points_and_confidence():
     raw = torch.tensor([[0.0, 0.0, 0.0], [3.0, 0.0, 4.0]])
     inf = float("inf")
-    close(heads.regressed(raw, ("linear", -inf, inf)), raw)
-    close(heads.regressed(raw, ("square", -inf, inf)), raw * 5)
-    close(heads.regressed(raw, ("exp", -inf, inf))[1], raw[1] / 5 * torch.expm1(torch.tensor(5.0)))
+    close(heads.decode_vectors(raw, ("linear", -inf, inf)), raw)
+    close(heads.decode_vectors(raw, ("square", -inf, inf)), raw * 5)
+    close(heads.decode_vectors(raw, ("exp", -inf, inf))[1], raw[1] / 5 * torch.expm1(torch.tensor(5.0)))
     x = torch.tensor([-2.0, 0.0, 50.0])
-    close(heads.confidence(x, ("exp", 1.0, inf))[:2], 1 + x[:2].exp())
-    close(heads.confidence(x, ("exp", 1.0, 3.0))[2], torch.tensor(3.0))
-    close(heads.confidence(x, ("sigmoid", 0.0, 2.0)), 2 * x.sigmoid())
+    close(heads.decode_confidence(x, ("exp", 1.0, inf))[:2], 1 + x[:2].exp())
+    close(heads.decode_confidence(x, ("exp", 1.0, 3.0))[2], torch.tensor(3.0))
+    close(heads.decode_confidence(x, ("sigmoid", 0.0, 2.0)), 2 * x.sigmoid())

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ttt3r_ros.errors import ImageError
-from ttt3r_ros.model.runtime.preprocessing import InputSize, normalized, resize_and_crop
+from ttt3r_ros.model.runtime.preprocessing import InputSize, normalize_image, resize_and_crop
 from ttt3r_ros.types import Intrinsics
 
 NETWORK_512 = InputSize(512)
@@ -100,7 +100,7 @@ def test_an_image_of_the_network_s_size_passes_unchanged() -> None:
 def test_normalized_values_run_from_minus_one_to_one_with_channels_first() -> None:
     rgb = np.zeros((2, 3, 3), np.uint8)
     rgb[0, 1] = (255, 51, 0)
-    tensor = normalized(rgb)
+    tensor = normalize_image(rgb)
     assert tensor.shape == (1, 3, 2, 3)
     assert tensor.dtype == torch.float32
     torch.testing.assert_close(tensor[0, :, 0, 1], torch.tensor([1.0, -0.6, -1.0]))

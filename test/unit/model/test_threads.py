@@ -15,7 +15,7 @@ import torch
 from ttt3r_ros.config import Config
 from ttt3r_ros.model.runtime import threads as threads_module
 from ttt3r_ros.model.runtime.loading import load_backend
-from ttt3r_ros.model.runtime.threads import alone, share_out
+from ttt3r_ros.model.runtime.threads import configure_threads, single_threaded
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -58,21 +58,21 @@ def test_loading_a_network_starts_no_computing_thread_and_running_it_does():
 def test_a_narrow_network_s_operations_get_one_thread_each_unless_the_user_says_how_many(
     monkeypatch, cores, threads, of_an_operation, at_once
 ):
-    monkeypatch.setattr(threads_module, "_CORES", cores)
+    monkeypatch.setattr(threads_module, "_DEFAULT_THREADS", cores)
     torch.set_num_threads(7)
-    assert share_out(threads) is at_once
+    assert configure_threads(threads) is at_once
     assert torch.get_num_threads() == of_an_operation
 
 
 def test_what_a_narrow_network_was_given_is_not_what_the_next_one_gets(monkeypatch):
-    monkeypatch.setattr(threads_module, "_CORES", 4)
-    share_out(0)
+    monkeypatch.setattr(threads_module, "_DEFAULT_THREADS", 4)
+    configure_threads(0)
     load_backend(Config(compile="none"))
     assert torch.get_num_threads() == 4
 
 
 def test_the_package_s_network_gives_the_same_to_the_last_bit_in_parts_and_on_one_thread(monkeypatch):
-    monkeypatch.setattr(threads_module, "_CORES", 2)
+    monkeypatch.setattr(threads_module, "_DEFAULT_THREADS", 2)
     rgb = np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)
     answers = []
     for config in (Config(), Config(threads=1), Config(threads=1, compile="none")):
@@ -86,9 +86,9 @@ def test_the_package_s_network_gives_the_same_to_the_last_bit_in_parts_and_on_on
 
 def test_whoever_computes_alone_has_as_many_threads_as_before_afterwards():
     torch.set_num_threads(2)
-    with alone():
+    with single_threaded():
         assert torch.get_num_threads() == 1
-    with pytest.raises(ZeroDivisionError), alone():
+    with pytest.raises(ZeroDivisionError), single_threaded():
         raise ZeroDivisionError
     assert torch.get_num_threads() == 2
 

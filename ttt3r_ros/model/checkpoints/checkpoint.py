@@ -34,7 +34,7 @@ RAY_MAP_PREFIXES = (
 OPTIONAL_GROUPS = (RGB_PREFIXES, RAY_MAP_PREFIXES)
 METADATA_KEY = "ttt3r_config"
 RESET_KEY = "ttt3r_reset_interval"
-PUBLISHED_RESET_INTERVAL = 100  # of the long experiments of arXiv 2509.26645
+DEFAULT_RESET_INTERVAL = 100  # of the long experiments of arXiv 2509.26645
 
 _ALIAS = re.compile(r"(downstream_head\..+\.scratch\.)layer_rn\.([0-3])\.weight")
 _UNUSED = re.compile(
@@ -55,7 +55,7 @@ class Checkpoint:
     tensors: dict[str, torch.Tensor]
     sha256: str  # of the file
     name: str
-    reset_interval: int = PUBLISHED_RESET_INTERVAL  # frames, 0: never
+    reset_interval: int = DEFAULT_RESET_INTERVAL  # frames, 0: never
 
 
 def load_checkpoint(path: Path | str) -> Checkpoint:
@@ -67,8 +67,8 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     is_safetensors = path.suffix == ".safetensors"
     content = _read_safetensors(path) if is_safetensors else _read_pickle(path)
     try:
-        tensors = canonical_tensors(content.tensors)
-        config = _configuration(tensors, content.config)
+        tensors = rename_to_canonical(content.tensors)
+        config = _infer_config(tensors, content.config)
     except CheckpointError as error:
         msg = f"{path}: {error}"
         raise CheckpointError(msg) from error
@@ -79,12 +79,12 @@ def save_checkpoint(
     path: Path | str,
     tensors: Tensors,
     config: NetworkConfig,
-    reset_interval: int = PUBLISHED_RESET_INTERVAL,
+    reset_interval: int = DEFAULT_RESET_INTERVAL,
 ) -> None:
     """Write safetensors under any name; a file of that name may be replaced. Raises `OSError`."""
     metadata = {METADATA_KEY: config.to_json(), RESET_KEY: str(reset_interval), "format": "pt"}
     try:
-        safetensors.torch.save_file(_separate(tensors), path, metadata=metadata)
+        safetensors.torch.save_file(_unshare(tensors), path, metadata=metadata)
     except safetensors.SafetensorError as error:
         raise OSError(str(error)) from error
 
@@ -94,7 +94,7 @@ def check_tensors(expected: Mapping[str, tuple[int, ...]], tensors: Tensors) -> 
 
     ``expected`` maps names to shapes. A group of `OPTIONAL_GROUPS` may be wholly absent on either side.
     """
-    one_sided = [g for g in OPTIONAL_GROUPS if has_any(g, expected) != has_any(g, tensors)]
+    one_sided = [g for g in OPTIONAL_GROUPS if has_prefix(g, expected) != has_prefix(g, tensors)]
     skipped = tuple(prefix for group in one_sided for prefix in group)
     wanted = {name for name in expected if not name.startswith(skipped)}
     given = {name for name in tensors if not name.startswith(skipped)}
@@ -113,7 +113,7 @@ def check_tensors(expected: Mapping[str, tuple[int, ...]], tensors: Tensors) -> 
     _check_values(tensors)
 
 
-def has_any(prefixes: tuple[str, ...], names: Mapping[str, Any]) -> bool:
+def has_prefix(prefixes: tuple[str, ...], names: Mapping[str, Any]) -> bool:
     """Tell whether any of these names begins with one of the prefixes."""
     return any(name.startswith(prefixes) for name in names)
 
@@ -138,7 +138,7 @@ class _Content(NamedTuple):
 
     tensors: dict[str, torch.Tensor]
     config: NetworkConfig | None
-    reset_interval: int = PUBLISHED_RESET_INTERVAL
+    reset_interval: int = DEFAULT_RESET_INTERVAL
 
 
 def _read_pickle(path: Path) -> _Content:
@@ -166,14 +166,14 @@ def _read_safetensors(path: Path) -> _Content:
 
 
 def _reset_interval(metadata: Mapping[str, str]) -> int:
-    text = metadata.get(RESET_KEY, str(PUBLISHED_RESET_INTERVAL))
+    text = metadata.get(RESET_KEY, str(DEFAULT_RESET_INTERVAL))
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         msg = f"{RESET_KEY} in the metadata is {text[:_MAX_ECHO]!r}; expected a number of frames"
         raise ConfigError(msg)
     return int(text)
 
 
-def canonical_tensors(raw: Tensors) -> dict[str, torch.Tensor]:
+def rename_to_canonical(raw: Tensors) -> dict[str, torch.Tensor]:
     """Bring the names of all published variants to those of the network."""
     if raw and all(name.startswith("module.") for name in raw):
         raw = {name.removeprefix("module."): tensor for name, tensor in raw.items()}
@@ -206,19 +206,19 @@ def _copy_decoder_to_state(tensors: dict[str, torch.Tensor]) -> None:
         tensors["dec_blocks_state." + name.removeprefix("dec_blocks.")] = tensors[name].clone()
 
 
-def _configuration(tensors: Tensors, stated: NetworkConfig | None) -> NetworkConfig:
-    facts = _facts_from_shapes(tensors)
+def _infer_config(tensors: Tensors, stated: NetworkConfig | None) -> NetworkConfig:
+    known = _fields_from_shapes(tensors)
     try:
-        config = NetworkConfig.from_mapping(_assumed(facts)) if stated is None else stated
-        config = replace(config, dpt=facts.pop("dpt", config.dpt))
+        config = NetworkConfig.from_mapping(_complete_fields(known)) if stated is None else stated
+        config = replace(config, dpt=known.pop("dpt", config.dpt))
     except ConfigError as error:
         _fail(f"no usable configuration: {error}")
-    if config.rgb_head and facts.get("rgb_head") is False:
+    if config.rgb_head and known.get("rgb_head") is False:
         config = replace(config, rgb_head=False)
-    facts.pop("mlp_ratio", None)  # widths are rounded, so a ratio cannot be compared; the shapes will be
+    known.pop("mlp_ratio", None)  # widths are rounded, so a ratio cannot be compared; the shapes will be
     wrong = [
         f"{name} is {getattr(config, name)!r}, {value!r} by shape"
-        for name, value in facts.items()
+        for name, value in known.items()
         if getattr(config, name) != value
     ]
     if wrong:
@@ -226,24 +226,24 @@ def _configuration(tensors: Tensors, stated: NetworkConfig | None) -> NetworkCon
     return config
 
 
-def _assumed(facts: Mapping[str, Any]) -> dict[str, Any]:
+def _complete_fields(known: Mapping[str, Any]) -> dict[str, Any]:
     """Complete what the shapes tell by assumptions, with a warning that says what they are."""
     needed = ("enc_embed_dim", "enc_depth", "dec_embed_dim", "dec_depth", "state_size", "local_mem_size")
-    missing = [name for name in (*needed, "head_type") if not facts.get(name)]
+    missing = [name for name in (*needed, "head_type") if not known.get(name)]
     if missing:
         _fail(f"no configuration in the file, and no tensors that tell {', '.join(missing)}")
-    side = 512 if facts["head_type"] == "dpt" else 224
-    assumed = {**_assumed_heads(facts), "img_size": (side, side)}
+    side = 512 if known["head_type"] == "dpt" else 224
+    assumed = {**_assume_head_counts(known), "img_size": (side, side)}
     _log.warning(
         "no configuration in the checkpoint; read from shapes, with %s and the published modes",
         ", ".join(f"{name}={value}" for name, value in assumed.items()),
     )
-    return {**facts, **assumed}
+    return {**known, **assumed}
 
 
-def _assumed_heads(facts: Mapping[str, Any]) -> dict[str, int]:
+def _assume_head_counts(known: Mapping[str, Any]) -> dict[str, int]:
     published = NetworkConfig.published_512_dpt()
-    encoder, decoder = facts["enc_embed_dim"], facts["dec_embed_dim"]
+    encoder, decoder = known["enc_embed_dim"], known["dec_embed_dim"]
     if (encoder, decoder) == (published.enc_embed_dim, published.dec_embed_dim):
         return {name: getattr(published, name) for name in _HEAD_COUNTS}
     heads = {}
@@ -258,14 +258,14 @@ def _assumed_heads(facts: Mapping[str, Any]) -> dict[str, int]:
     return heads
 
 
-def _facts_from_shapes(tensors: Tensors) -> dict[str, Any]:
+def _fields_from_shapes(tensors: Tensors) -> dict[str, Any]:
     """Return the fields of the configuration that the tensors present determine."""
     patch = _shape(tensors, "patch_embed.proj.weight", 4)
     decoder = _shape(tensors, "decoder_embed.weight", 2)
     hidden = _shape(tensors, "enc_blocks.0.mlp.fc1.weight", 2)
     tokens = _shape(tensors, "register_tokens.weight", 2)
     memory = _shape(tensors, "pose_retriever.mem", 3)
-    facts: dict[str, Any] = {
+    known: dict[str, Any] = {
         "enc_embed_dim": patch and patch[0],
         "patch_size": patch and patch[3],
         "dec_embed_dim": decoder and decoder[0],
@@ -276,20 +276,20 @@ def _facts_from_shapes(tensors: Tensors) -> dict[str, Any]:
     }
     # Depths count even when they are 0: nobody should build the billion blocks that a file may state.
     depths = {f"{part}_depth": _count_blocks(tensors, f"{part}_blocks.") for part in ("enc", "dec")}
-    return {name: value for name, value in facts.items() if value} | depths | _head_facts(tensors)
+    return {name: value for name, value in known.items() if value} | depths | _head_fields(tensors)
 
 
-def _head_facts(tensors: Tensors) -> dict[str, Any]:
-    facts: dict[str, Any] = {}
+def _head_fields(tensors: Tensors) -> dict[str, Any]:
+    known: dict[str, Any] = {}
     if _count_blocks(tensors, "dec_blocks."):
-        facts["norm_im2_in_dec"] = "dec_blocks.0.norm_y.weight" in tensors
-    if has_any(("downstream_head.",), tensors):
-        is_dpt = has_any(("downstream_head.dpt_self.",), tensors)
-        facts["head_type"] = "dpt" if is_dpt else "linear"
-        facts["rgb_head"] = has_any(RGB_PREFIXES, tensors)
+        known["norm_im2_in_dec"] = "dec_blocks.0.norm_y.weight" in tensors
+    if has_prefix(("downstream_head.",), tensors):
+        is_dpt = has_prefix(("downstream_head.dpt_self.",), tensors)
+        known["head_type"] = "dpt" if is_dpt else "linear"
+        known["rgb_head"] = has_prefix(RGB_PREFIXES, tensors)
         if is_dpt:
-            facts["dpt"] = _dpt_widths(tensors)
-    return facts
+            known["dpt"] = _dpt_widths(tensors)
+    return known
 
 
 def _dpt_widths(tensors: Tensors) -> DptWidths:
@@ -319,7 +319,7 @@ def _count_blocks(tensors: Tensors, prefix: str) -> int:
     return len({name.removeprefix(prefix).split(".")[0] for name in tensors if name.startswith(prefix)})
 
 
-def _separate(tensors: Tensors) -> dict[str, torch.Tensor]:
+def _unshare(tensors: Tensors) -> dict[str, torch.Tensor]:
     """Return contiguous tensors that share no memory, as safetensors requires."""
     seen: set[int] = set()
     separate = {}

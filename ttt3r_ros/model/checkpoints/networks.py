@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from ttt3r_ros.model.checkpoints.checkpoint import (
     RAY_MAP_PREFIXES,
     RGB_PREFIXES,
     check_tensors,
-    has_any,
+    has_prefix,
     load_checkpoint,
 )
 from ttt3r_ros.model.network.network import Ttt3r
@@ -33,6 +34,7 @@ PACKAGE_WEIGHTS = Path(__file__).resolve().parents[2] / "weights" / "ttt3r_small
 # Convolutions seeded at full size add up to hundreds before the exponential of the DPT head.
 _DPT_LAST_LAYER = ".head.4"
 _DPT_LAST_LAYER_GAIN = 0.01
+_ID_DIGITS = 12
 
 
 def tensor_shapes(config: NetworkConfig) -> dict[str, tuple[int, ...]]:
@@ -48,9 +50,9 @@ def load_tensors(config: NetworkConfig, tensors: Mapping[str, Tensor], rule: str
     Raises:
         CheckpointError: tensors are missing, unexpected or of the wrong shape.
     """
-    config = replace(config, rgb_head=config.rgb_head and has_any(RGB_PREFIXES, tensors))
+    config = replace(config, rgb_head=config.rgb_head and has_prefix(RGB_PREFIXES, tensors))
     with torch.device("meta"):
-        network = Ttt3r(config, rule, ray_maps=has_any(RAY_MAP_PREFIXES, tensors))
+        network = Ttt3r(config, rule, ray_maps=has_prefix(RAY_MAP_PREFIXES, tensors))
     check_tensors({name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}, tensors)
     network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
     return network.eval().requires_grad_(requires_grad=False)
@@ -72,6 +74,15 @@ def load_network(path: Path, rule: str = "ttt3r") -> LoadedNetwork:
     description = f"{path.name} (sha256 {checkpoint.sha256[:12]})"
     logger.info("weights %s", description)
     return LoadedNetwork(network, description, checkpoint.reset_interval)
+
+
+def network_id(network: Ttt3r) -> str:
+    """Return the first 12 digits of the SHA-256 of names, types, shapes and values of a network's tensors."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.cpu().flatten().numpy())
+    return digest.hexdigest()[:_ID_DIGITS]
 
 
 def seeded_network(

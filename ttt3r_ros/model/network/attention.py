@@ -32,7 +32,7 @@ class SelfAttention(nn.Module):
         q, k = rotate(qkv[:2], rotary)  # (B, heads, N, D)
         return self.proj(merge_heads(attend(q, k, qkv[2])))
 
-    def of_one(self, x: Tensor) -> Tensor:
+    def forward_single(self, x: Tensor) -> Tensor:
         """Return the same for a single token (B, 1, C): with one key the softmax is 1, what is left is its value."""
         value, weight = slice(2 * x.shape[-1], None), self.qkv.weight
         return self.proj(F.linear(x.to(weight.dtype), weight[value], self.qkv.bias[value]))
@@ -65,11 +65,11 @@ class CrossAttention(nn.Module):
         attended = self.proj(merge_heads(attend(q, k, v)))
         return attended, mean_logit(q, k) if with_logit else None
 
-    def to_one(self, context: Tensor) -> Tensor:
+    def forward_single_context(self, context: Tensor) -> Tensor:
         """Return what every query takes from a context of a single key (B, 1, C): its value."""
         return self.proj(self.projv(context))
 
-    def of_one(self, x: Tensor, context: Tensor) -> Tensor:
+    def forward_single_query(self, x: Tensor, context: Tensor) -> Tensor:
         """Return the attended tokens of a single query (B, 1, C) without keys and values of the context (B, M, C).
 
         The key projection moves over to the query, W_q x . W_k c = (W_k' W_q x) . c, where the bias of the keys

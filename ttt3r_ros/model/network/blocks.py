@@ -80,16 +80,16 @@ class DecoderBlock(nn.Module):
         x = x + attended
         return x + self.mlp(self.norm3(x)), logit
 
-    def for_one(self, x: Tensor, context: Tensor) -> Tensor:
+    def forward_single_query(self, x: Tensor, context: Tensor) -> Tensor:
         """Return the next of a single token (B, 1, C), by a shorter way than `forward`."""
-        x = x + self.attn.of_one(self.norm1(x))
-        x = x + self.cross_attn.of_one(self.norm2(x), self.norm_y(context))
+        x = x + self.attn.forward_single(self.norm1(x))
+        x = x + self.cross_attn.forward_single_query(self.norm2(x), self.norm_y(context))
         return x + self.mlp(self.norm3(x))
 
-    def to_one(self, x: Tensor, context: Tensor) -> Tensor:
+    def forward_single_context(self, x: Tensor, context: Tensor) -> Tensor:
         """Return the next tokens (B, N, C) given a context of a single token (B, 1, C), by a shorter way."""
         x = x + self.attn(self.norm1(x))
-        x = x + self.cross_attn.to_one(self.norm_y(context))
+        x = x + self.cross_attn.forward_single_context(self.norm_y(context))
         return x + self.mlp(self.norm3(x))
 
 

@@ -62,7 +62,7 @@ class DptWidths:
         _check_count("dpt.feature_dim", self.feature_dim)
         _check_count("dpt.last_dim", self.last_dim)
         if not isinstance(self.layer_dims, tuple) or len(self.layer_dims) != 4:
-            _refuse("dpt.layer_dims", self.layer_dims, "four widths")
+            _raise_invalid("dpt.layer_dims", self.layer_dims, "four widths")
         for width in self.layer_dims:
             _check_count("dpt.layer_dims", width)
 
@@ -171,30 +171,32 @@ class NetworkConfig:
             _check_count(name, getattr(self, name))
         for name in _FLAGS:
             if not isinstance(getattr(self, name), bool):
-                _refuse(name, getattr(self, name), "True or False")
+                _raise_invalid(name, getattr(self, name), "True or False")
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
-                _refuse(name, getattr(self, name), "one of " + ", ".join(map(repr, choices)))
+                _raise_invalid(name, getattr(self, name), "one of " + ", ".join(map(repr, choices)))
         if not self.pose_head:
-            _refuse("pose_head", self.pose_head, "True, this package needs camera poses")
+            _raise_invalid("pose_head", self.pose_head, "True, this package needs camera poses")
         if not _is_number(self.mlp_ratio) or not 0 < self.mlp_ratio <= _MAX_MLP_RATIO:
-            _refuse("mlp_ratio", self.mlp_ratio, f"a positive number up to {_MAX_MLP_RATIO}")
+            _raise_invalid("mlp_ratio", self.mlp_ratio, f"a positive number up to {_MAX_MLP_RATIO}")
         if not isinstance(self.img_size, tuple) or len(self.img_size) != 2:
-            _refuse("img_size", self.img_size, "(height, width)")
+            _raise_invalid("img_size", self.img_size, "(height, width)")
         for side in self.img_size:
             _check_count("img_size", side)
         if not isinstance(self.dpt, DptWidths):
-            _refuse("dpt", self.dpt, "DptWidths")
+            _raise_invalid("dpt", self.dpt, "DptWidths")
         _rope_base(self.pos_embed)
 
     def _check_modes(self) -> None:
         for name in ("depth_mode", "pose_mode"):
             _, low, high = _check_mode(name, getattr(self, name), ("exp", "linear", "square"))
             if (low, high) != (-math.inf, math.inf):
-                _refuse(name, getattr(self, name), "the bounds -inf, inf; others are not supported")
+                _raise_invalid(
+                    name, getattr(self, name), "the bounds -inf, inf; others are not supported"
+                )
         kind, low, high = _check_mode("conf_mode", self.conf_mode, ("exp", "sigmoid"))
         if not math.isfinite(low) or (kind == "sigmoid" and not math.isfinite(high)):
-            _refuse("conf_mode", self.conf_mode, "a finite minimum (and maximum for 'sigmoid')")
+            _raise_invalid("conf_mode", self.conf_mode, "a finite minimum (and maximum for 'sigmoid')")
 
     def _check_widths(self) -> None:
         encoder = ("enc_embed_dim", self.enc_embed_dim)
@@ -205,7 +207,7 @@ class NetworkConfig:
         _check_rope_heads(*decoder, "state_dec_num_heads", self.state_dec_num_heads)
 
 
-def _refuse(name: str, value: object, expected: str) -> NoReturn:
+def _raise_invalid(name: str, value: object, expected: str) -> NoReturn:
     msg = f"{name} is {_echo(value)}; expected {expected}"
     raise ConfigError(msg)
 
@@ -226,16 +228,16 @@ def _is_number(value: object) -> bool:
 def _check_count(name: str, value: object) -> None:
     limit = _MAX_COUNTS.get(name, _MAX_COUNT)
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= limit:
-        _refuse(name, value, f"a positive integer up to {limit}")
+        _raise_invalid(name, value, f"a positive integer up to {limit}")
 
 
 def _check_mode(name: str, value: object, kinds: tuple[str, ...]) -> ModeBounds:
     expected = f"(mode, minimum, maximum) with a mode out of {', '.join(map(repr, kinds))}"
     if not isinstance(value, tuple) or len(value) != 3 or value[0] not in kinds:
-        _refuse(name, value, expected)
+        _raise_invalid(name, value, expected)
     kind, low, high = value
     if not (_is_number(low) and _is_number(high) and low < high):
-        _refuse(name, value, expected + " and minimum < maximum")
+        _raise_invalid(name, value, expected + " and minimum < maximum")
     return kind, low, high
 
 
@@ -245,20 +247,20 @@ def _check_rope_heads(width_name: str, width: int, heads_name: str, heads: int) 
         expected = (
             f"a multiple of {4 * heads} (4 x {heads_name} {heads}), as RoPE needs heads of 4n channels"
         )
-        _refuse(width_name, width, expected)
+        _raise_invalid(width_name, width, expected)
 
 
 def _rope_base(pos_embed: object) -> float:
     match = _ROPE.fullmatch(pos_embed) if isinstance(pos_embed, str) else None
     base = float(match[1]) if match else 0.0
     if not 0.0 < base < math.inf:
-        _refuse("pos_embed", pos_embed, "'RoPE' followed by its positive base, such as 'RoPE100'")
+        _raise_invalid("pos_embed", pos_embed, "'RoPE' followed by its positive base, such as 'RoPE100'")
     return base
 
 
 def _check_patch_embedding(value: object) -> None:
     if value not in _PATCH_EMBEDDINGS:
-        _refuse("patch_embed_cls", value, "one of " + ", ".join(map(repr, _PATCH_EMBEDDINGS)))
+        _raise_invalid("patch_embed_cls", value, "one of " + ", ".join(map(repr, _PATCH_EMBEDDINGS)))
 
 
 def _normalize(name: str, value: Any) -> Any:
@@ -277,7 +279,7 @@ def _dpt_widths(mapping: Mapping[str, Any]) -> DptWidths:
     known = {f.name for f in fields(DptWidths)}
     unknown = sorted(str(key) for key in mapping if key not in known)
     if unknown:
-        _refuse("dpt", unknown, f"only the keys {sorted(known)}")
+        _raise_invalid("dpt", unknown, f"only the keys {sorted(known)}")
     values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in mapping.items()}
     return DptWidths(**values)
 

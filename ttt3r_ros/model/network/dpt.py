@@ -53,7 +53,7 @@ class DptHead(nn.Module):
         hidden = self.head[:-1](self.scratch(maps))
         return self.head[-1](hidden.float())
 
-    def compute_in(self, dtype: torch.dtype) -> None:
+    def set_compute_dtype(self, dtype: torch.dtype) -> None:
         """Compute in this type up to the layer before the exponentials."""
         self._dtype = dtype
         for part in (self.act_postprocess, self.scratch, self.head[:-1]):

@@ -20,7 +20,7 @@ from ttt3r_ros.model.network.view import PointMap
 if TYPE_CHECKING:
     from ttt3r_ros.model.network.config import ModeBounds, NetworkConfig
     from ttt3r_ros.model.network.rope import RotaryTable
-    from ttt3r_ros.model.network.view import Outputs
+    from ttt3r_ros.model.network.view import OptionalOutputs
 
 
 HIDDEN_RATIO = 4  # of the heads' own layers, whatever the blocks have
@@ -28,7 +28,7 @@ HIDDEN_RATIO = 4  # of the heads' own layers, whatever the blocks have
 
 @dataclass(frozen=True)
 class HeadOutput:
-    """What the heads make of one view; fields as in `NetworkOutput`."""
+    """What the heads make of one view; fields as in `StepOutput`."""
 
     camera: PointMap
     pose: Tensor
@@ -48,7 +48,11 @@ class Heads(nn.Module, ABC):
         )
 
     def forward(
-        self, layers: tuple[Tensor, ...], grid: tuple[int, int], rotary: RotaryTable, outputs: Outputs
+        self,
+        layers: tuple[Tensor, ...],
+        grid: tuple[int, int],
+        rotary: RotaryTable,
+        outputs: OptionalOutputs,
     ) -> HeadOutput:
         """Run the pose head, the camera-frame head and the optional ones that `outputs` asks for.
 
@@ -66,7 +70,11 @@ class Heads(nn.Module, ABC):
             return self._read(tuple(layer.float() for layer in layers), grid, rotary, outputs)
 
     def _read(
-        self, layers: tuple[Tensor, ...], grid: tuple[int, int], rotary: RotaryTable, outputs: Outputs
+        self,
+        layers: tuple[Tensor, ...],
+        grid: tuple[int, int],
+        rotary: RotaryTable,
+        outputs: OptionalOutputs,
     ) -> HeadOutput:
         pose_token, tokens = layers[-1][:, :1], layers[-1][:, 1:]
         inputs = (*layers[:-1], tokens)
@@ -74,7 +82,7 @@ class Heads(nn.Module, ABC):
             camera=self.point_map(self.camera_map(inputs, grid)),
             pose=self.pose_head(pose_token[:, 0]),
             world=self._world(inputs, pose_token, grid, rotary) if outputs.world else None,
-            rgb=colors(self.rgb_map(inputs, grid)) if outputs.rgb else None,
+            rgb=decode_colors(self.rgb_map(inputs, grid)) if outputs.rgb else None,
         )
 
     def _world(
@@ -89,12 +97,12 @@ class Heads(nn.Module, ABC):
         """Turn raw channels (B, 4, H, W) into points and confidence."""
         raw = raw.permute(0, 2, 3, 1)
         return PointMap(
-            points=regressed(raw[..., :3], self.config.depth_mode),
-            confidence=confidence(raw[..., 3], self.config.conf_mode),
+            points=decode_vectors(raw[..., :3], self.config.depth_mode),
+            confidence=decode_confidence(raw[..., 3], self.config.conf_mode),
         )
 
     @abstractmethod
-    def compute_in(self, dtype: torch.dtype) -> None:
+    def set_compute_dtype(self, dtype: torch.dtype) -> None:
         """Compute the dense heads in this type; the pose head stays in float32."""
 
     @abstractmethod
@@ -120,10 +128,10 @@ class DptHeads(Heads):
         if config.rgb_head:
             self.dpt_rgb = DptHead(config, channels=3)
 
-    def compute_in(self, dtype: torch.dtype) -> None:
+    def set_compute_dtype(self, dtype: torch.dtype) -> None:
         """Compute the convolutions in this type."""
         for head in (self.dpt_self, self.dpt_cross, *([self.dpt_rgb] if self.config.rgb_head else [])):
-            head.compute_in(dtype)
+            head.set_compute_dtype(dtype)
 
     def camera_map(self, inputs: tuple[Tensor, ...], grid: tuple[int, int]) -> Tensor:
         """Return the raw camera-frame map (B, 4, H, W)."""
@@ -150,7 +158,7 @@ class LinearHeads(Heads):
         if config.rgb_head:
             self.rgb_proj = Mlp(dim, hidden, 3 * pixels)
 
-    def compute_in(self, dtype: torch.dtype) -> None:
+    def set_compute_dtype(self, dtype: torch.dtype) -> None:
         """Compute the first of the two layers in this type."""
         for proj in (self.proj, self.cross_proj, *([self.rgb_proj] if self.config.rgb_head else [])):
             proj.fc1 = HalfLinear(proj.fc1, dtype, torch.float32)
@@ -188,10 +196,10 @@ class PoseHead(nn.Module):
         raw = self.mlp(token)
         quaternion = F.normalize(raw[:, 3:], dim=-1, eps=1e-12)
         flipped = torch.where(quaternion[:, :1] < 0, -quaternion, quaternion)
-        return torch.cat((regressed(raw[:, :3], self.mode), flipped), dim=-1)
+        return torch.cat((decode_vectors(raw[:, :3], self.mode), flipped), dim=-1)
 
 
-def regressed(raw: Tensor, mode: ModeBounds) -> Tensor:
+def decode_vectors(raw: Tensor, mode: ModeBounds) -> Tensor:
     """Map raw vectors (..., 3) to metric ones; 'exp' covers centimeters and kilometers alike."""
     kind = mode[0]
     if kind == "linear":
@@ -202,7 +210,7 @@ def regressed(raw: Tensor, mode: ModeBounds) -> Tensor:
     return unit * (torch.expm1(length) if kind == "exp" else length.square())
 
 
-def confidence(raw: Tensor, mode: ModeBounds) -> Tensor:
+def decode_confidence(raw: Tensor, mode: ModeBounds) -> Tensor:
     """Map raw confidence into its range."""
     kind, low, high = mode
     if kind == "exp":
@@ -210,7 +218,7 @@ def confidence(raw: Tensor, mode: ModeBounds) -> Tensor:
     return low + (high - low) * torch.sigmoid(raw)
 
 
-def colors(raw: Tensor) -> Tensor:
+def decode_colors(raw: Tensor) -> Tensor:
     """Map raw color (B, 3, H, W) into (B, H, W, 3) strictly inside (-1, 1)."""
     bounded = torch.sigmoid(raw) * (1 - 2e-6) + 1e-6
     return (bounded - 0.5).permute(0, 2, 3, 1) * 2

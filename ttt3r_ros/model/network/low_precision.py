@@ -59,7 +59,7 @@ class Int8Linear(nn.Module):
             warnings.simplefilter("ignore", UserWarning)
             quantized = torch.quantize_per_channel(weight, scales, zeros, axis=0, dtype=torch.qint8)
         self._packed = torch.ops.quantized.linear_prepack(quantized, layer.bias.float())
-        self._seven_bits = _sums_overflow()
+        self._seven_bits = _int16_sums_overflow()
         self._out_dtype = out_dtype
 
     def forward(self, x: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ class Int8Linear(nn.Module):
 
 
 @cache
-def _sums_overflow() -> bool:
+def _int16_sums_overflow() -> bool:
     """Tell whether pairs of products are added in 16 bits, which only inputs of 7 bits never overflow.
 
     So they are on x86 without VNNI; the answer would be wrong by a fifth. What does not say counts as such.

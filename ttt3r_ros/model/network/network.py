@@ -16,8 +16,8 @@ from ttt3r_ros.model.network.heads import DptHeads, LinearHeads
 from ttt3r_ros.model.network.pose_memory import PoseMemory
 from ttt3r_ros.model.network.rope import RotaryTable, grid_positions, rotary_table, state_positions
 from ttt3r_ros.model.network.state import RecurrentState
-from ttt3r_ros.model.network.update_rules import Evidence, update_rule
-from ttt3r_ros.model.network.view import Internals, NetworkOutput, Outputs, View, patch_grid
+from ttt3r_ros.model.network.update_rules import UpdateInputs, update_rule
+from ttt3r_ros.model.network.view import Internals, OptionalOutputs, StepOutput, View, patch_grid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 RAY_MAP_RATIO = 4.0  # fixed in the published network, whatever the image encoder has
 
 
-def one_after_the_other(first: Callable[[], Any], second: Callable[[], Any]) -> tuple[Any, Any]:
+def run_sequentially(first: Callable[[], Any], second: Callable[[], Any]) -> tuple[Any, Any]:
     """Return both results; what may run at the same time, does not."""
     return first(), second()
 
@@ -82,7 +82,7 @@ class Ttt3r(nn.Module):
         self.downstream_head = DptHeads(config) if config.head_type == "dpt" else LinearHeads(config)
         self._tables: dict[tuple[object, ...], RotaryTable] = {}
         self.attention_dtype = torch.float32  # of queries and keys, in encoder and decoders
-        self.side_by_side: Callable[..., tuple[Any, Any]] = one_after_the_other
+        self.run_both: Callable[..., tuple[Any, Any]] = run_sequentially
 
     def _decoder(self, heads: int) -> nn.ModuleList:
         config = self.config
@@ -103,33 +103,33 @@ class Ttt3r(nn.Module):
         )
 
     def step(
-        self, view: View, state: RecurrentState, outputs: Outputs | None = None
-    ) -> tuple[NetworkOutput, RecurrentState]:
+        self, view: View, state: RecurrentState, outputs: OptionalOutputs | None = None
+    ) -> tuple[StepOutput, RecurrentState]:
         """Show one view; return what is seen in it and the next state. ``state`` itself never changes."""
         return self.advance(view, self.encode(view), state, outputs)
 
     def advance(
-        self, view: View, features: Tensor, state: RecurrentState, outputs: Outputs | None = None
-    ) -> tuple[NetworkOutput, RecurrentState]:
+        self, view: View, features: Tensor, state: RecurrentState, outputs: OptionalOutputs | None = None
+    ) -> tuple[StepOutput, RecurrentState]:
         """Do the rest of a step for a view whose features (B, N, F) are known; they need no state."""
         grid = patch_grid(view.source(), self.config.patch_size)
 
         # Recall which pose such a view had
         key = self.pose_retriever.key(features)
-        pose_token = self.recall(state, key)
+        pose_token = self.read_memory(state, key)
 
         # Let image and state interact
         decoded = self.decode(features, pose_token, state, grid)
         memory = self.pose_retriever.write(state.memory, key, decoded.layers[-1][:, :1])
 
         # Read the geometry, then learn from the view
-        heads = self.read_heads(features, decoded, grid, outputs or Outputs())
-        next_state = self.learn(view, state, decoded, memory)
+        heads = self.run_heads(features, decoded, grid, outputs or OptionalOutputs())
+        next_state = self.update_state(view, state, decoded, memory)
 
         internals = Internals(
             features, pose_token, decoded.layers, decoded.gate_logit, decoded.state, memory
         )
-        return NetworkOutput(heads.camera, heads.pose, heads.world, heads.rgb, internals), next_state
+        return StepOutput(heads.camera, heads.pose, heads.world, heads.rgb, internals), next_state
 
     def encode(self, view: View) -> Tensor:
         """Return the features of the image, of the ray map, or their sum, (B, N, F)."""
@@ -158,7 +158,7 @@ class Ttt3r(nn.Module):
             x = block(x, rotary)
         return self.enc_norm_ray_map(x)
 
-    def recall(self, state: RecurrentState, key: Tensor) -> Tensor:
+    def read_memory(self, state: RecurrentState, key: Tensor) -> Tensor:
         """Return the pose token that starts the decoder, (B, 1, C): learned at first, recalled later."""
         recalled = self.pose_retriever.read(state.memory, key)
         return torch.where(state.fresh[:, None, None], self.pose_token.to(recalled.dtype), recalled)
@@ -178,7 +178,7 @@ class Ttt3r(nn.Module):
         )
         layers, logits = [image], []
         for image_block, state_block in zip(self.dec_blocks, self.dec_blocks_state, strict=True):
-            (image, _), (tokens, logit) = self.side_by_side(
+            (image, _), (tokens, logit) = self.run_both(
                 partial(image_block, image, tokens, *of_image),
                 partial(state_block, tokens, image, of_state[1], of_state[0], with_logit=True),
             )
@@ -192,22 +192,22 @@ class Ttt3r(nn.Module):
             gate_logit=torch.stack(logits).mean(dim=0),
         )
 
-    def read_heads(
-        self, features: Tensor, decoded: Decoded, grid: tuple[int, int], outputs: Outputs
+    def run_heads(
+        self, features: Tensor, decoded: Decoded, grid: tuple[int, int], outputs: OptionalOutputs
     ) -> HeadOutput:
         """Run the heads on the encoder features and the decoder layers."""
         width = self.config.dec_embed_dim // self.config.dec_num_heads
         rotary = self._patch_rotary(grid, width, features.device, torch.float32)
         return self.downstream_head((features, *decoded.layers), grid, rotary, outputs)
 
-    def learn(
+    def update_state(
         self, view: View, state: RecurrentState, decoded: Decoded, memory: Tensor
     ) -> RecurrentState:
         """Take over the proposed state as far as the rule says, and the whole proposed pose memory.
 
         A first view is always taken over whole; a view without an image, or with ``update`` off, not at all.
         """
-        alpha = self.rule(Evidence(decoded.gate_logit, decoded.state, state.tokens))
+        alpha = self.rule(UpdateInputs(decoded.gate_logit, decoded.state, state.tokens))
         alpha = torch.where(state.fresh[:, None], 1.0, alpha)[..., None].to(
             state.tokens.dtype
         )  # (B, S, 1)

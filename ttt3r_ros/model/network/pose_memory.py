@@ -36,14 +36,14 @@ class PoseMemory(nn.Module):
         """Return the pose token that the memory suggests for a key, (B, 1, C)."""
         query = torch.cat((key, self.masked_token.expand_as(key)), dim=-1)
         for block in self.read_blocks:
-            query = cast("DecoderBlock", block).for_one(query, memory)
+            query = cast("DecoderBlock", block).forward_single_query(query, memory)
         return query[..., key.shape[-1] :]
 
     def write(self, memory: Tensor, key: Tensor, pose_token: Tensor) -> Tensor:
         """Return the memory that has seen this pair of key and pose token (B, 1, C)."""
         entry = torch.cat((key, pose_token), dim=-1)
         for block in self.write_blocks:
-            memory = cast("DecoderBlock", block).to_one(memory, entry)
+            memory = cast("DecoderBlock", block).forward_single_context(memory, entry)
         return memory
 
 

@@ -30,7 +30,7 @@ class RecurrentState:
         """Tell whether no NaN or infinity got in; waits for the device."""
         return bool(torch.isfinite(self.tokens).all() & torch.isfinite(self.memory).all())
 
-    def member(self, index: int) -> RecurrentState:
+    def select(self, index: int) -> RecurrentState:
         """Return the state of one stream of the batch, itself a batch of one."""
         one = slice(index, index + 1)
         return RecurrentState(self.tokens[one], self.memory[one], self.fresh[one])
@@ -40,7 +40,7 @@ class RecurrentState:
         return {field.name: getattr(self, field.name).cpu().numpy().copy() for field in fields(self)}
 
 
-def joined(states: Sequence[RecurrentState]) -> RecurrentState:
+def concatenate(states: Sequence[RecurrentState]) -> RecurrentState:
     """Return the states of several streams as one batch; always copies."""
     return RecurrentState(
         tokens=torch.cat([state.tokens for state in states]),

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How much of the proposed state is taken over, per state token: the one point where TTT3R differs from CUT3R.
 
-A rule is a pure function of `Evidence`; a new one is a function and an entry in `UPDATE_RULES`.
+A rule is a pure function of `UpdateInputs`; a new one is a function and an entry in `UPDATE_RULES`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ttt3r_ros.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class Evidence:
+class UpdateInputs:
     """What a rule may look at."""
 
     logit: Tensor  # (B, S) mean pre-softmax logit of the state's cross-attention to the image
@@ -24,17 +24,17 @@ class Evidence:
     previous: Tensor  # (B, S, C)
 
 
-UpdateRule = Callable[[Evidence], Tensor]  # -> (B, S) in [0, 1]
+UpdateRule = Callable[[UpdateInputs], Tensor]  # -> (B, S) in [0, 1]
 
 
-def cut3r(evidence: Evidence) -> Tensor:
+def cut3r(inputs: UpdateInputs) -> Tensor:
     """Replace the whole state."""
-    return torch.ones_like(evidence.logit)
+    return torch.ones_like(inputs.logit)
 
 
-def ttt3r(evidence: Evidence) -> Tensor:
+def ttt3r(inputs: UpdateInputs) -> Tensor:
     """Learn from the image as much as the state attends to it (arXiv 2509.26645)."""
-    return torch.sigmoid(evidence.logit)
+    return torch.sigmoid(inputs.logit)
 
 
 UPDATE_RULES: dict[str, UpdateRule] = {"cut3r": cut3r, "ttt3r": ttt3r}

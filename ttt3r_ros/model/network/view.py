@@ -43,7 +43,7 @@ class View:
 
 
 @dataclass(frozen=True)
-class Outputs:
+class OptionalOutputs:
     """Which optional heads run; what is off costs nothing."""
 
     world: bool = False  # points in the first camera's frame
@@ -71,7 +71,7 @@ class Internals:
 
 
 @dataclass(frozen=True)
-class NetworkOutput:
+class StepOutput:
     """The answer to one view."""
 
     camera: PointMap  # in the camera's own optical frame

@@ -40,25 +40,25 @@ class OnnxChain:
             for name in NAMES
         ]
         shapes = {entry.name: entry.shape for graph in self._graphs for entry in graph.get_inputs()}
-        self._carried: dict[str, NDArray[Any]] = {
+        self._recurrent: dict[str, NDArray[Any]] = {
             name: np.zeros(shapes[name], np.float32) for name in ("state", "memory")
         }
         self.fresh = np.ones(shapes["fresh"], np.bool_)
 
     def step(self, image: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
         """Show an image (B, 3, H, W) in [-1, 1]; return every output of every graph by its name."""
-        values: dict[str, NDArray[Any]] = {"image": image, "fresh": self.fresh, **self._carried}
+        values: dict[str, NDArray[Any]] = {"image": image, "fresh": self.fresh, **self._recurrent}
         for graph in self._graphs:
             inputs = {entry.name: values[entry.name] for entry in graph.get_inputs()}
             outputs = [entry.name for entry in graph.get_outputs()]
             values.update(zip(outputs, graph.run(outputs, inputs), strict=True))
-        self._carried = {name: values[f"next_{name}"] for name in self._carried}
+        self._recurrent = {name: values[f"next_{name}"] for name in self._recurrent}
         self.fresh = values["next_fresh"]
         return values
 
 
 @torch.no_grad()
-def deviations(network: Ttt3r, chain: OnnxChain, images: Sequence[Tensor]) -> dict[str, float]:
+def compute_deviations(network: Ttt3r, chain: OnnxChain, images: Sequence[Tensor]) -> dict[str, float]:
     """Show both a stream of images (B, 3, H, W); return the largest deviation of each output, relative.
 
     Relative to the largest magnitude in the array of the frame; NaN where either has a NaN.

@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 from ttt3r_ros.errors import ConfigError
 from ttt3r_ros.model.network.network import Decoded
 from ttt3r_ros.model.network.state import RecurrentState
-from ttt3r_ros.model.network.view import Outputs, View, patch_grid
+from ttt3r_ros.model.network.view import OptionalOutputs, View, patch_grid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from ttt3r_ros.model.network.network import Ttt3r
 
 OPSETS = range(18, 24)  # the exporter begins at 18; 23 is the newest that was tried
-CARRIED = ("state", "memory", "fresh")  # of the step; each comes out as next_...
+RECURRENT = ("state", "memory", "fresh")  # of the step; each comes out as next_...
 
 # A protobuf file cannot hold 2 GiB; what is larger than half of it keeps its weights in a file beside it.
-WEIGHTS_BESIDE_BYTES = 2**30
+EXTERNAL_DATA_BYTES = 2**30
 
 _LAYERS = ("layer_half", "layer_three_quarters", "layer_end")
 _CONTROL_FLOW = {"If", "Loop", "Scan"}
@@ -88,10 +88,10 @@ class StepGraph(nn.Module):
             fresh,
         )
         key = network.pose_retriever.key(features)
-        decoded = network.decode(features, network.recall(before, key), before, self.grid)
+        decoded = network.decode(features, network.read_memory(before, key), before, self.grid)
         proposed = network.pose_retriever.write(before.memory, key, decoded.layers[-1][:, :1])
         # Learning asks whether there was an image, not what is in it.
-        after = network.learn(View(image=features), before, decoded, proposed)
+        after = network.update_state(View(image=features), before, decoded, proposed)
         layers = [
             layer for name, layer in zip(_LAYERS, decoded.layers, strict=True) if name in self.reads
         ]
@@ -116,7 +116,7 @@ class HeadsGraph(nn.Module):
         # Linear heads look at the last layer alone.
         features, half, three_quarters, end = inputs if len(inputs) > 1 else inputs * 4
         decoded = Decoded(state=end, layers=(half, three_quarters, end), gate_logit=end)
-        heads = self.network.read_heads(features, decoded, self.grid, Outputs())
+        heads = self.network.run_heads(features, decoded, self.grid, OptionalOutputs())
         return heads.pose, heads.camera.points, heads.camera.confidence
 
 
@@ -144,15 +144,15 @@ def graphs(network: Ttt3r, width: int, height: int, batch: int = 1) -> list[Grap
         (
             "step",
             StepGraph(network, grid, batch),
-            ("features", *CARRIED),
-            (*(name for name in reads if name in _LAYERS), *(f"next_{name}" for name in CARRIED)),
+            ("features", *RECURRENT),
+            (*(name for name in reads if name in _LAYERS), *(f"next_{name}" for name in RECURRENT)),
         ),
         ("heads", HeadsGraph(network, grid), reads, ("pose", "points", "confidence")),
     ]
-    return [_tried(name, module, into, out, values) for name, module, into, out in parts]
+    return [_run_part(name, module, into, out, values) for name, module, into, out in parts]
 
 
-def _tried(
+def _run_part(
     name: str, module: nn.Module, into: tuple[str, ...], out: tuple[str, ...], values: dict[str, Tensor]
 ) -> Graph:
     inputs = {key: values[key] for key in into}
@@ -166,7 +166,7 @@ def _head_inputs(config: NetworkConfig) -> tuple[str, ...]:
 
 
 @torch.no_grad()
-def onnx_program(graph: Graph, opset: int) -> torch.onnx.ONNXProgram:
+def export_program(graph: Graph, opset: int) -> torch.onnx.ONNXProgram:
     """Translate one graph.
 
     Raises:
@@ -175,8 +175,8 @@ def onnx_program(graph: Graph, opset: int) -> torch.onnx.ONNXProgram:
     if opset not in OPSETS:
         msg = f"opset is {opset}; expected {OPSETS[0]} to {OPSETS[-1]}"
         raise ConfigError(msg)
-    with _quiet():
-        with _Products():
+    with _quiet_exporter():
+        with _DecomposedAttention():
             exported = torch.export.export(graph.module, tuple(graph.inputs.values()))
         program = torch.onnx.export(
             exported,
@@ -187,13 +187,13 @@ def onnx_program(graph: Graph, opset: int) -> torch.onnx.ONNXProgram:
             verbose=False,
         )
     assert program is not None
-    refuse_control_flow(graph.name, program.model)
-    _strip_traces(program.model)
+    check_no_control_flow(graph.name, program.model)
+    _strip_source_locations(program.model)
     return program
 
 
 def save_onnx(
-    program: torch.onnx.ONNXProgram, path: Path, weights_beside_bytes: int = WEIGHTS_BESIDE_BYTES
+    program: torch.onnx.ONNXProgram, path: Path, external_data_bytes: int = EXTERNAL_DATA_BYTES
 ) -> None:
     """Write a graph; the weights of a large one go into ``path`` + ``.data``.
 
@@ -202,10 +202,10 @@ def save_onnx(
     """
     model: Any = program.model
     weights = sum(value.const_value.nbytes for value in model.graph.initializers.values())
-    program.save(path, external_data=weights > weights_beside_bytes)
+    program.save(path, external_data=weights > external_data_bytes)
 
 
-class _Products(TorchFunctionMode):
+class _DecomposedAttention(TorchFunctionMode):
     """Has attention and einsum traced as the products they are made of, which is what engines look for to fuse."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -222,7 +222,7 @@ def _attention(q: Tensor, k: Tensor, v: Tensor, *, scale: float | None = None) -
     return torch.softmax((q * scale) @ k.transpose(-2, -1), dim=-1) @ v
 
 
-def refuse_control_flow(name: str, model: Any) -> None:
+def check_no_control_flow(name: str, model: Any) -> None:
     """Raise `ConfigError` if the model, of `onnx_ir`, branches or loops."""
     found = sorted(_CONTROL_FLOW & {node.op_type for node in model.graph.all_nodes()})
     if found:
@@ -230,7 +230,7 @@ def refuse_control_flow(name: str, model: Any) -> None:
         raise ConfigError(msg)
 
 
-def _strip_traces(model: Any) -> None:
+def _strip_source_locations(model: Any) -> None:
     """Leave out where in whose source each node was made; that belongs to this machine."""
     for node in model.graph.all_nodes():
         node.metadata_props.clear()
@@ -240,7 +240,7 @@ def _strip_traces(model: Any) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet_exporter() -> Iterator[None]:
     """Silence what the exporter says about its own insides."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parts of a network compiled by inductor, which fuses what lies between products of matrices.
+"""Compilation of a network's modules by inductor, which fuses the operations between matrix products.
 
-Blocks of one kind and shape share one compiled form, and what runs between the parts stays Python. Compiling a step
-as a whole takes four times as long, and would keep the two decoders from running side by side.
+Modules of one kind and shape share one compiled form; the code between them stays Python. Compiling a whole step
+takes four times as long and would prevent the two decoders from running in parallel.
 """
 
 from __future__ import annotations
@@ -14,26 +14,30 @@ import torch
 if TYPE_CHECKING:
     from ttt3r_ros.model.network.network import Ttt3r
 
-_SHAPES = 64  # that a part may be compiled for: sizes of images times numbers of them in a batch
+_MAX_SHAPES = 64  # per module: image sizes times batch sizes
 
 
-def allow_shapes() -> None:
-    """Let a part be compiled for as many shapes as a process meets: the ninth would be an error, or run as written."""
-    torch._dynamo.config.recompile_limit = _SHAPES  # noqa: SLF001 # process-wide
+def raise_recompile_limit() -> None:
+    """Raise the number of shapes per module; by default the ninth is an error or runs eagerly. Process-wide."""
+    torch._dynamo.config.recompile_limit = _MAX_SHAPES  # noqa: SLF001
 
 
-def give_up_compiling() -> None:
-    """Run all compiled parts as they are written from now on, in the whole process."""
+def disable_compiled_parts() -> None:
+    """Run all compiled modules eagerly from now on, process-wide."""
     torch.compiler.set_stance("force_eager")
 
 
-def compile_parts(network: Ttt3r, backend: str = "inductor") -> None:
-    """Compile blocks, heads, pose memory and the update of the state, in place, each when it first meets a shape."""
-    allow_shapes()
+def compile_modules(network: Ttt3r, backend: str = "inductor") -> None:
+    """Compile blocks, heads, pose memory and state update in place; compilation happens at the first call per shape."""
+    raise_recompile_limit()
     options: Any = {"dynamic": False, "fullgraph": True, "backend": backend}
     for blocks in (network.enc_blocks, network.dec_blocks, network.dec_blocks_state):
         for block in blocks:
             block.compile(**options)
     network.downstream_head.compile(**options)
-    for owner, name in ((network, "recall"), (network, "learn"), (network.pose_retriever, "write")):
+    for owner, name in (
+        (network, "read_memory"),
+        (network, "update_state"),
+        (network.pose_retriever, "write"),
+    ):
         setattr(owner, name, torch.compile(getattr(owner, name), **options))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images on their way to the network: cut, uploaded, encoded; the next one while the one before is under way."""
+"""Preprocess, upload and encode images; optionally encode the next image while the current one is mapped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ttt3r_ros.errors import ImageError
-from ttt3r_ros.model.runtime.preprocessing import normalized, resize_and_crop
+from ttt3r_ros.model.runtime.preprocessing import normalize_image, resize_and_crop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,135 +22,135 @@ if TYPE_CHECKING:
     from ttt3r_ros.model.runtime.preprocessing import InputSize
     from ttt3r_ros.types import ImageGeometry, UInt8Array, Upcoming
 
-_KEPT = 8  # the newest images whose features are kept: shown again at a reset, or prepared ahead
+_CACHE_SIZE = 8  # newest images whose features are cached: run again at a state reset, or encoded ahead
 
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """An image cut to the network's size, as it is and on the device, and its features."""
+    """An image at the network's size, in host memory and on the device, and its features."""
 
     image: UInt8Array  # (h, w, 3)
     tensor: Tensor  # (1, 3, h, w)
     features: Tensor  # (1, N, F)
-    ready: torch.cuda.Event | None = (
-        None  # on a CUDA device: both tensors hold their values from here on
-    )
+    ready: torch.cuda.Event | None = None  # on a CUDA device: recorded when both tensors are complete
 
 
-class _Coming(NamedTuple):
-    """An image that is prepared before it is shown."""
+class _Prefetched(NamedTuple):
+    """An image that is prepared ahead of its step."""
 
-    rgb: UInt8Array  # (H, W, 3) a copy: a camera may write its next image into the same array
-    prepared: Callable[[], tuple[UInt8Array, EncodedImage | None]]  # as far as it is; may wait
+    rgb: UInt8Array  # (H, W, 3) a copy: a camera driver may reuse its buffer
+    result: Callable[[], tuple[UInt8Array, EncodedImage | None]]  # waits for the preparation
 
 
 class Encoder:
-    """Cuts and encodes images for one network. All calls must come from one thread.
+    """Preprocesses and encodes images for one network. All calls must come from one thread.
 
-    With ``encode_ahead`` the next image is encoded beside the current one: on a CUDA device by a stream of its own, on
-    a processor by a thread, while the caller goes on with the results. Without it a CUDA device works while it is cut.
+    With ``ahead`` the next image is encoded while the current one is mapped: on a second CUDA stream, or on a CPU
+    thread. Without it a CUDA device still computes the current image while the next one is preprocessed.
     """
 
     def __init__(
-        self, execution: Execution, size: InputSize, device: torch.device, *, encode_ahead: bool
+        self, execution: Execution, size: InputSize, device: torch.device, *, ahead: bool
     ) -> None:
         self._execution = execution
         self._size = size
         self._device = device
-        self._waits = device.type == "cuda"  # for the device, and may do something else meanwhile
-        self._kept: deque[EncodedImage] = deque(maxlen=_KEPT)
+        self._is_async = device.type == "cuda"
+        self._cache: deque[EncodedImage] = deque(maxlen=_CACHE_SIZE)
         self._upcoming: Upcoming | None = None
-        self._coming: _Coming | None = None
-        self._stream = torch.cuda.Stream(device) if encode_ahead and self._waits else None
-        # A new thread takes over torch's number of threads when it first asks for it.
+        self._prefetched: _Prefetched | None = None
+        self._stream = torch.cuda.Stream(device) if ahead and self._is_async else None
+        # A new thread adopts torch's thread count at its first query.
         self._thread = (
             ThreadPoolExecutor(1, "ttt3r_encoder", torch.get_num_threads)
-            if encode_ahead and not self._waits
+            if ahead and not self._is_async
             else None
         )
 
     def announce(self, upcoming: Upcoming) -> None:
-        """Say whom to ask for the image after the next one, once there is time to prepare it."""
+        """Register a callable that returns the image after the next one."""
         self._upcoming = upcoming
 
-    def cut(self, rgb: UInt8Array, geometry: ImageGeometry) -> UInt8Array:
-        """Return the network's image (h, w, 3) of a source image (H, W, 3)."""
-        if self._coming is None or not _same(self._coming.rgb, rgb):
+    def preprocess(self, rgb: UInt8Array, geometry: ImageGeometry) -> UInt8Array:
+        """Resize and crop a source image (H, W, 3) to the network's image (h, w, 3)."""
+        if self._prefetched is None or not _is_equal(self._prefetched.rgb, rgb):
             return resize_and_crop(rgb, geometry)
-        coming, self._coming = self._coming, None
-        image, encoded = coming.prepared()
+        prefetched, self._prefetched = self._prefetched, None
+        image, encoded = prefetched.result()
         if encoded is not None:
-            self._kept.append(encoded)
+            self._cache.append(encoded)
         return image
 
-    def encode(self, cut: Sequence[UInt8Array]) -> list[EncodedImage]:
-        """Return the features of network images (h, w, 3) of one size; those that are known are not made again."""
-        found = [self._known(image) for image in cut]
+    def encode(self, images: Sequence[UInt8Array]) -> list[EncodedImage]:
+        """Return the features of network images (h, w, 3) of one size; cached features are reused."""
+        found = [self._cached(image) for image in images]
         new = [index for index, entry in enumerate(found) if entry is None]
         if new:
-            tensors = torch.cat([self._uploaded(cut[index]) for index in new])
+            tensors = torch.cat([self._upload(images[index]) for index in new])
             features = self._execution.encode(tensors)
             for row, index in enumerate(new):
                 one = slice(row, row + 1)
-                found[index] = EncodedImage(cut[index], tensors[one], features[one])
+                found[index] = EncodedImage(images[index], tensors[one], features[one])
         entries = [entry for entry in found if entry is not None]
         for entry in entries:
             if entry.ready is not None:
                 torch.cuda.current_stream().wait_event(entry.ready)
-        self._kept.extend(entries[index] for index in new)
+        self._cache.extend(entries[index] for index in new)
         return entries
 
-    def look_ahead(self) -> None:
-        """Ask for the announced image and prepare it, as far as something else is at work meanwhile."""
+    def prefetch(self) -> None:
+        """Prepare the announced image if a device or a thread can work in parallel."""
         upcoming, self._upcoming = self._upcoming, None
-        if upcoming is None or not (self._waits or self._thread):
+        if upcoming is None or not (self._is_async or self._thread):
             return
         rgb = upcoming()
         if rgb is None:
             return
         try:
             geometry = self._size.geometry(rgb.shape[1], rgb.shape[0])
-        except ImageError:  # its own step says so
+        except ImageError:  # its own step reports it
             return
-        self._coming = self._begun(rgb.copy(), geometry)
+        self._prefetched = self._start(rgb.copy(), geometry)
 
-    def forget(self) -> None:
-        """Forget all images."""
-        self._kept.clear()
-        self._coming = None
+    def clear(self) -> None:
+        """Remove all cached and prefetched images."""
+        self._cache.clear()
+        self._prefetched = None
 
-    def _begun(self, rgb: UInt8Array, geometry: ImageGeometry) -> _Coming:
+    def _start(self, rgb: UInt8Array, geometry: ImageGeometry) -> _Prefetched:
         if self._thread is not None:
-            return _Coming(rgb, self._thread.submit(self._prepared, rgb, geometry).result)
+            return _Prefetched(rgb, self._thread.submit(self._prepare, rgb, geometry).result)
         image = resize_and_crop(rgb, geometry)
-        encoded = self._encoded_on(self._stream, image) if self._stream is not None else None
-        return _Coming(rgb, lambda: (image, encoded))
+        encoded = self._encode_on(self._stream, image) if self._stream is not None else None
+        return _Prefetched(rgb, lambda: (image, encoded))
 
     @torch.inference_mode()
-    def _prepared(self, rgb: UInt8Array, geometry: ImageGeometry) -> tuple[UInt8Array, EncodedImage]:
+    def _prepare(self, rgb: UInt8Array, geometry: ImageGeometry) -> tuple[UInt8Array, EncodedImage]:
         image = resize_and_crop(rgb, geometry)
-        tensor = self._uploaded(image)
+        tensor = self._upload(image)
         return image, EncodedImage(image, tensor, self._execution.encode(tensor))
 
-    def _encoded_on(self, stream: torch.cuda.Stream, image: UInt8Array) -> EncodedImage:
+    def _encode_on(self, stream: torch.cuda.Stream, image: UInt8Array) -> EncodedImage:
         with torch.cuda.stream(stream):
-            tensor = self._uploaded(image)
+            tensor = self._upload(image)
             features = self._execution.encode(tensor)
             ready = stream.record_event()
-        for made_ahead in (tensor, features):
-            made_ahead.record_stream(torch.cuda.current_stream())
+        for tensor_ahead in (tensor, features):
+            tensor_ahead.record_stream(torch.cuda.current_stream())
         return EncodedImage(image, tensor, features, ready)
 
-    def _known(self, image: UInt8Array) -> EncodedImage | None:
-        return next((entry for entry in self._kept if _same(entry.image, image)), None)
+    def _cached(self, image: UInt8Array) -> EncodedImage | None:
+        return next((entry for entry in self._cache if _is_equal(entry.image, image)), None)
 
-    def _uploaded(self, image: UInt8Array) -> Tensor:
-        tensor = normalized(image).contiguous()  # the layout decides how a convolution adds up
+    def _upload(self, image: UInt8Array) -> Tensor:
+        tensor = normalize_image(
+            image
+        ).contiguous()  # the memory layout decides the summation order of a convolution
         if self._device.type != "cuda":
             return tensor
         return tensor.pin_memory().to(self._device, non_blocking=True)
 
 
-def _same(a: UInt8Array, b: UInt8Array) -> bool:
-    # The first row alone tells nearly all images apart, in a hundredth of the time.
+def _is_equal(a: UInt8Array, b: UInt8Array) -> bool:
+    # Comparing the first row rejects nearly all other images in a hundredth of the time.
     return np.array_equal(a[0], b[0]) and np.array_equal(a, b)

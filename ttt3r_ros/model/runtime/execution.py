@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the two halves of a step run: as written, with parts compiled by inductor, recorded as graphs, or both.
+"""Execution of the two halves of a step: eager, compiled by inductor, as traced graphs, or both.
 
-The first half, the encoder, needs no state; so it can be done for an image whose predecessor is still under way.
+The first half, the encoder, needs no state. It can run for the next image while the current one is still mapped.
 """
 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -14,9 +15,9 @@ from torch import Tensor
 
 from ttt3r_ros.model.network.state import RecurrentState
 from ttt3r_ros.model.network.view import View
-from ttt3r_ros.model.runtime.compilation import compile_parts
+from ttt3r_ros.model.runtime.compilation import compile_modules
 from ttt3r_ros.model.runtime.threads import is_narrow
-from ttt3r_ros.model.runtime.tracing import Traced, on_two_threads
+from ttt3r_ros.model.runtime.tracing import TracedFunction, run_on_two_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,21 +28,31 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Before a recording, so that libraries have chosen their algorithms and tables are made.
-_WARM_UP_CALLS = 3
+_WARM_UP_CALLS = 3  # before a capture: libraries choose their algorithms, rotary tables are computed
 
 
-class Shown(NamedTuple):
-    """What a batch of images showed, on the device."""
+@dataclass(frozen=True)
+class ExecutionOptions:
+    """Where and how a network is executed."""
+
+    device: str = "cpu"
+    precision: str = "float32"
+    mode: str = "none"  # as returned by `resolve_compile`
+    parallel_decoders: bool = False  # CPU graphs only: both decoders of a layer at the same time
+    encode_ahead: bool = False  # encode the next image while the current one is mapped
+
+
+class NetworkOutputs(NamedTuple):
+    """Network outputs of a batch of images, on the device."""
 
     points: Tensor  # (B, h, w, 3) meters, camera's optical frame
     confidence: Tensor  # (B, h, w)
     pose: Tensor  # (B, 7) x, y, z, then quaternion w, x, y, z
-    finite: Tensor  # (B,) bool: no NaN or infinity, neither here nor in the state after it
+    finite: Tensor  # (B,) bool: no NaN or infinity in the outputs and the next state
 
 
 class Execution:
-    """Runs the halves of a network's step as written, or as the two functions that it is given."""
+    """Runs the two halves of a network's step."""
 
     def __init__(self, encode: TensorFunction, advance: TensorFunction) -> None:
         self._encode = encode
@@ -53,16 +64,16 @@ class Execution:
 
     def advance(
         self, images: Tensor, features: Tensor, state: RecurrentState
-    ) -> tuple[Shown, RecurrentState]:
-        """Show images whose features are known to a state; return what is seen and the next state."""
-        found = self._advance(images, features, state.tokens, state.memory, state.fresh)
-        return Shown(*found[:4]), RecurrentState(*found[4:])
+    ) -> tuple[NetworkOutputs, RecurrentState]:
+        """Run the second half of a step on encoded images; return outputs and next state."""
+        tensors = self._advance(images, features, state.tokens, state.memory, state.fresh)
+        return NetworkOutputs(*tensors[:4]), RecurrentState(*tensors[4:])
 
 
-def execution(network: Ttt3r, mode: str, *, side_by_side: bool = False) -> Execution:
-    """Return the execution of a mode that `resolve_compile` gave; it may compile parts of the network in place.
+def build_execution(network: Ttt3r, mode: str, *, parallel_decoders: bool = False) -> Execution:
+    """Build the execution of a mode of `resolve_compile`; may compile modules of the network in place.
 
-    A graph runs the two decoders of a layer ``side_by_side`` on two threads of a processor; on a CUDA device always.
+    ``parallel_decoders``: a CPU graph runs the two decoders of a layer on two threads; a CUDA graph always does.
     """
 
     def encode(images: Tensor) -> tuple[Tensor]:
@@ -73,75 +84,74 @@ def execution(network: Ttt3r, mode: str, *, side_by_side: bool = False) -> Execu
     ) -> tuple[Tensor, ...]:
         state = RecurrentState(tokens, memory, fresh)
         output, after = network.advance(View(image=images), features, state)
-        shown = (output.camera.points, output.camera.confidence, output.pose)
-        learnt = (after.tokens, after.memory, after.fresh)
-        return *shown, _all_finite((*shown, *learnt[:2])), *learnt
+        outputs = (output.camera.points, output.camera.confidence, output.pose)
+        next_state = (after.tokens, after.memory, after.fresh)
+        return *outputs, _all_finite((*outputs, *next_state[:2])), *next_state
 
     if "inductor" in mode:
-        compile_parts(network)
+        compile_modules(network)
     if "graph" not in mode:
         return Execution(encode, advance)
     network.requires_grad_(requires_grad=False)
     if next(network.parameters()).is_cuda:
-        network.side_by_side = TwoStreams()
-        return Execution(Replayed(encode), Replayed(advance))
-    if side_by_side:
-        network.side_by_side = on_two_threads
-    return Execution(Traced(encode), Traced(advance))
+        network.run_both = ParallelStreams()
+        return Execution(CudaGraphFunction(encode), CudaGraphFunction(advance))
+    if parallel_decoders:
+        network.run_both = run_on_two_threads
+    return Execution(TracedFunction(encode), TracedFunction(advance))
 
 
 def resolve_compile(requested: str, device: str, network: NetworkConfig) -> str:
     """Return 'none', 'inductor', 'graph' or 'inductor, graph'.
 
-    'auto' records graphs on a CUDA device, and on a processor of a network whose operations are short.
+    'auto' uses graphs on a CUDA device, and on a CPU for narrow networks, whose operations are short.
     """
     cuda = device.startswith("cuda")
-    wished = ("auto", "inductor") if cuda else ("auto",) if is_narrow(network) else ()
-    graph = ["graph"] if requested in ("graph", *wished) else []
+    with_graph = ("auto", "inductor") if cuda else ("auto",) if is_narrow(network) else ()
+    graph = ["graph"] if requested in ("graph", *with_graph) else []
     inductor = ["inductor"] if requested == "inductor" else []
     return ", ".join(inductor + graph) or "none"
 
 
-class Replayed:
-    """A function of tensors, recorded as a CUDA graph for each shape it meets and replayed with new values.
+class CudaGraphFunction:
+    """A function of tensors, captured as one CUDA graph per input shape and replayed with new values.
 
-    Every function has a memory pool and a stream for recording of its own, so that different ones may replay at the
-    same time: what a library needs for its products is kept for each stream, and a graph goes on using it.
+    Each instance has its own memory pool and capture stream, so that different functions can replay at the same
+    time: libraries keep a workspace per stream, and a captured graph continues to use it.
     """
 
     def __init__(self, function: TensorFunction) -> None:
         self._function = function
         self._pool = torch.cuda.graph_pool_handle()
         self._stream = torch.cuda.Stream()
-        self._recordings: dict[tuple[torch.Size, ...], _Recording] = {}
-        # The last call, from whatever stream, is done with the recording.
-        self._idle = torch.cuda.Event()
+        self._graphs: dict[tuple[torch.Size, ...], _CapturedGraph] = {}
+        self._idle = torch.cuda.Event()  # recorded when the last call, on any stream, has finished
 
     def __call__(self, *values: Tensor) -> tuple[Tensor, ...]:
-        """Return fresh copies of the outputs, so that a result stays a value when the next one is made."""
+        """Return copies of the outputs; the next replay does not change them."""
         shapes = tuple(value.shape for value in values)
-        if shapes not in self._recordings:
-            self._recordings[shapes] = _record(self._function, values, self._pool, self._stream)
-        recording = self._recordings[shapes]
+        if shapes not in self._graphs:
+            self._graphs[shapes] = _capture(self._function, values, self._pool, self._stream)
+        captured = self._graphs[shapes]
         stream = torch.cuda.current_stream()
         stream.wait_event(self._idle)
-        for held, value in zip(recording.inputs, values, strict=True):
-            held.copy_(value, non_blocking=True)
-        recording.graph.replay()
-        results = tuple(output.clone() for output in recording.outputs)
+        for buffer, value in zip(captured.inputs, values, strict=True):
+            buffer.copy_(value, non_blocking=True)
+        captured.graph.replay()
+        results = tuple(output.clone() for output in captured.outputs)
         self._idle.record(stream)
         return results
 
 
-class _Recording(NamedTuple):
+class _CapturedGraph(NamedTuple):
     graph: torch.cuda.CUDAGraph
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
 
 
-def _record(
+def _capture(
     function: TensorFunction, values: tuple[Tensor, ...], pool: Any, stream: torch.cuda.Stream
-) -> _Recording:
+) -> _CapturedGraph:
     inputs = tuple(value.clone() for value in values)
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -149,15 +159,15 @@ def _record(
             function(*inputs)
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    # What other threads do on the device meanwhile is not recorded, and need not stop it.
+    # Work of other threads on the device is not captured and does not invalidate the capture.
     with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
         outputs = function(*inputs)
-    logger.info("recorded a CUDA graph for inputs %s", [tuple(value.shape) for value in values])
-    return _Recording(graph, inputs, outputs)
+    logger.info("captured a CUDA graph for inputs %s", [tuple(value.shape) for value in values])
+    return _CapturedGraph(graph, inputs, outputs)
 
 
-class TwoStreams:
-    """Runs two independent functions at the same time on a CUDA device; a recorded graph keeps the fork."""
+class ParallelStreams:
+    """Runs two independent functions on two CUDA streams; a captured graph keeps the fork."""
 
     def __init__(self) -> None:
         self._side = torch.cuda.Stream()
@@ -176,6 +186,6 @@ class TwoStreams:
 
 
 def _all_finite(tensors: tuple[Tensor, ...]) -> Tensor:
-    # A NaN is the smallest and the largest of all; so one pass over each tensor tells.
+    # aminmax propagates NaN, so one pass over each tensor finds NaN and infinity.
     extremes = [extreme for tensor in tensors for extreme in tensor.flatten(1).aminmax(dim=1)]
     return torch.isfinite(torch.stack(extremes)).all(dim=0)

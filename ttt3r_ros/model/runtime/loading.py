@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a configuration to a running backend."""
+"""Load the backend of a configuration."""
 
 from __future__ import annotations
 
@@ -10,105 +10,100 @@ from typing import TYPE_CHECKING
 
 from ttt3r_ros.errors import ConfigError
 from ttt3r_ros.model.checkpoints.networks import PACKAGE_WEIGHTS, load_network
-from ttt3r_ros.model.runtime.backend import TorchBackend, cuda_devices, memory_bytes, resolve_device
-from ttt3r_ros.model.runtime.compilation import give_up_compiling
-from ttt3r_ros.model.runtime.execution import resolve_compile
+from ttt3r_ros.model.runtime.backend import TorchBackend
+from ttt3r_ros.model.runtime.compilation import disable_compiled_parts
+from ttt3r_ros.model.runtime.devices import resolve_device
+from ttt3r_ros.model.runtime.execution import ExecutionOptions, resolve_compile
 from ttt3r_ros.model.runtime.precision import resolve_precision
-from ttt3r_ros.model.runtime.threads import alone, is_narrow, set_threads, share_out
+from ttt3r_ros.model.runtime.threads import configure_threads, is_narrow, set_threads, single_threaded
 
 if TYPE_CHECKING:
     from ttt3r_ros.config import Config
     from ttt3r_ros.model.network.config import NetworkConfig
 
-__all__ = ["cuda_devices", "device_memory_facts", "load_backend"]
-
 logger = logging.getLogger(__name__)
 
-_SMALLEST_IMAGE = 32
+_MIN_IMAGE_SIZE = 32  # px, two patches
 
 
 def load_backend(config: Config) -> tuple[TorchBackend, dict[str, str]]:
-    """Return the backend that a configuration asks for, and facts about it for people.
+    """Load the backend of a configuration; also return a description of it by keyword.
 
     Raises:
         DeviceError: the device does not exist.
         CheckpointError: the weights cannot be used.
-        ConfigError: there is no such update rule, or images would be smaller than two patches.
+        ConfigError: the update rule is unknown, or images would be smaller than two patches.
     """
-    if 0 < config.image_size < _SMALLEST_IMAGE:
-        msg = f"image_size is {config.image_size}; expected 0 or at least {_SMALLEST_IMAGE}"
+    if 0 < config.image_size < _MIN_IMAGE_SIZE:
+        msg = f"image_size is {config.image_size}; expected 0 or at least {_MIN_IMAGE_SIZE}"
         raise ConfigError(msg)
     device = resolve_device(config.device)
     path = Path(config.model_path).expanduser() if config.model_path else PACKAGE_WEIGHTS
-    with alone():  # the caller may run the network on another thread
+    with single_threaded():  # another thread may run the network
         loaded = load_network(path, config.update_rule)
     mode = resolve_compile(config.compile, device, loaded.network.config)
-    side_by_side = _share_threads(config.threads, device, mode, loaded.network.config)
-    with alone():
-        precision = resolve_precision(config.precision, device, loaded.network.config)
+    parallel_decoders = _configure_threads(config.threads, device, mode, loaded.network.config)
+    with single_threaded():
+        options = ExecutionOptions(
+            device=device,
+            precision=resolve_precision(config.precision, device, loaded.network.config),
+            mode=mode,
+            parallel_decoders=parallel_decoders,
+            encode_ahead=_resolve_encode_ahead(config.encode_ahead, parallel_decoders=parallel_decoders),
+        )
         backend = TorchBackend(
             loaded.network,
-            device,
-            config.image_size,
-            loaded.reset_interval,
-            pose_source=_pose_source(config.pose_source, path),
-            precision=precision,
-            mode=mode,
-            side_by_side=side_by_side,
-            encode_ahead=_encodes_ahead(config.encode_ahead, side_by_side=side_by_side),
+            options,
+            long_edge=config.image_size,
+            reset_interval=loaded.reset_interval,
+            pose_source=_resolve_pose_source(config.pose_source, path),
         )
-    mode = _warmed_up(backend, mode, 1 if config.rig else max(1, len(config.cameras)))
-    logger.info("network ready on %s, %s, images of %s", backend.device, precision, backend.size)
+    mode = _warm_up(backend, mode, 1 if config.rig else max(1, len(config.cameras)))
+    logger.info("network ready on %s, %s, images of %s", backend.device, options.precision, backend.size)
     facts = {
         "weights": loaded.description,
         "device": backend.device,
-        "precision": precision,
+        "precision": options.precision,
         "compiled": mode,
         "pose_source": backend.pose_source,
     }
     return backend, facts
 
 
-def _share_threads(wished: int, device: str, mode: str, network: NetworkConfig) -> bool:
-    """Give the processor's threads to the network; return whether parts of it are to run at once."""
+def _configure_threads(count: int, device: str, mode: str, network: NetworkConfig) -> bool:
+    """Set torch's CPU threads; return whether both decoders of a layer should run in parallel."""
     if mode == "graph" and not device.startswith("cuda") and is_narrow(network):
-        return share_out(wished)
-    set_threads(wished)
+        return configure_threads(count)
+    set_threads(count)
     return False
 
 
-def _encodes_ahead(encode_ahead: str, *, side_by_side: bool) -> bool:
-    """Return whether the next image is encoded ahead; ``auto``: where parts of the network run at once."""
-    return side_by_side if encode_ahead == "auto" else encode_ahead == "on"
+def _resolve_encode_ahead(requested: str, *, parallel_decoders: bool) -> bool:
+    """Resolve 'auto': encode ahead where the decoders run in parallel."""
+    return parallel_decoders if requested == "auto" else requested == "on"
 
 
-def _pose_source(wished: str, path: Path) -> str:
-    """Return network or visual_odometry; the package's weights know distances far better than motion."""
-    if wished != "auto":
-        return wished
+def _resolve_pose_source(requested: str, path: Path) -> str:
+    """Resolve 'auto': the package's weights predict depth far better than motion, so they use tracked corners."""
+    if requested != "auto":
+        return requested
     return "visual_odometry" if path.resolve() == PACKAGE_WEIGHTS.resolve() else "network"
 
 
-def _warmed_up(backend: TorchBackend, mode: str, cameras: int) -> str:
-    """Compile and record, so that no image waits for it; return the mode that works on this machine."""
+def _warm_up(backend: TorchBackend, mode: str, cameras: int) -> str:
+    """Compile and trace before the first image; return the mode that works on this machine."""
     if mode == "none":
         return mode
     try:
-        # What inductor compiles is made for the threads that there are.
-        with nullcontext() if "inductor" in mode else alone():
+        # Inductor compiles for the current number of threads.
+        with nullcontext() if "inductor" in mode else single_threaded():
             backend.warm_up(cameras)
     except RuntimeError as error:
         if "inductor" not in mode:
             raise
         reason = str(error).strip().partition("\n")[0]
-        logger.warning("compile inductor does not work here, the network runs without it: %s", reason)
-        give_up_compiling()
-        backend.warm_up(cameras)  # where compiling was not the cause, this says so
+        logger.warning("compile inductor failed, the network runs without it: %s", reason)
+        disable_compiled_parts()
+        backend.warm_up(cameras)  # raises again if compilation was not the cause
         return "graph" if "graph" in mode else "none"
     return mode
-
-
-def device_memory_facts(device: str) -> dict[str, str]:
-    """Return the memory that torch holds on a CUDA device; nothing for the processor."""
-    held = memory_bytes(device)
-    return {"cuda_memory_mib": f"{held / 2**20:.0f}"} if held else {}

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a camera image of any size to the network's image."""
+"""Resize, crop and normalize camera images for the network."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,25 +13,38 @@ from PIL import Image
 from ttt3r_ros.errors import ImageError
 from ttt3r_ros.types import ImageGeometry, UInt8Array
 
-_FILTERS: Any = getattr(Image, "Resampling", Image)  # Pillow before 9.1 keeps them in the module
+if TYPE_CHECKING:
+    from ttt3r_ros.model.network.config import NetworkConfig
+
+_SQUARE_SIZE = (224, 224)  # the published network of this size was trained on square crops
+_FILTERS: Any = getattr(Image, "Resampling", Image)  # Pillow before 9.1 has them in the module
 
 
 @dataclass(frozen=True)
 class InputSize:
-    """What size of image a network was trained for."""
+    """Image size that a network was trained for."""
 
     long_edge: int
     square: bool = False  # the 224 pixel network: crop to a square whose side is the short edge
     patch: int = 16
 
+    @classmethod
+    def of(cls, config: NetworkConfig, long_edge: int = 0) -> InputSize:
+        """Return the image size of a network; ``long_edge`` [px] overrides its own."""
+        return cls(
+            long_edge=long_edge or max(config.img_size),
+            square=tuple(config.img_size) == _SQUARE_SIZE and long_edge in (0, max(_SQUARE_SIZE)),
+            patch=config.patch_size,
+        )
+
     def __str__(self) -> str:
         return f"{self.long_edge} px" + (", square" if self.square else "")
 
     def geometry(self, width: int, height: int) -> ImageGeometry:
-        """Plan resize and center crop of a source image.
+        """Compute resize and center crop of a source image.
 
         Raises:
-            ImageError: nothing would be left of the image.
+            ImageError: the cropped image would be empty.
         """
         if min(width, height) < 1:
             msg = f"image is {width}x{height}; both sides must be positive"
@@ -69,9 +82,9 @@ class InputSize:
 
 
 def resize_and_crop(rgb: UInt8Array, geometry: ImageGeometry) -> UInt8Array:
-    """Return the network's image (h, w, 3) of a source image (H, W, 3).
+    """Resize and crop a source image (H, W, 3) to the network's image (h, w, 3).
 
-    Pillow's antialiased filters are what the published weights were trained with.
+    The published weights were trained with Pillow's antialiased filters.
     """
     shrinking = max(geometry.source_width, geometry.source_height) > max(
         geometry.resized_width, geometry.resized_height
@@ -82,7 +95,7 @@ def resize_and_crop(rgb: UInt8Array, geometry: ImageGeometry) -> UInt8Array:
     return np.asarray(resized.crop((left, top, left + geometry.width, top + geometry.height)))
 
 
-def normalized(rgb: UInt8Array) -> torch.Tensor:
+def normalize_image(rgb: UInt8Array) -> torch.Tensor:
     """Return an image (h, w, 3) as the network's input (1, 3, h, w) in [-1, 1]."""
     # True division keeps the last bit equal to that of the training pipeline.
     scaled = torch.from_numpy(rgb.astype(np.float32)) / 255.0

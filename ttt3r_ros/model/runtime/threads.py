@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many processor threads torch computes with, and what they share."""
+"""Number of CPU threads that torch uses."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ if TYPE_CHECKING:
 
     from ttt3r_ros.model.network.config import NetworkConfig
 
-_CORES = torch.get_num_threads()  # that torch would use by itself
-_WIDE = 512  # channels
+_DEFAULT_THREADS = torch.get_num_threads()
+_MIN_WIDE_CHANNELS = 512
 
 
 def set_threads(count: int) -> None:
-    """Give torch so many processor threads, process-wide; 0: as many as it would use by itself."""
-    torch.set_num_threads(count or _CORES)
+    """Set the number of CPU threads of torch, process-wide; 0: torch's default."""
+    torch.set_num_threads(count or _DEFAULT_THREADS)
 
 
 def is_narrow(network: NetworkConfig) -> bool:
-    """Tell whether a network's operations are so short that a processor is busy with starting them, too."""
-    return network.enc_embed_dim < _WIDE
+    """Return whether a network's operations are so short that dispatch takes a large part of the CPU time."""
+    return network.enc_embed_dim < _MIN_WIDE_CHANNELS
 
 
-def share_out(count: int) -> bool:
-    """Give the threads to a narrow network, process-wide; return whether two parts of it are to run at once.
+def configure_threads(count: int) -> bool:
+    """Set the CPU threads of a narrow network, process-wide; return whether two operations should run in parallel.
 
-    To share a short operation costs more than it saves as soon as one thread is kept from its half of it. So with 0,
-    where there are two cores, each operation has one thread, and parts that do not need each other run at once.
+    Splitting a short operation costs more than it saves when one of the threads is delayed. With ``count`` 0 and
+    two or more cores each operation therefore gets one thread, and independent operations run in parallel.
     """
-    if count or _CORES == 1:
+    if count or _DEFAULT_THREADS == 1:
         set_threads(count)
         return False
     torch.set_num_threads(1)
@@ -41,11 +41,11 @@ def share_out(count: int) -> bool:
 
 
 @contextmanager
-def alone() -> Iterator[None]:
-    """Compute on the calling thread alone.
+def single_threaded() -> Iterator[None]:
+    """Restrict torch to the calling thread.
 
-    Each thread that computes with others keeps them to itself for good, and where there are more threads than cores
-    OpenMP lets none of them spin. So who loads a network for another thread to run leaves none behind.
+    OpenMP keeps one worker pool per calling thread, and does not let threads spin when there are more threads than
+    cores. Loading a network within this context leaves no idle pool behind if another thread runs the network.
     """
     count = torch.get_num_threads()
     torch.set_num_threads(1)

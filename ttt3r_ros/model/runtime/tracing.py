@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Functions of tensors recorded as TorchScript graphs, which a processor runs without Python.
+"""TorchScript graphs of tensor functions, which a CPU runs without Python.
 
-One thread of a process at a time runs Python, and who waits for that turn has to be woken, hundreds of times a frame. A
-graph needs no turn: the node's other threads go on beside it, and the two decoders of a layer beside each other.
+Eager execution competes for Python's interpreter lock hundreds of times a frame. A traced graph does not hold the
+lock: other threads of the node continue to run, and both decoders of a layer can run in parallel.
 """
 
 from __future__ import annotations
@@ -22,52 +22,54 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_WARM_UP_CALLS = 2  # in which, with the one that answers, TorchScript finds out how to run a graph
+_WARM_UP_CALLS = 2  # TorchScript's profiling executor optimizes a graph during its first calls
 
 
-class Traced:
-    """A function of tensors, recorded for each shape it meets. It must not branch by values, nor need gradients."""
+class TracedFunction:
+    """A function of tensors, traced once per input shape. It must not branch on values or need gradients."""
 
     def __init__(self, function: TensorFunction) -> None:
         self._function = function
-        self._recordings: dict[tuple[torch.Size, ...], TensorFunction] = {}
+        self._graphs: dict[tuple[torch.Size, ...], TensorFunction] = {}
 
     def __call__(self, *values: Tensor) -> tuple[Tensor, ...]:
-        """Return what the function returns, to the last bit."""
+        """Return the results of the function, equal to the last bit."""
         shapes = tuple(value.shape for value in values)
-        if shapes not in self._recordings:
-            self._recordings[shapes] = _recorded(self._function, values)
-        return self._recordings[shapes](*values)
+        if shapes not in self._graphs:
+            self._graphs[shapes] = _trace(self._function, values)
+        return self._graphs[shapes](*values)
 
 
-def _recorded(function: TensorFunction, values: tuple[Tensor, ...]) -> TensorFunction:
-    function(*values)  # what is made once and kept, as rotary tables, is no part of the graph
+def _trace(function: TensorFunction, values: tuple[Tensor, ...]) -> TensorFunction:
+    function(*values)  # cached values such as rotary tables must not become part of the graph
     with warnings.catch_warnings():
-        # Deprecated, but what would follow it needs a compiler on the robot and half a minute at each start.
+        # Deprecated, but its successors need a compiler on the robot and half a minute at each start.
         warnings.simplefilter("ignore", DeprecationWarning)
-        # Shapes decide branches here, and each has a recording of its own.
+        # Branches depend on shapes only, and each shape has its own graph.
         warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         try:
-            # Not torch.jit.trace: torch keeps what that gives, and all its weights, as long as the process lives.
+            # Not torch.jit.trace: torch keeps its result and all weights until the process ends.
             graph, _ = torch._C._create_graph_by_tracing(function, values, _unnamed, True, False)  # noqa: SLF001, FBT003
-            recorded: TensorFunction = torch._C._create_function_from_graph("recorded", graph)  # noqa: SLF001
+            traced: TensorFunction = torch._C._create_function_from_graph("traced", graph)  # noqa: SLF001
         except (RuntimeError, AttributeError, TypeError) as error:
             reason = str(error).strip().partition("\n")[0]
-            logger.warning("TorchScript records no graph here, the network runs as written: %s", reason)
+            logger.warning("TorchScript cannot trace the network, it runs eagerly: %s", reason)
             return function
     for _ in range(_WARM_UP_CALLS):
-        recorded(*values)
-    logger.info("recorded a TorchScript graph for inputs %s", [tuple(value.shape) for value in values])
-    return recorded
+        traced(*values)
+    logger.info("traced a TorchScript graph for inputs %s", [tuple(value.shape) for value in values])
+    return traced
 
 
 def _unnamed(_: object) -> str:
     return ""
 
 
-def on_two_threads(first: Callable[[], object], second: Callable[[], object]) -> tuple[object, object]:
-    """Return both results; a graph that is being recorded will run them at the same time."""
+def run_on_two_threads(
+    first: Callable[[], object], second: Callable[[], object]
+) -> tuple[object, object]:
+    """Return both results; while a graph is traced, add a fork that runs them in parallel."""
     if not torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
         return first(), second()
-    under_way: Any = torch.jit.fork(second)  # type: ignore[no-untyped-call]
-    return first(), torch.jit.wait(under_way)  # type: ignore[no-untyped-call]
+    future: Any = torch.jit.fork(second)  # type: ignore[no-untyped-call]
+    return first(), torch.jit.wait(future)  # type: ignore[no-untyped-call]

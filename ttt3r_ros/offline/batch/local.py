@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from ttt3r_ros.errors import SourceError
 from ttt3r_ros.io.export.writers import require_writable
-from ttt3r_ros.model.runtime.loading import cuda_devices
+from ttt3r_ros.model.runtime.devices import cuda_device_count
 from ttt3r_ros.offline.batch.summary import SUMMARY, Result, result_of, tell, write_many_summary
 from ttt3r_ros.offline.batch.tasks import Task, finished, started, tasks_of
 from ttt3r_ros.offline.signals import INTERRUPTED, StopRequest
@@ -120,6 +120,6 @@ def _devices(device: str, jobs: int | None) -> list[str]:
     """Return the device of each process: all CUDA devices in turn, or the one that is named, or the default."""
     if device not in ("auto", "cuda"):
         return [device] * (jobs or 1)
-    cuda = [f"cuda:{index}" for index in range(cuda_devices())]
+    cuda = [f"cuda:{index}" for index in range(cuda_device_count())]
     found = cuda or [device]
     return [found[index % len(found)] for index in range(jobs or len(found))]
