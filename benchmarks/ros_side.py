@@ -154,9 +154,9 @@ class Camera:
         self._bench.node.destroy_publisher(self._publisher)
 
     def _show(self, message: Any) -> Frame:
-        from ttt3r_ros.ros import compat
+        from ttt3r_ros.ros import messages
 
-        message.header.stamp = compat.ns_to_stamp(self._bench.next_stamp_ns())
+        message.header.stamp = messages.make_stamp(self._bench.next_stamp_ns())
         self._publisher.publish(message)
         time.sleep(PAUSE_S)
         with self._bench.clock.running():
@@ -245,12 +245,12 @@ def _use_one_core() -> None:
 
 
 def _message(kind: str, rgb: UInt8Array) -> Any:
-    from ttt3r_ros.ros import compat
+    from ttt3r_ros.ros import messages
 
-    stamp = compat.ns_to_stamp(0)
+    header = messages.make_header(0, "camera")
     if kind == "jpeg":
-        return compat.rgb_to_compressed(rgb, stamp, "camera")
-    message = compat.rgb_to_image(rgb if kind == "rgb8" else rgb[..., ::-1], stamp, "camera")
+        return messages.jpeg_image(rgb, header)
+    message = messages.image(rgb if kind == "rgb8" else rgb[..., ::-1], header)
     message.encoding = kind
     return message
 

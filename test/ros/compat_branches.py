@@ -1,31 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Both branches of the compat module, for the tests that compare them."""
+"""The optional ROS packages as installed, and without them."""
 
 from __future__ import annotations
 
-import importlib.util
+from contextlib import contextmanager, nullcontext
 
 import pytest
 
 from ttt3r_ros.ros import compat
 
 
-def _load_plain():
-    """Load a second instance of the module, with the genuine packages ruled out by the environment."""
-    spec = importlib.util.spec_from_file_location("compat_plain", compat.__file__)
-    module = importlib.util.module_from_spec(spec)
+@contextmanager
+def plain():
+    """Use none of the optional packages."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TTT3R_ROS_COMPAT", "plain")
-        spec.loader.exec_module(module)
-    return module
+        for name in ("cv_bridge", "create_cloud", "tf_transformations", "broadcaster_class"):
+            patch.setattr(compat, name, None)
+        yield
 
 
-PLAIN = _load_plain()
-BRANCHES = pytest.mark.parametrize("branch", [compat, PLAIN], ids=["as_installed", "plain"])
+BRANCHES = pytest.mark.parametrize("packages", [nullcontext, plain], ids=["as_installed", "plain"])
 
 
 def skip_without(purpose, package):
-    """Skip a comparison where the genuine package does not serve the purpose on this machine."""
+    """Skip a comparison if the genuine package is not used on this machine."""
     provider = compat.providers()[purpose]
     if provider != package:
-        pytest.skip(f"only one branch to look at; {purpose}: {provider}")
+        pytest.skip(f"nothing to compare with; {purpose}: {provider}")

@@ -21,7 +21,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
 
-from ttt3r_ros.ros import compat, messages
+from ttt3r_ros.ros import messages
 from ttt3r_ros.ros.harness.node_process import mapping_node
 from ttt3r_ros.ros.qos import LATCHED, STREAM
 
@@ -103,7 +103,7 @@ class Bench:
         return int(self.diagnostics().get(name, 0))
 
     def publish(self, rgb: UInt8Array, stamp_ns: int, frame_id: str = FRAME_ID) -> None:
-        self.images.publish(compat.rgb_to_image(rgb, compat.ns_to_stamp(stamp_ns), frame_id))
+        self.images.publish(messages.image(rgb, messages.make_header(stamp_ns, frame_id)))
 
     def spin_until(
         self, condition: Callable[[], object], what: str | Callable[[], str], limit_s: float = LIMIT_S
@@ -196,7 +196,9 @@ def walk(bench: Bench, count: int, first_stamp_ns: int = SECOND) -> None:
         bench.publish(image(index), stamp_ns)
         bench.spin_until(lambda: bench.got["pose"], "a pose")
         bench.spin_until(
-            lambda stamp_ns=stamp_ns: compat.stamp_to_ns(bench.got["pose"][-1].header.stamp) == stamp_ns,
+            lambda stamp_ns=stamp_ns: (
+                messages.stamp_to_ns(bench.got["pose"][-1].header.stamp) == stamp_ns
+            ),
             "its pose",
         )
 

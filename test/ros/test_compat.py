@@ -14,16 +14,17 @@ from hypothesis import strategies as st
 
 pytest.importorskip("rclpy", reason="needs the ROS messages")
 
-from compat_branches import BRANCHES, PLAIN, skip_without
+from compat_branches import BRANCHES, plain, skip_without
 from sensor_msgs.msg import CompressedImage, Image
 
 from ttt3r_ros.errors import ImageError
-from ttt3r_ros.ros import compat
+from ttt3r_ros.ros import messages
+from ttt3r_ros.ros.image_messages import compressed_to_rgb, image_to_rgb
 
 pytestmark = pytest.mark.ros
 
 WIDTH, HEIGHT = 12, 8
-STAMP = compat.ns_to_stamp(1_700_000_000_123_456_789)
+HEADER = messages.make_header(1_700_000_000_123_456_789, "camera")
 YUV422 = {"yuv422", "uyvy", "yuv422_yuy2", "yuyv"}
 
 
@@ -129,8 +130,9 @@ def _message(encoding, *, padding=0, big_endian=False):
 @pytest.mark.parametrize("big_endian", [False, True])
 @pytest.mark.parametrize("padding", [0, 1, 12])
 @pytest.mark.parametrize("encoding", CASES)
-def test_every_encoding_decodes_to_the_picture_that_was_stored(branch, encoding, padding, big_endian):
-    rgb = branch.image_to_rgb(_message(encoding, padding=padding, big_endian=big_endian))
+def test_every_encoding_decodes_to_the_picture_that_was_stored(packages, encoding, padding, big_endian):
+    with packages():
+        rgb = image_to_rgb(_message(encoding, padding=padding, big_endian=big_endian))
     _, expected, tolerance = CASES[encoding]
     assert rgb.dtype == np.uint8
     assert rgb.flags.c_contiguous
@@ -142,13 +144,16 @@ def test_every_encoding_decodes_to_the_picture_that_was_stored(branch, encoding,
 def test_cv_bridge_and_opencv_decode_alike():
     skip_without("images", "cv_bridge")
     for encoding in CASES:
-        genuine, own = (branch.image_to_rgb(_message(encoding)) for branch in (compat, PLAIN))
+        genuine = image_to_rgb(_message(encoding))
+        with plain():
+            own = image_to_rgb(_message(encoding))
         assert np.abs(genuine.astype(int) - own).max() <= 1, encoding
 
 
 def test_an_rgb8_image_is_not_copied_and_cannot_be_changed_by_the_reader():
     msg = _message("rgb8")
-    rgb = PLAIN.image_to_rgb(msg)
+    with plain():
+        rgb = image_to_rgb(msg)
     assert np.shares_memory(rgb, np.frombuffer(msg.data, np.uint8))
     assert not rgb.flags.writeable
 
@@ -174,15 +179,16 @@ def _is_well_formed(encoding, width, height, step, byte_count):
         st.sampled_from([1.0, 1.0, 1.5, 1.5, 0.9]), st.sampled_from([0, 0, 0, 1, -1])
     ),
 )
-def test_sizes_that_disagree_are_refused_and_no_others(branch, encoding, size, step, rows_and_bytes):
+def test_sizes_that_disagree_are_refused_and_no_others(packages, encoding, size, step, rows_and_bytes):
     (width, height), (rows, extra) = size, rows_and_bytes
     data = array.array("B", bytes(max(0, int(step * height * rows) + extra)))
     msg = Image(height=height, width=width, encoding=encoding, step=step, data=data)
-    if _is_well_formed(encoding, width, height, step, len(data)):
-        assert branch.image_to_rgb(msg).shape == (height, width, 3)
-    else:
-        with pytest.raises(ImageError, match=rf"'{encoding}'.*{width}x{height}.*expected"):
-            branch.image_to_rgb(msg)
+    with packages():
+        if _is_well_formed(encoding, width, height, step, len(data)):
+            assert image_to_rgb(msg).shape == (height, width, 3)
+        else:
+            with pytest.raises(ImageError, match=rf"'{encoding}'.*{width}x{height}"):
+                image_to_rgb(msg)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +204,7 @@ def test_sizes_that_disagree_are_refused_and_no_others(branch, encoding, size, s
 def test_an_encoding_that_is_no_camera_image_is_refused_by_name(encoding, text):
     msg = Image(height=1, width=1, encoding=encoding, step=12, data=array.array("B", bytes(12)))
     with pytest.raises(ImageError, match=text):
-        compat.image_to_rgb(msg)
+        image_to_rgb(msg)
 
 
 def _smooth():
@@ -215,10 +221,10 @@ def _encode(extension, picture):
 
 @pytest.mark.parametrize("image_format", ["jpeg", "rgb8; jpeg compressed bgr8", "jpg", ""])
 def test_a_jpeg_keeps_its_colors_whatever_the_format_field_calls_it(image_format):
-    msg = compat.rgb_to_compressed(_smooth(), STAMP, "camera", quality=95)
-    assert (msg.format, msg.header.frame_id, msg.header.stamp) == ("jpeg", "camera", STAMP)
+    msg = messages.jpeg_image(_smooth(), HEADER, quality=95)
+    assert (msg.format, msg.header) == ("jpeg", HEADER)
     msg.format = image_format
-    rgb = compat.compressed_to_rgb(msg)
+    rgb = compressed_to_rgb(msg)
     assert np.abs(rgb.astype(int) - _smooth()).mean() < 2.0
 
 
@@ -234,15 +240,13 @@ def test_a_jpeg_keeps_its_colors_whatever_the_format_field_calls_it(image_format
 )
 def test_a_png_is_lossless_down_to_eight_bits(stored, expected):
     png = _encode(".png", stored.astype(np.uint16 if stored.max() > 255 else np.uint8))
-    assert np.array_equal(
-        compat.compressed_to_rgb(_compressed(png, "rgb8; png compressed bgr8")), expected
-    )
+    assert np.array_equal(compressed_to_rgb(_compressed(png, "rgb8; png compressed bgr8")), expected)
 
 
 def test_a_compressed_mosaic_gets_its_colors_back():
     mosaic, expected, tolerance = CASES["bayer_grbg8"]
     msg = _compressed(_encode(".png", mosaic.astype(np.uint8)), "bayer_grbg8; png compressed ")
-    error = np.abs(compat.compressed_to_rgb(msg).astype(int) - expected)
+    error = np.abs(compressed_to_rgb(msg).astype(int) - expected)
     assert error[1:-1, 1:-1].max() <= tolerance
 
 
@@ -254,7 +258,7 @@ def _jpeg_with_exif(payload):
 def test_a_rotation_in_the_metadata_leaves_the_pixels_where_the_calibration_has_them():
     quarter_turn = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
     assert cv2.imdecode(np.frombuffer(_jpeg_with_exif(quarter_turn), np.uint8), 1).shape == (96, 64, 3)
-    rgb = compat.compressed_to_rgb(_compressed(_jpeg_with_exif(quarter_turn), "jpeg"))
+    rgb = compressed_to_rgb(_compressed(_jpeg_with_exif(quarter_turn), "jpeg"))
     assert rgb.shape == (64, 96, 3)
 
 
@@ -265,10 +269,10 @@ def test_an_image_that_lost_its_end_is_refused_with_its_size_and_without_noise(e
     whole = (
         _jpeg_with_exif(thumbnail) if extension == "with_thumbnail" else _encode(extension, _smooth())
     )
-    assert compat.compressed_to_rgb(_compressed(whole, "x")).shape == (64, 96, 3)
+    assert compressed_to_rgb(_compressed(whole, "x")).shape == (64, 96, 3)
     part = whole[: -lost if lost >= 1 else int(len(whole) * (1 - lost))]
     with pytest.raises(ImageError, match=rf"format 'x', {len(part)} bytes: .*(truncated|expected JPEG)"):
-        compat.compressed_to_rgb(_compressed(part, "x"))
+        compressed_to_rgb(_compressed(part, "x"))
     assert capfd.readouterr().err == ""
 
 
@@ -283,21 +287,16 @@ def test_an_image_that_lost_its_end_is_refused_with_its_size_and_without_noise(e
 )
 def test_compressed_data_that_is_no_picture_is_refused(data, image_format, text):
     with pytest.raises(ImageError, match=text):
-        compat.compressed_to_rgb(_compressed(data, image_format))
+        compressed_to_rgb(_compressed(data, image_format))
 
 
 def test_images_out_have_tight_rows_and_array_data():
     picture = _picture().astype(np.uint8)
-    msg = compat.rgb_to_image(picture[:, ::-1], STAMP, "camera")
-    assert (msg.encoding, msg.step, msg.header.frame_id, msg.header.stamp) == (
-        "rgb8",
-        36,
-        "camera",
-        STAMP,
-    )
+    msg = messages.image(picture[:, ::-1], HEADER)
+    assert (msg.encoding, msg.step, msg.header) == ("rgb8", 36, HEADER)
     assert isinstance(msg.data, array.array)
-    assert np.array_equal(compat.image_to_rgb(msg), picture[:, ::-1])
+    assert np.array_equal(image_to_rgb(msg), picture[:, ::-1])
     values = np.array([[0.5, np.nan], [2.5, -1.0]], np.float32)
-    depth = compat.float_image(values, STAMP, "camera")
+    depth = messages.image(values, HEADER)
     assert (depth.encoding, depth.step, depth.height, depth.width) == ("32FC1", 8, 2, 2)
     assert np.array_equal(struct.unpack("<4f", depth.data), values.ravel(), equal_nan=True)

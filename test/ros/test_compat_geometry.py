@@ -17,14 +17,15 @@ from hypothesis import strategies as st
 
 rclpy = pytest.importorskip("rclpy", reason="needs the ROS messages")
 
-from compat_branches import BRANCHES, PLAIN, skip_without  # noqa: E402
+from compat_branches import BRANCHES, plain, skip_without  # noqa: E402
 from geometry_msgs.msg import TransformStamped  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy  # noqa: E402
 from sensor_msgs.msg import PointField  # noqa: E402
 
 from ttt3r_ros.errors import ConfigError  # noqa: E402
-from ttt3r_ros.ros import compat  # noqa: E402
+from ttt3r_ros.ros import compat, messages  # noqa: E402
+from ttt3r_ros.ros.tf_messages import StaticTransformBroadcaster, transform_broadcaster  # noqa: E402
 
 # The parser inside the ROS wheels imports these two deprecated modules once per process.
 pytestmark = [
@@ -32,58 +33,40 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:module 'sre_(parse|constants)' is deprecated:DeprecationWarning"),
 ]
 
-STAMP = compat.ns_to_stamp(1_700_000_000_123_456_789)
+HEADER = messages.make_header(1_700_000_000_123_456_789, "map")
 DISCOVERY_S = 20.0
 ROOT = Path(compat.__file__).parents[2]
 
 
-def _cloud_arrays(shape):
+def _cloud_arrays(count):
     rng = np.random.default_rng(5)
-    return rng.normal(size=(*shape, 3)).astype(np.float32), rng.integers(0, 256, (*shape, 3), np.uint8)
+    return rng.normal(size=(count, 3)).astype(np.float32), rng.integers(0, 256, (count, 3), np.uint8)
 
 
 @BRANCHES
-@pytest.mark.parametrize("shape", [(0,), (1,), (17,), (2, 5), (5, 2), (1, 3)])
-def test_a_cloud_carries_points_and_colors_in_row_order(branch, shape):
-    points, rgb = _cloud_arrays(shape)
-    if len(shape) == 2:
-        points[0, 1] = np.nan
-    cloud = branch.cloud_from_arrays(points, rgb, STAMP, "map")
-    height, width = shape if len(shape) == 2 else (1, *shape)
-    assert (cloud.height, cloud.width, cloud.point_step, cloud.row_step) == (
-        height,
-        width,
-        16,
-        16 * width,
-    )
-    assert (cloud.is_dense, cloud.is_bigendian, cloud.header.frame_id) == (len(shape) == 1, False, "map")
+@pytest.mark.parametrize("count", [0, 1, 17])
+def test_a_cloud_has_points_and_colors_in_row_order(packages, count):
+    points, rgb = _cloud_arrays(count)
+    with packages():
+        cloud = messages.cloud(points, rgb, HEADER)
+    shape = (cloud.height, cloud.width, cloud.point_step, cloud.row_step)
+    assert shape == (1, count, 16, 16 * count)
+    assert (cloud.is_dense, cloud.is_bigendian, cloud.header) == (True, False, HEADER)
     fields = [(field.name, field.offset, field.datatype, field.count) for field in cloud.fields]
     assert fields == [
         (name, 4 * i, PointField.FLOAT32, 1) for i, name in enumerate(("x", "y", "z", "rgb"))
     ]
     records = list(struct.iter_unpack("<fffI", cloud.data))
-    expected_rgb = [int(r) << 16 | int(g) << 8 | int(b) for r, g, b in rgb.reshape(-1, 3)]
+    expected_rgb = [int(r) << 16 | int(g) << 8 | int(b) for r, g, b in rgb]
     assert [record[3] for record in records] == expected_rgb
-    assert np.array_equal(
-        [record[:3] for record in records], points.reshape(-1, 3).tolist(), equal_nan=True
-    )
+    assert [list(record[:3]) for record in records] == points.tolist()
 
 
 def test_sensor_msgs_py_and_numpy_clouds_are_equal_to_the_byte():
     skip_without("clouds", "sensor_msgs_py")
-    for shape in [(17,), (2, 5)]:
-        genuine, own = (
-            m.cloud_from_arrays(*_cloud_arrays(shape), STAMP, "map") for m in (compat, PLAIN)
-        )
-        assert genuine == own
-
-
-@pytest.mark.parametrize("shapes", [((3, 3), (2, 3)), ((3, 3), (1, 3)), ((3, 4), (3, 4)), ((3,), (3,))])
-def test_arrays_that_do_not_belong_together_make_no_cloud(shapes):
-    with pytest.raises(ValueError, match="expected both"):
-        compat.cloud_from_arrays(
-            np.zeros(shapes[0], np.float32), np.zeros(shapes[1], np.uint8), STAMP, "map"
-        )
+    genuine = messages.cloud(*_cloud_arrays(17), HEADER)
+    with plain():
+        assert genuine == messages.cloud(*_cloud_arrays(17), HEADER)
 
 
 def _rotation(x, y, z, w):
@@ -106,29 +89,29 @@ def _unit(components):
 @BRANCHES
 @settings(deadline=None)
 @given(components=st.tuples(*[st.floats(-1, 1) | st.sampled_from([-1.0, 0.0, 1e-12, 1.0])] * 4))
-def test_a_quaternion_survives_the_way_through_its_matrix_with_w_not_negative(branch, components):
+def test_a_quaternion_equals_its_matrix_and_has_w_not_negative(packages, components):
     quat_xyzw = _unit(components)
     T_parent_child = np.eye(4)
     T_parent_child[:3, :3] = _rotation(*quat_xyzw)
     T_parent_child[:3, 3] = [4.0, 5.0, 6.0]
-    found = branch.quaternion_xyzw_from_matrix(T_parent_child)
+    with packages():
+        found = messages.quaternion_from_matrix(T_parent_child)
+        matrices = [messages.matrix_from_quaternion(q) for q in (found, 3 * quat_xyzw)]
     assert all(type(component) is float for component in found)
     assert found[3] >= 0
     assert min(np.abs(found - quat_xyzw).max(), np.abs(found + quat_xyzw).max()) < 1e-6
-    assert np.allclose(branch.matrix_from_quaternion_xyzw(found), _rotation(*quat_xyzw), atol=1e-7)
-    assert np.allclose(
-        branch.matrix_from_quaternion_xyzw(3 * quat_xyzw), _rotation(*quat_xyzw), atol=1e-7
-    )
+    assert np.allclose(matrices, _rotation(*quat_xyzw), atol=1e-7)
 
 
 @BRANCHES
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_a_half_turn_has_one_quaternion_whichever_way_it_was_made(branch, axis):
+def test_a_rotation_by_180_degrees_has_one_quaternion(packages, axis):
     half_turn = -np.eye(3)
     half_turn[axis, axis] = 1.0
     expected = [0.0, 0.0, 0.0, 0.0]
     expected[axis] = 1.0
-    assert branch.quaternion_xyzw_from_matrix(half_turn) == pytest.approx(expected)
+    with packages():
+        assert messages.quaternion_from_matrix(half_turn) == pytest.approx(expected)
 
 
 @settings(deadline=None)
@@ -136,10 +119,12 @@ def test_a_half_turn_has_one_quaternion_whichever_way_it_was_made(branch, axis):
 def test_tf_transformations_and_scipy_give_the_same_rotations(components):
     skip_without("rotations", "tf_transformations")
     quat_xyzw = _unit(components)
-    matrices = [branch.matrix_from_quaternion_xyzw(quat_xyzw) for branch in (compat, PLAIN)]
-    assert np.allclose(*matrices, atol=1e-12)
-    assume(abs(quat_xyzw[3]) > 1e-6)
-    assert np.allclose(*[b.quaternion_xyzw_from_matrix(matrices[0]) for b in (compat, PLAIN)], atol=1e-7)
+    matrix = messages.matrix_from_quaternion(quat_xyzw)
+    quaternion = messages.quaternion_from_matrix(matrix)
+    with plain():
+        assert np.allclose(matrix, messages.matrix_from_quaternion(quat_xyzw), atol=1e-12)
+        assume(abs(quat_xyzw[3]) > 1e-6)
+        assert np.allclose(quaternion, messages.quaternion_from_matrix(matrix), atol=1e-7)
 
 
 @pytest.mark.parametrize(
@@ -147,20 +132,20 @@ def test_tf_transformations_and_scipy_give_the_same_rotations(components):
 )
 def test_a_matrix_that_is_no_rotation_has_no_quaternion(matrix):
     with pytest.raises(ValueError, match="expected a right-handed rotation"):
-        compat.quaternion_xyzw_from_matrix(matrix)
+        messages.quaternion_from_matrix(matrix)
 
 
 @pytest.mark.parametrize("quat_xyzw", [(0, 0, 0, 0), (0, 0, 0, float("nan"))])
 def test_a_quaternion_without_direction_has_no_matrix(quat_xyzw):
     with pytest.raises(ValueError, match="non-zero length"):
-        compat.matrix_from_quaternion_xyzw(quat_xyzw)
+        messages.matrix_from_quaternion(quat_xyzw)
 
 
 @given(st.integers(-(2**31) * 10**9, 2**31 * 10**9 - 1))
 def test_stamps_keep_every_nanosecond(stamp_ns):
-    stamp = compat.ns_to_stamp(stamp_ns)
+    stamp = messages.make_stamp(stamp_ns)
     assert 0 <= stamp.nanosec < 10**9
-    assert compat.stamp_to_ns(stamp) == stamp_ns
+    assert messages.stamp_to_ns(stamp) == stamp_ns
 
 
 def _transform(child, x):
@@ -218,8 +203,9 @@ def graph(monkeypatch):
 
 
 @BRANCHES
-def test_moving_transforms_arrive_together_on_tf(graph, branch):
-    broadcaster = branch.TransformBroadcaster(graph.sender)
+def test_moving_transforms_arrive_together_on_tf(graph, packages):
+    with packages():
+        broadcast = transform_broadcaster(graph.sender)
     received = graph.listen("/tf", DurabilityPolicy.VOLATILE)
     publisher = next(made for made in graph.sender.publishers if made.topic_name == "/tf")
     graph.spin_until(  # its own count: the graph may know of a listener that it has not met yet
@@ -230,15 +216,14 @@ def test_moving_transforms_arrive_together_on_tf(graph, branch):
         ReliabilityPolicy.RELIABLE,
         DurabilityPolicy.VOLATILE,
     )
-    broadcaster.send([_transform("camera", 1.0), _transform("base", 2.0)])
+    broadcast([_transform("camera", 1.0), _transform("base", 2.0)])
     graph.spin_until(lambda: received)
     assert _positions(received[0]) == {"camera": 1.0, "base": 2.0}
     assert [item.header.frame_id for item in received[0].transforms] == ["map", "map"]
 
 
-@BRANCHES
-def test_a_late_listener_gets_the_latest_static_transform_of_every_child(graph, branch):
-    broadcaster = branch.StaticTransformBroadcaster(graph.sender)
+def test_a_late_listener_gets_the_latest_static_transform_of_every_child(graph):
+    broadcaster = StaticTransformBroadcaster(graph.sender)
     broadcaster.send([_transform("camera", 1.0), _transform("base", 2.0)])
     broadcaster.send([_transform("lidar", 3.0)])
     broadcaster.send([_transform("camera", 4.0)])
@@ -250,7 +235,7 @@ def test_a_late_listener_gets_the_latest_static_transform_of_every_child(graph, 
 def test_without_tf2_msgs_the_error_tells_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "tf2_msgs.msg", None)
     with pytest.raises(ConfigError, match=r"/tf_static.*pip install \./packaging/tf2_msgs"):
-        PLAIN.StaticTransformBroadcaster(None)
+        StaticTransformBroadcaster(None)
 
 
 def _run_with(packages, choice=None):
@@ -283,7 +268,7 @@ class CvBridge:
         (CV_BRIDGE_THAT_CONVERTS.format(body="raise KeyError(16)"), "not usable: KeyError: 16"),
         (
             CV_BRIDGE_THAT_CONVERTS.format(body="return [[list(msg.data[:3]), list(msg.data[3:])]]"),
-            "not usable: ValueError: cv_bridge turned BGR 1 2 3, 4 5 6 into [[[1, 2, 3], [4, 5, 6]]]",
+            "not usable: ValueError: converted a test value to [[[1, 2, 3], [4, 5, 6]]]",
         ),
     ],
     ids=["abi_clash", "missing_dependency", "fails_at_use", "wrong_colors"],
@@ -291,7 +276,7 @@ class CvBridge:
 def test_a_broken_cv_bridge_is_replaced_and_the_reason_told(tmp_path, source, reason):
     (tmp_path / "cv_bridge.py").write_text(source)
     result = _run_with(tmp_path)
-    assert result.stdout.startswith(f"images: OpenCV (cv_bridge {reason}); clouds: "), result.stderr
+    assert result.stdout.startswith(f"images: OpenCV (cv_bridge {reason}"), result.stderr
 
 
 def test_a_cv_bridge_that_works_is_used_unless_the_environment_rules_it_out(tmp_path):

@@ -15,7 +15,7 @@ import pytest
 
 from ttt3r_ros.io.export.writers import read_ply
 from ttt3r_ros.io.sequence import read_tum
-from ttt3r_ros.ros import compat, messages
+from ttt3r_ros.ros import messages
 from ttt3r_ros.synthetic.room import ProceduralRoom
 
 if TYPE_CHECKING:
@@ -126,10 +126,8 @@ def write_bag(path: Path, room: ProceduralRoom) -> None:
             "/ground_truth/pose", "geometry_msgs/msg/PoseStamped", typestore=store
         )
         for frame, (stamp_ns, T) in zip(room.frames(), room.ground_truth(), strict=True):
-            stamp = compat.ns_to_stamp(stamp_ns)
-            writer.write(
-                images, stamp_ns, bytes(serialize_message(compat.rgb_to_image(frame.rgb, stamp, "cam")))
-            )
+            image = messages.image(frame.rgb, messages.make_header(stamp_ns, "cam"))
+            writer.write(images, stamp_ns, bytes(serialize_message(image)))
             pose = messages.pose_stamped(T, messages.make_header(stamp_ns, "world"))
             writer.write(truth, stamp_ns, bytes(serialize_message(pose)))
 

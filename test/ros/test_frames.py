@@ -15,7 +15,7 @@ from sensor_msgs.msg import Imu
 from tf2_msgs.msg import TFMessage
 
 from ttt3r_ros.geometry import T_BODY_OPTICAL, inverse, rotation_from_vector
-from ttt3r_ros.ros import compat, messages
+from ttt3r_ros.ros import messages
 from ttt3r_ros.ros.qos import LATCHED
 
 pytestmark = pytest.mark.ros
@@ -168,12 +168,12 @@ def test_map_to_odom_is_sent_at_twenty_hertz_or_more_and_dated_ahead(start):
     _, bench = robot(start, tf_mode="odom_base", transform_tolerance=0.5)
     walk(bench, 1)
     bench.spin_until(lambda: len(links(bench, "map", "odom")) > 25, "one second of map -> odom", 20.0)
-    stamps = [compat.stamp_to_ns(s.header.stamp) for s in links(bench, "map", "odom")]
+    stamps = [messages.stamp_to_ns(s.header.stamp) for s in links(bench, "map", "odom")]
     assert stamps == sorted(stamps)
     assert (stamps[-1] - stamps[0]) / (len(stamps) - 1) < SECOND / 20
     assert stamps[0] >= SECOND + SECOND // 2  # the image's stamp and the tolerance
     # What moves is dated by its image and sent once.
-    assert [compat.stamp_to_ns(s.header.stamp) for s in links(bench, "odom", "base_link")] == [SECOND]
+    assert [messages.stamp_to_ns(s.header.stamp) for s in links(bench, "odom", "base_link")] == [SECOND]
 
 
 def test_a_robot_whose_mount_is_unknown_waits_and_says_for_what(start, capfd):
@@ -219,7 +219,7 @@ def test_an_imu_levels_the_map_of_a_tilted_camera(start, with_orientation):
     up = R_level_imu.T @ [0.0, 0.0, 1.0]
     imu = Imu()
     imu.header.frame_id = "imu_link"
-    imu.header.stamp = compat.ns_to_stamp(SECOND)
+    imu.header.stamp = messages.make_stamp(SECOND)
     force = up * 9.81
     imu.linear_acceleration.x, imu.linear_acceleration.y, imu.linear_acceleration.z = force.tolist()
     if with_orientation:

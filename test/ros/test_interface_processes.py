@@ -16,7 +16,7 @@ from motions import MOUNT
 from sensor_msgs.msg import Image
 from tf2_msgs.msg import TFMessage
 
-from ttt3r_ros.ros import compat
+from ttt3r_ros.ros import messages
 from ttt3r_ros.ros.qos import image_profile
 from ttt3r_ros.synthetic.room import ProceduralRoom
 
@@ -139,7 +139,7 @@ def test_with_policy_every_a_burst_is_mapped_whole(context, domain_id, tmp_path,
                 lambda round_=round_: bench.count("processed") == 8 * (round_ + 1), "the burst"
             )
         assert (bench.count("dropped"), bench.count("lost")) == (0, 0)
-        stamps = [compat.stamp_to_ns(message.header.stamp) for message in bench.got["pose"]]
+        stamps = [messages.stamp_to_ns(message.header.stamp) for message in bench.got["pose"]]
         assert stamps == sorted(stamps)
 
 

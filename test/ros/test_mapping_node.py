@@ -13,7 +13,7 @@ from sensor_msgs.msg import CameraInfo
 
 from ttt3r_ros.io.export.writers import read_ply
 from ttt3r_ros.io.sequence import read_tum
-from ttt3r_ros.ros import compat
+from ttt3r_ros.ros import messages
 
 pytestmark = pytest.mark.ros
 
@@ -29,7 +29,7 @@ def test_every_output_carries_the_stamp_of_the_image_and_the_right_frame(start):
     for name in names:
         message = bench.got[name][-1]
         header = message.transforms[0].header if name == "tf" else message.header
-        assert compat.stamp_to_ns(header.stamp) == stamp_ns, name
+        assert messages.stamp_to_ns(header.stamp) == stamp_ns, name
         expected = FRAME_ID if name in ("depth", "depth_info", "confidence", "points") else "map"
         assert header.frame_id == expected, name
     assert bench.got["tf"][-1].transforms[0].child_frame_id == FRAME_ID
@@ -44,7 +44,7 @@ def test_walking_along_the_optical_axis_is_walking_along_x_of_a_z_up_map(start):
     position = bench.got["pose"][-1].pose.position
     assert (position.x, position.y, position.z) == pytest.approx((3.0, 0.0, 0.0))
     orientation = bench.got["pose"][-1].pose.orientation
-    rotation = compat.matrix_from_quaternion_xyzw(
+    rotation = messages.matrix_from_quaternion(
         (orientation.x, orientation.y, orientation.z, orientation.w)
     )[:3, :3]
     np.testing.assert_allclose(rotation @ [0, 0, 1], [1, 0, 0], atol=1e-9)  # looks along x
@@ -104,8 +104,6 @@ def test_a_given_calibration_is_scaled_to_the_depth_image(start):
 
 
 def test_nothing_is_computed_for_a_topic_without_subscriber(start, monkeypatch):
-    from ttt3r_ros.ros import messages
-
     made: list[str] = []
     for name in ("depth_image", "confidence_image", "frame_cloud", "odometry", "depth_camera_info"):
         original = getattr(messages, name)
@@ -137,7 +135,7 @@ def test_compressed_images_are_mapped_too(start):
     bench.listen("pose")
     bench.wait_for_outputs("pose")
     bench.spin_until(bench.compressed.get_subscription_count, "a subscriber to compressed images")
-    bench.compressed.publish(compat.rgb_to_compressed(image(1), compat.ns_to_stamp(SECOND), FRAME_ID))
+    bench.compressed.publish(messages.jpeg_image(image(1), messages.make_header(SECOND, FRAME_ID)))
     bench.spin_until(lambda: bench.got["pose"], "a pose")
 
 

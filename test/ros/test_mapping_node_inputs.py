@@ -17,7 +17,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from ttt3r_ros.errors import ConfigError
 from ttt3r_ros.io.export.writers import read_ply
 from ttt3r_ros.io.sequence import read_tum
-from ttt3r_ros.ros import compat
+from ttt3r_ros.ros import messages
 
 pytestmark = pytest.mark.ros
 
@@ -43,7 +43,7 @@ def test_a_bad_image_is_refused_and_the_next_good_one_is_mapped(start, bad):
     bench.listen("pose")
     bench.listen_to_diagnostics()
     connected(bench)
-    bad.header.stamp = compat.ns_to_stamp(SECOND)
+    bad.header.stamp = messages.make_stamp(SECOND)
     bench.images.publish(bad)
     bench.spin_until(lambda: bench.count("refused") == 1, "the refusal")
     walk(bench, 1, 2 * SECOND)
@@ -61,7 +61,7 @@ def test_a_corrupt_jpeg_is_refused_and_the_next_good_one_is_mapped(start):
     broken = CompressedImage(format="jpeg", data=array.array("B", b"\xff\xd8\xff\xe0 no picture"))
     bench.compressed.publish(broken)
     bench.spin_until(lambda: bench.count("refused") == 1, "the refusal")
-    bench.compressed.publish(compat.rgb_to_compressed(image(1), compat.ns_to_stamp(SECOND), FRAME_ID))
+    bench.compressed.publish(messages.jpeg_image(image(1), messages.make_header(SECOND, FRAME_ID)))
     bench.spin_until(lambda: bench.got["pose"], "a pose")
 
 

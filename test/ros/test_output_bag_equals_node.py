@@ -16,7 +16,7 @@ from ttt3r_ros.config import from_mapping
 from ttt3r_ros.images.depth import sure_depth
 from ttt3r_ros.io.bags.writer import OutputBag
 from ttt3r_ros.odometry.sensor_context import SensorContext
-from ttt3r_ros.ros import compat, messages
+from ttt3r_ros.ros import messages
 from ttt3r_ros.transforms.edges import body_edge
 
 pytestmark = pytest.mark.ros
@@ -87,7 +87,7 @@ def test_map_path_and_transforms_are_the_node_s(tmp_path):
     bag = bag_of(tmp_path / "bag", updates, reconstructor, config)
     in_map = messages.make_header(updates[-1].frame.stamp_ns, "map")
     cloud = reconstructor.map.voxels.point_cloud()
-    made = compat.cloud_from_arrays(cloud.points, cloud.rgb, in_map.stamp, "map")
+    made = messages.cloud(cloud.points, cloud.rgb, in_map)
     assert_same(bag.raw[f"{NODE}/map_cloud"][0], made)
     grid = messages.occupancy_grid(reconstructor.map.grid.to_grid(), in_map)
     assert_same(bag.raw[f"{NODE}/map"][0], grid)

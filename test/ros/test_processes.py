@@ -15,7 +15,7 @@ from graph import START_S, Bench, node_process
 
 from ttt3r_ros.io.sequence import read_tum
 from ttt3r_ros.model.checkpoints.networks import PACKAGE_WEIGHTS, load_network
-from ttt3r_ros.ros.messages import depth_from_image
+from ttt3r_ros.ros.image_messages import depth_from_image
 from ttt3r_ros.ros.middleware import PROFILE
 from ttt3r_ros.synthetic.room import ProceduralRoom
 
@@ -83,10 +83,9 @@ def test_large_best_effort_images_all_arrive_with_the_shipped_profile(domain_id,
         "from ttt3r_ros.ros.middleware import use_large_image_profile\n"
         "use_large_image_profile()\n"
         "import numpy as np, rclpy\n"
-        "from builtin_interfaces.msg import Time\n"
         "from sensor_msgs.msg import Image\n"
         "from rclpy.qos import qos_profile_sensor_data as best_effort\n"
-        "from ttt3r_ros.ros import compat\n"
+        "from ttt3r_ros.ros import messages\n"
         "rclpy.init()\n"
         "node = rclpy.create_node(sys.argv[1])\n"
         "if sys.argv[1] == 'camera':\n"
@@ -95,15 +94,14 @@ def test_large_best_effort_images_all_arrive_with_the_shipped_profile(domain_id,
         "    rgb = np.random.default_rng(0).integers(0, 255, (1080, 1920, 3), np.uint8)\n"
         "    numbers = itertools.count(1)\n"  # a stamp is a number: a late image is not a lost one
         "    def send():\n"
-        "        stamp = Time(nanosec=next(numbers))\n"
-        "        publisher.publish(compat.rgb_to_image(rgb, stamp, ''))\n"
+        "        publisher.publish(messages.image(rgb, messages.make_header(next(numbers), '')))\n"
         "    timer = node.create_timer(1 / 15, send)\n"
         "    deadline = time.monotonic() + 60\n"
         "    while publisher.get_subscription_count() and time.monotonic() < deadline:\n"
         "        rclpy.spin_once(node, timeout_sec=0.1)\n"
         "else:\n"
         "    stamps = []\n"
-        "    def take(message): stamps.append(compat.stamp_to_ns(message.header.stamp))\n"
+        "    def take(message): stamps.append(messages.stamp_to_ns(message.header.stamp))\n"
         "    node.create_subscription(Image, 'big', take, best_effort)\n"
         "    deadline = time.monotonic() + 60\n"
         "    while len(stamps) < 30 and time.monotonic() < deadline: rclpy.spin_once(node, timeout_sec=0.1)\n"

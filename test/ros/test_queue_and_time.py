@@ -11,7 +11,7 @@ from nav_msgs.msg import Odometry
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import Image
 
-from ttt3r_ros.ros import compat, messages
+from ttt3r_ros.ros import messages
 
 pytestmark = pytest.mark.ros
 
@@ -139,10 +139,8 @@ def test_a_measured_depth_gives_the_scale(start):
     depths = bench.node.create_publisher(Image, "depth_registered/image_rect", 10)
     bench.spin_until(depths.get_subscription_count, "a subscriber to the depth")
     bench.wait_for_listener("depth")
-    stamp = compat.ns_to_stamp(SECOND)
-    depths.publish(
-        compat.millimeter_image(np.full((24, 32), 3000, np.uint16), stamp, "camera_optical_frame")
-    )
+    header = messages.make_header(SECOND, "camera_optical_frame")
+    depths.publish(messages.image(np.full((24, 32), 3000, np.uint16), header))
     bench.spin_until(lambda: node.mapping.robot._depths, "the depth")
     bench.publish(image(0), SECOND)
     bench.spin_until(lambda: bench.got["depth"], "depth")

@@ -13,7 +13,7 @@ from sensor_msgs.msg import Image, PointCloud2
 from tf2_msgs.msg import TFMessage
 
 from ttt3r_ros.geometry import T_BODY_OPTICAL
-from ttt3r_ros.ros import compat
+from ttt3r_ros.ros import messages
 from ttt3r_ros.ros.qos import LATCHED, STREAM
 
 pytestmark = pytest.mark.ros
@@ -36,7 +36,7 @@ class Cameras:
             bench.spin_until(publisher.get_subscription_count, "subscribers")
 
     def show(self, name: str, mark: int, stamp_ns: int) -> None:
-        message = compat.rgb_to_image(image(mark), compat.ns_to_stamp(stamp_ns), f"{name}_optical_frame")
+        message = messages.image(image(mark), messages.make_header(stamp_ns, f"{name}_optical_frame"))
         self.publishers[name].publish(message)
 
 

@@ -14,7 +14,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import parameter_value_to_python
 from sensor_msgs.msg import Image
 
-from ttt3r_ros.ros import compat
+from ttt3r_ros.ros import messages
 from ttt3r_ros.ros.qos import STREAM
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ class Observer:
         camera = self.node.create_publisher(Image, topic, STREAM)
         self.spin_until(camera.get_subscription_count, f"a subscriber to {topic}")
         for number, frame in enumerate(room.frames(), start=1):
-            stamp = compat.ns_to_stamp(frame.stamp_ns)
-            camera.publish(compat.rgb_to_image(frame.rgb, stamp, "camera_optical_frame"))
+            header = messages.make_header(frame.stamp_ns, "camera_optical_frame")
+            camera.publish(messages.image(frame.rgb, header))
             self.spin_until(
                 lambda n=number: all(len(got) >= n for got in outputs), f"outputs of image {number}"
             )

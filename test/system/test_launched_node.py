@@ -15,8 +15,8 @@ from sensor_msgs.msg import Image
 from tf2_msgs.msg import TFMessage
 
 from ttt3r_ros.model.checkpoints.networks import PACKAGE_WEIGHTS, load_network
-from ttt3r_ros.ros import compat
-from ttt3r_ros.ros.messages import depth_from_image
+from ttt3r_ros.ros import messages
+from ttt3r_ros.ros.image_messages import depth_from_image
 from ttt3r_ros.synthetic.room import ProceduralRoom
 
 pytestmark = pytest.mark.ros
@@ -39,8 +39,8 @@ def test_three_images_become_poses_transforms_and_depth_and_the_node_ends_well(o
     assertExitCodes(exits)
     assert [name.rsplit("-", 1)[0] for name in exits.process_names()] == ["mapping_node"]
     stamps = [room.stamp_ns(index) for index in range(3)]
-    assert [compat.stamp_to_ns(pose.header.stamp) for pose in poses] == stamps
-    assert [compat.stamp_to_ns(message.transforms[0].header.stamp) for message in transforms] == stamps
+    assert [messages.stamp_to_ns(pose.header.stamp) for pose in poses] == stamps
+    assert [messages.stamp_to_ns(message.transforms[0].header.stamp) for message in transforms] == stamps
     assert {pose.header.frame_id for pose in poses} == {"map"}
     assert depth_from_image(depths[-1]).shape == tuple(
         load_network(PACKAGE_WEIGHTS).network.config.img_size

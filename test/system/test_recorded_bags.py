@@ -20,7 +20,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from tf2_msgs.msg import TFMessage
 
 from ttt3r_ros.io.sequence import read_tum
-from ttt3r_ros.ros import compat, messages
+from ttt3r_ros.ros import messages
 from ttt3r_ros.synthetic.room import ProceduralRoom
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def images() -> Iterator[Image]:
     (frame,) = ProceduralRoom(frames=1, width=160, height=120).frames()
     for index, stamp_ns in enumerate(STAMPS_NS):
         rgb = np.ascontiguousarray(np.roll(frame.rgb, index, axis=1))
-        yield compat.rgb_to_image(rgb, compat.ns_to_stamp(stamp_ns), f"/{CAMERA}")
+        yield messages.image(rgb, messages.make_header(stamp_ns, f"/{CAMERA}"))
 
 
 def true_path() -> Iterator[TFMessage]:
@@ -129,7 +129,7 @@ def test_of_a_tum_bag_recorded_best_effort_every_image_has_a_pose_of_the_camera(
     of_the_camera = dict(saved)
     assert poses
     for pose in poses:
-        T = of_the_camera[compat.stamp_to_ns(pose.header.stamp)]
+        T = of_the_camera[messages.stamp_to_ns(pose.header.stamp)]
         assert np.allclose(messages.matrix_from_pose(pose.pose), T, atol=1e-5)
 
 

@@ -11,8 +11,9 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from ttt3r_ros.errors import ImageError
+from ttt3r_ros.images.camera_info import intrinsics_from_camera_info
 from ttt3r_ros.images.preprocessor import CameraIntake
-from ttt3r_ros.ros import compat, messages
+from ttt3r_ros.ros import image_messages, messages
 from ttt3r_ros.ros.calibration_gate import CalibrationGate
 from ttt3r_ros.ros.publishers import camera_topic
 from ttt3r_ros.ros.qos import image_events, image_profile, overridable
@@ -76,7 +77,9 @@ class ImageSubscriber:
         info_topic = camera_topic("camera_info", camera)
         self._gate = CalibrationGate(node, node.resolve_topic_name(info_topic), self._release)
         compressed = config.image_transport == "compressed"
-        self._decode: Any = compat.compressed_to_rgb if compressed else compat.image_to_rgb
+        self._decode: Any = (
+            image_messages.compressed_to_rgb if compressed else image_messages.image_to_rgb
+        )
         self.subscription = node.create_subscription(
             CompressedImage if compressed else Image,
             camera_topic("image/compressed" if compressed else "image", camera),
@@ -120,7 +123,7 @@ class ImageSubscriber:
             self._process(image)
 
     def _on_camera_info(self, msg: CameraInfo) -> None:
-        intrinsics = messages.intrinsics_of(msg)
+        intrinsics = intrinsics_from_camera_info(msg)
         if intrinsics is None:
             self._camera.complain_once(
                 f"camera_info is no calibration (K is {[float(k) for k in msg.k]}): the focal length is estimated"
@@ -135,7 +138,7 @@ class ImageSubscriber:
 
     def _process(self, msg: Image | CompressedImage) -> None:
         received_s = time.perf_counter()
-        stamp_ns = compat.stamp_to_ns(msg.header.stamp)
+        stamp_ns = messages.stamp_to_ns(msg.header.stamp)
         try:
             rgb = self._decode(msg)
             time_jumped = self._camera.accept(stamp_ns)

@@ -1,182 +1,167 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From results to messages. Optical frame for what a camera sees, the z-up map frame for where it was."""
+"""The node's messages as rclpy has them; `io.message_builder` defines their fields.
+
+Images, depths and points are in the optical frame; poses, map and grid are in the z-up map frame.
+"""
 
 from __future__ import annotations
 
 import array
-import math
-from functools import lru_cache
-from typing import TYPE_CHECKING
+from functools import cache, lru_cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
-from geometry_msgs.msg import (
-    Point,
-    Pose,
-    PoseStamped,
-    Quaternion,
-    Transform,
-    TransformStamped,
-    Twist,
-    Vector3,
-)
-from nav_msgs.msg import OccupancyGrid, Odometry
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
-from std_msgs.msg import Header
+from sensor_msgs.msg import CompressedImage
 
-from ttt3r_ros.geometry import mean_velocity
-from ttt3r_ros.images.camera_info import calibration_fields
-from ttt3r_ros.images.depth import decode_depth, depth_intrinsics, sent_depth
+from ttt3r_ros.images.depth import depth_intrinsics, sent_depth
 from ttt3r_ros.images.point_fields import POINT_DTYPE, packed_points, sure_points
+from ttt3r_ros.io.message_builder import MessageBuilder
+from ttt3r_ros.io.quaternions import one_sign, quaternion_xyzw, require_rotation, rotation_of, unit_xyzw
 from ttt3r_ros.ros import compat
-from ttt3r_ros.types import Intrinsics
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from builtin_interfaces.msg import Time
+    from geometry_msgs.msg import Point, Pose, Quaternion, Transform, Vector3
+    from numpy.typing import NDArray
+    from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+    from std_msgs.msg import Header
+
     from ttt3r_ros.config import DepthConfig
-    from ttt3r_ros.mapping.occupancy_grid import OccupancyGrid as Grid
-    from ttt3r_ros.types import Float32Array, Float64Array, Update
+    from ttt3r_ros.types import Float32Array, Float64Array, UInt8Array, Update
 
 
-def intrinsics_of(msg: CameraInfo) -> Intrinsics | None:
-    """Return the calibration K in a CameraInfo; None where there is none (K[0] = 0) or it makes no sense."""
-    used = [float(msg.k[index]) for index in (0, 2, 4, 5)]
-    if not all(math.isfinite(value) for value in used) or min(used[0], used[2]) <= 0.0:
-        return None
-    if not msg.width or not msg.height:
-        return None
-    return Intrinsics(
-        fx=msg.k[0],
-        fy=msg.k[4],
-        cx=msg.k[2],
-        cy=msg.k[5],
-        width=msg.width,
-        height=msg.height,
-        distortion_model=msg.distortion_model,
-        distortion=tuple(msg.d),
-    )
+@cache
+def _message_class(name: str) -> type[Any]:
+    package, kind = name.split("/")
+    message_class: type[Any] = getattr(import_module(f"{package}.msg"), kind)
+    return message_class
 
 
-def make_header(stamp_ns: int, frame_id: str) -> Header:
-    """Return a header with the stamp of the image."""
-    return Header(stamp=compat.ns_to_stamp(stamp_ns), frame_id=frame_id)
+def _create(kind: str, /, **fields: Any) -> Any:
+    return _message_class(kind)(**fields)
 
 
-def camera_info(intrinsics: Intrinsics, header: Header) -> CameraInfo:
-    """Describe the camera of a depth image; same stamp, frame and size as that image."""
-    return CameraInfo(header=header, **calibration_fields(intrinsics))
+def _to_sequence(values: NDArray[Any]) -> array.array[Any]:
+    # The one type whose elements a setter does not check one by one.
+    sequence = array.array(values.dtype.char)
+    sequence.frombytes(np.ascontiguousarray(values).data.cast("B"))
+    return sequence
+
+
+@lru_cache(maxsize=16)  # several messages of a frame have the same pose
+def _quaternion_xyzw(rotation: bytes) -> tuple[float, float, float, float]:
+    return quaternion_from_matrix(np.frombuffer(rotation).reshape(3, 3))
+
+
+def _quaternion_of_transform(T: Float64Array) -> tuple[float, float, float, float]:
+    return _quaternion_xyzw(np.asarray(T, dtype=np.float64)[:3, :3].tobytes())
+
+
+_builder = MessageBuilder(_create, _to_sequence, _quaternion_of_transform)
+
+make_stamp = _builder.stamp
+make_header = _builder.make_header
+pose = _builder.pose
+pose_stamped = _builder.pose_stamped
+path = _builder.path
+transform_stamped = _builder.transform_stamped
+odometry = _builder.odometry
+image = _builder.image
+camera_info = _builder.camera_info
+occupancy_grid = _builder.occupancy_grid
+
+
+def stamp_to_ns(stamp: Time) -> int:
+    """Return a stamp in nanoseconds."""
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+
+# --- rotations ---------------------------------------------------------------------------------------
+
+
+def quaternion_from_matrix(matrix: Float64Array) -> tuple[float, float, float, float]:
+    """Return the unit quaternion (x, y, z, w) of a rotation (3, 3) or transform (4, 4), with w >= 0.
+
+    Where w is zero the first other component is positive.
+
+    Raises:
+        ValueError: the matrix is not a rotation.
+    """
+    if compat.tf_transformations is None:
+        return quaternion_xyzw(matrix)
+    transform = np.eye(4)
+    transform[:3, :3] = require_rotation(matrix)
+    return one_sign(np.asarray(compat.tf_transformations.quaternion_from_matrix(transform)))
+
+
+def matrix_from_quaternion(quat_xyzw: Sequence[float]) -> Float64Array:
+    """Return the rotation (3, 3) of a quaternion of any length; raise ValueError on zero."""
+    if compat.tf_transformations is None:
+        return rotation_of(quat_xyzw)
+    unit = unit_xyzw(quat_xyzw)
+    return np.array(compat.tf_transformations.quaternion_matrix(unit)[:3, :3], dtype=np.float64)
+
+
+def matrix_from_transform(transform: Transform) -> Float64Array:
+    """Return a transform message as a matrix (4, 4); raise ValueError on a quaternion of zeros."""
+    return _matrix(transform.translation, transform.rotation)
+
+
+def matrix_from_pose(msg: Pose) -> Float64Array:
+    """Return a pose message as a matrix (4, 4); raise ValueError on a quaternion of zeros."""
+    return _matrix(msg.position, msg.orientation)
+
+
+def _matrix(position: Point | Vector3, rotation: Quaternion) -> Float64Array:
+    T: Float64Array = np.eye(4)
+    T[:3, :3] = matrix_from_quaternion((rotation.x, rotation.y, rotation.z, rotation.w))
+    T[:3, 3] = position.x, position.y, position.z
+    return T
+
+
+# --- results of one frame ----------------------------------------------------------------------------
 
 
 def depth_image(update: Update, depth: Float32Array, config: DepthConfig, header: Header) -> Image:
-    """Return `sure_depth` as an image (REP-118): 32FC1 in meters or 16UC1 in millimeters, at either resolution."""
-    samples = sent_depth(depth, update.prediction.geometry, config)
-    if samples.dtype == np.uint16:
-        return compat.millimeter_image(samples, header.stamp, header.frame_id)
-    return compat.float_image(samples, header.stamp, header.frame_id)
+    """Return `sure_depth` as an image (REP-118): 32FC1 [m] or 16UC1 [mm], at the configured resolution."""
+    return image(sent_depth(depth, update.prediction.geometry, config), header)
 
 
 def depth_camera_info(update: Update, config: DepthConfig, header: Header) -> CameraInfo:
-    """Describe the camera of that depth image."""
+    """Return the calibration of the depth image."""
     return camera_info(depth_intrinsics(update, config), header)
 
 
 def confidence_image(update: Update, header: Header) -> Image:
-    """Return the confidence image, 32FC1, 1 to infinity, at the network's resolution."""
-    return compat.float_image(update.prediction.confidence, header.stamp, header.frame_id)
-
-
-def depth_from_image(msg: Image) -> Float32Array:
-    """Return depth (H, W) [m], NaN unknown, of a 32FC1 image in meters or a 16UC1 image in millimeters.
-
-    Raises:
-        ImageError: it is another encoding, or its data do not fit its size.
-    """
-    return decode_depth(compat.raw_image(msg))
+    """Return the confidence image: 32FC1, at least 1, at the network's resolution."""
+    return image(update.prediction.confidence, header)
 
 
 def frame_cloud(update: Update, depth: Float32Array, header: Header) -> PointCloud2:
     """Return the colored points of one frame in the optical frame, where `sure_depth` has a depth."""
     points, rgb = sure_points(update.prediction, depth)
-    cloud = compat.cloud_from_arrays(points[:0], rgb[:0], header.stamp, header.frame_id)
-    cloud.width = len(points)
-    cloud.row_step = cloud.point_step * cloud.width
-    cloud.data = array.array("B", b"\0") * cloud.row_step
+    data = array.array("B", b"\0") * (POINT_DTYPE.itemsize * len(points))
     # Packed into the message itself: a full cloud is 3 MB, and another copy costs as much as packing.
-    packed_points(points, rgb, out=np.frombuffer(cloud.data, dtype=POINT_DTYPE))
-    return cloud
+    packed_points(points, rgb, out=np.frombuffer(data, dtype=POINT_DTYPE))
+    return _builder.cloud(len(points), data, header)
 
 
-@lru_cache(maxsize=16)  # one place is stated in several messages of a frame
-def _quaternion_xyzw(rotation: bytes) -> tuple[float, float, float, float]:
-    return compat.quaternion_xyzw_from_matrix(np.frombuffer(rotation).reshape(3, 3))
+def cloud(points: Float32Array, rgb: UInt8Array, header: Header) -> PointCloud2:
+    """Return finite points (N, 3) [m] and their colors as a cloud with the fields x, y, z, rgb."""
+    packed = packed_points(points, rgb)
+    if compat.create_cloud is not None and packed.size:  # create_cloud fails on an empty cloud
+        genuine: PointCloud2 = compat.create_cloud(header, _builder.point_fields(), packed)
+        genuine.is_dense = True
+        return genuine
+    return _builder.cloud(len(packed), _builder.to_bytes(packed), header)
 
 
-def pose(T: Float64Array) -> Pose:
-    """Return a rigid motion (4, 4) as a pose."""
-    x, y, z, w = _quaternion_xyzw(np.asarray(T, dtype=np.float64)[:3, :3].tobytes())
-    return Pose(
-        position=Point(x=float(T[0, 3]), y=float(T[1, 3]), z=float(T[2, 3])),
-        orientation=Quaternion(x=x, y=y, z=z, w=w),
-    )
-
-
-def matrix_from_transform(transform: Transform) -> Float64Array:
-    """Return the rigid motion (4, 4) of a transform; raise ValueError on a quaternion of zeros."""
-    return _matrix(transform.translation, transform.rotation)
-
-
-def matrix_from_pose(placed: Pose) -> Float64Array:
-    """Return the rigid motion (4, 4) of a pose; raise ValueError on a quaternion of zeros."""
-    return _matrix(placed.position, placed.orientation)
-
-
-def _matrix(position: Point | Vector3, turn: Quaternion) -> Float64Array:
-    T: Float64Array = np.eye(4)
-    T[:3, :3] = compat.matrix_from_quaternion_xyzw((turn.x, turn.y, turn.z, turn.w))
-    T[:3, 3] = position.x, position.y, position.z
-    return T
-
-
-def pose_stamped(T: Float64Array, header: Header) -> PoseStamped:
-    """Return a stamped pose in the header's frame."""
-    return PoseStamped(header=header, pose=pose(T))
-
-
-def transform_stamped(T: Float64Array, header: Header, child_frame: str) -> TransformStamped:
-    """Return the transform from the header's frame to its child."""
-    placed = pose(T)
-    message = TransformStamped(header=header, child_frame_id=child_frame)
-    position = placed.position
-    message.transform.translation = Vector3(x=position.x, y=position.y, z=position.z)
-    message.transform.rotation = placed.orientation
-    return message
-
-
-def odometry(
-    update: Update, seconds: float, T: Float64Array, header: Header, child_frame: str
-) -> Odometry:
-    """Return odometry: the pose T (4, 4) in the header's frame, the mean velocity of the last step in the child's."""
-    message = Odometry(header=header, child_frame_id=child_frame)
-    message.pose.pose = pose(T)
-    message.pose.covariance = update.pose_covariance.ravel().tolist()
-    message.twist.twist = twist(update.T_step, seconds)
-    message.twist.covariance = update.twist_covariance.ravel().tolist()
-    return message
-
-
-def twist(T_step: Float64Array, seconds: float) -> Twist:
-    """Return the mean velocity of a motion (4, 4), in the frame of what moves; zero for no time."""
-    linear, angular = mean_velocity(T_step, seconds)
-    return Twist(
-        linear=Vector3(x=float(linear[0]), y=float(linear[1]), z=float(linear[2])),
-        angular=Vector3(x=float(angular[0]), y=float(angular[1]), z=float(angular[2])),
-    )
-
-
-def occupancy_grid(grid: Grid, header: Header) -> OccupancyGrid:
-    """Return a grid of -1 unknown, 0 free, 100 occupied in the header's frame."""
-    message = OccupancyGrid(header=header)
-    message.info.map_load_time = header.stamp
-    message.info.resolution = grid.resolution
-    message.info.height, message.info.width = grid.values.shape
-    message.info.origin.position.x, message.info.origin.position.y = grid.origin_x, grid.origin_y
-    message.data = array.array("b", grid.values.tobytes())
-    return message
+def jpeg_image(rgb: UInt8Array, header: Header, quality: int = 90) -> CompressedImage:
+    """Return (H, W, 3) RGB as JPEG of a quality of 0 to 100."""
+    bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+    _, jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return CompressedImage(header=header, format="jpeg", data=_builder.to_bytes(jpeg))

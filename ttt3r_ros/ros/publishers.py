@@ -11,7 +11,7 @@ from nav_msgs.msg import OccupancyGrid, Odometry, Path
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from ttt3r_ros.images.depth import sure_depth
-from ttt3r_ros.ros import compat, messages
+from ttt3r_ros.ros import messages
 from ttt3r_ros.ros.growing_path import GrowingPath
 from ttt3r_ros.ros.qos import LATCHED, STREAM, overridable
 from ttt3r_ros.transforms.edges import body_edge
@@ -110,9 +110,7 @@ class MapOutputs:
         header = messages.make_header(stamp_ns, self._map_frame)
         if self._due("cloud", self._cloud, self._map.voxels.version):
             cloud = self._map.voxels.point_cloud()
-            self._cloud.publish(
-                compat.cloud_from_arrays(cloud.points, cloud.rgb, header.stamp, header.frame_id)
-            )
+            self._cloud.publish(messages.cloud(cloud.points, cloud.rgb, header))
         grid = (
             self._map.grid.to_grid() if self._due("grid", self._grid, self._map.grid.version) else None
         )

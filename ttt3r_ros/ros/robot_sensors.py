@@ -13,7 +13,7 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image, Imu
 
 from ttt3r_ros.errors import ImageError
-from ttt3r_ros.ros import compat, messages
+from ttt3r_ros.ros import image_messages, messages
 from ttt3r_ros.ros.transform_buffer import TransformBuffer
 from ttt3r_ros.ros.transform_listener import transform_listener
 from ttt3r_ros.transforms import frame_ids as camera_frames
@@ -168,7 +168,7 @@ class Robot:
         absent = msg.orientation_covariance[0] == -1.0  # REP-145
         quat_xyzw = np.array([orientation.x, orientation.y, orientation.z, orientation.w])
         self._gravity.add(
-            compat.stamp_to_ns(msg.header.stamp),
+            messages.stamp_to_ns(msg.header.stamp),
             np.array([force.x, force.y, force.z]),
             None if msg.angular_velocity_covariance[0] == -1.0 else np.array([turn.x, turn.y, turn.z]),
             None if absent or not quat_xyzw.any() else quat_xyzw,
@@ -180,12 +180,12 @@ class Robot:
         except ValueError as error:
             self._warnings.warn(f"odometry refused: {error}")
             return
-        self._odometry.add(_ODOM, _BASE, T, compat.stamp_to_ns(msg.header.stamp))
+        self._odometry.add(_ODOM, _BASE, T, messages.stamp_to_ns(msg.header.stamp))
 
     def _take_depth(self, msg: Image) -> None:
         try:
-            depth = messages.depth_from_image(msg)
+            depth = image_messages.depth_from_image(msg)
         except ImageError as error:
             self._warnings.warn(f"measured depth refused: {error}")
             return
-        self._depths.append((compat.stamp_to_ns(msg.header.stamp), depth))
+        self._depths.append((messages.stamp_to_ns(msg.header.stamp), depth))

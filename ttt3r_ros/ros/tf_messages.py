@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""/tf and /tf_static as plain topics; tf2_msgs may be absent, and is then missed with one readable line."""
+"""Publishers, QoS and message type of /tf and /tf_static; without tf2_msgs the error names the package."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 from ttt3r_ros.errors import ConfigError
+from ttt3r_ros.ros import compat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from geometry_msgs.msg import TransformStamped
     from rclpy.node import Node
 
 
 def tf_message_type(topic: str) -> Any:
-    """Return the type of /tf and /tf_static; raise `ConfigError` that names the topic without tf2_msgs."""
+    """Return tf2_msgs/TFMessage; raise `ConfigError` that names the topic if tf2_msgs is not installed."""
     try:
         from tf2_msgs.msg import TFMessage  # noqa: PLC0415
     except ImportError as error:
@@ -29,7 +31,7 @@ def tf_message_type(topic: str) -> Any:
 
 
 def tf_qos(depth: int, durability: DurabilityPolicy) -> QoSProfile:
-    """Return the profile of a topic of transforms: reliable, the last ones kept."""
+    """Return the QoS of a topic of transforms: reliable, keep last."""
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
         depth=depth,
@@ -38,10 +40,34 @@ def tf_qos(depth: int, durability: DurabilityPolicy) -> QoSProfile:
     )
 
 
-def tf_publisher(
+def transform_broadcaster(node: Node) -> Callable[[list[TransformStamped]], None]:
+    """Return a function that publishes moving transforms on /tf: reliable, volatile, depth 100."""
+    if compat.broadcaster_class is not None:
+        send: Callable[[list[TransformStamped]], None] = compat.broadcaster_class(node).sendTransform
+        return send
+    return _tf_publisher(node, "/tf", 100, DurabilityPolicy.VOLATILE)
+
+
+class StaticTransformBroadcaster:
+    """Publishes fixed transforms on /tf_static: reliable, transient local, depth 1.
+
+    A late subscriber receives only the last message, so each message has the latest transform of every child. Not
+    tf2_ros, whose broadcaster loses earlier children (Humble) or later changes (Jazzy).
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._publish = _tf_publisher(node, "/tf_static", 1, DurabilityPolicy.TRANSIENT_LOCAL)
+        self._latest: dict[str, TransformStamped] = {}
+
+    def send(self, transforms: list[TransformStamped]) -> None:
+        """Publish the transforms together with all earlier ones; one replaces another of the same child."""
+        self._latest.update((transform.child_frame_id, transform) for transform in transforms)
+        self._publish(list(self._latest.values()))
+
+
+def _tf_publisher(
     node: Node, topic: str, depth: int, durability: DurabilityPolicy
-) -> Callable[..., None]:
-    """Return a function that publishes transforms on the topic."""
+) -> Callable[[list[TransformStamped]], None]:
     TFMessage = tf_message_type(topic)
     publisher = node.create_publisher(TFMessage, topic, tf_qos(depth, durability))
     return lambda transforms: publisher.publish(TFMessage(transforms=transforms))

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ttt3r_ros.geometry import T_BODY_OPTICAL
-from ttt3r_ros.ros import compat, messages
+from ttt3r_ros.ros import messages
+from ttt3r_ros.ros.tf_messages import StaticTransformBroadcaster, transform_broadcaster
 from ttt3r_ros.transforms.edges import Edge, correcting_edge, moving_edge
 
 if TYPE_CHECKING:
@@ -49,9 +50,9 @@ class TransformOutput:
         if not config.publish_tf or config.tf_mode == "none":
             self._moving = self._static = None
             return
-        self._moving = compat.TransformBroadcaster(node)
+        self._moving = transform_broadcaster(node)
         self._static = (
-            compat.StaticTransformBroadcaster(node) if config.camera_frame_convention == "body" else None
+            StaticTransformBroadcaster(node) if config.camera_frame_convention == "body" else None
         )
         self._axes_sent: set[str] = set()
         if config.on_robot:
@@ -111,7 +112,7 @@ class TransformOutput:
         parent, child, T = edge.inverted() if self.config.invert_odom_tf else edge
         self._warn_of_second_parent(parent, child)
         header = messages.make_header(stamp_ns, parent)
-        self._moving.send([messages.transform_stamped(T, header, child)])
+        self._moving([messages.transform_stamped(T, header, child)])
 
     def _send_axes(self, header_frame: str, stamp_ns: int) -> None:
         """Publish how the optical axes lie in a camera's body frame, once for each camera."""

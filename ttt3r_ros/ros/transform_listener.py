@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rclpy.qos import DurabilityPolicy
 
-from ttt3r_ros.ros import compat, messages
+from ttt3r_ros.ros import messages
 from ttt3r_ros.ros.tf_messages import tf_message_type, tf_qos
 from ttt3r_ros.ros.transform_buffer import TransformBuffer
 
@@ -33,7 +33,7 @@ def transform_listener(node: Node) -> TransformBuffer:
 
 def _take(buffer: TransformBuffer, message: Any, *, static: bool) -> None:
     for stamped in message.transforms:
-        stamp_ns = None if static else compat.stamp_to_ns(stamped.header.stamp)
+        stamp_ns = None if static else messages.stamp_to_ns(stamped.header.stamp)
         try:
             T = messages.matrix_from_transform(stamped.transform)
         except ValueError:  # a quaternion of zeros: somebody left the message unfilled

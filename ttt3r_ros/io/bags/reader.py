@@ -14,6 +14,7 @@ import numpy as np
 
 from ttt3r_ros.errors import AmbiguousSource, ImageError, SourceError
 from ttt3r_ros.images import encodings as pixels
+from ttt3r_ros.images.camera_info import intrinsics_from_camera_info
 from ttt3r_ros.io.bags.storage import opened, unreadable
 from ttt3r_ros.io.bags.transforms import BagTransforms, RecordedTransform
 from ttt3r_ros.io.quaternions import rotation_of
@@ -124,13 +125,13 @@ class Bag:
     def _images(self, reader: AnyReader) -> Iterator[tuple[Connection, bytes, Intrinsics | None]]:
         infos = [c for c in reader.connections if c.topic in self._info_topics]
         first = next(iter(_messages(reader, infos)), None)
-        intrinsics = _intrinsics_of(reader, first[0], first[2]) if first else None
+        intrinsics = _intrinsics(reader, first[0], first[2]) if first else None
         images = [c for c in reader.connections if c.topic == self._topic]
         for connection, _, raw in _messages(reader, images + infos):
             if connection.topic == self._topic:
                 yield connection, raw, intrinsics
             else:
-                intrinsics = _intrinsics_of(reader, connection, raw)
+                intrinsics = _intrinsics(reader, connection, raw)
 
     def _frame(
         self, reader: AnyReader, connection: Connection, raw: bytes, intrinsics: Intrinsics | None
@@ -249,16 +250,8 @@ def _decoded(msg: Any, msgtype: str) -> UInt8Array:
     return pixels.decode_image(raw, pixels.check_image(raw))
 
 
-def _intrinsics_of(reader: AnyReader, connection: Connection, raw: bytes) -> Intrinsics | None:
-    """Return the camera of a CameraInfo, nothing if it is not calibrated or makes no sense."""
-    info: Any = reader.deserialize(raw, connection.msgtype)
-    k = info.k if hasattr(info, "k") else info.K  # ROS 1 spells it in capitals
-    d = info.d if hasattr(info, "d") else info.D
-    fx, cx, fy, cy = (float(k[index]) for index in (0, 2, 4, 5))
-    if not np.isfinite((fx, cx, fy, cy)).all() or min(fx, fy, info.width, info.height) <= 0:
-        return None
-    distortion = tuple(float(value) for value in d)
-    return Intrinsics(fx, fy, cx, cy, info.width, info.height, info.distortion_model, distortion)
+def _intrinsics(reader: AnyReader, connection: Connection, raw: bytes) -> Intrinsics | None:
+    return intrinsics_from_camera_info(reader.deserialize(raw, connection.msgtype))
 
 
 def _poses(reader: AnyReader) -> list[StampedPose]:

@@ -26,20 +26,21 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from ttt3r_ros.errors import OutputError
 from ttt3r_ros.geometry import T_BODY_OPTICAL, inverse
 from ttt3r_ros.images.depth import depth_intrinsics, sent_depth, sure_depth
-from ttt3r_ros.images.point_fields import sure_points
+from ttt3r_ros.images.point_fields import packed_points, sure_points
 from ttt3r_ros.io.atomic import complete_files
-from ttt3r_ros.io.bags import messages
+from ttt3r_ros.io.bags.messages import TYPE_STORE, builder, serialize
 from ttt3r_ros.transforms.edges import Edge, body_edge, correcting_edge, moving_edge
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from rosbags.interfaces import Connection
 
     from ttt3r_ros.config import Config
+    from ttt3r_ros.io.message_builder import Message
     from ttt3r_ros.pipeline.reconstructor import Reconstructor
-    from ttt3r_ros.types import Update
+    from ttt3r_ros.types import Float32Array, UInt8Array, Update
 
 NODE = "/mapping_node"  # the node's name, which "~" in its topics stands for
 _METADATA = "metadata.yaml"
@@ -144,41 +145,40 @@ class OutputBag:
         axes = self._axes_edge(update)
         if axes is not None and axes.child not in self._axes:
             self._axes[axes.child] = axes
-            self._write("/tf_static", messages.transforms(self._axes.values(), stamp_ns))
+            self._write("/tf_static", _tf_message(self._axes.values(), stamp_ns))
         edges = [*self._own_edges(update), *self._edges_of_others(update)]
         if edges:
-            self._write("/tf", messages.transforms(edges, stamp_ns))
+            self._write("/tf", _tf_message(edges, stamp_ns))
 
     def _write_body(self, update: Update, seconds: float) -> None:
         config, stamp_ns = self._config, update.frame.stamp_ns
-        placed = messages.pose_stamped(
-            update.T_map_base, messages.make_header(stamp_ns, config.map_frame)
-        )
+        placed = builder.pose_stamped(update.T_map_base, builder.make_header(stamp_ns, config.map_frame))
         self._poses.append(placed)
         self._write("~/pose", placed)
         edge = body_edge(config, update, config.map_frame, self._body_frame(update))
-        self._write("~/odom", messages.odometry(update, seconds, edge, stamp_ns))
+        header = builder.make_header(stamp_ns, edge.parent)
+        self._write("~/odom", builder.odometry(update, seconds, edge.T_parent_child, header, edge.child))
 
     def _write_sight(self, update: Update) -> None:
         config, prediction = self._config, update.prediction
         optical = self._frames.optical_frame(update.frame.camera_frame)
-        header = messages.make_header(update.frame.stamp_ns, optical)
+        header = builder.make_header(update.frame.stamp_ns, optical)
         depth = sure_depth(update, config.min_confidence)
         samples = sent_depth(depth, prediction.geometry, config.depth)
-        info = messages.camera_info(depth_intrinsics(update, config.depth), header)
-        self._write("~/depth/image", messages.image(samples, header))
+        info = builder.camera_info(depth_intrinsics(update, config.depth), header)
+        self._write("~/depth/image", builder.image(samples, header))
         self._write("~/depth/camera_info", info)
-        self._write("~/confidence/image", messages.image(prediction.confidence, header))
-        self._write("~/points", messages.cloud(*sure_points(prediction, depth), header))
+        self._write("~/confidence/image", builder.image(prediction.confidence, header))
+        self._write("~/points", _cloud(*sure_points(prediction, depth), header))
 
     def _write_map(self, reconstructor: Reconstructor[Any], stamp_ns: int) -> None:
-        header = messages.make_header(stamp_ns, self._config.map_frame)
-        self._write("~/path", messages.path(self._poses, header))
+        header = builder.make_header(stamp_ns, self._config.map_frame)
+        self._write("~/path", builder.path(self._poses, header))
         cloud = reconstructor.map.voxels.point_cloud()
-        self._write("~/map_cloud", messages.cloud(cloud.points, cloud.rgb, header))
+        self._write("~/map_cloud", _cloud(cloud.points, cloud.rgb, header))
         grid = reconstructor.map.grid.to_grid()
         if grid is not None:
-            self._write("~/map", messages.occupancy_grid(grid, header))
+            self._write("~/map", builder.occupancy_grid(grid, header))
 
     # --- transforms ---------------------------------------------------------------------------------
 
@@ -221,15 +221,15 @@ class OutputBag:
 
     # --- the bag ------------------------------------------------------------------------------------
 
-    def _write(self, topic: str, message: messages.Message) -> None:
+    def _write(self, topic: str, message: Message) -> None:
         if topic not in self._connections:
             self._connections[topic] = self._writer.add_connection(
                 topic.replace("~", NODE, 1),
                 message.__msgtype__,
-                typestore=messages.definition_store(),
+                typestore=TYPE_STORE,
                 offered_qos_profiles=[_QOS.get(topic, _STREAM)],
             )
-        self._writer.write(self._connections[topic], self._log_ns, messages.serialized(message))
+        self._writer.write(self._connections[topic], self._log_ns, serialize(message))
 
     def _require_open(self) -> None:
         if self._problem:
@@ -256,6 +256,19 @@ class OutputBag:
             self._writer.abort()
         error = OutputError(problem)
         self._ending.__exit__(OutputError, error, None)
+
+
+def _tf_message(edges: Iterable[Edge], stamp_ns: int) -> Message:
+    return builder.tf_message(
+        builder.transform_stamped(
+            edge.T_parent_child, builder.make_header(stamp_ns, edge.parent), edge.child
+        )
+        for edge in edges
+    )
+
+
+def _cloud(points: Float32Array, rgb: UInt8Array, header: Message) -> Message:
+    return builder.cloud(len(points), builder.to_bytes(packed_points(points, rgb)), header)
 
 
 def _qos(depth: int, durability: QosDurability) -> Qos:

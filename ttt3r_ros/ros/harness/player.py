@@ -19,7 +19,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import Trigger
 
 from ttt3r_ros.errors import SourceError
-from ttt3r_ros.ros import compat, messages
+from ttt3r_ros.ros import image_messages, messages
 from ttt3r_ros.ros.qos import STREAM
 
 if TYPE_CHECKING:
@@ -99,12 +99,11 @@ class Player:
 
     def publish(self, frame: Frame) -> None:
         """Publish one image and, of a calibrated camera, its calibration."""
-        stamp = compat.ns_to_stamp(frame.stamp_ns)
+        header = messages.make_header(frame.stamp_ns, frame.camera_frame)
         if self._infos is not None and frame.intrinsics is not None:
-            header = messages.make_header(frame.stamp_ns, frame.camera_frame)
             self._infos.publish(messages.camera_info(frame.intrinsics, header))
         self._newest_sent_ns = frame.stamp_ns
-        self._images.publish(compat.rgb_to_image(frame.rgb, stamp, frame.camera_frame))
+        self._images.publish(messages.image(frame.rgb, header))
 
     def request_depth(self, stamp_ns: int) -> None:
         """Keep in `depths` the first depth image of this stamp or, if that image is dropped, a later one."""
@@ -171,18 +170,18 @@ class Player:
 
     def _on_pose(self, msg: PoseStamped) -> None:
         with self._news:
-            self.newest_pose_ns = compat.stamp_to_ns(msg.header.stamp)
+            self.newest_pose_ns = messages.stamp_to_ns(msg.header.stamp)
             self._news.notify_all()
         self.on_pose(self.newest_pose_ns)
 
     def _on_depth(self, msg: Image) -> None:
-        stamp_ns = compat.stamp_to_ns(msg.header.stamp)
+        stamp_ns = messages.stamp_to_ns(msg.header.stamp)
         with self._news:
             if not self._wanted_depths_ns or stamp_ns < self._wanted_depths_ns[0]:
                 return
             while self._wanted_depths_ns and stamp_ns >= self._wanted_depths_ns[0]:
                 self._wanted_depths_ns.popleft()
-            self.depths[stamp_ns] = messages.depth_from_image(msg)
+            self.depths[stamp_ns] = image_messages.depth_from_image(msg)
             self._news.notify_all()
 
     def _on_diagnostics(self, msg: DiagnosticArray) -> None:
