@@ -12,8 +12,9 @@ from ttt3r_ros.geometry import pose_matrix_xyzw
 from ttt3r_ros.io.export.colmap import View, write_colmap
 from ttt3r_ros.io.export.frame_images import FrameFiles
 from ttt3r_ros.io.export.glb import write_glb
+from ttt3r_ros.io.export.map_files import write_map
 from ttt3r_ros.io.export.nerfstudio import write_transforms
-from ttt3r_ros.io.export.writers import complete_file, write_occupancy, write_pcd, write_ply
+from ttt3r_ros.io.export.writers import complete_file
 from ttt3r_ros.io.frame_records import FrameRecord, mapped, usual_camera, write_frames
 from ttt3r_ros.io.run_folder import CAMERA, FRAMES, MAP, TRAJECTORY
 from ttt3r_ros.io.trajectory_files import write_trajectory
@@ -119,13 +120,7 @@ class RunOutputs:
             write_json(self.folder / CAMERA, _camera(mapping.records))
 
     def _write_map(self, mapping: RecordingMapping, suffix: str = "") -> None:
-        cloud = mapping.reconstructor.map.voxels.point_cloud()
-        path = (self.folder / MAP).with_stem(f"map{suffix}")
-        write_ply(path, cloud)
-        write_pcd(path.with_suffix(".pcd"), cloud)
-        grid = mapping.reconstructor.map.grid.to_grid()
-        if grid is not None:
-            write_occupancy(path.with_suffix(".pgm"), grid)
+        write_map((self.folder / MAP).with_stem(f"map{suffix}"), mapping.reconstructor.map)
 
     def _write_glb(self, mapping: RecordingMapping) -> None:
         cloud = mapping.reconstructor.map.voxels.point_cloud()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the node leaves map, trajectory and state."""
+"""Map, trajectory and state files that the node saves to its output directory and loads from it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ttt3r_ros.errors import ConfigError
-from ttt3r_ros.io.export.writers import write_occupancy, write_pcd, write_ply, write_tum
+from ttt3r_ros.io.export.map_files import write_map
+from ttt3r_ros.io.export.writers import write_tum
 from ttt3r_ros.io.state_file import read_state, write_state
 from ttt3r_ros.pipeline.checkpoint import restore_into, snapshot_of
 
@@ -16,36 +17,33 @@ if TYPE_CHECKING:
 
 
 class ResultFiles:
-    """Writes the results of a reconstructor into one folder; of several cameras each has its own names."""
+    """Files of one reconstructor. With several cameras the file names contain the camera's name.
+
+    Every method returns the message of the service that called it.
+    """
 
     def __init__(self, directory: str, reconstructor: Reconstructor[Any], camera: str = "") -> None:
         try:
             self._directory = Path(directory).expanduser()
         except RuntimeError as error:
-            msg = f"output_directory is '{directory}', and there is no such home; name a folder"
+            msg = f"output_directory is '{directory}': that user has no home directory; name a folder"
             raise ConfigError(msg) from error
         self._reconstructor = reconstructor
         self._camera = f"_{camera}" if camera else ""
 
     def save_map(self, suffix: str = "") -> str:
-        """Write the map as PLY and PCD, the grid as PGM and YAML; return what was written where, in words.
+        """Write the map as PLY and PCD, the grid as PGM and YAML.
 
         Raises:
             OutputError: folder or file cannot be written.
         """
-        cloud = self._reconstructor.map.voxels.point_cloud()
         path = self._path("map", suffix, ".ply")
-        write_ply(path, cloud)
-        write_pcd(path.with_suffix(".pcd"), cloud)
-        said = f"{len(cloud.points)} points written to {path} and .pcd"
-        grid = self._reconstructor.map.grid.to_grid()
-        if grid is not None:
-            write_occupancy(path.with_suffix(".pgm"), grid)
-            said += ", the grid to .pgm and .yaml"
-        return said
+        saved = write_map(path, self._reconstructor.map)
+        grid = ", grid saved to .pgm and .yaml" if saved.has_grid else ""
+        return f"{saved.points} points saved to {path} and .pcd{grid}"
 
     def save_trajectory(self, suffix: str = "") -> str:
-        """Write the trajectory of the camera; return what was written where, in words.
+        """Write the trajectory of the camera in the TUM format.
 
         Raises:
             OutputError: folder or file cannot be written.
@@ -53,30 +51,31 @@ class ResultFiles:
         stamps_ns, poses = self._reconstructor.trajectory.poses()
         path = self._path("trajectory", suffix, ".txt")
         write_tum(path, stamps_ns, poses)
-        return f"{len(poses)} poses written to {path}"
+        return f"{len(poses)} poses saved to {path}"
 
     def save_state(self) -> str:
-        """Write everything a later session needs in order to go on; return what was written where, in words.
+        """Write everything that a later session needs to continue.
 
         Raises:
-            OutputError: folder or file cannot be written, or there is nothing to go on from.
+            OutputError: folder or file cannot be written, or no frame was mapped yet.
         """
         path = self._path("state", "", ".npz")
         write_state(path, snapshot_of(self._reconstructor))
-        poses = len(self._reconstructor.trajectory)
-        return f"state after {poses} poses, with map and trajectory, written to {path}"
+        return (
+            f"state, map and trajectory of {len(self._reconstructor.trajectory)} poses saved to {path}"
+        )
 
     def load_state(self) -> str:
-        """Go on from a saved session; return what was read, in words.
+        """Continue from a saved session.
 
         Raises:
-            SourceError: there is no such file, or it is damaged or of another network or map.
+            SourceError: the file is missing, damaged, or of another network or map.
         """
         path = self._path("state", "", ".npz")
         restore_into(self._reconstructor, read_state(path))
         return (
-            f"{path} read: {len(self._reconstructor.trajectory)} poses, {len(self._reconstructor.map.voxels)} voxels;"
-            " the next image goes on from the last one"
+            f"{path} loaded: {len(self._reconstructor.trajectory)} poses,"
+            f" {len(self._reconstructor.map.voxels)} voxels"
         )
 
     def _path(self, name: str, suffix: str, ending: str) -> Path:

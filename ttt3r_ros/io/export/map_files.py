@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The files of a saved map: point cloud as PLY and PCD, occupancy grid as PGM and YAML."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from ttt3r_ros.io.export.writers import write_occupancy, write_pcd, write_ply
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ttt3r_ros.mapping.map_builder import MapBuilder
+
+
+class SavedMap(NamedTuple):
+    """What was written."""
+
+    points: int
+    has_grid: bool
+
+
+def write_map(path: Path, map_builder: MapBuilder) -> SavedMap:
+    """Write the map to ``path`` (.ply) and the files beside it; the grid only if there is one.
+
+    Raises:
+        OutputError: folder or file cannot be written.
+    """
+    cloud = map_builder.voxels.point_cloud()
+    write_ply(path, cloud)
+    write_pcd(path.with_suffix(".pcd"), cloud)
+    grid = map_builder.grid.to_grid()
+    if grid is not None:
+        write_occupancy(path.with_suffix(".pgm"), grid)
+    return SavedMap(len(cloud.points), grid is not None)
