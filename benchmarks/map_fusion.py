@@ -64,7 +64,7 @@ class Stages:
         self.spent_s: dict[str, float] = {}
         for owner, name, stage in (
             (voxel_map, "voxel_keys", "hash"),
-            (voxel_map, "_weighted_means", "hash"),
+            (voxel_map, "weighted_means", "hash"),
             (voxel_map.VoxelMap, "integrate", "integrate"),
             (voxel_map.VoxelMap, "carve_free_space", "clear"),
             (OccupancyMap, "integrate", "grid"),
@@ -204,10 +204,10 @@ def _print_accuracy(size: tuple[int, int], views: list[Update]) -> None:
     view = views[0]
     fused, true = MapBuilder(Config()), _map_of_all_points(view)
     fused.integrate(view, None)
-    found, error_m = _compared(fused.voxels, true)
+    found, error_m = _compared(fused.voxels.active.voxels, true)
     for _ in range(8):
         fused.integrate(view, None)
-    later, later_error_m = _compared(fused.voxels, true)
+    later, later_error_m = _compared(fused.voxels.active.voxels, true)
     print(
         f"{size[0]:>5}x{size[1]} | {len(true):>7} {found:>9.1%} {1e3 * error_m:>9.2f} mm"
         f" {later:>11.1%} {1e3 * later_error_m:>9.2f} mm"

@@ -10,7 +10,7 @@ import numpy as np
 
 from ttt3r_ros.geometry import transform
 from ttt3r_ros.mapping.occupancy_grid import OccupancyMap
-from ttt3r_ros.mapping.voxel_map import VoxelMap
+from ttt3r_ros.mapping.submaps import SubmapCollection
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,7 +29,7 @@ class MapBuilder:
     """One thread fuses; any thread may read."""
 
     def __init__(self, config: Config) -> None:
-        self.voxels = VoxelMap(config.map.voxel_size, config.map.max_voxels)
+        self.voxels = SubmapCollection(config.map.voxel_size, config.map.max_voxels)
         self.grid = OccupancyMap(config.grid.resolution, config.grid.max_size)
         self.configure(config)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Voxels by their place on the grid, in an open-addressed hash table of fixed size."""
+"""Voxel hashing: an open-addressed hash table of fixed size, keyed by grid coordinates."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ if TYPE_CHECKING:
 
     from ttt3r_ros.types import BoolArray, Float32Array
 
-EMPTY = np.int64(-1)
-_BITS = 21  # per axis: two million voxels, 100 km at 5 cm
-_HALF = 1 << (_BITS - 1)
-_SLICES = 8
-_SLICE_SLOTS = 1 << 18  # of a table however large
-_ROW = np.dtype("V24")  # six numbers of float32
-_NOTHING = np.zeros((), _ROW)
+EMPTY = np.int64(-1)  # key of a free slot
+_BITS_PER_AXIS = 21  # two million voxels: 100 km at 5 cm
+_KEY_OFFSET = 1 << (_BITS_PER_AXIS - 1)
+_SLICES_PER_PASS = 8
+_MAX_SLICE_SLOTS = 1 << 18
+_MEAN_ROW = np.dtype("V24")  # six float32 numbers
+_ZERO_ROW = np.zeros((), _MEAN_ROW)
 
 
 def voxel_keys(points: Float32Array, voxel_size: float) -> tuple[NDArray[np.int64], BoolArray]:
-    """Return the keys of the points (N, 3) that are on the grid, and which ones these are (N,)."""
-    at = np.floor(points / np.float32(voxel_size))
-    off = (at < -_HALF) | (at >= _HALF)
-    inside = ~(off[:, 0] | off[:, 1] | off[:, 2])
-    cells = (at if inside.all() else at[inside]).astype(np.int64) + _HALF
-    return (cells[:, 0] << (2 * _BITS)) | (cells[:, 1] << _BITS) | cells[:, 2], inside
+    """Return the voxel keys of those points (N, 3) that are inside the grid, and which points are (N,)."""
+    coordinates = np.floor(points / np.float32(voxel_size))
+    off_grid = (coordinates < -_KEY_OFFSET) | (coordinates >= _KEY_OFFSET)
+    inside = ~(off_grid[:, 0] | off_grid[:, 1] | off_grid[:, 2])
+    cells = (coordinates if inside.all() else coordinates[inside]).astype(np.int64) + _KEY_OFFSET
+    return (cells[:, 0] << (2 * _BITS_PER_AXIS)) | (cells[:, 1] << _BITS_PER_AXIS) | cells[:, 2], inside
 
 
 class VoxelHashTable:
-    """Columns of values, one row for each key; ``slots`` are the numbers of rows.
+    """Columns of values with one row (slot) per key.
 
-    Not for several threads at once, and never to hold more than ``max_voxels``.
+    Not thread-safe. Must never hold more than ``max_voxels``.
     """
 
     def __init__(self, max_voxels: int) -> None:
@@ -45,30 +45,36 @@ class VoxelHashTable:
         self.weight = np.zeros(self.capacity, np.float32)
         self.mean = np.zeros((self.capacity, 6), np.float32)  # x, y, z, r, g, b
         self._mean_rows = self.mean.view(
-            _ROW
-        ).ravel()  # the same memory; NumPy writes whole rows much faster
-        self.seen = np.zeros(self.capacity, np.int64)  # by a clock that counts frames
+            _MEAN_ROW
+        ).ravel()  # same memory; NumPy writes whole rows faster
+        self.last_frame = np.zeros(self.capacity, np.int64)  # number of the frame that observed it last
         self.stamp_ns = np.zeros(self.capacity, np.int64)
 
     def columns(self) -> dict[str, NDArray[Any]]:
-        """Return every column but the keys."""
-        return {"weight": self.weight, "mean": self.mean, "seen": self.seen, "stamp_ns": self.stamp_ns}
+        """Return all columns except the keys."""
+        return {
+            "weight": self.weight,
+            "mean": self.mean,
+            "last_frame": self.last_frame,
+            "stamp_ns": self.stamp_ns,
+        }
 
     def occupied_slots(self) -> NDArray[np.intp]:
         """Return the slots of all voxels."""
         return np.flatnonzero(self.keys != EMPTY)
 
-    def occupied_slots_from(self, start: int, most: int) -> tuple[NDArray[np.intp], int]:
-        """Return the slots of the voxels in the next eighth of the table, but only so many, and where to go on.
+    def occupied_slots_from(self, start: int, max_count: int) -> tuple[NDArray[np.intp], int]:
+        """Return occupied slots in the next eighth of the table, at most `max_count`, and where to continue.
 
-        However large the table is and however full, the work is bounded; going on again and again sees all of it.
+        The work is bounded for any table size. Repeated calls visit all slots.
         """
         start %= self.capacity
-        # Slots that hold so many: hashes spread evenly.
-        enough = most * self.capacity // max(1, self.count) + 1
-        end = min(self.capacity, start + min(-(-self.capacity // _SLICES), _SLICE_SLOTS, enough))
-        used = start + np.flatnonzero(self.keys[start:end] != EMPTY)
-        return (used, end) if len(used) <= most else (used[:most], int(used[most]))
+        # Hashes are uniform: about this many slots hold `max_count` voxels.
+        expected_slots = max_count * self.capacity // max(1, self.count) + 1
+        slice_slots = min(-(-self.capacity // _SLICES_PER_PASS), _MAX_SLICE_SLOTS, expected_slots)
+        end = min(self.capacity, start + slice_slots)
+        slots = start + np.flatnonzero(self.keys[start:end] != EMPTY)
+        return (slots, end) if len(slots) <= max_count else (slots[:max_count], int(slots[max_count]))
 
     def rows(self, slots: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
         """Return a copy of the rows in these slots."""
@@ -76,16 +82,16 @@ class VoxelHashTable:
 
     def write_means(self, slots: NDArray[np.intp], means: Float32Array) -> None:
         """Write means (N, 6) into these slots."""
-        self._mean_rows[slots] = np.ascontiguousarray(means).view(_ROW).ravel()
+        self._mean_rows[slots] = np.ascontiguousarray(means).view(_MEAN_ROW).ravel()
 
     def insert(self, keys: NDArray[np.int64], rows: Mapping[str, NDArray[Any]]) -> None:
-        """Add rows under new, distinct keys."""
+        """Insert rows under new, distinct keys."""
         self._write(self.find_or_insert(keys), rows)
 
     def insert_at(
         self, slots: NDArray[np.intp], keys: NDArray[np.int64], rows: Mapping[str, NDArray[Any]]
     ) -> bool:
-        """Fill an empty table slot by slot; tell whether every key is where a look-up finds it."""
+        """Fill an empty table slot by slot; return whether every key is where a lookup finds it."""
         self.keys[slots] = keys
         self.count = len(keys)
         self._write(slots, rows)
@@ -97,100 +103,103 @@ class VoxelHashTable:
 
     def find(self, keys: NDArray[np.int64]) -> NDArray[np.intp]:
         """Return the slots of those keys that are in the table."""
-        slots = self._home(keys)
+        slots = self._home_slots(keys)
         found = np.zeros(len(keys), np.bool_)
         pending = np.arange(len(keys))
         while pending.size:
-            there = self.keys[slots[pending]]
-            hit = there == keys[pending]
+            stored = self.keys[slots[pending]]
+            hit = stored == keys[pending]
             found[pending[hit]] = True
-            pending = pending[~hit & (there != EMPTY)]
-            slots[pending] = self._next(slots[pending])
+            pending = pending[~hit & (stored != EMPTY)]
+            slots[pending] = self._next_slots(slots[pending])
         return slots[found]
 
     def find_or_insert(self, keys: NDArray[np.int64]) -> NDArray[np.intp]:
-        """Find or take a slot for each of these distinct keys; weight and mean in a new one are zero."""
-        slots, new = find_or_insert(self.keys, keys)
-        taken = slots[new]
-        self.count += len(taken)
-        self.weight[taken] = 0.0
-        self._mean_rows[taken] = _NOTHING  # what is left there would spoil the last digit of what comes
+        """Return the slots of these distinct keys; weight and mean of inserted ones are zero."""
+        slots, is_new = find_or_insert(self.keys, keys)
+        inserted = slots[is_new]
+        self.count += len(inserted)
+        self.weight[inserted] = 0.0
+        self._mean_rows[inserted] = _ZERO_ROW  # old values would change the last digit of the new mean
         return slots
 
     def remove(self, slots: NDArray[np.intp]) -> None:
-        """Empty these slots, and move up the voxels that only lie where they do because of them."""
+        """Empty these slots, and move voxels that had been displaced by them back toward their home slots."""
         self._empty(slots)
-        followers = [slots[:0]]
-        at = slots
-        while at.size:
-            at = self._next(at)
-            at = at[self.keys[at] != EMPTY]
-            followers.append(at)
-        late = np.concatenate(followers)
-        late = late[self._home(self.keys[late]) != late]
-        keys, rows = self.keys[late], self.rows(late)
-        self._empty(late)
+        cluster_parts = [slots[:0]]
+        current = slots
+        while current.size:
+            current = self._next_slots(current)
+            current = current[self.keys[current] != EMPTY]
+            cluster_parts.append(current)
+        cluster = np.concatenate(cluster_parts)
+        displaced = cluster[self._home_slots(self.keys[cluster]) != cluster]
+        keys, rows = self.keys[displaced], self.rows(displaced)
+        self._empty(displaced)
         self.insert(keys, rows)
 
     def _empty(self, slots: NDArray[np.intp]) -> None:
         self.keys[slots] = EMPTY
         self.count -= len(slots)
 
-    def _home(self, keys: NDArray[np.int64]) -> NDArray[np.intp]:
+    def _home_slots(self, keys: NDArray[np.int64]) -> NDArray[np.intp]:
         return hash64(keys) & (self.capacity - 1)
 
-    def _next(self, slots: NDArray[np.intp]) -> NDArray[np.intp]:
+    def _next_slots(self, slots: NDArray[np.intp]) -> NDArray[np.intp]:
         return (slots + 1) & (self.capacity - 1)
 
 
 def find_or_insert(
     table: NDArray[np.int64], keys: NDArray[np.int64]
 ) -> tuple[NDArray[np.intp], BoolArray]:
-    """Find or take a slot for each of these distinct keys (N,) in a table of keys, of which `EMPTY` are free.
+    """Find or insert distinct keys (N,) in a table of keys; free slots hold `EMPTY`.
 
-    Return the slots (N,), and which of them were taken just now (N,). The table is a power of two long and not full.
+    The table's length is a power of two, and it must not become full.
+
+    Returns:
+        The slots (N,), and which keys were inserted (N,).
     """
-    last = len(table) - 1
-    slots = hash64(keys) & last
-    new = np.zeros(len(keys), np.bool_)
+    mask = len(table) - 1
+    slots = hash64(keys) & mask
+    is_new = np.zeros(len(keys), np.bool_)
     pending = np.arange(len(keys))
     while pending.size:
-        at, wanted = slots[pending], keys[pending]
-        found = table[at] == wanted
-        free = table[at] == EMPTY
-        table[at[free]] = wanted[free]  # of several takers of one slot the last wins
-        won = free & (table[at] == wanted)
-        new[pending[won]] = True
-        pending = pending[~(found | won)]
-        slots[pending] = (slots[pending] + 1) & last
-    return slots, new
+        candidates, wanted = slots[pending], keys[pending]
+        found = table[candidates] == wanted
+        free = table[candidates] == EMPTY
+        table[candidates[free]] = wanted[free]  # if several keys write to one slot, the last one stays
+        inserted = free & (table[candidates] == wanted)
+        is_new[pending[inserted]] = True
+        pending = pending[~(found | inserted)]
+        slots[pending] = (slots[pending] + 1) & mask
+    return slots, is_new
 
 
 def unique_keys(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
-    """Return the distinct ones of keys (N,), in no order, and which of them each is (N,).
+    """Return the distinct keys in no particular order, and the index of each key (N,) among them.
 
-    Much faster than sorting. Each key takes a place by its hash; those of another key than the one that has it
-    afterwards look for a place by other bits in the next round.
+    Much faster than sorting: each round writes the remaining keys into a table by some bits of their hash. Keys
+    that collide with another key use other bits in the next round.
     """
-    places = np.empty(1 << max(4, (2 * len(keys)).bit_length()), np.intp)
-    first = np.empty(len(keys), np.intp)  # of those with the same key
-    left, wanted, bits = np.arange(len(keys)), keys, hash64(keys)
-    while left.size:
-        at = bits & (len(places) - 1)
-        places[at] = left
-        holder = places[at]
-        first[left] = holder
-        other = np.flatnonzero(keys[holder] != wanted)
-        left, wanted = left[other], wanted[other]
-        bits = hash64(bits[other] + 1)
-    which = np.flatnonzero(first == np.arange(len(keys)))
+    table = np.empty(1 << max(4, (2 * len(keys)).bit_length()), np.intp)
+    first = np.empty(len(keys), np.intp)  # one index per group of equal keys
+    pending, wanted, bits = np.arange(len(keys)), keys, hash64(keys)
+    while pending.size:
+        slots = bits & (len(table) - 1)
+        table[slots] = pending
+        stored = table[slots]
+        first[pending] = stored
+        collided = np.flatnonzero(keys[stored] != wanted)
+        pending, wanted = pending[collided], wanted[collided]
+        bits = hash64(bits[collided] + 1)
+    representatives = np.flatnonzero(first == np.arange(len(keys)))
     rank = np.empty(len(keys), np.intp)
-    rank[which] = np.arange(len(which))
-    return keys[which], rank[first]
+    rank[representatives] = np.arange(len(representatives))
+    return keys[representatives], rank[first]
 
 
 def hash64(keys: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Let every bit of a key decide the low bits (MurmurHash3's finaliser); walls and floors must not cluster."""
+    """Return MurmurHash3's 64-bit finalizer of keys; neighboring voxels must not cluster in a table."""
     mixed = keys.astype(np.uint64)
     for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
         mixed ^= mixed >> np.uint64(33)

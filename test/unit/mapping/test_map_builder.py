@@ -55,7 +55,7 @@ def test_what_a_voxel_weighs_does_not_depend_on_the_size_of_the_frame_beyond_its
     few, many = MapBuilder(Config()), MapBuilder(Config())
     few.integrate(update(128, 96), None)
     many.integrate(update(512, 384), None)
-    weights = [scene.voxels.state_dict()["weight"].sum() for scene in (few, many)]
+    weights = [scene.voxels.active.voxels.means_and_weights()[1].sum() for scene in (few, many)]
     assert weights[1] == pytest.approx(16 * weights[0], rel=0.02)
 
 

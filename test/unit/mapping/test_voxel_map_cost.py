@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ttt3r_ros.geometry import T_BODY_OPTICAL, inverse, transform
-from ttt3r_ros.mapping import voxel_map as module
 from ttt3r_ros.mapping.free_space import free_space_mask
 from ttt3r_ros.mapping.voxel_hash import EMPTY, VoxelHashTable, unique_keys, voxel_keys
 from ttt3r_ros.mapping.voxel_map import VoxelMap
 from ttt3r_ros.types import Intrinsics
 
+MAX_VISITS = 16384
 SIZE_M = 0.1
 CAMERA = Intrinsics(fx=40.0, fy=40.0, cx=39.5, cy=27.5, width=80, height=56)
 
@@ -93,7 +93,7 @@ def test_a_frame_wears_down_at_most_some_thousand_voxels_of_any_map(voxels: int)
     before = voxel_map.state_dict()["weight"]
     voxel_map.carve_free_space(np.full((56, 80), 1e4, np.float32), CAMERA, T_BODY_OPTICAL)
     worn = np.count_nonzero(voxel_map.state_dict()["weight"] != before)
-    assert 0 < worn <= module._LOOKS
+    assert 0 < worn <= MAX_VISITS
 
 
 @pytest.mark.parametrize(("max_voxels", "most"), [(1000, 16384), (300_000, 5000), (3_000_000, 16384)])
@@ -134,7 +134,7 @@ def test_what_goes_from_a_large_full_map_is_among_the_oldest() -> None:
         put(voxel_map, centers(1000 * frame, 1000))
     for frame in range(20):
         put(voxel_map, centers(100_000 + 500 * frame, 500))
-    number = voxel_map.state_dict()["seen"]
+    number = voxel_map.state_dict()["last_frame"]
     kept = np.bincount(number, minlength=81)[1:61]  # voxels left of each of the first 60 frames
     assert kept.sum() == 60_000 - 10_000
     assert (kept[25:] == 1000).all(), "the younger ones are all there"
