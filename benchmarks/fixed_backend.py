@@ -14,12 +14,11 @@ from ttt3r_ros.model.runtime.preprocessing import InputSize, normalize_image, re
 from ttt3r_ros.types import Prediction
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from ttt3r_ros.errors import NonFiniteError
-    from ttt3r_ros.types import UInt8Array, Upcoming
+    from ttt3r_ros.types import UInt8Array
 
 NETWORK = InputSize(long_edge=512)
 _CAMERA_HEIGHT_M = 1.2
@@ -42,9 +41,6 @@ class FixedBackend:
         """Return how many images were seen: none."""
         return 0
 
-    def announce(self, upcoming: Upcoming) -> None:
-        """Prepare nothing."""
-
     def step(self, rgb: UInt8Array, state: int) -> tuple[Prediction, int]:
         """Prepare an image (H, W, 3) and answer without looking at it."""
         started = time.thread_time()
@@ -54,12 +50,6 @@ class FixedBackend:
         turn = _TURN_RAD * state
         T = pose_matrix(np.array([0.0, 0.0, _STEP_M * state, np.cos(turn), 0.0, np.sin(turn), 0.0]))
         return replace(self._answer, T_segment_camera=T, rgb=image, timings_s=timings_s), state + 1
-
-    def step_many(
-        self, images: Sequence[UInt8Array], states: Sequence[int]
-    ) -> list[tuple[Prediction, int] | NonFiniteError]:
-        """Answer each image by itself."""
-        return [self.step(rgb, state) for rgb, state in zip(images, states, strict=True)]
 
     def state_arrays(self, state: int) -> dict[str, NDArray[Any]]:
         """Return the state as arrays."""

@@ -175,7 +175,7 @@ def backend_ms(
     for index, (image, upcoming) in enumerate(zip(images, [*images[1:], images[0]], strict=True)):
         if index == 1:  # the first frame warms up
             started = time.perf_counter()
-        backend.announce(partial(np.asarray, upcoming))
+        backend.set_next_image_source(partial(np.asarray, upcoming))
         _, state = backend.step(image, state)
     return (time.perf_counter() - started) / frames * 1e3
 

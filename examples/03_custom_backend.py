@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Put something else in the network's place: a backend is `initial_state`, `step`, and two facts about the weights.
+"""Replace the network: a backend needs `weights_id`, `initial_state` and `step`.
 
-This one knows the answers of the procedural room, and so shows what a perfect network would map. Writes the map,
-and a picture beside it: ``python examples/03_custom_backend.py room.ply``
+This one returns true depth and poses of the procedural room: the map of a perfect network. Writes the map and a
+figure beside it: ``python examples/03_custom_backend.py room.ply``
 """
 
 from __future__ import annotations
@@ -26,22 +26,21 @@ if TYPE_CHECKING:
     from ttt3r_ros.types import UInt8Array
 
 
-class Oracle:
-    """Answers with the room's own depth and pose; its state is (next frame, first frame of the segment)."""
+class GroundTruthBackend:
+    """Returns the room's true depth and pose; its state is (next frame, first frame of the segment)."""
 
-    reset_interval = 0
-    pose_source = "network"
+    weights_id = "ground truth"
 
     def __init__(self, room: ProceduralRoom) -> None:
         self._room = room
         self._next = 0
 
     def initial_state(self) -> tuple[int, int]:
-        """Begin a segment with the frame that ended the one before."""
+        """Start a segment at the last frame of the previous one."""
         return (max(0, self._next - 1),) * 2
 
     def step(self, rgb: UInt8Array, state: tuple[int, int]) -> tuple[Prediction, tuple[int, int]]:
-        """Answer with the true depth and the true motion since the segment's first frame."""
+        """Return the true depth and the true motion since the segment's first frame."""
         index, first = state
         self._next = index + 1
         rendered = self._room.render(index)
@@ -65,7 +64,7 @@ class Oracle:
 
 def main(target: Path, frames: int = 120) -> None:
     room = ProceduralRoom(frames=frames)
-    reconstructor = Reconstructor(Oracle(room), Config(reset_interval=25))
+    reconstructor = Reconstructor(GroundTruthBackend(room), Config(reset_interval=25))
     for frame in room.frames():
         reconstructor.step(frame)
     cloud = reconstructor.map.voxels.point_cloud()

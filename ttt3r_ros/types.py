@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The values that travel through the pipeline, and the seam between pipeline and network.
+"""Values that the pipeline passes on: images, intrinsics, predictions and updates.
 
 Transforms are named ``T_parent_child`` and map child coordinates into the parent. Optical frames have
 x right, y down, z forward (REP-103). Stamps are integer nanoseconds. Lengths are meters.
@@ -8,15 +8,13 @@ x right, y down, z forward (REP-103). Stamps are integer nanoseconds. Lengths ar
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from ttt3r_ros.errors import NonFiniteError
+    from collections.abc import Mapping
 
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
@@ -145,50 +143,3 @@ class Update:
     def T_map_base(self) -> Float64Array:
         """Return the body in the map (4, 4)."""
         return self.T_map_odom @ self.T_odom_base
-
-
-StateT = TypeVar("StateT")
-
-# Returns the image (H, W, 3) that will be shown after the current one; None while nobody knows.
-Upcoming: TypeAlias = "Callable[[], UInt8Array | None]"
-
-
-class Backend(Protocol[StateT]):
-    """A network with a recurrent state that is a value: `step` never changes the state it is given."""
-
-    reset_interval: int  # frames after which the state of these weights is best begun anew; 0: never
-    pose_source: str  # network or visual_odometry: what serves these weights best
-
-    @property
-    def weights_id(self) -> str:
-        """Return what tells these weights from others; never empty."""
-        ...
-
-    def initial_state(self) -> StateT:
-        """Return the state before the first image of a segment."""
-        ...
-
-    def announce(self, upcoming: Upcoming) -> None:
-        """Say whom to ask for the image after the next one that is shown, once there is time to prepare it."""
-        ...
-
-    def step(self, rgb: UInt8Array, state: StateT) -> tuple[Prediction, StateT]:
-        """Show one image (H, W, 3); raise `NonFiniteError` rather than return a poisoned state."""
-        ...
-
-    def step_many(
-        self, images: Sequence[UInt8Array], states: Sequence[StateT]
-    ) -> list[tuple[Prediction, StateT] | NonFiniteError]:
-        """Show each of several states its image at once; an error in the place of one leaves the others alone."""
-        ...
-
-    def state_arrays(self, state: StateT) -> dict[str, NDArray[Any]]:
-        """Return all of a state as arrays."""
-        ...
-
-    def state_from_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> StateT:
-        """Return the state that `state_arrays` gave; raise `SourceError` if it is not one of such a network."""
-        ...
-
-
-AnyBackend = Backend[Any]

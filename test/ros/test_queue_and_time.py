@@ -32,7 +32,7 @@ def test_with_queue_policy_keep_all_nothing_is_dropped_however_slow_the_network_
     backend.gate.set()
     bench.spin_until(lambda: bench.count("processed") == 12, "all of them")
     assert [mark for mark, _ in backend.shown] == list(range(12))
-    assert 2 in backend.announced, "the network heard of what waited behind the second image"
+    assert 2 in backend.next_images, "the network heard of what waited behind the second image"
     assert (bench.count("dropped"), bench.count("lost")) == (0, 0)
 
 

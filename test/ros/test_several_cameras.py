@@ -71,9 +71,9 @@ def test_images_that_come_together_go_through_the_network_together(start):
     batches: list[int] = []
 
     class CountingBackend(FakeBackend):
-        def step_many(self, images, states):
+        def step_batch(self, images, states):
             batches.append(len(images))
-            return super().step_many(images, states)
+            return super().step_batch(images, states)
 
     node, bench = start(CountingBackend(), cameras=["front", "left"])
     cameras = Cameras(bench, (PoseStamped, "front/pose", "front"), (PoseStamped, "left/pose", "left"))

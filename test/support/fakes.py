@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A backend whose every answer can be computed in the head."""
+"""Backends whose every result can be computed by hand."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from ttt3r_ros.types import Frame, ImageGeometry, Prediction
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ttt3r_ros.types import UInt8Array, Upcoming
+    from ttt3r_ros.backend import NextImageSource, StepResult
+    from ttt3r_ros.types import UInt8Array
 
 HEIGHT, WIDTH = 12, 16
 FOCAL = 20.0
@@ -29,26 +30,19 @@ class FakeState:
     seen: int = 0
 
 
-class FakeBackend:
-    """Walks one meter along the optical axis per image; sees a wall two meters ahead, through a known lens.
+class MinimalBackend:
+    """Walks one meter along the optical axis per image, two meters before a wall; has no optional capability.
 
-    An image whose first pixel is (13, 13, 13) has a non-finite answer.
+    An image whose first pixel is (13, 13, 13) has a non-finite result.
     """
 
-    reset_interval = 0
-    pose_source = "network"
     weights_id = "fake"
 
     def __init__(self) -> None:
         self.shown: list[tuple[int, int]] = []  # (first pixel's red, images seen before)
-        self.announced: list[int] = []  # first pixel's red
 
     def initial_state(self) -> FakeState:
         return FakeState()
-
-    def announce(self, upcoming: Upcoming) -> None:
-        if (rgb := upcoming()) is not None:
-            self.announced.append(int(rgb[0, 0, 0]))
 
     def step(self, rgb: UInt8Array, state: FakeState) -> tuple[Prediction, FakeState]:
         if tuple(rgb[0, 0]) == (13, 13, 13):
@@ -59,16 +53,31 @@ class FakeBackend:
         T_segment_camera[2, 3] = float(state.seen)
         return prediction(T_segment_camera), FakeState(state.seen + 1)
 
-    def step_many(
+
+class FakeBackend(MinimalBackend):
+    """The same with every optional capability."""
+
+    reset_interval = 0
+    pose_source = "network"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.next_images: list[int] = []  # first pixel's red
+
+    def set_next_image_source(self, source: NextImageSource) -> None:
+        if (rgb := source()) is not None:
+            self.next_images.append(int(rgb[0, 0, 0]))
+
+    def step_batch(
         self, images: Sequence[UInt8Array], states: Sequence[FakeState]
-    ) -> list[tuple[Prediction, FakeState] | NonFiniteError]:
-        answers: list[tuple[Prediction, FakeState] | NonFiniteError] = []
+    ) -> list[StepResult[FakeState]]:
+        results: list[StepResult[FakeState]] = []
         for rgb, state in zip(images, states, strict=True):
             try:
-                answers.append(self.step(rgb, state))
+                results.append(self.step(rgb, state))
             except NonFiniteError as error:
-                answers.append(error)
-        return answers
+                results.append(error)
+        return results
 
     def state_arrays(self, state: FakeState) -> dict[str, np.ndarray[Any, Any]]:
         return {"seen": np.array([state.seen])}

@@ -5,14 +5,17 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from typing import Generic
+from typing import TYPE_CHECKING, Generic
 
 import numpy as np
 
+from ttt3r_ros.backend import Backend, StateT, state_arrays, state_from_arrays
 from ttt3r_ros.errors import NonFiniteError
 from ttt3r_ros.geometry import orthonormalized
 from ttt3r_ros.odometry.scale_estimation import depth_ratio
-from ttt3r_ros.types import Backend, Float64Array, Prediction, StateT, UInt8Array
+
+if TYPE_CHECKING:
+    from ttt3r_ros.types import Float64Array, Prediction, UInt8Array
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +118,7 @@ class StreamingSession(Generic[StateT]):
     def snapshot(self) -> dict[str, np.ndarray]:
         """Return all of the session as arrays."""
         return {
-            **self._backend.state_arrays(self._state),
+            **state_arrays(self._backend, self._state),
             "T_world_segment": self._T_world_segment,
             "T_world_camera": self._T_world_camera,
             "counts": np.array([self._segment, self._frames]),
@@ -130,7 +133,7 @@ class StreamingSession(Generic[StateT]):
         arrays = dict(arrays)
         T_world_segment, T_world_camera = arrays.pop("T_world_segment"), arrays.pop("T_world_camera")
         segment, frames = arrays.pop("counts").tolist()
-        self._state = self._backend.state_from_arrays(arrays)
+        self._state = state_from_arrays(self._backend, arrays)
         self._T_world_segment, self._T_world_camera = T_world_segment, T_world_camera
         self._segment, self._frames = segment, frames
         return self._T_world_camera

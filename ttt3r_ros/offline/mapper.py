@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ttt3r_ros.backend import set_next_image_source
 from ttt3r_ros.errors import ImageError, NonFiniteError
 from ttt3r_ros.images.preprocessor import CameraIntake
 from ttt3r_ros.io.frame_records import FrameRecord
@@ -20,9 +21,10 @@ from ttt3r_ros.pipeline.reconstructor import Reconstructor
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ttt3r_ros.backend import AnyBackend
     from ttt3r_ros.config import Config
     from ttt3r_ros.offline.recorded_sensors import RecordedRobot
-    from ttt3r_ros.types import AnyBackend, Frame, Update
+    from ttt3r_ros.types import Frame, Update
 
 
 class RecordingMapping:
@@ -77,7 +79,7 @@ class RecordingMapping:
         started = time.perf_counter()
         order = memory_of(self._intake.order)
         try:
-            self._backend.announce(lambda: None if upcoming is None else upcoming.rgb)
+            set_next_image_source(self._backend, lambda: None if upcoming is None else upcoming.rgb)
             outcome = self._mapped(frame)
         except BaseException:
             # This image was not seen: a run that goes on begins with it.

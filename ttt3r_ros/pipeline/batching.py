@@ -6,14 +6,16 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from ttt3r_ros.backend import step_batch
 from ttt3r_ros.errors import ImageError, NonFiniteError
 from ttt3r_ros.pipeline.reconstructor import Reconstructor, require_contrast, timed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ttt3r_ros.backend import AnyBackend
     from ttt3r_ros.odometry.session import FrameEstimate
-    from ttt3r_ros.types import AnyBackend, Frame
+    from ttt3r_ros.types import Frame
 
 
 def see_together(
@@ -27,7 +29,8 @@ def see_together(
     usable = [index for index, refusal in enumerate(seen) if refusal is None]
     assert len({id(reconstructor) for reconstructor, _ in pairs}) == len(pairs), "one frame each"
     try:
-        answers = backend.step_many(
+        answers = step_batch(
+            backend,
             [pairs[index][1].rgb for index in usable],
             [pairs[index][0].session.state for index in usable],
         )

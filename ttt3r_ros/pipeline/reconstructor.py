@@ -9,6 +9,12 @@ from typing import TYPE_CHECKING, Any, Generic
 
 import numpy as np
 
+from ttt3r_ros.backend import (
+    Backend,
+    StateT,
+    recommended_pose_source,
+    recommended_reset_interval,
+)
 from ttt3r_ros.errors import ImageError, SourceError
 from ttt3r_ros.mapping.map_builder import MapBuilder
 from ttt3r_ros.mapping.trajectory import Trajectory
@@ -21,7 +27,7 @@ from ttt3r_ros.odometry.sensor_context import SensorContext
 from ttt3r_ros.odometry.session import FrameEstimate, StreamingSession
 from ttt3r_ros.odometry.visual_odometry import VisualOdometry
 from ttt3r_ros.pipeline.memory import memory_of, remember
-from ttt3r_ros.types import Backend, Frame, Intrinsics, StateT, Update
+from ttt3r_ros.types import Frame, Intrinsics, Update
 
 if TYPE_CHECKING:
     from ttt3r_ros.config import Config
@@ -37,14 +43,15 @@ class Reconstructor(Generic[StateT]):
     def __init__(self, backend: Backend[StateT], config: Config) -> None:
         as_made = config.reset_interval < 0
         self.session = StreamingSession(
-            backend, backend.reset_interval if as_made else config.reset_interval
+            backend, recommended_reset_interval(backend) if as_made else config.reset_interval
         )
         self.pose_integrator = PoseIntegrator()
         self.scale_correction = ScaleCorrection(config.scale, by_baseline=config.rig)
         self.trajectory = Trajectory()
         self.map = MapBuilder(config)
         self._leveling = Leveling(config.level_source, on_robot=config.on_robot)
-        source = config.pose_source if config.pose_source != "auto" else backend.pose_source
+        automatic = config.pose_source == "auto"
+        source = recommended_pose_source(backend) if automatic else config.pose_source
         self._odometry = VisualOdometry() if source == "visual_odometry" else None
         # Of a rig only the leader has landmarks: the others' depths would be of another unit.
         self._refines_depth = config.refine_depth and not config.rig

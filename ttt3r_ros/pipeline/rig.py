@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ttt3r_ros.backend import StateT
 from ttt3r_ros.geometry import inverse
 from ttt3r_ros.odometry.pose_integrator import BodyPose
 from ttt3r_ros.odometry.sensor_context import SensorContext
 from ttt3r_ros.pipeline.reconstructor import Reconstructor
-from ttt3r_ros.types import Frame, StateT, Update
 
 if TYPE_CHECKING:
+    from ttt3r_ros.backend import Backend
     from ttt3r_ros.config import Config
     from ttt3r_ros.odometry.session import FrameEstimate
-    from ttt3r_ros.types import Backend, Float64Array
+    from ttt3r_ros.types import Float64Array, Frame, Update
 
 _TOGETHER_NS = 20_000_000  # frames closer in time than this count as taken at once
 _SHORTEST_M = 0.02  # a baseline shorter than this says nothing about the scale

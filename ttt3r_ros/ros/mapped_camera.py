@@ -15,10 +15,11 @@ from ttt3r_ros.ros.tf_output import TransformOutput
 if TYPE_CHECKING:
     from rclpy.node import Node
 
+    from ttt3r_ros.backend import AnyBackend
     from ttt3r_ros.config import Config
     from ttt3r_ros.ros.robot_sensors import Robot
     from ttt3r_ros.ros.throttled_warnings import ThrottledWarnings
-    from ttt3r_ros.types import AnyBackend, Frame, Update
+    from ttt3r_ros.types import Frame, Update
 
 
 class TrackedBody:

@@ -27,7 +27,7 @@ from ttt3r_ros.ros.transition_guard import guard_transitions
 if TYPE_CHECKING:
     from rclpy.parameter import Parameter
 
-    from ttt3r_ros.types import AnyBackend
+    from ttt3r_ros.backend import AnyBackend
 
 _SUCCESS, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 

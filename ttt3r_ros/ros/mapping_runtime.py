@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from diagnostic_msgs.msg import DiagnosticArray
 
+from ttt3r_ros.backend import set_next_image_source
 from ttt3r_ros.errors import ImageError, NonFiniteError, OutputError
 from ttt3r_ros.geometry import inverse
 from ttt3r_ros.model.runtime.devices import device_memory_facts
@@ -32,9 +33,10 @@ if TYPE_CHECKING:
 
     from rclpy.node import Node
 
+    from ttt3r_ros.backend import AnyBackend
     from ttt3r_ros.config import Config
     from ttt3r_ros.odometry.session import FrameEstimate
-    from ttt3r_ros.types import AnyBackend, Float64Array, Frame, UInt8Array
+    from ttt3r_ros.types import Float64Array, Frame, UInt8Array
 
 _QUEUE = 4  # frames that wait for the worker while nothing may be dropped; further ones wait in the middleware
 
@@ -167,7 +169,7 @@ class Mapping:
     def _process(self, jobs: list[Job]) -> None:
         """Run frames of different cameras; on the worker thread."""
         with self.stepping:
-            self._backend.announce(self._upcoming)
+            set_next_image_source(self._backend, self._upcoming)
             current = [job for job in jobs if job.era == self._era]
             # What came before a reset must not open the map after it.
             self.statistics.count("dropped", len(jobs) - len(current))

@@ -58,7 +58,7 @@ def test_a_restored_state_goes_on_to_the_last_bit(
 def test_a_state_that_went_through_a_batch_is_restored_to_the_last_bit_too(
     backend: TorchBackend, place: int, tmp_path: Path
 ) -> None:
-    answers = backend.step_many([noise(k) for k in range(3)], [backend.initial_state()] * 3)
+    answers = backend.step_batch([noise(k) for k in range(3)], [backend.initial_state()] * 3)
     _, state = good(answers[place])
     arrays = through_a_file(backend.state_arrays(state), tmp_path / "state.npz")
     assert {array.shape[0] for array in arrays.values()} == {1}

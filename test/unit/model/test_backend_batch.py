@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
-from fakes import FakeBackend, FakeState, image
 from small_networks import LINEAR, good, noise, walk
 
 from ttt3r_ros.errors import ImageError, NonFiniteError
@@ -75,7 +74,7 @@ def test_streams_in_a_batch_stay_with_what_they_see_alone(packaged: TorchBackend
     assert [bool(state.fresh) for state in together] == [False, True, False]
     for t in range(5):
         images = [s[n + t] for s, n in zip(streams, SEEN_BEFORE, strict=True)]
-        answers = [good(answer) for answer in packaged.step_many(images, together)]
+        answers = [good(answer) for answer in packaged.step_batch(images, together)]
         alone = [packaged.step(rgb, state) for rgb, state in zip(images, apart, strict=True)]
         assert max(worst(a, b) for a, b in zip(answers, alone, strict=True)) < 1e-4
         together, apart = ([state for _, state in pairs] for pairs in (answers, alone))
@@ -85,7 +84,7 @@ def test_images_of_one_network_size_are_one_batch_however_large_they_came(
     backend: TorchBackend, batches: list[tuple[int, ...]]
 ) -> None:
     images = [noise(0), noise(1, 120, 160), noise(2, 480, 640)]
-    answers = backend.step_many(images, [backend.initial_state()] * 3)
+    answers = backend.step_batch(images, [backend.initial_state()] * 3)
     assert batches == [(3, 3, 48, 64)]
     widths = [good(answer)[0].geometry.source_width for answer in answers]
     assert widths == [80, 160, 640]
@@ -97,7 +96,7 @@ def test_images_of_other_sizes_are_batches_of_their_own_and_answers_keep_their_p
     images = [noise(0), noise(1, 80, 60), noise(2), noise(3, 80, 60), noise(4, 40, 80)]
     states = [walk(backend, [noise(10 + k)]) for k in range(5)]
     batches.clear()
-    answers = backend.step_many(images, states)
+    answers = backend.step_batch(images, states)
     assert batches == [(2, 3, 48, 64), (2, 3, 64, 48), (1, 3, 32, 64)]
     for answer, rgb, state in zip(answers, images, states, strict=True):
         assert worst(good(answer), backend.step(rgb, state)) < 1e-4
@@ -109,10 +108,10 @@ def test_a_stream_without_a_finite_answer_has_its_error_and_the_others_their_ans
 ) -> None:
     images = [noise(k) for k in range(3)]
     states = [walk(backend, [noise(10 + k)]) for k in range(3)]
-    expected = backend.step_many(images, states)
+    expected = backend.step_batch(images, states)
     bad = torch.full_like(states[poisoned].tokens, float("nan"))
     states[poisoned] = replace(states[poisoned], tokens=bad)
-    for k, (answer, before) in enumerate(zip(backend.step_many(images, states), expected, strict=True)):
+    for k, (answer, before) in enumerate(zip(backend.step_batch(images, states), expected, strict=True)):
         if k == poisoned:
             assert isinstance(answer, NonFiniteError)
             assert "NaN or infinity" in str(answer)
@@ -131,21 +130,21 @@ def test_an_image_that_cannot_be_cut_is_refused_before_any_is_shown(
     backend: TorchBackend, batches: list[tuple[int, ...]]
 ) -> None:
     with pytest.raises(ImageError, match="image 400x20 is too narrow"):
-        backend.step_many([noise(0), noise(1, 20, 400)], [backend.initial_state()] * 2)
+        backend.step_batch([noise(0), noise(1, 20, 400)], [backend.initial_state()] * 2)
     assert batches == []
 
 
 def test_a_batch_leaves_the_states_it_was_given_unchanged(backend: TorchBackend) -> None:
     states = [walk(backend, [noise(0)]), backend.initial_state()]
     before = [backend.state_arrays(state) for state in states]
-    backend.step_many([noise(1), noise(2)], states)
+    backend.step_batch([noise(1), noise(2)], states)
     for state, arrays in zip(states, before, strict=True):
         for name, array in backend.state_arrays(state).items():
             np.testing.assert_array_equal(array, arrays[name])
 
 
 def test_every_prediction_of_a_batch_carries_the_times_of_the_batch(backend: TorchBackend) -> None:
-    answers = backend.step_many([noise(0), noise(1)], [backend.initial_state()] * 2)
+    answers = backend.step_batch([noise(0), noise(1)], [backend.initial_state()] * 2)
     first, second = (good(answer)[0].timings_s for answer in answers)
     assert first == second
     assert set(first) == {"preprocess", "network"}
@@ -155,20 +154,10 @@ def test_every_prediction_of_a_batch_carries_the_times_of_the_batch(backend: Tor
 def test_nobody_to_show_anything_is_no_work(
     backend: TorchBackend, batches: list[tuple[int, ...]]
 ) -> None:
-    assert backend.step_many([], []) == []
+    assert backend.step_batch([], []) == []
     assert batches == []
 
 
 def test_as_many_images_as_states_are_needed(backend: TorchBackend) -> None:
     with pytest.raises(ValueError, match="1 images for 0 states"):
-        backend.step_many([noise(0)], [])
-
-
-def test_the_fake_backend_keeps_the_same_places() -> None:
-    first, cursed, last = FakeBackend().step_many(
-        [image(20), image(13), image(22)], [FakeState(1), FakeState(2), FakeState(3)]
-    )
-    assert isinstance(cursed, NonFiniteError)
-    assert isinstance(first, tuple)
-    assert isinstance(last, tuple)
-    assert (first[1], last[1]) == (FakeState(2), FakeState(4))
+        backend.step_batch([noise(0)], [])

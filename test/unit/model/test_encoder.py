@@ -76,7 +76,7 @@ def test_encode_ahead_uses_another_thread(
     encoder = new_encoder(means, ahead=True)
     expected = features(new_encoder(Means(), ahead=False), noise(2))
     resizes.clear()
-    encoder.announce(lambda: noise(2))
+    encoder.set_next_image_source(lambda: noise(2))
     means.gate.clear()
     encoder.prefetch()
     assert means.threads == [], "prefetch must not block"
@@ -88,7 +88,7 @@ def test_encode_ahead_uses_another_thread(
 def test_without_encode_ahead_a_cpu_prefetches_nothing() -> None:
     means = Means()
     encoder = new_encoder(means, ahead=False)
-    encoder.announce(lambda: pytest.fail("the callable must not be called"))
+    encoder.set_next_image_source(lambda: pytest.fail("the callable must not be called"))
     encoder.prefetch()
     assert means.threads == []
 
@@ -96,7 +96,7 @@ def test_without_encode_ahead_a_cpu_prefetches_nothing() -> None:
 def test_a_prefetched_image_is_resized_once(resizes: list[str]) -> None:
     means = Means()
     encoder = new_encoder(means, ahead=False, is_async=True)
-    encoder.announce(lambda: noise(2))
+    encoder.set_next_image_source(lambda: noise(2))
     encoder.prefetch()
     assert (len(resizes), means.threads) == (1, [])
     features(encoder, noise(2))
@@ -106,7 +106,7 @@ def test_a_prefetched_image_is_resized_once(resizes: list[str]) -> None:
 def test_the_callable_is_called_once_and_only_by_prefetch() -> None:
     calls = []
     encoder = new_encoder(Means(), ahead=True)
-    encoder.announce(lambda: calls.append(1))
+    encoder.set_next_image_source(lambda: calls.append(1))
     assert calls == []
     encoder.prefetch()
     encoder.prefetch()
@@ -114,9 +114,9 @@ def test_the_callable_is_called_once_and_only_by_prefetch() -> None:
 
 
 @pytest.mark.parametrize("ahead", [False, True])
-def test_an_image_that_was_not_announced_has_its_own_features(ahead: bool) -> None:
+def test_an_image_that_was_not_prefetched_has_its_own_features(ahead: bool) -> None:
     encoder = new_encoder(Means(), ahead=ahead, is_async=not ahead)
-    encoder.announce(lambda: noise(2))
+    encoder.set_next_image_source(lambda: noise(2))
     encoder.prefetch()
     assert torch.equal(
         features(encoder, noise(3)), features(new_encoder(Means(), ahead=False), noise(3))
@@ -127,19 +127,19 @@ def test_an_image_that_was_not_announced_has_its_own_features(ahead: bool) -> No
 
 
 @pytest.mark.parametrize("ahead", [False, True])
-def test_the_announced_array_may_be_overwritten(ahead: bool) -> None:
+def test_the_prefetched_array_may_be_overwritten(ahead: bool) -> None:
     encoder = new_encoder(Means(), ahead=ahead, is_async=not ahead)
     buffer = noise(1)
-    encoder.announce(lambda: buffer)
+    encoder.set_next_image_source(lambda: buffer)
     encoder.prefetch()
     buffer[:] = 200
     assert encoder.preprocess(buffer, GEOMETRY).min() == 200
 
 
 @pytest.mark.parametrize("ahead", [False, True])
-def test_an_announced_image_of_invalid_size_is_ignored(ahead: bool) -> None:
+def test_an_next_image_of_invalid_size_is_ignored(ahead: bool) -> None:
     encoder = new_encoder(Means(), ahead=ahead, is_async=not ahead)
-    encoder.announce(lambda: np.zeros((1, 600, 3), np.uint8))
+    encoder.set_next_image_source(lambda: np.zeros((1, 600, 3), np.uint8))
     encoder.prefetch()
     assert features(encoder, noise(3)).shape == (1, 1, 3)
 
@@ -150,7 +150,7 @@ def test_an_error_ahead_is_raised_by_the_image_s_own_step() -> None:
         raise RuntimeError(msg)
 
     encoder = Encoder(Execution(fail, lambda *_: ()), SIZE, torch.device("cpu"), ahead=True)
-    encoder.announce(lambda: noise(2))
+    encoder.set_next_image_source(lambda: noise(2))
     encoder.prefetch()
     with pytest.raises(RuntimeError, match="out of memory"):
         encoder.preprocess(noise(2), GEOMETRY)
@@ -160,7 +160,7 @@ def test_clear_discards_the_prefetched_image() -> None:
     means = Means()
     encoder = new_encoder(means, ahead=True)
     means.gate.clear()
-    encoder.announce(lambda: noise(2))
+    encoder.set_next_image_source(lambda: noise(2))
     encoder.prefetch()
     encoder.clear()
     means.gate.set()  # the order of the two threads does not matter

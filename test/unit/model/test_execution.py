@@ -81,7 +81,7 @@ def test_an_image_changed_in_place_is_encoded_anew(encoded):
 def test_in_a_batch_only_the_images_that_are_new_are_encoded(encoded):
     backend = TorchBackend(seeded_network(LINEAR))
     backend.step(noise(1), backend.initial_state())
-    backend.step_many([noise(1), noise(2), noise(3)], [backend.initial_state()] * 3)
+    backend.step_batch([noise(1), noise(2), noise(3)], [backend.initial_state()] * 3)
     assert encoded == [1, 2]
 
 
@@ -132,12 +132,12 @@ def test_what_travels_from_a_device_as_one_tensor_arrives_as_it_was(batch):
         np.testing.assert_array_equal(arrived.numpy(), expected.numpy())
 
 
-def stream(backend: TorchBackend, *, announce: bool = False) -> list[Prediction]:
+def stream(backend: TorchBackend, *, encode_ahead: bool = False) -> list[Prediction]:
     state = backend.initial_state()
     found = []
     for seed in range(6):
-        if announce:
-            backend.announce(partial(noise, seed + 1))
+        if encode_ahead:
+            backend.set_next_image_source(partial(noise, seed + 1))
         prediction, state = backend.step(noise(seed), state)
         found.append(prediction)
     return found
@@ -165,7 +165,7 @@ def test_a_processor_s_graph_with_parts_at_once_gives_the_same_to_the_last_bit(c
         seeded_network(config),
         ExecutionOptions(precision=precision, mode="graph", parallel_decoders=True, encode_ahead=True),
     )
-    same(stream(recorded, announce=True), stream(as_written))
+    same(stream(recorded, encode_ahead=True), stream(as_written))
 
 
 def test_streams_in_a_batch_of_a_processor_s_graph_get_what_they_get_without_it():
@@ -173,7 +173,7 @@ def test_streams_in_a_batch_of_a_processor_s_graph_get_what_they_get_without_it(
     images = [noise(1), noise(2), noise(3, 80, 60)]  # the last is of another shape
 
     def together(backend: TorchBackend) -> list[Prediction]:
-        answers = backend.step_many(images, [backend.initial_state()] * 3)
+        answers = backend.step_batch(images, [backend.initial_state()] * 3)
         return [answer[0] for answer in answers if isinstance(answer, tuple)]
 
     recorded = TorchBackend(seeded_network(DPT), ExecutionOptions(mode="graph", parallel_decoders=True))
@@ -252,7 +252,7 @@ def test_recorded_graphs_give_what_the_network_as_written_gives(ahead):
         seeded_network(DPT), ExecutionOptions("cuda", mode="graph", encode_ahead=ahead)
     )
     plain = TorchBackend(seeded_network(DPT), ExecutionOptions("cuda"))
-    close(stream(recorded, announce=ahead), stream(plain))
+    close(stream(recorded, encode_ahead=ahead), stream(plain))
 
 
 @needs_cuda
@@ -284,7 +284,7 @@ def test_a_cuda_device_gives_what_the_processor_gives(mode):
 def test_streams_in_a_batch_of_recorded_graphs_get_what_they_get_alone():
     backend = TorchBackend(seeded_network(DPT), ExecutionOptions("cuda", mode="graph"))
     images = [noise(1), noise(2), noise(3, 80, 60)]  # the last is of another shape
-    together = [answer[0] for answer in backend.step_many(images, [backend.initial_state()] * 3)]
+    together = [answer[0] for answer in backend.step_batch(images, [backend.initial_state()] * 3)]
     alone = TorchBackend(seeded_network(DPT), ExecutionOptions("cuda"))
     close(together, [alone.step(image, alone.initial_state())[0] for image in images])
 

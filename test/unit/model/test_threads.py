@@ -111,6 +111,6 @@ def test_images_of_several_cameras_find_everything_recorded(caplog):
     rgb = [np.random.default_rng(seed).integers(0, 256, (480, 640, 3), np.uint8) for seed in range(3)]
     caplog.clear()  # of what another test's log level let in while it was loaded
     with caplog.at_level("INFO", logger="ttt3r_ros.model.runtime.tracing"):
-        backend.step_many(rgb[:2], [backend.initial_state()] * 2)
-        backend.step_many(rgb[2:], [backend.initial_state()])
+        backend.step_batch(rgb[:2], [backend.initial_state()] * 2)
+        backend.step_batch(rgb[2:], [backend.initial_state()])
     assert not caplog.records

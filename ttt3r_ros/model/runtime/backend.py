@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The network on a device, behind the pipeline's `Backend` protocol."""
+"""The network on a device, a `Backend` with every optional capability."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ttt3r_ros.model.runtime.encoder import Encoder
 from ttt3r_ros.model.runtime.execution import ExecutionOptions, NetworkOutputs, build_execution
 from ttt3r_ros.model.runtime.precision import use_precision
 from ttt3r_ros.model.runtime.preprocessing import InputSize
-from ttt3r_ros.types import ImageGeometry, Prediction, UInt8Array, Upcoming
+from ttt3r_ros.types import ImageGeometry, Prediction, UInt8Array
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ttt3r_ros.backend import NextImageSource
     from ttt3r_ros.model.network.network import Ttt3r
 
 StepResult = tuple[Prediction, RecurrentState] | NonFiniteError
@@ -89,12 +90,12 @@ class TorchBackend:
         """Compile and trace for 640x480 images of up to ``cameras`` streams, so that no frame waits for it."""
         gray = np.full((_WARM_UP_IMAGE[1], _WARM_UP_IMAGE[0], 3), 127, np.uint8)
         for batch in range(1, cameras + 1):
-            self.step_many([gray] * batch, [self.initial_state()] * batch)
+            self.step_batch([gray] * batch, [self.initial_state()] * batch)
             self._encoder.clear()
 
-    def announce(self, upcoming: Upcoming) -> None:
-        """Register a callable that returns the next image, so that it can be encoded ahead."""
-        self._encoder.announce(upcoming)
+    def set_next_image_source(self, source: NextImageSource) -> None:
+        """Register the source of the image after the next `step`; that step calls it once at most."""
+        self._encoder.set_next_image_source(source)
 
     def step(self, rgb: UInt8Array, state: RecurrentState) -> tuple[Prediction, RecurrentState]:
         """Run one image (H, W, 3).
@@ -103,13 +104,13 @@ class TorchBackend:
             ImageError: the image cannot be cropped to the network's size.
             NonFiniteError: an output is NaN or infinite; ``state`` remains valid.
         """
-        (result,) = self.step_many([rgb], [state])
+        (result,) = self.step_batch([rgb], [state])
         if isinstance(result, NonFiniteError):
             raise result
         return result
 
     @torch.inference_mode()
-    def step_many(
+    def step_batch(
         self, images: Sequence[UInt8Array], states: Sequence[RecurrentState]
     ) -> list[StepResult]:
         """Run one image (H, W, 3) per state; images of equal network size form a batch.

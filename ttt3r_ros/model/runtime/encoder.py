@@ -18,9 +18,10 @@ from ttt3r_ros.model.runtime.preprocessing import normalize_image, resize_and_cr
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ttt3r_ros.backend import NextImageSource
     from ttt3r_ros.model.runtime.execution import Execution
     from ttt3r_ros.model.runtime.preprocessing import InputSize
-    from ttt3r_ros.types import ImageGeometry, UInt8Array, Upcoming
+    from ttt3r_ros.types import ImageGeometry, UInt8Array
 
 _CACHE_SIZE = 8  # newest images whose features are cached: run again at a state reset, or encoded ahead
 
@@ -57,7 +58,7 @@ class Encoder:
         self._device = device
         self._is_async = device.type == "cuda"
         self._cache: deque[EncodedImage] = deque(maxlen=_CACHE_SIZE)
-        self._upcoming: Upcoming | None = None
+        self._next_image_source: NextImageSource | None = None
         self._prefetched: _Prefetched | None = None
         self._stream = torch.cuda.Stream(device) if ahead and self._is_async else None
         # A new thread adopts torch's thread count at its first query.
@@ -67,9 +68,9 @@ class Encoder:
             else None
         )
 
-    def announce(self, upcoming: Upcoming) -> None:
-        """Register a callable that returns the image after the next one."""
-        self._upcoming = upcoming
+    def set_next_image_source(self, source: NextImageSource) -> None:
+        """Register the source of the image after the next one; `prefetch` calls it once at most."""
+        self._next_image_source = source
 
     def preprocess(self, rgb: UInt8Array, geometry: ImageGeometry) -> UInt8Array:
         """Resize and crop a source image (H, W, 3) to the network's image (h, w, 3)."""
@@ -99,11 +100,11 @@ class Encoder:
         return entries
 
     def prefetch(self) -> None:
-        """Prepare the announced image if a device or a thread can work in parallel."""
-        upcoming, self._upcoming = self._upcoming, None
-        if upcoming is None or not (self._is_async or self._thread):
+        """Prepare the next image if a device or a thread can work in parallel."""
+        next_image, self._next_image_source = self._next_image_source, None
+        if next_image is None or not (self._is_async or self._thread):
             return
-        rgb = upcoming()
+        rgb = next_image()
         if rgb is None:
             return
         try:
