@@ -127,8 +127,8 @@ def network(
     return NetworkConfig(
         enc_embed_dim=width, enc_depth=encoder, enc_num_heads=heads,
         dec_embed_dim=width, dec_depth=decoder, dec_num_heads=heads, state_dec_num_heads=heads,
-        mlp_ratio=2.0, patch_size=patch, state_size=state, local_mem_size=8, ray_enc_depth=1,
-        head_type="linear", rgb_head=False, img_size=size,
+        mlp_ratio=2.0, memory_mlp_ratio=2.0, patch_size=patch, state_size=state, local_mem_size=8,
+        ray_enc_depth=1, head_type="linear", rgb_head=False, img_size=size,
     )  # fmt: skip
 
 

@@ -13,7 +13,14 @@ import torch
 
 from ttt3r_ros.errors import CheckpointError
 from ttt3r_ros.model.checkpoints.checkpoint import load_checkpoint, save_checkpoint
+from ttt3r_ros.model.checkpoints.networks import (
+    PACKAGE_WEIGHTS,
+    load_network,
+    seeded_network,
+    tensor_shapes,
+)
 from ttt3r_ros.model.network.config import DptWidths, NetworkConfig
+from ttt3r_ros.model.network.view import View
 
 TINY = {
     "enc_embed_dim": 64,
@@ -318,3 +325,29 @@ def test_an_unwritable_place_is_an_os_error(tmp_path, linear):
     config = NetworkConfig(**TINY, head_type="linear")
     with pytest.raises(OSError, match="No such file"):
         save_checkpoint(tmp_path / "absent" / "x.safetensors", linear, config)
+
+
+@pytest.mark.parametrize("memory_ratio", [4.0, 2.0, 3.3])
+def test_the_pose_memory_s_mlp_ratio_follows_from_the_shapes(path, memory_ratio):
+    stated = TINY | {"head_type": "linear", "mlp_ratio": 2.0, "img_size": (32, 32)}
+    config = NetworkConfig(**stated, memory_mlp_ratio=memory_ratio)
+    tensors = seeded_network(config, seed=5).state_dict()
+    loaded = load_network(save(path, tensors, model_string(**stated))).network
+    hidden = loaded.pose_retriever.write_blocks[1].mlp.fc1.out_features
+    assert hidden == int(2 * 64 * memory_ratio)
+    output, _ = loaded.step(View(torch.zeros(1, 3, 32, 32)), loaded.initial_state())
+    expected, _ = seeded_network(config, seed=5).step(
+        View(torch.zeros(1, 3, 32, 32)), loaded.initial_state()
+    )
+    assert torch.equal(output.pose, expected.pose)
+
+
+def test_the_pose_memory_has_ratio_4_unless_stated():
+    shapes = tensor_shapes(NetworkConfig(**TINY, mlp_ratio=2.0, head_type="linear"))
+    assert shapes["pose_retriever.read_blocks.0.mlp.fc1.weight"] == (512, 128)
+    assert shapes["dec_blocks.0.mlp.fc1.weight"] == (128, 64)
+
+
+def test_the_package_s_weights_have_a_pose_memory_of_ratio_2():
+    config = load_checkpoint(PACKAGE_WEIGHTS).config
+    assert (config.mlp_ratio, config.memory_mlp_ratio) == (2.0, 2.0)

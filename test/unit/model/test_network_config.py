@@ -197,6 +197,7 @@ def test_broken_json_is_refused(text):
         ("dec_num_heads", 7),
         ("state_dec_num_heads", 256),  # heads of two channels
         ("mlp_ratio", 0.0),
+        ("memory_mlp_ratio", 0.0),
         ("mlp_ratio", math.nan),
         ("mlp_ratio", "4"),
         ("state_pe", "none"),

@@ -211,6 +211,7 @@ def _infer_config(tensors: Tensors, stated: NetworkConfig | None) -> NetworkConf
     try:
         config = NetworkConfig.from_mapping(_complete_fields(known)) if stated is None else stated
         config = replace(config, dpt=known.pop("dpt", config.dpt))
+        config = _with_memory_ratio(config, known.pop("memory_mlp_ratio", None))
     except ConfigError as error:
         _fail(f"no usable configuration: {error}")
     if config.rgb_head and known.get("rgb_head") is False:
@@ -224,6 +225,14 @@ def _infer_config(tensors: Tensors, stated: NetworkConfig | None) -> NetworkConf
     if wrong:
         _fail("the configuration contradicts the tensors: " + "; ".join(wrong))
     return config
+
+
+def _with_memory_ratio(config: NetworkConfig, ratio: float | None) -> NetworkConfig:
+    """Replace the pose memory's MLP ratio unless the stated one gives the same hidden width."""
+    width = 2 * config.dec_embed_dim
+    if ratio is None or int(width * ratio) == int(width * config.memory_mlp_ratio):
+        return config
+    return replace(config, memory_mlp_ratio=ratio)
 
 
 def _complete_fields(known: Mapping[str, Any]) -> dict[str, Any]:
@@ -262,21 +271,31 @@ def _fields_from_shapes(tensors: Tensors) -> dict[str, Any]:
     """Return the fields of the configuration that the tensors present determine."""
     patch = _shape(tensors, "patch_embed.proj.weight", 4)
     decoder = _shape(tensors, "decoder_embed.weight", 2)
-    hidden = _shape(tensors, "enc_blocks.0.mlp.fc1.weight", 2)
     tokens = _shape(tensors, "register_tokens.weight", 2)
     memory = _shape(tensors, "pose_retriever.mem", 3)
     known: dict[str, Any] = {
         "enc_embed_dim": patch and patch[0],
         "patch_size": patch and patch[3],
         "dec_embed_dim": decoder and decoder[0],
-        "mlp_ratio": hidden and hidden[0] / hidden[1],
+        "mlp_ratio": _mlp_ratio(tensors, "enc_blocks.0"),
         "state_size": tokens and tokens[0],
         "local_mem_size": memory and memory[1],
+        "memory_mlp_ratio": _mlp_ratio(tensors, "pose_retriever.read_blocks.0"),
         "ray_enc_depth": _count_blocks(tensors, "enc_blocks_ray_map."),
     }
     # Depths count even when they are 0: nobody should build the billion blocks that a file may state.
     depths = {f"{part}_depth": _count_blocks(tensors, f"{part}_blocks.") for part in ("enc", "dec")}
     return {name: value for name, value in known.items() if value} | depths | _head_fields(tensors)
+
+
+def _mlp_ratio(tensors: Tensors, block: str) -> float | None:
+    """Return a ratio that gives the hidden width of a block, None when the block is absent."""
+    shape = _shape(tensors, f"{block}.mlp.fc1.weight", 2)
+    if not shape:
+        return None
+    hidden, width = shape
+    ratio = hidden / width
+    return ratio if int(width * ratio) == hidden else math.nextafter(ratio, math.inf)
 
 
 def _head_fields(tensors: Tensors) -> dict[str, Any]:

@@ -69,10 +69,11 @@ class DptWidths:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """What the network looks like; fields are named as in the published configuration string.
+    """Architecture of a network; fields are named as in the published configuration string.
 
-    ``dpt`` is absent from that string and only used by ``head_type='dpt'``. Raises `ConfigError` on
-    values the network cannot be built with.
+    Two fields are absent from that string: ``dpt``, used by ``head_type='dpt'`` only, and ``memory_mlp_ratio`` of
+    the pose memory, which is 4 in the published networks whatever ``mlp_ratio`` is. `load_checkpoint` reads both
+    from the tensors' shapes. Raises `ConfigError` on values that no network can be built with.
     """
 
     enc_embed_dim: int = 768
@@ -88,6 +89,7 @@ class NetworkConfig:
     state_size: int = 768
     state_pe: str = "2d"
     local_mem_size: int = 256
+    memory_mlp_ratio: float = 4.0
     pos_embed: str = "RoPE100"
     norm_im2_in_dec: bool = True
     rgb_head: bool = True
@@ -177,8 +179,10 @@ class NetworkConfig:
                 _raise_invalid(name, getattr(self, name), "one of " + ", ".join(map(repr, choices)))
         if not self.pose_head:
             _raise_invalid("pose_head", self.pose_head, "True, this package needs camera poses")
-        if not _is_number(self.mlp_ratio) or not 0 < self.mlp_ratio <= _MAX_MLP_RATIO:
-            _raise_invalid("mlp_ratio", self.mlp_ratio, f"a positive number up to {_MAX_MLP_RATIO}")
+        for name in ("mlp_ratio", "memory_mlp_ratio"):
+            ratio = getattr(self, name)
+            if not _is_number(ratio) or not 0 < ratio <= _MAX_MLP_RATIO:
+                _raise_invalid(name, ratio, f"a positive number up to {_MAX_MLP_RATIO}")
         if not isinstance(self.img_size, tuple) or len(self.img_size) != 2:
             _raise_invalid("img_size", self.img_size, "(height, width)")
         for side in self.img_size:

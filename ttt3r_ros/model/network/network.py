@@ -70,7 +70,7 @@ class Ttt3r(nn.Module):
         self.decoder_embed_state = nn.Linear(enc, dec)
         self.pose_token = nn.Parameter(torch.zeros(1, 1, dec))
         self.pose_retriever = PoseMemory(
-            config.local_mem_size, enc, dec, config.dec_num_heads, config.mlp_ratio
+            config.local_mem_size, enc, dec, config.dec_num_heads, config.memory_mlp_ratio
         )
 
         self.decoder_embed = nn.Linear(enc, dec)
