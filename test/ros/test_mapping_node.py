@@ -49,13 +49,28 @@ def test_walking_along_the_optical_axis_is_walking_along_x_of_a_z_up_map(start):
     )[:3, :3]
     np.testing.assert_allclose(rotation @ [0, 0, 1], [1, 0, 0], atol=1e-9)  # looks along x
     np.testing.assert_allclose(rotation @ [0, -1, 0], [0, 0, 1], atol=1e-9)  # its up is z
-    bench.spin_until(
-        lambda: all(len(bench.got[name]) == 4 for name in ("tf", "odom", "path")), "all outputs"
-    )
+    bench.spin_until(lambda: all(len(bench.got[name]) == 4 for name in ("tf", "odom")), "all outputs")
     assert bench.got["tf"][-1].transforms[0].transform.translation.x == pytest.approx(3.0)
     # One meter per tenth of a second, forward in the optical frame.
     assert bench.got["odom"][-1].twist.twist.linear.z == pytest.approx(10.0)
-    assert len(bench.got["path"][-1].poses) == 4
+
+
+def test_the_path_has_the_newest_poses_and_is_published_with_the_map(start):
+    _, bench = start(path_max_poses=3)
+    bench.listen("pose", "path")
+    connected(bench)
+    bench.wait_for_listener("path")
+    walk(bench, 5)
+    newest_ns = SECOND + 4 * SECOND // 10
+
+    def stamps_ns():
+        return [messages.stamp_to_ns(message.header.stamp) for message in bench.got["path"]]
+
+    bench.spin_until(lambda: newest_ns in stamps_ns(), "the path up to the newest pose")
+    path = bench.got["path"][-1]
+    assert path.poses == bench.got["pose"][-3:]
+    assert path.header == path.poses[-1].header
+    assert len(set(stamps_ns())) == len(stamps_ns()), "published again without a new pose"
 
 
 def test_depth_is_meters_along_z_with_a_matching_camera_info(start):
@@ -150,10 +165,11 @@ def test_reset_begins_a_new_map_at_the_origin(start):
         len(node.mapping.bodies[0].reconstructor.map.voxels),
         len(node.mapping.bodies[0].reconstructor.trajectory),
     ) == (0, 0)
+    bench.got["path"].clear()
     walk(bench, 1, 10 * SECOND)
     assert bench.got["pose"][-1].pose.position.x == pytest.approx(0.0)
-    bench.spin_until(lambda: len(bench.got["path"]) == 4, "the paths")
-    assert len(bench.got["path"][-1].poses) == 1
+    bench.spin_until(lambda: bench.got["path"], "a path")
+    assert [stamped.pose.position.x for stamped in bench.got["path"][-1].poses] == [pytest.approx(0.0)]
 
 
 def test_map_and_trajectory_are_saved_where_the_parameter_says(start, tmp_path):

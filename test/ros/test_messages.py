@@ -13,15 +13,12 @@ import pytest
 pytest.importorskip("rclpy", reason="needs the ROS messages")
 
 from fakes import prediction
-from nav_msgs.msg import Path
-from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import PointField
 
 from ttt3r_ros.config import DepthConfig
 from ttt3r_ros.geometry import pose_matrix
 from ttt3r_ros.images.depth import sure_depth
 from ttt3r_ros.ros import messages
-from ttt3r_ros.ros.growing_path import GrowingPath
 from ttt3r_ros.types import Frame, Intrinsics, Update
 
 pytestmark = pytest.mark.ros
@@ -147,41 +144,3 @@ def test_a_place_is_the_same_in_every_message_and_stays_when_another_is_asked_fo
     quat_wxyz = np.array([0.9, 0.1, 0.2, 0.3]) / np.linalg.norm([0.9, 0.1, 0.2, 0.3])
     turn = first.orientation
     np.testing.assert_allclose([turn.w, turn.x, turn.y, turn.z], quat_wxyz, atol=1e-12)
-
-
-# --- the path --------------------------------------------------------------------------------------
-
-
-def poses(count, frame):
-    return [
-        messages.pose_stamped(
-            pose_matrix(np.array([index, 0.5, -index, 1.0, 0.01 * index, 0.0, 0.0])),
-            messages.make_header(STAMP_NS + index, frame),
-        )
-        for index in range(count)
-    ]
-
-
-@pytest.mark.parametrize("count", [0, 1, 2, 7])
-@pytest.mark.parametrize("frame", ["", "m", "ma", "map", "odom", "front/map", "a_frame_of_21_letters"])
-def test_a_path_is_sent_as_if_it_had_been_converted_whole(frame, count):
-    path = GrowingPath(max_poses=10)
-    for stamped in poses(count, frame):
-        path.append(stamped)
-    header = messages.make_header(STAMP_NS, frame)
-    whole = Path(header=header, poses=poses(count, frame))
-    assert len(path.serialized(header)) == len(serialize_message(whole))
-    assert deserialize_message(path.serialized(header), Path) == whole
-
-
-def test_a_path_loses_its_oldest_poses_and_keeps_each_pose_s_own_frame():
-    path = GrowingPath(max_poses=3)
-    mixed = [
-        poses(6, frame)[index] for index, frame in enumerate(("a", "bb", "ccc", "dddd", "eeeee", "f"))
-    ]
-    for stamped in mixed:
-        path.append(stamped)
-    header = messages.make_header(STAMP_NS, "map")
-    assert deserialize_message(path.serialized(header), Path) == Path(header=header, poses=mixed[-3:])
-    path.clear()
-    assert deserialize_message(path.serialized(header), Path) == Path(header=header)

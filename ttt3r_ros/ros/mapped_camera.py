@@ -73,7 +73,8 @@ class TrackedBody:
         self.outputs.publish(update)
 
     def publish_map(self) -> None:
-        """Publish map and grid as of the newest frame."""
+        """Publish path, map and grid as of the newest frame."""
+        self.outputs.publish_path()
         if self.newest_stamp_ns:
             self.maps.publish(self.newest_stamp_ns)
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,6 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from ttt3r_ros.images.depth import sure_depth
 from ttt3r_ros.ros import messages
-from ttt3r_ros.ros.growing_path import GrowingPath
 from ttt3r_ros.ros.qos import LATCHED, STREAM, overridable
 from ttt3r_ros.transforms.edges import body_edge
 
@@ -59,7 +59,7 @@ class CameraOutputs:
 
 
 class BodyOutputs:
-    """Where the body is, in the map or in odom; called by the worker thread only."""
+    """Pose, odometry and path of the body in the map or in odom."""
 
     def __init__(self, node: Node, config: Config, robot: Robot, camera: str, map_frame: str) -> None:
         self._config = config
@@ -68,24 +68,35 @@ class BodyOutputs:
         self._pose = _publisher(node, PoseStamped, "~/pose", camera)
         self._odom = _publisher(node, Odometry, "~/odom", camera)
         self._path = _publisher(node, Path, "~/path", camera)
-        self._poses = GrowingPath(config.path_max_poses)
+        self._poses: deque[PoseStamped] = deque(maxlen=config.path_max_poses)
+        self._published_pose: PoseStamped | None = None  # the newest in the last path
         self._previous_ns: int | None = None
 
     def restart(self) -> None:
-        """Forget the path."""
+        """Clear the path."""
         self._poses.clear()
         self._previous_ns = None
 
     def publish(self, update: Update) -> None:
-        """Publish everything that has a subscriber, all with the stamp of the image."""
+        """Publish pose and odometry with the stamp of the image, if they have subscribers; on the worker thread."""
         stamp_ns = update.frame.stamp_ns
         header = messages.make_header(stamp_ns, self._map_frame)
         stamped = messages.pose_stamped(update.T_map_base, header)
         self._poses.append(stamped)
         _if_wanted(self._pose, lambda: stamped)
         _if_wanted(self._odom, lambda: self._odometry(update))
-        _if_wanted(self._path, lambda: self._poses.serialized(header))
         self._previous_ns = stamp_ns
+
+    def publish_path(self) -> None:
+        """Publish the path if it has a subscriber and a new pose; called by a timer.
+
+        Not with every frame: rclpy converts a message field by field, 3 ms for 1000 poses.
+        """
+        poses = tuple(self._poses)  # at once: the worker appends meanwhile
+        if not poses or poses[-1] is self._published_pose or not self._path.get_subscription_count():
+            return
+        self._published_pose = poses[-1]
+        self._path.publish(messages.path(poses, poses[-1].header))
 
     def _odometry(self, update: Update) -> Odometry:
         stamp_ns = update.frame.stamp_ns
