@@ -26,7 +26,7 @@ from ttt3r_ros.config import Config  # noqa: E402
 from ttt3r_ros.errors import ConfigError, Ttt3rError  # noqa: E402
 from ttt3r_ros.evaluation.accuracy import measure  # noqa: E402
 from ttt3r_ros.evaluation.record import json_text  # noqa: E402
-from ttt3r_ros.io.export.writers import complete_file  # noqa: E402
+from ttt3r_ros.io.atomic import complete_file  # noqa: E402
 from ttt3r_ros.io.sources import open_source  # noqa: E402
 from ttt3r_ros.model.runtime.loading import load_backend  # noqa: E402
 from ttt3r_ros.odometry.sensor_context import SensorContext  # noqa: E402

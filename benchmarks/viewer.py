@@ -203,7 +203,7 @@ def _print_node_table(rounds: dict[str, list[NodeRound]]) -> None:
 def _node_round(frames: int, looking: Callable[[], AbstractContextManager[Any]] | None) -> NodeRound:
     """Show the node one image at a time; the first ones are not timed."""
     from ttt3r_ros.io.run_folder import TRAJECTORY
-    from ttt3r_ros.io.sequence import read_tum
+    from ttt3r_ros.io.trajectory_files import read_tum
     from ttt3r_ros.ros.harness.node_process import mapping_node
     from ttt3r_ros.ros.harness.player import Player
 

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from ttt3r_ros.config import Config
-from ttt3r_ros.io.export.writers import write_ply
-from ttt3r_ros.io.sequence import ImageFolder
+from ttt3r_ros.io.export.point_cloud import write_ply
+from ttt3r_ros.io.image_folder import ImageFolder
 from ttt3r_ros.model.runtime.loading import load_backend
 from ttt3r_ros.pipeline.reconstructor import Reconstructor
 

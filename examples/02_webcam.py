@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ttt3r_ros.config import Config
 from ttt3r_ros.errors import ImageError, NonFiniteError
-from ttt3r_ros.io.export.writers import write_ply
+from ttt3r_ros.io.export.point_cloud import write_ply
 from ttt3r_ros.io.sources import SourceOptions, open_source
 from ttt3r_ros.model.runtime.loading import load_backend
 from ttt3r_ros.pipeline.reconstructor import Reconstructor

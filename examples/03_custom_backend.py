@@ -16,7 +16,7 @@ import numpy as np
 
 from ttt3r_ros.config import Config
 from ttt3r_ros.geometry import inverse
-from ttt3r_ros.io.export.writers import write_ply
+from ttt3r_ros.io.export.point_cloud import write_ply
 from ttt3r_ros.pipeline.reconstructor import Reconstructor
 from ttt3r_ros.synthetic.room import ProceduralRoom
 from ttt3r_ros.types import ImageGeometry, Prediction

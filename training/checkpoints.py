@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ttt3r_ros.errors import CheckpointError, SourceError
-from ttt3r_ros.io.export.writers import complete_file
+from ttt3r_ros.io.atomic import complete_file
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from training.growth import DENSE_HEADS
 from ttt3r_ros.errors import CheckpointError, Ttt3rError
-from ttt3r_ros.io.export.writers import complete_file
+from ttt3r_ros.io.atomic import complete_file
 from ttt3r_ros.model.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 
 if TYPE_CHECKING:

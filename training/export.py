@@ -15,7 +15,7 @@ from training.checkpoints import read_progress
 from training.curriculum import PLANS
 from training.smoothing import smoothed_heads
 from ttt3r_ros.errors import CheckpointError, OutputError, Ttt3rError
-from ttt3r_ros.io.export.writers import complete_file
+from ttt3r_ros.io.atomic import complete_file
 from ttt3r_ros.model.checkpoints.checkpoint import save_checkpoint
 from ttt3r_ros.model.checkpoints.networks import load_network
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from training.checkpoints import LOG, read_log
 from ttt3r_ros.errors import Ttt3rError
-from ttt3r_ros.io.export.writers import complete_file
+from ttt3r_ros.io.atomic import complete_file
 
 PANELS = (
     ("depth AbsRel", (("abs_rel", ""),)),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from walls import COLORS, PLACES, poses, shown, write_walls
 
-from ttt3r_ros.io.export.writers import read_ply
+from ttt3r_ros.io.export.point_cloud import read_ply
 from ttt3r_ros.viewer import colors
 from ttt3r_ros.viewer.points import BANDS
 

@@ -12,9 +12,10 @@ import cv2
 import numpy as np
 
 from ttt3r_ros.geometry import T_BODY_OPTICAL, quat_xyzw_from_rotation
-from ttt3r_ros.io.export.writers import write_ply, write_tum
+from ttt3r_ros.io.export.point_cloud import write_ply
 from ttt3r_ros.io.frame_records import FrameRecord, write_frames
 from ttt3r_ros.io.run_folder import CONFIDENCE, FRAMES, MAP, MILLIMETRES, RUN, TRAJECTORY
+from ttt3r_ros.io.trajectory_files import write_tum
 from ttt3r_ros.mapping.voxel_map import PointCloud
 from ttt3r_ros.viewer.replay import Replay, open_recording
 

@@ -14,7 +14,7 @@ import pytest
 from recordings import room_bag, video
 
 from ttt3r_ros.geometry import T_BODY_OPTICAL, inverse, transform
-from ttt3r_ros.io.export.writers import read_ply
+from ttt3r_ros.io.export.point_cloud import read_ply
 from ttt3r_ros.synthetic.room import ProceduralRoom
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"

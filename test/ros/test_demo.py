@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
-from ttt3r_ros.io.export.writers import read_ply
-from ttt3r_ros.io.sequence import read_tum
+from ttt3r_ros.io.export.point_cloud import read_ply
+from ttt3r_ros.io.trajectory_files import read_tum
 from ttt3r_ros.ros import messages
 from ttt3r_ros.synthetic.room import ProceduralRoom
 

@@ -11,8 +11,8 @@ from fakes import DEPTH_M, FOCAL, HEIGHT, WIDTH, image
 from graph import FRAME_ID, SECOND, connected, walk
 from sensor_msgs.msg import CameraInfo
 
-from ttt3r_ros.io.export.writers import read_ply
-from ttt3r_ros.io.sequence import read_tum
+from ttt3r_ros.io.export.point_cloud import read_ply
+from ttt3r_ros.io.trajectory_files import read_tum
 from ttt3r_ros.ros import messages
 
 pytestmark = pytest.mark.ros

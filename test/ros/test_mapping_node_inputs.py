@@ -15,8 +15,8 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from ttt3r_ros.errors import ConfigError
-from ttt3r_ros.io.export.writers import read_ply
-from ttt3r_ros.io.sequence import read_tum
+from ttt3r_ros.io.export.point_cloud import read_ply
+from ttt3r_ros.io.trajectory_files import read_tum
 from ttt3r_ros.ros import messages
 
 pytestmark = pytest.mark.ros

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from graph import START_S, Bench, node_process
 
-from ttt3r_ros.io.sequence import read_tum
+from ttt3r_ros.io.trajectory_files import read_tum
 from ttt3r_ros.model.checkpoints.networks import PACKAGE_WEIGHTS, load_network
 from ttt3r_ros.ros.image_messages import depth_from_image
 from ttt3r_ros.ros.middleware import PROFILE

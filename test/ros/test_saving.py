@@ -8,7 +8,7 @@ from fakes import FakeBackend, GatedBackend, image
 from graph import SECOND, connected, walk
 from std_srvs.srv import Trigger
 
-from ttt3r_ros.io.sequence import read_tum
+from ttt3r_ros.io.trajectory_files import read_tum
 
 pytestmark = pytest.mark.ros
 IMAGES = 12  # four wait inside the node, the others in the middleware

@@ -12,7 +12,7 @@ from rcl_interfaces.msg import ParameterType, ParameterValue
 from rcl_interfaces.srv import DescribeParameters, SetParameters
 
 from ttt3r_ros.config import settings
-from ttt3r_ros.io.sequence import read_tum
+from ttt3r_ros.io.trajectory_files import read_tum
 
 pytestmark = pytest.mark.ros
 

@@ -19,7 +19,7 @@ from rosbags.typesys import Stores, get_typestore
 from sensor_msgs.msg import CameraInfo, Image
 from tf2_msgs.msg import TFMessage
 
-from ttt3r_ros.io.sequence import read_tum
+from ttt3r_ros.io.trajectory_files import read_tum
 from ttt3r_ros.ros import messages
 from ttt3r_ros.synthetic.room import ProceduralRoom
 

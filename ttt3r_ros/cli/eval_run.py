@@ -15,7 +15,7 @@ from ttt3r_ros.evaluation.protocols import protocols_of
 from ttt3r_ros.evaluation.record import record
 from ttt3r_ros.evaluation.sampling import SampledSequence
 from ttt3r_ros.evaluation.tables import Evaluation, report
-from ttt3r_ros.io.export.writers import complete_file, require_writable
+from ttt3r_ros.io.atomic import complete_file, require_writable
 from ttt3r_ros.io.sources import SourceOptions, open_source
 from ttt3r_ros.model.runtime.loading import load_backend
 from ttt3r_ros.offline.run_settings import all_settings, config_of

@@ -12,7 +12,7 @@ from ttt3r_ros import __version__
 from ttt3r_ros.cli import demo, eval_arguments, export, run, view
 from ttt3r_ros.config import parameters_yaml
 from ttt3r_ros.errors import CheckpointError, OutputError, Ttt3rError
-from ttt3r_ros.io.export.writers import complete_file
+from ttt3r_ros.io.atomic import complete_file
 
 
 def main(argv: list[str] | None = None) -> int:

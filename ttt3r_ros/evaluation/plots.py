@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from ttt3r_ros.io.export.writers import complete_file
+from ttt3r_ros.io.atomic import complete_file
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ttt3r_ros.errors import SourceError
-from ttt3r_ros.io.export.writers import complete_file
+from ttt3r_ros.io.atomic import complete_file
 from ttt3r_ros.types import Intrinsics
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 
 from ttt3r_ros.errors import SourceError
-from ttt3r_ros.images.image_files import read_picture
-from ttt3r_ros.io.export.writers import read_ply
+from ttt3r_ros.io.export.point_cloud import read_ply
 from ttt3r_ros.io.frame_records import FrameRecord, mapped, read_frames
-from ttt3r_ros.io.sequence import read_tum
+from ttt3r_ros.io.image_files import read_picture
+from ttt3r_ros.io.trajectory_files import read_tum
 from ttt3r_ros.mapping.voxel_map import PointCloud
 
 if TYPE_CHECKING:

@@ -11,7 +11,9 @@ from ttt3r_ros.errors import AmbiguousSource, SourceError
 from ttt3r_ros.io.camera_files import read_camera_file
 from ttt3r_ros.io.datasets.common import has_images
 from ttt3r_ros.io.datasets.registry import LAYOUTS, layout_of, nothing_found, open_layout
-from ttt3r_ros.io.sequence import FOLDER_RATE_HZ, IMAGE_SUFFIXES, ImageFolder, Selection
+from ttt3r_ros.io.image_files import IMAGE_SUFFIXES
+from ttt3r_ros.io.image_folder import FOLDER_RATE_HZ, ImageFolder
+from ttt3r_ros.io.sequence import Selection
 from ttt3r_ros.io.sequence_wrappers import Calibrated
 from ttt3r_ros.io.video import Video
 from ttt3r_ros.io.webcam import Webcam, device_of

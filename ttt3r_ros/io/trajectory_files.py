@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trajectories in the three forms that evaluation tools read."""
+"""Trajectory files: TUM, KITTI and EuRoC formats."""
 
 from __future__ import annotations
 
@@ -7,19 +7,59 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ttt3r_ros.errors import OutputError
-from ttt3r_ros.geometry import pose_matrix_xyzw
-from ttt3r_ros.io.export.writers import complete_file, write_tum
+from ttt3r_ros.errors import OutputError, SourceError
+from ttt3r_ros.geometry import pose_matrix, pose_matrix_xyzw
+from ttt3r_ros.io.atomic import complete_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from ttt3r_ros.io.sequence import StampedPose
     from ttt3r_ros.types import Float64Array
 
 _EUROC_COLUMNS = (
     "#timestamp [ns],p_RS_R_x [m],p_RS_R_y [m],p_RS_R_z [m],q_RS_w [],q_RS_x [],q_RS_y [],q_RS_z []"
 )
+
+
+def read_tum(path: Path) -> list[StampedPose]:
+    """Read a trajectory in TUM format, a row that is not finite as a pose of NaN; empty if there is no such file.
+
+    Raises:
+        SourceError: a line has another form; the message names file and line.
+    """
+    if not path.is_file():
+        return []
+    poses = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        words = line.split()
+        try:
+            poses.append((nanoseconds(words[0]), _pose([float(word) for word in words[1:8]])))
+        except (ValueError, IndexError) as error:
+            msg = f"{path}:{number}: expected 't x y z qx qy qz qw', found '{line}'"
+            raise SourceError(msg) from error
+    return poses
+
+
+def nanoseconds(seconds: str) -> int:
+    """Return a decimal number of seconds to the nanosecond, which a float would not hold."""
+    whole, _, fraction = seconds.partition(".")
+    if "e" in seconds.lower():
+        return round(float(seconds) * 1e9)
+    return int(whole) * 10**9 + int(fraction[:9].ljust(9, "0"))
+
+
+def _pose(row: list[float]) -> Float64Array:
+    x, y, z, qx, qy, qz, qw = row
+    if not any((qx, qy, qz, qw)):
+        msg = "a quaternion of zeros is no rotation"
+        raise ValueError(msg)
+    if not np.isfinite(row).all():
+        return np.full((4, 4), np.nan)
+    return pose_matrix(np.array([x, y, z, qw, qx, qy, qz]))
 
 
 def write_trajectory(path: Path, stamps_ns: list[int], poses: Float64Array, form: str) -> None:
@@ -51,6 +91,24 @@ def _write_euroc(path: Path, stamps_ns: list[int], poses: Float64Array) -> None:
             f"{stamp_ns},{','.join(f'{value:.9f}' for value in pose)}\n".encode("ascii")
             for stamp_ns, pose in zip(stamps_ns, poses[:, [0, 1, 2, 6, 3, 4, 5]], strict=True)
         )
+
+
+def write_tum(path: Path, stamps_ns: list[int], poses: Float64Array) -> None:
+    """Write a trajectory as lines of ``t x y z qx qy qz qw`` (seconds, meters), to the nanosecond.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    with complete_file(path) as file:
+        file.writelines(
+            f"{_seconds(stamp_ns)} {' '.join(f'{value:.9f}' for value in pose)}\n".encode("ascii")
+            for stamp_ns, pose in zip(stamps_ns, poses, strict=True)
+        )
+
+
+def _seconds(stamp_ns: int) -> str:
+    # Floats would round the stamps of today to 0.2 microseconds.
+    return f"{stamp_ns // 10**9}.{stamp_ns % 10**9:09d}"
 
 
 _WRITERS: dict[str, Callable[[Path, list[int], Float64Array], None]] = {

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import cv2
 
 from ttt3r_ros.errors import SourceError
-from ttt3r_ros.io.sequence import CAMERA_FRAME, EVERYTHING, Selection, rgb_of
+from ttt3r_ros.io.image_files import rgb_of
+from ttt3r_ros.io.sequence import CAMERA_FRAME, EVERYTHING, Selection
 from ttt3r_ros.types import Frame
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING
 
 from ttt3r_ros.errors import OutputError
-from ttt3r_ros.io.export.writers import require_writable
+from ttt3r_ros.io.atomic import require_writable
 from ttt3r_ros.io.run_folder import FILES, RUN
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from ttt3r_ros.errors import OutputError
 from ttt3r_ros.geometry import pose_matrix_xyzw
+from ttt3r_ros.io.atomic import complete_file
 from ttt3r_ros.io.export.colmap import View, write_colmap
 from ttt3r_ros.io.export.frame_images import FrameFiles
 from ttt3r_ros.io.export.glb import write_glb
 from ttt3r_ros.io.export.map_files import write_map
 from ttt3r_ros.io.export.nerfstudio import write_transforms
-from ttt3r_ros.io.export.writers import complete_file
 from ttt3r_ros.io.frame_records import FrameRecord, mapped, usual_camera, write_frames
 from ttt3r_ros.io.run_folder import CAMERA, FRAMES, MAP, TRAJECTORY
 from ttt3r_ros.io.trajectory_files import write_trajectory

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ttt3r_ros.errors import ConfigError
 from ttt3r_ros.io.export.map_files import write_map
-from ttt3r_ros.io.export.writers import write_tum
 from ttt3r_ros.io.state_file import read_state, write_state
+from ttt3r_ros.io.trajectory_files import write_tum
 from ttt3r_ros.pipeline.checkpoint import restore_into, snapshot_of
 
 if TYPE_CHECKING:

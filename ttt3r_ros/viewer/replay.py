@@ -12,9 +12,9 @@ import numpy as np
 
 from ttt3r_ros.errors import SourceError
 from ttt3r_ros.geometry import quat_xyzw_from_rotation
-from ttt3r_ros.io.export.writers import read_ply
+from ttt3r_ros.io.export.point_cloud import read_ply
 from ttt3r_ros.io.run_folder import MAP, RUN, TRAJECTORY, RunFolder
-from ttt3r_ros.io.sequence import read_tum
+from ttt3r_ros.io.trajectory_files import read_tum
 from ttt3r_ros.mapping.voxel_map import PointCloud
 from ttt3r_ros.types import Intrinsics
 from ttt3r_ros.viewer.panel import PanelSettings

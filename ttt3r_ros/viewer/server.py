@@ -20,7 +20,7 @@ import numpy as np
 
 from ttt3r_ros.errors import ConfigError, OutputError
 from ttt3r_ros.geometry import quat_xyzw_from_rotation, transform
-from ttt3r_ros.io.export.writers import write_ply
+from ttt3r_ros.io.export.point_cloud import write_ply
 from ttt3r_ros.viewer.layers import Layer
 from ttt3r_ros.viewer.panel import Panel
 from ttt3r_ros.viewer.points import BANDS

@@ -18,7 +18,7 @@ from ttt3r_ros.config import Config
 from ttt3r_ros.errors import SourceError
 from ttt3r_ros.evaluation.accuracy import measure
 from ttt3r_ros.geometry import quat_xyzw_from_rotation
-from ttt3r_ros.io.sequence import ImageFolder
+from ttt3r_ros.io.image_folder import ImageFolder
 from ttt3r_ros.model.runtime.loading import load_backend
 from ttt3r_ros.pipeline.reconstructor import Reconstructor
 from ttt3r_ros.synthetic.room import ProceduralRoom

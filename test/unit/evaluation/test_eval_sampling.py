@@ -12,7 +12,7 @@ import pytest
 from ttt3r_ros.evaluation.protocols import Sampling
 from ttt3r_ros.evaluation.sampling import SampledSequence, squeezed
 from ttt3r_ros.images.rectification import rectified_depth
-from ttt3r_ros.io.sequence import ImageFolder
+from ttt3r_ros.io.image_folder import ImageFolder
 from ttt3r_ros.model.runtime.preprocessing import InputSize
 from ttt3r_ros.types import Frame, Intrinsics
 

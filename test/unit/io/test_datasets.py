@@ -16,7 +16,8 @@ from ttt3r_ros.geometry import inverse, rotation_from_vector
 from ttt3r_ros.io.datasets.common import DatasetSequence, nearest
 from ttt3r_ros.io.datasets.indoor import bonn_camera_pose
 from ttt3r_ros.io.datasets.registry import LAYOUTS, layout_of
-from ttt3r_ros.io.sequence import EVERYTHING, View
+from ttt3r_ros.io.image_folder import View
+from ttt3r_ros.io.sequence import EVERYTHING
 from ttt3r_ros.io.sources import SourceOptions, open_source
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from ttt3r_ros.errors import SourceError
-from ttt3r_ros.io.sequence import ImageFolder, read_tum
+from ttt3r_ros.io.image_folder import ImageFolder
+from ttt3r_ros.io.trajectory_files import read_tum
 from ttt3r_ros.io.video import Video
 from ttt3r_ros.types import Intrinsics
 

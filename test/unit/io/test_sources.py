@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from ttt3r_ros.errors import ConfigError, SourceError
-from ttt3r_ros.io.sequence import ImageFolder, Selection, Sequence
+from ttt3r_ros.io.image_folder import ImageFolder
+from ttt3r_ros.io.sequence import Selection, Sequence
 from ttt3r_ros.io.sources import LAYOUT_NAMES, SourceOptions, open_source
 from ttt3r_ros.io.video import Video
 from ttt3r_ros.io.webcam import Webcam, device_of

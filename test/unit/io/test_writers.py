@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from ttt3r_ros.errors import OutputError
-from ttt3r_ros.io.export.writers import complete_file, read_ply, write_ply, write_tum
-from ttt3r_ros.io.sequence import read_tum
+from ttt3r_ros.io.atomic import complete_file
+from ttt3r_ros.io.export.point_cloud import read_ply, write_ply
+from ttt3r_ros.io.trajectory_files import read_tum, write_tum
 from ttt3r_ros.mapping.voxel_map import PointCloud
 
 if TYPE_CHECKING:

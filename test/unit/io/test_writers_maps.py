@@ -12,7 +12,9 @@ import yaml
 from PIL import Image
 
 from ttt3r_ros.errors import OutputError
-from ttt3r_ros.io.export.writers import complete_together, write_occupancy, write_pcd
+from ttt3r_ros.io.atomic import complete_together
+from ttt3r_ros.io.export.occupancy_grid import write_occupancy
+from ttt3r_ros.io.export.point_cloud import write_pcd
 from ttt3r_ros.mapping.occupancy_grid import OccupancyGrid
 from ttt3r_ros.mapping.voxel_map import PointCloud
 

@@ -16,7 +16,7 @@ from recordings import image_folder, room_bag
 from running import wait_for_pictures
 
 from ttt3r_ros.cli.main import main
-from ttt3r_ros.io.sequence import read_tum
+from ttt3r_ros.io.trajectory_files import read_tum
 from ttt3r_ros.offline.folder_lock import claimed
 
 LONG = 80  # frames: more than are mapped before a signal arrives

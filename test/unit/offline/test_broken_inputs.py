@@ -17,8 +17,8 @@ from recordings import image_folder, room_bag, shots, video
 from rosbags.rosbag2 import StoragePlugin
 
 from ttt3r_ros.cli.main import main
-from ttt3r_ros.io.export.writers import read_ply
-from ttt3r_ros.io.sequence import read_tum
+from ttt3r_ros.io.export.point_cloud import read_ply
+from ttt3r_ros.io.trajectory_files import read_tum
 
 if TYPE_CHECKING:
     from pathlib import Path

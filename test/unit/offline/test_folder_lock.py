@@ -19,7 +19,7 @@ from running import wait_for_pictures
 from ttt3r_ros.cli.main import main
 from ttt3r_ros.errors import OutputError
 from ttt3r_ros.io.run_folder import RunFolder
-from ttt3r_ros.io.sequence import read_tum
+from ttt3r_ros.io.trajectory_files import read_tum
 from ttt3r_ros.offline.folder_lock import MARKER, claimed
 from ttt3r_ros.pipeline.reconstructor import Reconstructor
 

@@ -20,7 +20,7 @@ from running import wait_for_pictures
 from ttt3r_ros.cli.main import main
 from ttt3r_ros.io.frame_records import read_frames
 from ttt3r_ros.io.run_folder import OUTPUTS, RunFolder
-from ttt3r_ros.io.sequence import read_tum
+from ttt3r_ros.io.trajectory_files import read_tum
 from ttt3r_ros.model.checkpoints.networks import PACKAGE_WEIGHTS, load_network
 
 if TYPE_CHECKING:

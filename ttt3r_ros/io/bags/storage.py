@@ -17,7 +17,7 @@ from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 
 from ttt3r_ros.errors import SourceError, Ttt3rError
-from ttt3r_ros.io.sequence import by_number
+from ttt3r_ros.io.image_files import by_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,22 +10,15 @@ import numpy as np
 from PIL import Image
 
 from ttt3r_ros.errors import SourceError
-from ttt3r_ros.io.sequence import (
-    IMAGE_SUFFIXES,
-    ImageFiles,
-    ItemT,
-    Selection,
-    View,
-    by_number,
-    image_files,
-    is_image_file,
-)
+from ttt3r_ros.io.image_files import IMAGE_SUFFIXES, by_number, image_files, is_image_file
+from ttt3r_ros.io.image_folder import ImageFiles, View
 from ttt3r_ros.types import Intrinsics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from ttt3r_ros.io.sequence import ItemT, Selection
     from ttt3r_ros.types import Float32Array, Float64Array
 
 

@@ -22,16 +22,10 @@ from ttt3r_ros.io.datasets.common import (
     pinhole,
     rows,
 )
-from ttt3r_ros.io.sequence import (
-    MILLIMETRES,
-    Selection,
-    View,
-    image_files,
-    nanoseconds,
-    read_depth_m,
-    read_tum,
-    stamp_at,
-)
+from ttt3r_ros.io.image_files import MILLIMETRES, image_files, read_depth_m
+from ttt3r_ros.io.image_folder import View
+from ttt3r_ros.io.sequence import Selection, stamp_at
+from ttt3r_ros.io.trajectory_files import nanoseconds, read_tum
 from ttt3r_ros.types import Intrinsics
 
 if TYPE_CHECKING:

@@ -21,7 +21,9 @@ from ttt3r_ros.io.datasets.common import (
     numbered,
     pinhole,
 )
-from ttt3r_ros.io.sequence import MILLIMETRES, Selection, View, image_files, read_depth_m, stamp_at
+from ttt3r_ros.io.image_files import MILLIMETRES, image_files, read_depth_m
+from ttt3r_ros.io.image_folder import View
+from ttt3r_ros.io.sequence import Selection, stamp_at
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -23,7 +23,9 @@ from ttt3r_ros.io.datasets.common import (
     rows,
     size_of_first,
 )
-from ttt3r_ros.io.sequence import FIRST_STAMP_NS, Selection, View, image_files, read_depth_m, stamp_at
+from ttt3r_ros.io.image_files import image_files, read_depth_m
+from ttt3r_ros.io.image_folder import View
+from ttt3r_ros.io.sequence import FIRST_STAMP_NS, Selection, stamp_at
 from ttt3r_ros.types import Intrinsics
 
 if TYPE_CHECKING:

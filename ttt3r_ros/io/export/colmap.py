@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ttt3r_ros.errors import OutputError
 from ttt3r_ros.geometry import inverse, quat_xyzw_from_rotation
-from ttt3r_ros.io.export.writers import complete_together
+from ttt3r_ros.io.atomic import complete_together
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -15,7 +15,7 @@ import numpy as np
 
 from ttt3r_ros.errors import OutputError
 from ttt3r_ros.images.depth import depth_mm, sure_depth
-from ttt3r_ros.io.export.writers import complete_together
+from ttt3r_ros.io.atomic import complete_together
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from ttt3r_ros.io.export.writers import write_occupancy, write_pcd, write_ply
+from ttt3r_ros.io.export.occupancy_grid import write_occupancy
+from ttt3r_ros.io.export.point_cloud import write_pcd, write_ply
 
 if TYPE_CHECKING:
     from pathlib import Path

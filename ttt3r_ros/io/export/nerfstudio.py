@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ttt3r_ros.io.atomic import complete_file
 from ttt3r_ros.io.export.colmap import corner_based, require_pinholes
-from ttt3r_ros.io.export.writers import complete_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

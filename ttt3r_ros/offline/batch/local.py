@@ -15,7 +15,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from ttt3r_ros.errors import SourceError
-from ttt3r_ros.io.export.writers import require_writable
+from ttt3r_ros.io.atomic import require_writable
 from ttt3r_ros.model.runtime.devices import cuda_device_count
 from ttt3r_ros.offline.batch.summary import SUMMARY, Result, result_of, tell, write_many_summary
 from ttt3r_ros.offline.batch.tasks import Task, finished, started, tasks_of

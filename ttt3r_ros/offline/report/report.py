@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ttt3r_ros.io.export.writers import complete_file
+from ttt3r_ros.io.atomic import complete_file
 from ttt3r_ros.offline.report import figures as draw
 from ttt3r_ros.offline.report import html
 from ttt3r_ros.offline.summary import STAGES, versions

@@ -15,9 +15,9 @@ from rclpy.utilities import try_shutdown
 from tqdm import tqdm
 
 from ttt3r_ros.errors import SourceError
+from ttt3r_ros.io.atomic import require_writable
 from ttt3r_ros.io.bags.reader import Bag
-from ttt3r_ros.io.export.writers import require_writable
-from ttt3r_ros.io.sequence import ImageFolder
+from ttt3r_ros.io.image_folder import ImageFolder
 from ttt3r_ros.io.video import Video
 from ttt3r_ros.ros.harness.demo_report import DemoResult, PlayedFrames, report
 from ttt3r_ros.ros.harness.node_process import mapping_node

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Image files as a sequence: any files with poses and depth, and plain folders."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ttt3r_ros.errors import SourceError
+from ttt3r_ros.io.camera_files import intrinsics_of, read_camera_json
+from ttt3r_ros.io.image_files import (
+    IMAGE_SUFFIXES,
+    MILLIMETRES,
+    image_files,
+    read_depth_m,
+    read_rgb,
+)
+from ttt3r_ros.io.sequence import CAMERA_FRAME, EVERYTHING, Selection, stamp_at
+from ttt3r_ros.io.trajectory_files import read_tum
+from ttt3r_ros.types import Frame
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+
+    from ttt3r_ros.io.sequence import StampedPose
+    from ttt3r_ros.types import Float32Array, Float64Array, Intrinsics
+
+logger = logging.getLogger(__name__)
+
+FOLDER_RATE_HZ = 10.0  # of images without stamps
+
+
+@dataclass(frozen=True)
+class View:
+    """One image file and what is known about it."""
+
+    stamp_ns: int
+    image: Path
+    depth: Path | None = None
+    # (4, 4) of the optical camera that took the image; data sets mark lost tracking by NaN or infinities
+    T_world_camera: Float64Array | None = None
+    intrinsics: Intrinsics | None = None
+
+
+class ImageFiles:
+    """The frames of image files, however they are laid out, and their true poses where there are some."""
+
+    def __init__(
+        self,
+        root: Path,
+        views: Collection[View],
+        selection: Selection,
+        remarks: tuple[str, ...] = (),
+    ) -> None:
+        """Take views; ``remarks`` are what a reader of figures must know about the files."""
+        self.name = root.resolve().name
+        self.skipped = 0
+        self.remarks = remarks
+        self._root = root
+        self._views = views
+        self._selection = selection
+        # Of views with one stamp the first, for it is the one that is mapped.
+        self._view_of_stamp: dict[int, View] = {}
+        for view in views:
+            self._view_of_stamp.setdefault(view.stamp_ns, view)
+        poses = [(stamp_ns, view.T_world_camera) for stamp_ns, view in self._view_of_stamp.items()]
+        recorded = [(stamp_ns, T) for stamp_ns, T in poses if T is not None]
+        self._truth = [(stamp_ns, T) for stamp_ns, T in recorded if np.isfinite(T).all()]
+        if lost := len(recorded) - len(self._truth):
+            remark = f"{lost} of {len(recorded)} true poses are not finite and left out"
+            logger.warning("%s: %s", root, remark)
+            self.remarks += (remark,)
+
+    def __len__(self) -> int:
+        return self._selection.count(len(self._views))
+
+    def frames(self) -> Iterator[Frame]:
+        """Read the frames in order; a file that is no image is left out with a warning that names it.
+
+        Raises:
+            SourceError: none of the files is an image.
+        """
+        self.skipped = 0
+        for view in self._selection.of(self._views):
+            rgb = read_rgb(view.image)
+            if rgb is None:
+                self.skipped += 1
+                continue
+            yield Frame(view.stamp_ns, CAMERA_FRAME, rgb, view.intrinsics)
+        if self.skipped == len(self):
+            msg = f"{self._root}: none of {self.skipped} files can be read as an image"
+            raise SourceError(msg)
+
+    def ground_truth(self) -> list[StampedPose]:
+        """Return the pose of every view that has one, under the very stamp of its frame."""
+        return self._truth
+
+
+class ImageFolder(ImageFiles):
+    """A folder of images in the order of their names, numbers in them by value.
+
+    Also takes a folder with ``rgb/`` and, beside it, ``groundtruth.txt`` (TUM format, row k for frame k, whose
+    times then are the stamps), ``camera.json`` (fx, fy, cx, cy, width, height, depth_scale) and ``depth/`` (16 bit
+    PNG of the same name as the image, meters = value / depth_scale, 0: none; not every frame needs one).
+    """
+
+    def __init__(
+        self, path: Path, rate_hz: float = FOLDER_RATE_HZ, selection: Selection = EVERYTHING
+    ) -> None:
+        if not path.is_dir():
+            msg = f"{path} is not a folder of images"
+            raise SourceError(msg)
+        files = image_files(path / "rgb" if (path / "rgb").is_dir() else path)
+        if not files:
+            msg = f"{path} holds no images ({', '.join(IMAGE_SUFFIXES)})"
+            raise SourceError(msg)
+        described = path / "camera.json"
+        camera = read_camera_json(described) if described.is_file() else {}
+        intrinsics = intrinsics_of(camera, described) if camera else None
+        self._depth_scale = _depth_scale(camera, described)
+        truth = read_tum(path / "groundtruth.txt")
+        if truth and len(truth) != len(files):
+            msg = f"{path}: {len(files)} images, but {len(truth)} rows in groundtruth.txt"
+            raise SourceError(msg)
+        views = [
+            View(
+                truth[index][0] if truth else stamp_at(index, rate_hz),
+                file,
+                T_world_camera=truth[index][1] if truth else None,
+                intrinsics=intrinsics,
+            )
+            for index, file in enumerate(files)
+        ]
+        super().__init__(path, views, selection)
+
+    def true_depth_m(self, stamp_ns: int) -> Float32Array | None:
+        """Return the measured depth (h, w) of the frame of a stamp, 0 where there is none."""
+        view = self._view_of_stamp.get(stamp_ns)
+        path = self._root / "depth" / f"{view.image.stem}.png" if view is not None else None
+        if path is None or not path.is_file():
+            return None
+        return read_depth_m(path, self._depth_scale)
+
+
+def _depth_scale(camera: dict[str, Any], path: Path) -> float:
+    value = camera.get("depth_scale", MILLIMETRES)
+    if not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+        msg = f"{path}: depth_scale is {value!r}; expected units per meter, above 0"
+        raise SourceError(msg)
+    return float(value)
