@@ -248,14 +248,14 @@ def _publisher() -> Callable[[Update], None] | None:
     from ttt3r_ros.config import Config
     from ttt3r_ros.ros.middleware import use_large_image_profile
     from ttt3r_ros.ros.publishers import BodyOutputs, CameraOutputs
-    from ttt3r_ros.ros.robot_sensors import Robot
+    from ttt3r_ros.ros.robot_sensors import RobotSensors
     from ttt3r_ros.ros.throttled_warnings import ThrottledWarnings
 
     use_large_image_profile()
     rclpy.init(args=[], domain_id=101)
     node = rclpy.create_node("latency")
     config = Config()
-    robot = Robot(node, config, ThrottledWarnings(node.get_logger()))
+    robot = RobotSensors(node, config, ThrottledWarnings(node.get_logger()))
     outputs = (
         BodyOutputs(node, config, robot, "", config.map_frame),
         CameraOutputs(node, config, robot, ""),

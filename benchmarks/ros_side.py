@@ -55,13 +55,13 @@ class Bench:
 
     def __init__(self, node: Any, config: Config, clock: StageClock) -> None:
         from ttt3r_ros.ros.publishers import BodyOutputs, CameraOutputs, MapOutputs
-        from ttt3r_ros.ros.robot_sensors import Robot
+        from ttt3r_ros.ros.robot_sensors import RobotSensors
         from ttt3r_ros.ros.tf_output import TransformOutput
         from ttt3r_ros.ros.throttled_warnings import ThrottledWarnings
 
         self.node, self.config, self.clock = node, config, clock
         self.warnings = ThrottledWarnings(node.get_logger())
-        robot = Robot(node, config, self.warnings)
+        robot = RobotSensors(node, config, self.warnings)
         nothing_fused = from_mapping({"map.min_confidence": 1e6}, config)
         self.reconstructor = Reconstructor(FixedBackend(SOURCE_SIZE), nothing_fused)
         self.mapper = Reconstructor(FixedBackend(SOURCE_SIZE), config)

@@ -57,7 +57,7 @@ def test_a_reset_empties_the_page_though_no_frame_comes(live: LiveViewer, tab: T
     text = tab.page.locator("strong").first
     live.show(reconstructor.step(frame(0, 10**9)), reconstructor)
     tab.wait_until(lambda: text.inner_text() == f"{HEIGHT * WIDTH}", "the points")
-    reconstructor.restart()
+    reconstructor.reset()
     tab.wait_until(lambda: text.inner_text() == "0", "no points")
     tab.wait_until(lambda: live.page.current_camera is None, "no camera")
     live.show(reconstructor.step(frame(0, 2 * 10**9)), reconstructor)

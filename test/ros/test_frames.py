@@ -41,7 +41,9 @@ def robot(start, backend=None, **parameters):
     connected(bench)
     mast = motion(move=(0.2, 0.0, 0.5))
     bench.send_static(("base_link", "mast", mast), ("mast", FRAME_ID, inverse(mast) @ MOUNT))
-    bench.spin_until(lambda: node.mapping.robot.transforms.root_of(FRAME_ID) == "base_link", "the mount")
+    bench.spin_until(
+        lambda: node.mapping.sensors.transforms.root_of(FRAME_ID) == "base_link", "the mount"
+    )
     return node, bench
 
 
@@ -108,7 +110,7 @@ def test_with_somebody_elses_odometry_only_map_to_odom_is_published(start):
     T_theirs = [motion(move=(5.0 + 0.9 * index, 1.0, 0.0)) for index in range(3)]
     for index, T in enumerate(T_theirs):
         bench.send_transform("odom", "base_link", T, SECOND + index * SECOND // 10)
-    buffer = bench.nodes[0].mapping.robot.transforms
+    buffer = bench.nodes[0].mapping.sensors.transforms
     bench.spin_until(lambda: buffer.parents_of("base_link"), "their odometry")
     walk(bench, 3)
     bench.spin_until(lambda: links(bench, "map", "odom"), "map -> odom")
@@ -136,7 +138,7 @@ def test_a_camera_with_a_tree_of_its_own_gets_its_root_placed(start):
     T_link_optical = motion(move=(0.0, 0.015, 0.0)) @ T_BODY_OPTICAL
     bench.send_static(("camera_link", FRAME_ID, T_link_optical))
     bench.spin_until(
-        lambda: node.mapping.robot.transforms.root_of(FRAME_ID) == "camera_link", "the tree"
+        lambda: node.mapping.sensors.transforms.root_of(FRAME_ID) == "camera_link", "the tree"
     )
     walk(bench, 3)
     bench.spin_until(lambda: len(links(bench, "map", "camera_link")) == 3, "the transforms")
@@ -184,7 +186,9 @@ def test_a_robot_whose_mount_is_unknown_waits_and_says_for_what(start, capfd):
     bench.spin_until(lambda: bench.count("skipped") == 1, "the skip")
     assert "waiting for the transform base_link -> camera_optical_frame" in capfd.readouterr().err
     bench.send_static(("base_link", FRAME_ID, MOUNT))
-    bench.spin_until(lambda: node.mapping.robot.transforms.root_of(FRAME_ID) == "base_link", "the mount")
+    bench.spin_until(
+        lambda: node.mapping.sensors.transforms.root_of(FRAME_ID) == "base_link", "the mount"
+    )
     walk(bench, 1, 2 * SECOND)
 
 
@@ -230,8 +234,8 @@ def test_an_imu_levels_the_map_of_a_tilted_camera(start, with_orientation):
         imu.orientation_covariance[0] = -1.0
     bench.spin_until(imus.get_subscription_count, "a subscriber to the imu")
     imus.publish(imu)
-    bench.spin_until(lambda: node.mapping.robot._gravity.up() is not None, "gravity")
-    bench.spin_until(lambda: node.mapping.robot.transforms.parents_of("imu_link"), "the imu's mount")
+    bench.spin_until(lambda: node.mapping.sensors._gravity.up() is not None, "gravity")
+    bench.spin_until(lambda: node.mapping.sensors.transforms.parents_of("imu_link"), "the imu's mount")
     walk(bench, 2)
     # One meter along an optical axis that points 30 degrees down.
     T_last = messages.matrix_from_pose(bench.got["pose"][-1].pose)
@@ -267,7 +271,7 @@ def test_a_second_parent_on_tf_is_reported(start, capfd):
     _, bench = robot(start, tf_mode="odom_base")
     walk(bench, 1)
     bench.send_transform("somebody_elses_odom", "base_link", np.eye(4), SECOND)
-    buffer = bench.nodes[0].mapping.robot.transforms
+    buffer = bench.nodes[0].mapping.sensors.transforms
     bench.spin_until(lambda: "somebody_elses_odom" in buffer.parents_of("base_link"), "the other parent")
     seen: list[str] = []
 

@@ -63,7 +63,7 @@ def test_time_that_goes_back_empties_the_transforms(start):
     connected(bench)
     walk(bench, 1, 100 * SECOND)
     bench.send_transform("odom", "base_link", np.eye(4), 100 * SECOND)
-    buffer = node.mapping.robot.transforms
+    buffer = node.mapping.sensors.transforms
     bench.spin_until(lambda: buffer.root_of("base_link") == "odom", "the transform")
     for index in range(3):
         bench.publish(image(index), SECOND + index * SECOND // 10)
@@ -141,7 +141,7 @@ def test_a_measured_depth_gives_the_scale(start):
     bench.wait_for_listener("depth")
     header = messages.make_header(SECOND, "camera_optical_frame")
     depths.publish(messages.image(np.full((24, 32), 3000, np.uint16), header))
-    bench.spin_until(lambda: node.mapping.robot._depths, "the depth")
+    bench.spin_until(lambda: node.mapping.sensors._depths, "the depth")
     bench.publish(image(0), SECOND)
     bench.spin_until(lambda: bench.got["depth"], "depth")
     assert np.nanmedian(np.frombuffer(bench.got["depth"][-1].data, np.float32)) == pytest.approx(

@@ -95,7 +95,7 @@ def test_a_rig_shares_one_state_and_measures_the_scale_by_its_baseline(start):
     bench.send_static(
         ("base_link", "front_optical_frame", front), ("base_link", "left_optical_frame", left)
     )
-    buffer = node.mapping.robot.transforms
+    buffer = node.mapping.sensors.transforms
     bench.spin_until(lambda: buffer.root_of("left_optical_frame") == "base_link", "the mounts")
     for index in range(6):
         for name in ("front", "left"):

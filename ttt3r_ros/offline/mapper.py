@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
     from ttt3r_ros.backend import AnyBackend
     from ttt3r_ros.config import Config
-    from ttt3r_ros.offline.recorded_sensors import RecordedRobot
+    from ttt3r_ros.offline.recorded_sensors import RecordedSensors
     from ttt3r_ros.types import Frame, Update
 
 
-class RecordingMapping:
+class RecordingMapper:
     """Maps the images of one camera one by one; `records` and `timings_s` have an entry for each."""
 
     def __init__(
         self,
         backend: AnyBackend,
         config: Config,
-        robot: RecordedRobot,
+        robot: RecordedSensors,
         complain: Callable[[str], None],
     ) -> None:
         """Begin with an empty map; what is odd about the images is said by ``complain``."""
@@ -43,10 +43,10 @@ class RecordingMapping:
         self.timings_s: list[dict[str, float]] = []
         self._backend = backend
         self._config = config
-        self.robot = robot
+        self.sensors = robot
         self._complain = complain
         # Called when time has gone back, before map and trajectory are cleared.
-        self.before_anew: Callable[[RecordingMapping], None] = lambda _: None
+        self.before_reset: Callable[[RecordingMapper], None] = lambda _: None
         self._intake = CameraIntake(rectify=config.rectify, complain=complain)
         self._map_id = 0
         self._skipped = 0
@@ -69,12 +69,12 @@ class RecordingMapping:
                 counts[record.skipped.split(":")[0]] += 1
         return dict(counts)
 
-    def prepared(self, raw: Frame) -> Frame:
+    def prepare(self, raw: Frame) -> Frame:
         """Return an image as the network is to see it; may be called for the next one before this one is shown."""
         self._intake.calibrate(raw.intrinsics)
         return self._intake.frame(raw.stamp_ns, raw.camera_frame, raw.rgb)
 
-    def show(self, frame: Frame, upcoming: Frame | None = None) -> Update | None:
+    def process(self, frame: Frame, upcoming: Frame | None = None) -> Update | None:
         """Map the next prepared image; None if it was skipped. The one after it the network may encode meanwhile."""
         started = time.perf_counter()
         order = memory_of(self._intake.order)
@@ -120,11 +120,11 @@ class RecordingMapping:
     def _begin_anew(self, stamp_ns: int) -> None:
         self._complain(f"time went back to {stamp_ns}")
         if self._config.on_time_jump == "keep_map":
-            self.reconstructor.reopen()
+            self.reconstructor.reset_state()
             return
         if len(self.reconstructor.trajectory):
-            self.before_anew(self)
-        self.reconstructor.restart(forget_odom=True)
+            self.before_reset(self)
+        self.reconstructor.reset(reset_odom=True)
         self._map_id += 1
 
     def _mapped(self, frame: Frame) -> Update | str:
@@ -136,14 +136,14 @@ class RecordingMapping:
             return f"out of order: {error}"
         try:
             context = self._sensor_context(frame)
-            estimate = self.reconstructor.see(frame)
+            estimate = self.reconstructor.infer(frame)
         except UnplacedError as error:
             return f"not placed: {error}"
         except ImageError as error:
             return f"of one color: {error}"
         except NonFiniteError as error:
             return f"not finite: {error}"
-        return self.reconstructor.place(frame, estimate, context)
+        return self.reconstructor.integrate(frame, estimate, context)
 
     def _sensor_context(self, frame: Frame) -> SensorContext:
         """Return what the robot says at a frame; before the network sees it, so that nothing has changed if this fails.
@@ -152,9 +152,9 @@ class RecordingMapping:
             UnplacedError: the mount of the camera is not known.
         """
         return SensorContext(
-            T_base_camera=self.robot.mount(frame.camera_frame, frame.stamp_ns),
-            T_odom_base=self.robot.odometry(frame.stamp_ns),
-            measured_depth=self.robot.measured_depth(frame.stamp_ns),
+            T_base_camera=self.sensors.mount(frame.camera_frame, frame.stamp_ns),
+            T_odom_base=self.sensors.odometry(frame.stamp_ns),
+            measured_depth=self.sensors.measured_depth(frame.stamp_ns),
         )
 
 

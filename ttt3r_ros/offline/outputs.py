@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ttt3r_ros.config import Config
-    from ttt3r_ros.offline.mapper import RecordingMapping
-    from ttt3r_ros.offline.recorded_sensors import RecordedRobot
+    from ttt3r_ros.offline.mapper import RecordingMapper
+    from ttt3r_ros.offline.recorded_sensors import RecordedSensors
     from ttt3r_ros.types import Float64Array, Update
 
 _FRAME_KINDS = ("rgb", "depth", "confidence", "npz")
@@ -35,7 +35,12 @@ class RunOutputs:
     """The outputs of one run, by their names."""
 
     def __init__(
-        self, folder: Path, names: tuple[str, ...], config: Config, robot: RecordedRobot, first: int = 0
+        self,
+        folder: Path,
+        names: tuple[str, ...],
+        config: Config,
+        robot: RecordedSensors,
+        first: int = 0,
     ) -> None:
         """Get ready; ``first``: the frame with which it begins or goes on."""
         self.folder = folder
@@ -57,7 +62,7 @@ class RunOutputs:
             self._bag = self._bag or self._open_bag()
             self._bag.add(update)
 
-    def before_anew(self, mapping: RecordingMapping) -> None:
+    def before_reset(self, mapping: RecordingMapper) -> None:
         """Write map and trajectory before they are cleared, as the node does when time goes back.
 
         Raises:
@@ -69,7 +74,7 @@ class RunOutputs:
         if "map" in self.names:
             self._write_map(mapping, suffix)
 
-    def finish(self, mapping: RecordingMapping) -> list[str]:
+    def finish(self, mapping: RecordingMapper) -> list[str]:
         """Write everything that a whole run has; return a line for each output that could not be."""
         steps: dict[str, Callable[[], None]] = {
             "frames": lambda: write_frames(self.folder / FRAMES, mapping.records),
@@ -107,7 +112,7 @@ class RunOutputs:
 
     def _write_trajectory(
         self,
-        mapping: RecordingMapping,
+        mapping: RecordingMapper,
         suffix: str = "",
         forms: tuple[str, ...] = ("tum", "kitti", "euroc"),
     ) -> None:
@@ -119,22 +124,22 @@ class RunOutputs:
         if not suffix:
             write_json(self.folder / CAMERA, _camera(mapping.records))
 
-    def _write_map(self, mapping: RecordingMapping, suffix: str = "") -> None:
+    def _write_map(self, mapping: RecordingMapper, suffix: str = "") -> None:
         write_map((self.folder / MAP).with_stem(f"map{suffix}"), mapping.reconstructor.map)
 
-    def _write_glb(self, mapping: RecordingMapping) -> None:
+    def _write_glb(self, mapping: RecordingMapper) -> None:
         cloud = mapping.reconstructor.map.voxels.point_cloud()
         write_glb(self.folder / "map.glb", cloud, list(_poses(mapping)))
 
-    def _write_colmap(self, mapping: RecordingMapping) -> None:
+    def _write_colmap(self, mapping: RecordingMapper) -> None:
         cloud = mapping.reconstructor.map.voxels.point_cloud()
         write_colmap(self.folder / "colmap", _views(self.folder, mapping), cloud)
 
-    def _write_transforms(self, mapping: RecordingMapping) -> None:
+    def _write_transforms(self, mapping: RecordingMapper) -> None:
         views = _views(self.folder, mapping)
         write_transforms(self.folder / "transforms.json", views, self.folder / MAP)
 
-    def _close_bag(self, mapping: RecordingMapping) -> None:
+    def _close_bag(self, mapping: RecordingMapper) -> None:
         if self._bag is not None:
             self._bag.close(mapping.reconstructor)
             self._bag = None
@@ -156,12 +161,12 @@ def _camera(records: list[FrameRecord]) -> dict[str, float | int]:
     return {name: getattr(camera, name) for name in ("fx", "fy", "cx", "cy", "width", "height")}
 
 
-def _poses(mapping: RecordingMapping) -> Float64Array:
+def _poses(mapping: RecordingMapper) -> Float64Array:
     _, poses = mapping.reconstructor.trajectory.poses()
     return pose_matrix_xyzw(poses)
 
 
-def _views(folder: Path, mapping: RecordingMapping) -> list[View]:
+def _views(folder: Path, mapping: RecordingMapper) -> list[View]:
     usual = usual_camera(mapping.records)
     views = []
     for record, T_map_camera in zip(mapped(mapping.records), _poses(mapping), strict=True):
@@ -183,7 +188,7 @@ def _bag_name(first: int) -> str:
     return f"bag_{first:06d}" if first else "bag"
 
 
-def _output_bag(path: Path, config: Config, robot: RecordedRobot) -> Any:
+def _output_bag(path: Path, config: Config, robot: RecordedSensors) -> Any:
     from ttt3r_ros.io.bags.writer import OutputBag  # noqa: PLC0415 - rosbags is an optional extra
 
     return OutputBag(path, config, robot)

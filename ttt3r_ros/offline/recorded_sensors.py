@@ -22,7 +22,7 @@ class UnplacedError(Ttt3rError):
     """A robot's image cannot be placed: the mount of its camera is not known at that time."""
 
 
-class RecordedRobot:
+class RecordedSensors:
     """Answers at the stamp of an image; what is not known it says once, by ``complain``."""
 
     def __init__(self, config: Config, source: Sequence, complain: Callable[[str], None]) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ttt3r_ros.offline.mapper import RecordingMapping
+    from ttt3r_ros.offline.mapper import RecordingMapper
 
 _KEY = "run"
 _MAY_DIFFER = ("device", "threads")  # a batch that is resumed may find another one free
@@ -83,7 +83,7 @@ class SavedRun:
     identity: dict[str, Any]
 
 
-def save_run(path: Path, identity: Identity, mapping: RecordingMapping) -> None:
+def save_run(path: Path, identity: Identity, mapping: RecordingMapper) -> None:
     """Write a run as it stands.
 
     Raises:
@@ -121,7 +121,7 @@ def read_run(path: Path) -> SavedRun:
         raise SourceError(msg) from error
 
 
-def restore_run(saved: SavedRun, mapping: RecordingMapping) -> None:
+def restore_run(saved: SavedRun, mapping: RecordingMapper) -> None:
     """Let a mapping go on from a run.
 
     Raises:

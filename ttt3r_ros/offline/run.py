@@ -20,11 +20,11 @@ from ttt3r_ros.io.run_folder import DEFAULT_OUTPUTS, REPORT, RUN, STATE, RunFold
 from ttt3r_ros.model.runtime.loading import load_backend
 from ttt3r_ros.offline import resume as run_state
 from ttt3r_ros.offline.folder_lock import RunClaim, claimed
-from ttt3r_ros.offline.mapper import RecordingMapping
+from ttt3r_ros.offline.mapper import RecordingMapper
 from ttt3r_ros.offline.outputs import RunOutputs, write_json
 from ttt3r_ros.offline.previews import Samples
 from ttt3r_ros.offline.progress import Progress, complain, memory_bytes, peak_memory_bytes, say
-from ttt3r_ros.offline.recorded_sensors import RecordedRobot
+from ttt3r_ros.offline.recorded_sensors import RecordedSensors
 from ttt3r_ros.offline.run_settings import changed_settings
 from ttt3r_ros.offline.signals import INTERRUPTED, StopRequest
 from ttt3r_ros.offline.summary import RunSummary
@@ -48,7 +48,7 @@ class Run:
     source: Sequence
     config: Config
     folder: Path
-    mapping: RecordingMapping
+    mapping: RecordingMapper
     outputs: RunOutputs
     facts: dict[str, str]
     resumed_at: int = 0  # the frame with which it goes on
@@ -163,10 +163,10 @@ def _resumed(
 
 def _mapping(
     source: Sequence, config: Config, saved: run_state.SavedRun | None
-) -> tuple[RecordingMapping, dict[str, str]]:
-    robot = RecordedRobot(config, source, _warn)
+) -> tuple[RecordingMapper, dict[str, str]]:
+    robot = RecordedSensors(config, source, _warn)
     backend, facts = load_backend(config)
-    mapping = RecordingMapping(backend, config, robot, _warn)
+    mapping = RecordingMapper(backend, config, robot, _warn)
     if saved is not None:
         run_state.restore_run(saved, mapping)
     return mapping, facts
@@ -177,12 +177,12 @@ def _begun(
     source: Sequence,
     config: Config,
     folder: Path,
-    mapping: RecordingMapping,
+    mapping: RecordingMapper,
     facts: dict[str, str],
 ) -> Run:
     first = len(mapping.records)
-    outputs = RunOutputs(folder, identity.outputs, config, mapping.robot, first)
-    mapping.before_anew = outputs.before_anew
+    outputs = RunOutputs(folder, identity.outputs, config, mapping.sensors, first)
+    mapping.before_reset = outputs.before_reset
     return Run(identity, source, config, folder, mapping, outputs, facts, resumed_at=first)
 
 
@@ -193,7 +193,7 @@ def _map(
     started = saved_at = time.monotonic()
     try:
         for frame, upcoming in frames:
-            update = run.mapping.show(frame, upcoming)
+            update = run.mapping.process(frame, upcoming)
             if update is not None:
                 index = len(run.mapping.records) - 1
                 run.outputs.add(index, update)
@@ -214,7 +214,7 @@ def _map(
     run.seconds = time.monotonic() - started
 
 
-def _remaining(source: Sequence, mapping: RecordingMapping, stop: StopRequest) -> Iterator[Frame]:
+def _remaining(source: Sequence, mapping: RecordingMapper, stop: StopRequest) -> Iterator[Frame]:
     """Return the frames that were not shown yet, prepared.
 
     Raises:
@@ -225,7 +225,7 @@ def _remaining(source: Sequence, mapping: RecordingMapping, stop: StopRequest) -
         if stop.asked:
             return
         if count >= len(done):
-            yield mapping.prepared(raw)
+            yield mapping.prepare(raw)
         elif raw.stamp_ns != done[count].stamp_ns:
             msg = (
                 f"--resume: frame {count} of {source.name} has the stamp {raw.stamp_ns}, "

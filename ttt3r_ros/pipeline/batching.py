@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ttt3r_ros.types import Frame
 
 
-def see_together(
+def infer_batch(
     backend: AnyBackend, pairs: Sequence[tuple[Reconstructor[Any], Frame]]
 ) -> list[FrameEstimate | ImageError | NonFiniteError]:
     """Show each reconstructor its frame, all in one step of the network; return estimates or what prevented them."""
@@ -37,7 +37,7 @@ def see_together(
     except ImageError as error:  # one is too narrow for the network: which one, single steps tell
         if len(pairs) == 1:
             return [error]
-        return [answer for pair in pairs for answer in see_together(backend, [pair])]
+        return [answer for pair in pairs for answer in infer_batch(backend, [pair])]
     for index, answer in zip(usable, answers, strict=True):
         reconstructor, frame = pairs[index]
         if isinstance(answer, NonFiniteError):

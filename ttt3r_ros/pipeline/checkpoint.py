@@ -60,7 +60,7 @@ def restore_into(reconstructor: Reconstructor[Any], arrays: Arrays) -> None:
         raise
     reconstructor.pose_integrator.restore(T_map_base, T_base_camera, T_world_camera)
     reconstructor.scale_correction.restore(scale)
-    reconstructor.forget_last()
+    reconstructor.drop_last()
 
 
 def _require_weights(found: str, own: str) -> None:

@@ -69,9 +69,13 @@ class Reconstructor(Generic[StateT]):
         self._covariance.rotation_noise_ratio = config.odometry.rotation_noise_ratio
 
     @property
-    def segment(self) -> int:
+    def segment_id(self) -> int:
         """Return how many state resets there were."""
         return self.session.segment
+
+    def is_reference_camera(self, frame: Frame) -> bool:  # noqa: ARG002 - a rig has several cameras
+        """Return whether the body moves with the camera of this frame."""
+        return True
 
     def step(self, frame: Frame, context: SensorContext = SensorContext()) -> Update:
         """Show one frame and place it.
@@ -80,16 +84,16 @@ class Reconstructor(Generic[StateT]):
             ImageError: the image carries nothing to see.
             NonFiniteError: the network's answer was not finite; nothing has changed.
         """
-        return self.place(frame, self.see(frame), context)
+        return self.integrate(frame, self.infer(frame), context)
 
-    def see(self, frame: Frame) -> FrameEstimate:
+    def infer(self, frame: Frame) -> FrameEstimate:
         """Show one frame to the network, the slow part; raises as `step`."""
         require_contrast(frame)
         started = time.perf_counter()
         estimate = self.session.step(frame.rgb)
         return timed(estimate, started)
 
-    def place(
+    def integrate(
         self, frame: Frame, estimate: FrameEstimate, context: SensorContext = SensorContext()
     ) -> Update:
         """Turn what the network saw into a pose and points in meters, and fuse them into the map."""
@@ -129,28 +133,28 @@ class Reconstructor(Generic[StateT]):
         timings_s = {**update.timings_s, "map": spent}
         return replace(update, timings_s=timings_s, fused_share=fused_share)
 
-    def restart(self, *, forget_odom: bool = False) -> None:
+    def reset(self, *, reset_odom: bool = False) -> None:
         """Forget state, trajectory and map; odom goes on unless it, too, is to be forgotten."""
         self.session.reset()
         self._focals.clear()
         self._leveling.reset()
         self.scale_correction.reset()
         self._covariance.reset()
-        self.forget_last()
-        if forget_odom:
+        self.drop_last()
+        if reset_odom:
             self.pose_integrator.reset()
         else:
             self.pose_integrator.start_new_map()
         self.trajectory.clear()
         self.map.clear()
 
-    def reopen(self) -> None:
+    def reset_state(self) -> None:
         """Begin the state anew at the start of the map, which is kept: a recording that is played again."""
         self.session.reset()
-        self.forget_last()
+        self.drop_last()
         self.pose_integrator.start_new_map()
 
-    def forget_last(self) -> None:
+    def drop_last(self) -> None:
         """Forget the last image and its time: nothing is followed from there to the next."""
         self._previous_ns = None
         if self._odometry is not None:

@@ -34,13 +34,13 @@ class Rig(Reconstructor[StateT]):
             None  # its newest frame, and T_world_camera there
         )
 
-    def place(
+    def integrate(
         self, frame: Frame, estimate: FrameEstimate, context: SensorContext = SensorContext()
     ) -> Update:
-        """Place a frame of any camera of the rig; see `Reconstructor.place`."""
+        """Place a frame of any camera of the rig; see `Reconstructor.integrate`."""
         if self._leader in (None, frame.camera_frame):
             self._leader = frame.camera_frame
-            update = super().place(frame, estimate, context)
+            update = super().integrate(frame, estimate, context)
             self._led = update, estimate.T_world_camera
             return update
         assert self._led is not None
@@ -57,13 +57,13 @@ class Rig(Reconstructor[StateT]):
             self.scale_correction.on_state_reset(estimate.segment_scale_ratio)
         return replace(update, fused_share=self.map.integrate(update, self._leveling.floor_z))
 
-    def restart(self, *, forget_odom: bool = False) -> None:
+    def reset(self, *, reset_odom: bool = False) -> None:
         """Forget state, trajectory and map; the next frame's camera leads."""
-        super().restart(forget_odom=forget_odom)
+        super().reset(reset_odom=reset_odom)
         self._leader, self._led = None, None
 
-    def leads(self, frame: Frame) -> bool:
-        """Tell whether a frame is of the camera with which the body moves."""
+    def is_reference_camera(self, frame: Frame) -> bool:
+        """Return whether the body moves with the camera of this frame."""
         return frame.camera_frame == self._leader
 
     def _beside(self, frame: Frame, estimate: FrameEstimate, context: SensorContext) -> BodyPose:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one thread that owns the network, and the inbox through which it gets frames."""
+"""The one thread that owns the network, and the queue through which it gets frames."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ ItemT = TypeVar("ItemT")
 logger = logging.getLogger(__name__)
 
 
-class Inbox(Generic[ItemT]):
-    """Items of several senders on their way to one taker.
+class FrameQueue(Generic[ItemT]):
+    """Queue between several producers and one consumer.
 
-    ``capacity`` 0: of each sender only the newest waits, beside those that are reserved, so that latency stays bounded
-    under load. Otherwise all wait in order, and a sender is to ask for room first.
+    ``capacity`` 0 (keep_last): the newest item of each producer displaces its older one, unless that is reserved.
+    Latency stays bounded under load. Otherwise (keep_all) all items wait in order, and a producer must check
+    `has_room` first (back-pressure).
     """
 
     def __init__(self, capacity: int = 0) -> None:
@@ -27,16 +28,16 @@ class Inbox(Generic[ItemT]):
         self._capacity = capacity
         self._items: deque[tuple[str, ItemT]] = deque()
         self._reserved = 0  # so many of the oldest items, which nobody displaces
-        self._in_hand = False  # what was taken last is not done with
+        self._busy = False  # what was taken last is not done with
         self._closed = False
 
-    def put(self, item: ItemT, sender: str = "") -> ItemT | None:
+    def put(self, item: ItemT, producer: str = "") -> ItemT | None:
         """Leave an item; return the one that nobody took in time or, once closed, will take."""
         with self._condition:
             if self._closed:
                 return item
-            dropped = None if self._capacity else self._removed(sender)
-            self._items.append((sender, item))
+            dropped = None if self._capacity else self._remove_oldest_of(producer)
+            self._items.append((producer, item))
             self._condition.notify()
             return dropped
 
@@ -45,32 +46,32 @@ class Inbox(Generic[ItemT]):
         return not self._capacity or len(self._items) < self._capacity
 
     def take(self) -> list[ItemT]:
-        """Wait for items; return the oldest and those behind it that came from other senders, [] once closed."""
+        """Wait for items; return the oldest and those behind it that came from other producers, [] once closed."""
         with self._condition:
             self._condition.wait_for(lambda: self._items or self._closed)
             self._reserved = 0
             if self._closed:
                 return []
-            taken = [self._items.popleft()[1] for _ in range(self._together())]
-            self._in_hand = True
+            taken = [self._items.popleft()[1] for _ in range(self._batch_size())]
+            self._busy = True
             return taken
 
     def reserve(self) -> ItemT | None:
         """Return the first of the items that will be taken next, whatever comes; None while there is none."""
         with self._condition:
-            # All of them: were only the first kept, the next one of its sender would come between it and the others.
-            self._reserved = self._together()
+            # All of them: were only the first kept, the next one of its producer would come between it and the others.
+            self._reserved = self._batch_size()
             return self._items[0][1] if self._items else None
 
-    def finish(self) -> None:
+    def mark_done(self) -> None:
         """Say that what was taken last is done with."""
         with self._condition:
-            self._in_hand = False
+            self._busy = False
 
-    def is_worked_off(self) -> bool:
+    def is_idle(self) -> bool:
         """Tell whether nothing waits and all that was taken is done with."""
         with self._condition:
-            return not self._items and not self._in_hand
+            return not self._items and not self._busy
 
     def close(self) -> list[ItemT]:
         """Wake the taker for the last time; return the items that nobody will take."""
@@ -81,14 +82,16 @@ class Inbox(Generic[ItemT]):
             self._condition.notify_all()
             return left
 
-    def _together(self) -> int:
-        """Return how many items, from the oldest on, come from different senders."""
-        senders = [sender for sender, _ in self._items]
-        return next((n for n, sender in enumerate(senders) if sender in senders[:n]), len(senders))
+    def _batch_size(self) -> int:
+        """Return how many items, from the oldest on, come from different producers."""
+        producers = [producer for producer, _ in self._items]
+        return next(
+            (n for n, producer in enumerate(producers) if producer in producers[:n]), len(producers)
+        )
 
-    def _removed(self, sender: str) -> ItemT | None:
+    def _remove_oldest_of(self, producer: str) -> ItemT | None:
         for index in range(self._reserved, len(self._items)):
-            if self._items[index][0] == sender:
+            if self._items[index][0] == producer:
                 _, displaced = self._items[index]
                 del self._items[index]
                 return displaced
@@ -96,7 +99,7 @@ class Inbox(Generic[ItemT]):
 
 
 class Worker(Generic[ItemT]):
-    """Runs ``process`` on the items of an inbox in a thread of its own.
+    """Runs ``process`` on the items of a queue in a thread of its own.
 
     An exception in ``process`` ends the thread, stays in ``failure`` and is reported through ``on_failure``:
     a dead thread behind a live node would be the worst failure a robot can have.
@@ -108,13 +111,13 @@ class Worker(Generic[ItemT]):
         on_failure: Callable[[BaseException], None],
         capacity: int = 0,
         on_room: Callable[[], None] = lambda: None,
-        on_finished: Callable[[], None] = lambda: None,
+        on_done: Callable[[], None] = lambda: None,
     ) -> None:
-        self._inbox: Inbox[ItemT] = Inbox(capacity)
+        self._queue: FrameQueue[ItemT] = FrameQueue(capacity)
         self._process = process
         self._on_failure = on_failure
         self._on_room = on_room
-        self._on_finished = on_finished
+        self._on_done = on_done
         self._thread = threading.Thread(target=self._run, name="ttt3r_worker", daemon=True)
         self.failure: BaseException | None = None
 
@@ -122,25 +125,25 @@ class Worker(Generic[ItemT]):
         """Start the thread."""
         self._thread.start()
 
-    def submit(self, item: ItemT, sender: str = "") -> ItemT | None:
+    def submit(self, item: ItemT, producer: str = "") -> ItemT | None:
         """Hand over an item; return the one it displaced, if any."""
-        return self._inbox.put(item, sender)
+        return self._queue.put(item, producer)
 
     def has_room(self) -> bool:
         """Tell whether an item may be handed over; with capacity 0 always."""
-        return self._inbox.has_room()
+        return self._queue.has_room()
 
     def reserve(self) -> ItemT | None:
         """Return the first of the items that will be processed next, whatever comes; None while there is none."""
-        return self._inbox.reserve()
+        return self._queue.reserve()
 
-    def is_worked_off(self) -> bool:
+    def is_idle(self) -> bool:
         """Tell whether all that was handed over is done with."""
-        return self._inbox.is_worked_off()
+        return self._queue.is_idle()
 
     def stop(self, timeout_s: float = 10.0) -> list[ItemT]:
         """Let the running items finish, then end the thread; return those that were still waiting."""
-        left = self._inbox.close()
+        left = self._queue.close()
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
             self._thread.join(timeout_s)
             if self._thread.is_alive():
@@ -148,7 +151,7 @@ class Worker(Generic[ItemT]):
         return left
 
     def _run(self) -> None:
-        while items := self._inbox.take():
+        while items := self._queue.take():
             self._on_room()
             try:
                 self._process(items)
@@ -156,5 +159,5 @@ class Worker(Generic[ItemT]):
                 self.failure = error
                 self._on_failure(error)
                 return
-            self._inbox.finish()
-            self._on_finished()
+            self._queue.mark_done()
+            self._on_done()

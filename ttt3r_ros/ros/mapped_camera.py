@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ttt3r_ros.backend import AnyBackend
     from ttt3r_ros.config import Config
-    from ttt3r_ros.ros.robot_sensors import Robot
+    from ttt3r_ros.ros.robot_sensors import RobotSensors
     from ttt3r_ros.ros.throttled_warnings import ThrottledWarnings
     from ttt3r_ros.types import Frame, Update
 
@@ -30,7 +30,7 @@ class TrackedBody:
         node: Node,
         config: Config,
         backend: AnyBackend,
-        robot: Robot,
+        robot: RobotSensors,
         warnings: ThrottledWarnings,
         camera: str,
         *,
@@ -56,16 +56,16 @@ class TrackedBody:
         if self.transforms is not None:
             self.transforms.config = config
 
-    def restart(self, *, time_went_back: bool) -> None:
+    def reset(self, *, time_jump: bool) -> None:
         """Forget everything; odom goes on, unless nothing that came before is true any more."""
-        self.reconstructor.restart(forget_odom=time_went_back)
-        self.outputs.restart()
-        if time_went_back and self.transforms is not None:
-            self.transforms.restart()
+        self.reconstructor.reset(reset_odom=time_jump)
+        self.outputs.reset()
+        if time_jump and self.transforms is not None:
+            self.transforms.reset()
 
     def publish(self, update: Update) -> None:
         """Publish where the body is after a frame of the camera that it moves with."""
-        if isinstance(self.reconstructor, Rig) and not self.reconstructor.leads(update.frame):
+        if not self.reconstructor.is_reference_camera(update.frame):
             return
         self.landmarks = update.landmarks
         if self.transforms is not None:
@@ -103,14 +103,14 @@ class Job:
     frame: Frame
     received_s: float  # perf_counter when its message was taken
     decode_s: float
-    era: int
+    map_id: int
 
 
 def mapped_cameras(
     node: Node,
     config: Config,
     backend: AnyBackend,
-    robot: Robot,
+    robot: RobotSensors,
     warnings: ThrottledWarnings,
 ) -> list[MappedCamera]:
     """Return the cameras that the configuration names, each with a body of its own, or all on one rig."""

@@ -18,7 +18,7 @@ from ttt3r_ros.errors import ConfigError, Ttt3rError
 from ttt3r_ros.model.runtime.loading import load_backend
 from ttt3r_ros.ros import compat, log_bridge, parameters
 from ttt3r_ros.ros.entity_ledger import EntityLedger
-from ttt3r_ros.ros.mapping_runtime import Mapping
+from ttt3r_ros.ros.mapping_runtime import MappingRuntime
 from ttt3r_ros.ros.middleware import use_large_image_profile
 from ttt3r_ros.ros.services import NodeServices
 from ttt3r_ros.ros.startup_monitor import StartupMonitor
@@ -40,7 +40,7 @@ class MappingNode(LifecycleNode):  # type: ignore[misc]
         self._log_handler = log_bridge.attach(self.get_logger())
         self._given_backend = backend
         self._closing = False
-        self._mapping: Mapping | None = None
+        self._mapping: MappingRuntime | None = None
         self.start_error: Ttt3rError | None = None
         self.failure: BaseException | None = None
         guard_transitions(self)
@@ -55,7 +55,7 @@ class MappingNode(LifecycleNode):  # type: ignore[misc]
             self._start_by_itself()
 
     @property
-    def mapping(self) -> Mapping:
+    def mapping(self) -> MappingRuntime:
         """Return what exists while the node is configured."""
         assert self._mapping is not None
         return self._mapping
@@ -79,7 +79,7 @@ class MappingNode(LifecycleNode):  # type: ignore[misc]
                 else load_backend(self.config)
             )
             self._entities = EntityLedger(self)
-            self._mapping = Mapping(self, self.config, backend, facts, self._on_failure)
+            self._mapping = MappingRuntime(self, self.config, backend, facts, self._on_failure)
             NodeServices(self, self._mapping)
             StartupMonitor(self, self._mapping)
         except Ttt3rError as error:

@@ -16,13 +16,13 @@ from ttt3r_ros.errors import ImageError, NonFiniteError, OutputError
 from ttt3r_ros.geometry import inverse
 from ttt3r_ros.model.runtime.devices import device_memory_facts
 from ttt3r_ros.odometry.sensor_context import SensorContext
-from ttt3r_ros.pipeline.batching import see_together
+from ttt3r_ros.pipeline.batching import infer_batch
 from ttt3r_ros.pipeline.worker import Worker
 from ttt3r_ros.ros.diagnostics import diagnostic_array
 from ttt3r_ros.ros.image_subscriber import ImageCallbacks, ImageSubscriber
 from ttt3r_ros.ros.mapped_camera import Job, MappedCamera, TrackedBody, mapped_cameras
-from ttt3r_ros.ros.queue_drain import Backlog
-from ttt3r_ros.ros.robot_sensors import Robot
+from ttt3r_ros.ros.queue_drain import QueueDrain
+from ttt3r_ros.ros.robot_sensors import RobotSensors
 from ttt3r_ros.ros.statistics import Statistics
 from ttt3r_ros.ros.throttled_warnings import ThrottledWarnings
 from ttt3r_ros.ros.viewer_link import ViewerLink
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 _QUEUE = 4  # frames that wait for the worker while nothing may be dropped; further ones wait in the middleware
 
 
-class Mapping:
+class MappingRuntime:
     """Images in, results out; callbacks only convert, one worker thread does everything else."""
 
     def __init__(
@@ -60,15 +60,15 @@ class Mapping:
         self.viewer = ViewerLink(config, node.get_logger())  # first, for it may refuse
         self.statistics = Statistics()
         self.warnings = ThrottledWarnings(node.get_logger())
-        self.robot = Robot(node, config, self.warnings)
-        self.cameras = mapped_cameras(node, config, backend, self.robot, self.warnings)
+        self.sensors = RobotSensors(node, config, self.warnings)
+        self.cameras = mapped_cameras(node, config, backend, self.sensors, self.warnings)
         self.bodies: list[TrackedBody] = list(dict.fromkeys(camera.body for camera in self.cameras))
         self.stepping = threading.Lock()  # held while frames are processed or everything is changed
         self.subscribers: list[ImageSubscriber] = []
         self.worker: Worker[Job] | None = None
         self.paused = False
-        self._backlog = Backlog(node, self._received, self._is_at_rest)
-        self._era = 0  # counts resets
+        self._queue_drain = QueueDrain(node, self._received, self._is_idle)
+        self._map_id = 0  # counts resets
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         node.create_timer(config.map.publish_period, self._publish_maps)
         node.create_timer(config.diagnostics_period, self._publish_diagnostics)
@@ -83,7 +83,7 @@ class Mapping:
             self._on_failure,
             capacity,
             on_room=self._wake_executor,
-            on_finished=self._backlog.look,
+            on_done=self._queue_drain.check,
         )
         worker.start()
         self.worker = worker
@@ -96,7 +96,7 @@ class Mapping:
                 ImageCallbacks(
                     on_frame=partial(self._on_frame, camera),
                     on_time_jump=self._on_time_jump,
-                    on_release=self._backlog.look,
+                    on_release=self._queue_drain.check,
                     has_room=worker.has_room,
                 ),
                 self.statistics,
@@ -112,40 +112,40 @@ class Mapping:
         self.subscribers = []
         if self.worker is not None:
             self.statistics.count("dropped", len(self.worker.stop()))
-        self._backlog.look()
+        self._queue_drain.check()
 
-    async def worked_off(self) -> None:
+    async def wait_until_drained(self) -> None:
         """With queue_policy keep_all: wait until all images that have arrived are mapped."""
         if self.config.queue_policy == "keep_all":
-            await self._backlog.worked_off()
+            await self._queue_drain.wait_until_drained()
 
     def _received(self) -> int:
         return sum(subscriber.received for subscriber in self.subscribers)
 
-    def _is_at_rest(self) -> bool:
+    def _is_idle(self) -> bool:
         if any(subscriber.is_holding for subscriber in self.subscribers):
             return False
-        return self.worker is None or self.worker.is_worked_off()
+        return self.worker is None or self.worker.is_idle()
 
     def configure(self, config: Config) -> None:
         """Follow a live change of settings."""
         with self.stepping:
-            self.config = self.robot.config = config
+            self.config = self.sensors.config = config
             for body in self.bodies:
                 body.configure(config)
             for camera in self.cameras:
                 camera.outputs.config = config
 
-    def restart(self, *, time_went_back: bool = False) -> None:
+    def reset(self, *, time_jump: bool = False) -> None:
         """Forget states, trajectories and maps."""
         with self.stepping:
-            self.begin_era()
+            self.start_new_session()
             for body in self.bodies:
-                body.restart(time_went_back=time_went_back)
+                body.reset(time_jump=time_jump)
 
-    def begin_era(self) -> None:
+    def start_new_session(self) -> None:
         """Drop the frames under way: what they belonged to is gone. Call while `stepping` is held."""
-        self._era += 1
+        self._map_id += 1
         self._drop_held()
 
     def pause(self, *, paused: bool) -> None:
@@ -156,12 +156,12 @@ class Mapping:
     def _drop_held(self) -> None:
         for subscriber in self.subscribers:
             subscriber.drop_held()
-        self._backlog.look()
+        self._queue_drain.check()
 
     # --- images -------------------------------------------------------------------------------------
 
     def _on_frame(self, camera: MappedCamera, frame: Frame, received_s: float) -> None:
-        job = Job(camera, frame, received_s, time.perf_counter() - received_s, self._era)
+        job = Job(camera, frame, received_s, time.perf_counter() - received_s, self._map_id)
         assert self.worker is not None
         if self.paused or self.worker.submit(job, camera.name) is not None:
             self.statistics.count("dropped")
@@ -170,7 +170,7 @@ class Mapping:
         """Run frames of different cameras; on the worker thread."""
         with self.stepping:
             set_next_image_source(self._backend, self._upcoming)
-            current = [job for job in jobs if job.era == self._era]
+            current = [job for job in jobs if job.map_id == self._map_id]
             # What came before a reset must not open the map after it.
             self.statistics.count("dropped", len(jobs) - len(current))
             if len(current) > 1 and not self.config.rig:
@@ -189,7 +189,7 @@ class Mapping:
         if mount is None:
             return
         try:
-            estimate = job.camera.body.reconstructor.see(job.frame)
+            estimate = job.camera.body.reconstructor.infer(job.frame)
         except (ImageError, NonFiniteError) as error:
             self._skip(error)
             return
@@ -198,7 +198,7 @@ class Mapping:
     def _step_together(self, jobs: list[Job]) -> None:
         mounts = [(job, mount) for job in jobs if (mount := self._mount_or_skip(job)) is not None]
         pairs = [(job.camera.body.reconstructor, job.frame) for job, _ in mounts]
-        for (job, mount), seen in zip(mounts, see_together(self._backend, pairs), strict=True):
+        for (job, mount), seen in zip(mounts, infer_batch(self._backend, pairs), strict=True):
             if isinstance(seen, (ImageError, NonFiniteError)):
                 self._skip(seen)
             else:
@@ -210,8 +210,8 @@ class Mapping:
         try:
             awaits_first_frame = job.camera.body.reconstructor.pose_integrator.awaits_first_frame
             return SensorContext(
-                T_base_camera=self.robot.mount(header_frame, job.frame.stamp_ns),
-                up_camera=self.robot.up(header_frame) if awaits_first_frame else None,
+                T_base_camera=self.sensors.mount(header_frame, job.frame.stamp_ns),
+                up_camera=self.sensors.up(header_frame) if awaits_first_frame else None,
             )
         except TransformError as error:
             self._skip(error)
@@ -223,11 +223,11 @@ class Mapping:
         # Odometry may be younger than the image: asked for now, it had the network's time to arrive.
         context = replace(
             mount,
-            T_odom_base=self.robot.odometry(stamp_ns),
-            measured_depth=self.robot.measured_depth(stamp_ns),
+            T_odom_base=self.sensors.odometry(stamp_ns),
+            measured_depth=self.sensors.measured_depth(stamp_ns),
         )
         asked = time.perf_counter()
-        update = job.camera.body.reconstructor.place(job.frame, estimate, context)
+        update = job.camera.body.reconstructor.integrate(job.frame, estimate, context)
         placed = time.perf_counter()
         job.camera.publish(update)
         self.viewer.show(job.camera, update)
@@ -250,16 +250,16 @@ class Mapping:
             executor.wake()
 
     def _on_time_jump(self) -> None:
-        self.robot.clear()
+        self.sensors.clear()
         if self.config.on_time_jump == "keep_map":
             with self.stepping:
-                self.begin_era()
+                self.start_new_session()
                 for body in self.bodies:
-                    body.reconstructor.reopen()
+                    body.reconstructor.reset_state()
             return
         for body in self.bodies:
             self._save_before(body)
-        self.restart(time_went_back=True)
+        self.reset(time_jump=True)
 
     def _save_before(self, body: TrackedBody) -> None:
         if not len(body.reconstructor.trajectory):
@@ -284,7 +284,7 @@ class Mapping:
     def _publish_diagnostics(self) -> None:
         first = self.bodies[0].reconstructor
         facts = {
-            "segment": str(first.segment),
+            "segment": str(first.segment_id),
             "scale": f"{first.scale_correction.scale:.4f}",
             "scale_source": first.scale_correction.source,
             "map_voxels": str(sum(len(body.reconstructor.map.voxels) for body in self.bodies)),

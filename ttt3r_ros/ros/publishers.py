@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ttt3r_ros.config import Config
     from ttt3r_ros.mapping.map_builder import MapBuilder
-    from ttt3r_ros.ros.robot_sensors import Robot
+    from ttt3r_ros.ros.robot_sensors import RobotSensors
     from ttt3r_ros.types import Update
 
 
@@ -38,7 +38,7 @@ def camera_topic(topic: str, camera: str) -> str:
 class CameraOutputs:
     """What a camera sees, in its optical frame; called by the worker thread only."""
 
-    def __init__(self, node: Node, config: Config, robot: Robot, camera: str) -> None:
+    def __init__(self, node: Node, config: Config, robot: RobotSensors, camera: str) -> None:
         self.config = config
         self._robot = robot
         self._depth = _publisher(node, Image, "~/depth/image", camera)
@@ -61,7 +61,9 @@ class CameraOutputs:
 class BodyOutputs:
     """Pose, odometry and path of the body in the map or in odom."""
 
-    def __init__(self, node: Node, config: Config, robot: Robot, camera: str, map_frame: str) -> None:
+    def __init__(
+        self, node: Node, config: Config, robot: RobotSensors, camera: str, map_frame: str
+    ) -> None:
         self._config = config
         self._robot = robot
         self._map_frame = map_frame
@@ -72,7 +74,7 @@ class BodyOutputs:
         self._published_pose: PoseStamped | None = None  # the newest in the last path
         self._previous_ns: int | None = None
 
-    def restart(self) -> None:
+    def reset(self) -> None:
         """Clear the path."""
         self._poses.clear()
         self._previous_ns = None

@@ -32,7 +32,7 @@ _DEPTHS = 15
 _DEPTH_TOLERANCE_NS = 50_000_000
 
 
-class Robot:
+class RobotSensors:
     """Answers, at the stamp of an image; called by the worker, filled by the executor."""
 
     def __init__(self, node: Node, config: Config, warnings: ThrottledWarnings) -> None:

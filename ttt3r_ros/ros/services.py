@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from rclpy.node import Node
 
     from ttt3r_ros.ros.mapped_camera import TrackedBody
-    from ttt3r_ros.ros.mapping_runtime import Mapping
+    from ttt3r_ros.ros.mapping_runtime import MappingRuntime
 
 
 class NodeServices:
     """Answers in words: what was done, or why not."""
 
-    def __init__(self, node: Node, mapping: Mapping) -> None:
+    def __init__(self, node: Node, mapping: MappingRuntime) -> None:
         self._log = node.get_logger()
         self._mapping = mapping
         answers: dict[str, Callable[[], str]] = {
@@ -69,13 +69,13 @@ class NodeServices:
         self, answer: Callable[[Trigger.Request, Trigger.Response], Trigger.Response]
     ) -> Callable[[Trigger.Request, Trigger.Response], Coroutine[Any, Any, Trigger.Response]]:
         async def callback(request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-            await self._mapping.worked_off()
+            await self._mapping.wait_until_drained()
             return answer(request, response)
 
         return callback
 
     def _reset(self) -> str:
-        self._mapping.restart()
+        self._mapping.reset()
         return "state, trajectory and map begin anew"
 
     def _pause(self) -> str:
@@ -99,7 +99,7 @@ class NodeServices:
     def _load_state(self) -> str:
         with self._mapping.stepping:
             said = self._each(lambda body: body.files.load_state())
-            self._mapping.begin_era()
+            self._mapping.start_new_session()
             return said
 
     def _each(self, act: Callable[[TrackedBody], str]) -> str:
@@ -111,7 +111,7 @@ class NodeServices:
         try:
             T = messages.matrix_from_pose(msg.pose.pose)
             if frame not in ("", map_frame):
-                T = mapping.robot.transforms.lookup(map_frame, frame, None) @ T
+                T = mapping.sensors.transforms.lookup(map_frame, frame, None) @ T
         except (ValueError, TransformError) as error:
             self._log.warning(f"initialpose refused: {error}")
             return

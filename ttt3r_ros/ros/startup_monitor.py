@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rclpy.node import Node
 
     from ttt3r_ros.ros.image_subscriber import ImageSubscriber
-    from ttt3r_ros.ros.mapping_runtime import Mapping
+    from ttt3r_ros.ros.mapping_runtime import MappingRuntime
 
 PERIOD_S = 5.0  # without images, before the log says what is missing
 
@@ -19,7 +19,7 @@ PERIOD_S = 5.0  # without images, before the log says what is missing
 class StartupMonitor:
     """Looks around every few seconds until each camera has sent an image."""
 
-    def __init__(self, node: Node, mapping: Mapping) -> None:
+    def __init__(self, node: Node, mapping: MappingRuntime) -> None:
         self._node = node
         self._mapping = mapping
         node.create_timer(PERIOD_S, self._check)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rclpy.node import Node
 
     from ttt3r_ros.config import Config
-    from ttt3r_ros.ros.robot_sensors import Robot
+    from ttt3r_ros.ros.robot_sensors import RobotSensors
     from ttt3r_ros.ros.throttled_warnings import ThrottledWarnings
     from ttt3r_ros.types import Float64Array, Update
 
@@ -34,7 +34,12 @@ class TransformOutput:
     """Publishes the transforms of one body, as `tf_mode` says."""
 
     def __init__(
-        self, node: Node, config: Config, robot: Robot, warnings: ThrottledWarnings, map_frame: str
+        self,
+        node: Node,
+        config: Config,
+        robot: RobotSensors,
+        warnings: ThrottledWarnings,
+        map_frame: str,
     ) -> None:
         self.config = config
         self._robot = robot
@@ -58,7 +63,7 @@ class TransformOutput:
         if config.on_robot:
             node.create_timer(1.0 / config.tf_publish_rate, self._send_again)
 
-    def restart(self) -> None:
+    def reset(self) -> None:
         """Say no more what was true before time went back."""
         with self._lock:
             self._fixed = None

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ttt3r_ros.pipeline.rig import Rig
-
 if TYPE_CHECKING:
     from rclpy.impl.rcutils_logger import RcutilsLogger
 
@@ -38,7 +36,7 @@ class ViewerLink:
         if camera.body is not self._body:
             return
         reconstructor = self._body.reconstructor
-        leads = not isinstance(reconstructor, Rig) or reconstructor.leads(update.frame)
+        leads = reconstructor.is_reference_camera(update.frame)
         self.live.show(update, reconstructor, leads=leads)
 
     def facts(self) -> dict[str, str]:

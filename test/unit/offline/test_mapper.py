@@ -13,8 +13,8 @@ from ttt3r_ros.config import Config, from_mapping
 from ttt3r_ros.errors import SourceError
 from ttt3r_ros.geometry import T_BODY_OPTICAL
 from ttt3r_ros.io.frame_records import mapped, read_frames, write_frames
-from ttt3r_ros.offline.mapper import RecordingMapping
-from ttt3r_ros.offline.recorded_sensors import RecordedRobot
+from ttt3r_ros.offline.mapper import RecordingMapper
+from ttt3r_ros.offline.recorded_sensors import RecordedSensors
 from ttt3r_ros.types import Frame
 
 SECOND = 10**9
@@ -48,17 +48,17 @@ class Source:
         return self.depths.get(stamp_ns)
 
 
-def started(config: Config | None = None, source: Source | None = None) -> RecordingMapping:
+def started(config: Config | None = None, source: Source | None = None) -> RecordingMapper:
     config = config or Config()
     heard: list[str] = []
-    robot = RecordedRobot(config, source or Source(), heard.append)
-    return RecordingMapping(FakeBackend(), config, robot, heard.append)
+    robot = RecordedSensors(config, source or Source(), heard.append)
+    return RecordingMapper(FakeBackend(), config, robot, heard.append)
 
 
-def shown(mapping: RecordingMapping, *frames: Frame) -> RecordingMapping:
-    prepared = [mapping.prepared(entry) for entry in frames]
+def shown(mapping: RecordingMapper, *frames: Frame) -> RecordingMapper:
+    prepared = [mapping.prepare(entry) for entry in frames]
     for entry, upcoming in zip(prepared, [*prepared[1:], None], strict=True):
-        mapping.show(entry, upcoming)
+        mapping.process(entry, upcoming)
     return mapping
 
 
@@ -83,7 +83,7 @@ def test_stamps_out_of_order_are_refused_as_the_node_refuses_them():
 
 def test_when_time_goes_back_all_begins_anew_and_what_there_was_can_be_saved_before():
     mapping, saved = started(), []
-    mapping.before_anew = lambda m: saved.append(
+    mapping.before_reset = lambda m: saved.append(
         (m.newest_stamp_ns, len(m.reconstructor.trajectory), len(m.reconstructor.map.voxels))
     )
     shown(mapping, at(100), at(101), *(at(1 + k) for k in range(5)))

@@ -137,9 +137,9 @@ def test_a_restart_forgets_state_trajectory_and_map() -> None:
     mapping = reconstructor(reset_interval=2)
     for k in range(5):
         mapping.step(frame(k + 20))
-    assert mapping.segment == 2
-    mapping.restart()
-    assert (mapping.segment, len(mapping.trajectory), len(mapping.map.voxels)) == (0, 0, 0)
+    assert mapping.segment_id == 2
+    mapping.reset()
+    assert (mapping.segment_id, len(mapping.trajectory), len(mapping.map.voxels)) == (0, 0, 0)
     np.testing.assert_allclose(mapping.step(frame(30)).T_map_camera[:3, 3], [0, 0, 0], atol=1e-12)
 
 
@@ -155,7 +155,7 @@ def test_a_restart_forgets_the_focal_length() -> None:
     for _ in range(30):
         mapping.step(frame(40))
     assert mapping.step(frame(10)).intrinsics.fx == pytest.approx(40.0, rel=0.1)
-    mapping.restart()
+    mapping.reset()
     assert mapping.step(frame(10)).intrinsics.fx == pytest.approx(10.0)
 
 

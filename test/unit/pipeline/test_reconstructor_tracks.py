@@ -90,8 +90,8 @@ def test_poses_are_made_as_wished_or_else_as_the_weights_were_made_for(
 @pytest.mark.parametrize(
     "forget",
     [
-        lambda mapping: mapping.restart(),
-        lambda mapping: mapping.reopen(),
+        lambda mapping: mapping.reset(),
+        lambda mapping: mapping.reset_state(),
         lambda mapping: restore_into(mapping, snapshot_of(mapping)),
     ],
     ids=["restart", "reopen", "restore"],

@@ -7,7 +7,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
-from ttt3r_ros.pipeline.worker import Inbox, Worker
+from ttt3r_ros.pipeline.worker import FrameQueue, Worker
 
 if TYPE_CHECKING:
     import pytest
@@ -34,102 +34,102 @@ class Gate:
 
 
 def test_an_inbox_hands_out_only_the_newest_item_and_gives_back_the_older_ones() -> None:
-    inbox: Inbox[int] = Inbox()
-    assert [inbox.put(item) for item in (1, 2, 3)] == [None, 1, 2]
-    assert inbox.take() == [3]
-    assert inbox.put(4) is None
-    assert inbox.take() == [4]
+    queue: FrameQueue[int] = FrameQueue()
+    assert [queue.put(item) for item in (1, 2, 3)] == [None, 1, 2]
+    assert queue.take() == [3]
+    assert queue.put(4) is None
+    assert queue.take() == [4]
 
 
 def test_the_newest_items_of_several_senders_are_taken_together() -> None:
-    inbox: Inbox[int] = Inbox()
-    dropped = [inbox.put(item, sender) for item, sender in ((1, "a"), (2, "b"), (3, "a"))]
+    queue: FrameQueue[int] = FrameQueue()
+    dropped = [queue.put(item, sender) for item, sender in ((1, "a"), (2, "b"), (3, "a"))]
     assert dropped == [None, None, 1]
-    assert inbox.take() == [2, 3]
+    assert queue.take() == [2, 3]
 
 
 def test_with_a_capacity_nothing_is_dropped_and_everything_comes_in_order() -> None:
-    inbox: Inbox[int] = Inbox(capacity=3)
+    queue: FrameQueue[int] = FrameQueue(capacity=3)
     for item, sender in ((1, "a"), (2, "b"), (3, "b"), (4, "a")):
-        assert inbox.put(item, sender) is None
-    assert not inbox.has_room()
-    assert [inbox.take(), inbox.take()] == [[1, 2], [3, 4]]
-    assert inbox.has_room()
+        assert queue.put(item, sender) is None
+    assert not queue.has_room()
+    assert [queue.take(), queue.take()] == [[1, 2], [3, 4]]
+    assert queue.has_room()
 
 
 def test_an_inbox_is_worked_off_when_nothing_waits_and_what_was_taken_is_done_with() -> None:
-    inbox: Inbox[int] = Inbox(capacity=2)
-    states = [inbox.is_worked_off()]
-    inbox.put(1)
-    states.append(inbox.is_worked_off())
-    inbox.take()
-    states.append(inbox.is_worked_off())
-    inbox.finish()
-    states.append(inbox.is_worked_off())
+    queue: FrameQueue[int] = FrameQueue(capacity=2)
+    states = [queue.is_idle()]
+    queue.put(1)
+    states.append(queue.is_idle())
+    queue.take()
+    states.append(queue.is_idle())
+    queue.mark_done()
+    states.append(queue.is_idle())
     assert states == [True, False, False, True]
 
 
 def test_a_reserved_item_stays_where_it_is_and_is_taken_next() -> None:
-    inbox: Inbox[int] = Inbox(capacity=2)
-    assert inbox.reserve() is None
-    inbox.put(1)
-    inbox.put(2)
-    assert inbox.reserve() == inbox.reserve() == 1
-    assert inbox.take() == [1]
+    queue: FrameQueue[int] = FrameQueue(capacity=2)
+    assert queue.reserve() is None
+    queue.put(1)
+    queue.put(2)
+    assert queue.reserve() == queue.reserve() == 1
+    assert queue.take() == [1]
 
 
 def test_a_newer_item_displaces_no_reserved_one_but_the_one_that_waits_behind_it() -> None:
-    inbox: Inbox[int] = Inbox()
-    inbox.put(1)
-    assert inbox.reserve() == 1
-    assert inbox.put(2) is None
-    assert inbox.put(3) == 2
-    assert inbox.put(10, "other camera") is None
-    assert inbox.take() == [1]
-    assert inbox.put(4) == 3, "what was taken reserves nothing any more"
-    assert inbox.take() == [10, 4]
+    queue: FrameQueue[int] = FrameQueue()
+    queue.put(1)
+    assert queue.reserve() == 1
+    assert queue.put(2) is None
+    assert queue.put(3) == 2
+    assert queue.put(10, "other camera") is None
+    assert queue.take() == [1]
+    assert queue.put(4) == 3, "what was taken reserves nothing any more"
+    assert queue.take() == [10, 4]
 
 
 def test_under_load_no_camera_starves_another_by_what_is_reserved() -> None:
-    inbox: Inbox[str] = Inbox()
+    queue: FrameQueue[str] = FrameQueue()
 
     def arrive() -> None:
         for camera in ("left", "right"):
-            inbox.put(camera, camera)
+            queue.put(camera, camera)
 
     arrive()
     for _ in range(10):
-        assert inbox.take() == ["left", "right"]
+        assert queue.take() == ["left", "right"]
         arrive()  # while the network runs
-        inbox.reserve()
+        queue.reserve()
         arrive()  # while it places what it saw
 
 
 def test_a_reserved_item_is_returned_when_the_inbox_is_closed() -> None:
-    inbox: Inbox[int] = Inbox()
-    inbox.put(1)
-    inbox.reserve()
-    inbox.put(2)
-    assert inbox.close() == [1, 2]
+    queue: FrameQueue[int] = FrameQueue()
+    queue.put(1)
+    queue.reserve()
+    queue.put(2)
+    assert queue.close() == [1, 2]
 
 
 def test_a_closed_inbox_has_nothing_to_take_and_returns_what_nobody_will_take() -> None:
-    inbox: Inbox[int] = Inbox()
-    inbox.put(1)
-    assert inbox.close() == [1]
-    assert inbox.take() == []
-    assert inbox.close() == []
-    assert inbox.put(2) == 2
-    assert inbox.take() == []
+    queue: FrameQueue[int] = FrameQueue()
+    queue.put(1)
+    assert queue.close() == [1]
+    assert queue.take() == []
+    assert queue.close() == []
+    assert queue.put(2) == 2
+    assert queue.take() == []
 
 
 def test_closing_wakes_everyone_who_waits() -> None:
-    inbox: Inbox[int] = Inbox()
+    queue: FrameQueue[int] = FrameQueue()
     taken: list[list[int]] = []
-    takers = [threading.Thread(target=lambda: taken.append(inbox.take())) for _ in range(3)]
+    takers = [threading.Thread(target=lambda: taken.append(queue.take())) for _ in range(3)]
     for taker in takers:
         taker.start()
-    inbox.close()
+    queue.close()
     for taker in takers:
         taker.join(PATIENCE_S)
     assert taken == [[]] * 3

@@ -49,20 +49,20 @@ def mapped() -> Mapped:
 
 
 def test_a_reset_empties_the_scene_though_no_frame_comes(mapped: Mapped):
-    mapped.reconstructor.restart()
+    mapped.reconstructor.reset()
     mapped.follower.look(None)
     assert mapped.seen == (0, 0)
     assert mapped.follower.scene.sight is None
 
 
 def test_the_first_frame_after_a_reset_is_shown(mapped: Mapped):
-    mapped.reconstructor.restart()
+    mapped.reconstructor.reset()
     mapped.walk(1)
     assert mapped.seen == (1, 1)
 
 
 def test_a_new_trajectory_that_is_longer_than_the_old_one_is_not_taken_for_it(mapped: Mapped):
-    mapped.reconstructor.restart()
+    mapped.reconstructor.reset()
     for _ in range(4):
         snapshot = mapped.step()
     mapped.follower.look(snapshot)
@@ -71,7 +71,7 @@ def test_a_new_trajectory_that_is_longer_than_the_old_one_is_not_taken_for_it(ma
 
 def test_a_frame_from_before_a_reset_shows_nothing(mapped: Mapped):
     late = mapped.step()
-    mapped.reconstructor.restart()
+    mapped.reconstructor.reset()
     mapped.follower.look(late)
     assert mapped.seen == (0, 0)
     mapped.walk(1)
