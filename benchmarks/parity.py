@@ -3,8 +3,8 @@
 """Compare the network with recorded outputs of the reference implementation.
 
 Each number is the largest error of an output over all views, relative to the largest magnitude in the
-recorded array. ``rope32_*`` arrays were recorded with float32 rotary embedding throughout, as computed
-here; the plain ones round queries and keys of the encoder to float16.
+recorded array. ``rope32_*`` arrays were recorded with float32 rotary embedding, as computed by this package.
+The other arrays round queries and keys of the encoder to float16. The exit status is 1 if any case fails.
 """
 
 from __future__ import annotations
@@ -43,26 +43,28 @@ class Report:
     name: str
     outcomes: list[Outcome]
     seconds: float
+    error: str = ""  # the exception that ended the case
 
     @property
     def passed(self) -> bool:
-        """Tell whether every output met its bound."""
-        return bool(self.outcomes) and all(outcome.passed for outcome in self.outcomes)
+        """Return whether every output is within its bound."""
+        return (
+            not self.error and bool(self.outcomes) and all(outcome.passed for outcome in self.outcomes)
+        )
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the cases asked for; return the exit status."""
+    """Run the requested cases; return the exit status."""
     arguments = _arguments(argv)
     try:
         folder = GoldenFolder(arguments.folder)
-        names = arguments.case or [*folder.case_names(), *_extra_names(folder)]
-        reports = []
-        for name in names:
-            reports.append(_report(folder, name))
-            _print(reports[-1])
     except Ttt3rError as error:
         print(f"parity: {error}", file=sys.stderr)
         return 1
+    reports = []
+    for name in arguments.case or [*folder.case_names(), *_extra_names(folder)]:
+        reports.append(_report(folder, name))
+        _print(reports[-1])
     for name in folder.uncovered_names():
         print(f"{name}: not covered (an entry point of the reference other than the streaming one)")
     failed = [report.name for report in reports if not report.passed]
@@ -76,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, metavar="CASE_DIR", help="folder of golden cases")
-    parser.add_argument("--case", nargs="+", metavar="NAME", help="only these cases")
+    parser.add_argument("--case", nargs="+", metavar="NAME", help="run only these cases")
     return parser.parse_args(argv)
 
 
@@ -87,13 +89,22 @@ def _extra_names(folder: GoldenFolder) -> list[str]:
 
 def _report(folder: GoldenFolder, name: str) -> Report:
     started = time.perf_counter()
+    outcomes: list[Outcome] = []
+    error = ""
+    try:
+        outcomes.extend(_compare(folder, name))
+    except Exception as failure:  # a case that fails must not end the others
+        known = isinstance(failure, Ttt3rError)
+        error = str(failure) if known else f"{type(failure).__name__}: {failure}"
+    return Report(name, outcomes, time.perf_counter() - started, error)
+
+
+def _compare(folder: GoldenFolder, name: str) -> Iterator[Outcome]:
     if name == "geometry":
-        outcomes = list(_compare_geometry(folder))
-    elif name == "preprocess":
-        outcomes = list(_compare_preprocessing(folder))
-    else:
-        outcomes = list(_compare_case(folder, folder.case(name)))
-    return Report(name, outcomes, time.perf_counter() - started)
+        return _compare_geometry(folder)
+    if name == "preprocess":
+        return _compare_preprocessing(folder)
+    return _compare_case(folder, folder.case(name))
 
 
 def _compare_case(folder: GoldenFolder, case: GoldenCase) -> Iterator[Outcome]:
@@ -126,7 +137,7 @@ def _compare_preprocessing(folder: GoldenFolder) -> Iterator[Outcome]:
     rows = json.loads((folder.path / "preprocess.json").read_text(encoding="utf-8"))["rows"]
     recipe = folder.recipe()
 
-    @cache  # each image is shown at several sizes, and takes longer to make than to compare
+    @cache  # each image is used at several sizes; generating it takes longer than the comparison
     def source(width: int, height: int) -> UInt8Array:
         seed = zlib.crc32(f"{width}x{height}".encode()) & 0x7FFFFFFF
         image: UInt8Array = recipe.smooth_images(1, height, width, seed)[0]
@@ -156,6 +167,8 @@ def _print(report: Report) -> None:
         print(
             f"  {verdict} {outcome.output:34s} {outcome.error:9.2e}  bound {outcome.bound:.0e}  {outcome.note}".rstrip()
         )
+    if report.error:
+        print(f"parity: {report.name}: {report.error}", file=sys.stderr)
 
 
 if __name__ == "__main__":

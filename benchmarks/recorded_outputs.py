@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Running a golden case and measuring how far each recorded output is met."""
+"""Run a golden case and measure the deviation of each output from its recording."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from ttt3r_ros.geometry import transform
 from ttt3r_ros.model.network.rope import grid_positions, state_positions
 from ttt3r_ros.model.network.view import OptionalOutputs
 from ttt3r_ros.model.runtime.backend import TorchBackend
+from ttt3r_ros.model.runtime.preprocessing import InputSize
 from ttt3r_ros.odometry.session import StreamingSession
+from ttt3r_ros.types import ImageGeometry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
 BOUND_FLOAT32 = 2e-5
 BOUND_FLOAT16_ROPE = 2e-3
-UNDECIDED = 1e-2  # share of a vector below which a component has no dependable sign
+AMBIGUOUS_SIGN = 1e-2  # fraction of a vector's norm below which the sign of a component is unreliable
 REQUIRED = (
     "pts3d_in_self_view", "conf_self", "camera_pose", "pts3d_in_other_view", "conf", "state_after", "mem_after",
     "gate_logit",
@@ -53,12 +55,19 @@ class Outcome:
 
     @property
     def passed(self) -> bool:
-        """Tell whether the bound holds; NaN never passes."""
+        """Return whether the error is within the bound; NaN never is."""
         return self.error <= self.bound
 
 
+class _RecordedSize(InputSize):
+    """Passes images unchanged, whatever the image size of the configuration."""
+
+    def geometry(self, width: int, height: int) -> ImageGeometry:
+        return ImageGeometry(width, height, width, height, left=0, top=0, width=width, height=height)
+
+
 def compare_streaming(case: GoldenCase, network: Ttt3r, views: list[GoldenView]) -> Iterator[Outcome]:
-    """Run a case view by view through the network and compare every recorded array."""
+    """Run the views of a case through the network and compare every recorded array."""
     measured = _run(case, network, views)
     for name in _required(network):
         if name not in case.arrays and f"rope32_{name}" not in case.arrays:
@@ -67,7 +76,7 @@ def compare_streaming(case: GoldenCase, network: Ttt3r, views: list[GoldenView])
         plain, bound = _bound(recorded)
         if INPUTS.match(recorded) or plain.startswith("demo_"):
             continue
-        yield _compared(
+        yield _compare(
             recorded, measured.get(plain), case.arrays[recorded], bound, flips=_flips(network)
         )
 
@@ -75,7 +84,9 @@ def compare_streaming(case: GoldenCase, network: Ttt3r, views: list[GoldenView])
 def compare_demo(case: GoldenCase, network: Ttt3r) -> Iterator[Outcome]:
     """Run the images of a demo case through a streaming session and compare chained poses and points."""
     arrays = case.arrays
-    session = StreamingSession(TorchBackend(network), _reset_interval(arrays))
+    backend = TorchBackend(network)
+    backend.size = _RecordedSize(max(arrays["in_img_u8"].shape[1:3]), patch=network.config.patch_size)
+    session = StreamingSession(backend, _reset_interval(arrays))
     kept = [int(index) for index in arrays["in_img_index"][arrays["demo_keep"]]]
     estimates = [session.step(arrays["in_img_u8"][index]) for index in kept]
     measured = {
@@ -97,11 +108,11 @@ def compare_demo(case: GoldenCase, network: Ttt3r) -> Iterator[Outcome]:
         if DEGENERATE.match(plain):
             yield Outcome(recorded, 0.0, bound, "undefined for random predictions", compared=False)
         else:
-            yield _compared(recorded, measured.get(plain), arrays[recorded], bound)
+            yield _compare(recorded, measured.get(plain), arrays[recorded], bound)
 
 
 def _bound(recorded: str) -> tuple[str, float]:
-    """Return the output's plain name and how near to its recording it must be."""
+    """Return the plain name of an output and its error bound."""
     plain = recorded.removeprefix("rope32_")
     return plain, BOUND_FLOAT16_ROPE if plain == recorded else BOUND_FLOAT32
 
@@ -110,11 +121,11 @@ def _flips(network: Ttt3r) -> bool:
     return network.config.head_type == "linear"
 
 
-def _compared(
+def _compare(
     recorded: str, measured: Array | None, values: Array, bound: float, *, flips: bool = False
 ) -> Outcome:
     if measured is None:
-        return Outcome(recorded, float("nan"), bound, "no such output here")
+        return Outcome(recorded, float("nan"), bound, "no such output")
     return Outcome(
         recorded, deviation(recorded.removeprefix("rope32_"), measured, values, flips=flips), bound
     )
@@ -123,40 +134,42 @@ def _compared(
 def deviation(name: str, measured: Array, recorded: Array, *, flips: bool = False) -> float:
     """Return the largest error relative to the largest recorded magnitude; infinite where shapes differ.
 
-    ``flips``: the head flips each vector by the sign of its depth, so at zero depth either sign is right.
+    ``flips``: the head flips each vector by the sign of its depth, so both signs are valid at zero depth.
     """
     if measured.shape != recorded.shape:
         return float("inf")
     measured, recorded = measured.astype(np.float64), recorded.astype(np.float64)
     difference = np.abs(measured - recorded)
     if name == "pts3d_in_self_view" and flips:
-        difference = np.where(_undecided(measured), _either_sign(measured, recorded), difference)
+        difference = np.where(
+            _has_ambiguous_sign(measured), _min_over_signs(measured, recorded), difference
+        )
     if name == "camera_pose":
-        # A quaternion's sign is fixed by w >= 0, which is arbitrary at w = 0.
-        undecided = np.abs(measured[..., 3:4]) < UNDECIDED
-        either = _either_sign(measured[..., 3:], recorded[..., 3:])
-        difference[..., 3:] = np.where(undecided, either, difference[..., 3:])
+        # The sign of a quaternion is fixed by w >= 0, which is arbitrary at w = 0.
+        ambiguous = np.abs(measured[..., 3:4]) < AMBIGUOUS_SIGN
+        either = _min_over_signs(measured[..., 3:], recorded[..., 3:])
+        difference[..., 3:] = np.where(ambiguous, either, difference[..., 3:])
     return float(difference.max() / max(float(np.abs(recorded).max()), 1e-30))
 
 
-def _undecided(points: Array) -> Array:
-    """Tell where the depth of a camera's points (..., 3) is too near zero to have a sign."""
-    return np.abs(points[..., 2:]) < UNDECIDED * np.linalg.norm(points, axis=-1, keepdims=True)
+def _has_ambiguous_sign(points: Array) -> Array:
+    """Return where the depth of camera points (..., 3) is too close to zero for a reliable sign."""
+    return np.abs(points[..., 2:]) < AMBIGUOUS_SIGN * np.linalg.norm(points, axis=-1, keepdims=True)
 
 
-def _either_sign(a: Array, b: Array) -> Array:
+def _min_over_signs(a: Array, b: Array) -> Array:
     same, opposite = np.abs(a - b), np.abs(a + b)
     flipped = opposite.max(axis=-1, keepdims=True) < same.max(axis=-1, keepdims=True)
     return np.where(flipped, opposite, same)
 
 
 def _world_points(case: GoldenCase, estimate: FrameEstimate, recorded: Array, *, flips: bool) -> Array:
-    """Return the points in the world; where their sign is undecided, with the one nearer to the recording."""
+    """Return world points; an ambiguous sign is chosen so that the point is closer to the recording."""
     T = estimate.T_world_camera
     points = _sampler(case)("pts3d_in_self_view", estimate.prediction.points_camera)
     ours, opposite = transform(T, points), transform(T, -points)
     nearer = np.linalg.norm(opposite - recorded, axis=-1) < np.linalg.norm(ours - recorded, axis=-1)
-    return np.where(nearer[..., None] & _undecided(points) & flips, opposite, ours)
+    return np.where(nearer[..., None] & _has_ambiguous_sign(points) & flips, opposite, ours)
 
 
 def _required(network: Ttt3r) -> tuple[str, ...]:
@@ -174,9 +187,9 @@ def _run(case: GoldenCase, network: Ttt3r, views: list[GoldenView]) -> dict[str,
     state = initial = network.initial_state()
     outputs = OptionalOutputs(world=True, rgb=network.config.rgb_head)
     rows: dict[str, list[Array]] = {}
-    for shown in views:
-        output, state = network.step(shown.view, state, outputs)
-        state = initial if shown.reset else state
+    for entry in views:
+        output, state = network.step(entry.view, state, outputs)
+        state = initial if entry.reset else state
         for name, value in _view_outputs(output, state).items():
             rows.setdefault(name, []).append(sample(name, value.float().numpy()))
     measured = {name: np.stack(values) for name, values in rows.items()}
@@ -222,7 +235,7 @@ def _constants(network: Ttt3r, initial: RecurrentState, views: list[GoldenView])
 
 
 def _sampler(case: GoldenCase) -> Callable[[str, Array], Array]:
-    """Return the function that keeps of an output what a strided case kept."""
+    """Return the function that subsamples an output as the case does."""
     if not case.strided:
         return lambda _, value: value
     y0, dy, x0, dx = (int(n) for n in re.findall(r"\d+", case.description["dense_stride"]))

@@ -24,7 +24,7 @@ CASES = sorted(path.stem for path in HERE.glob("*__*.npz")) + ["geometry", "prep
 
 
 class Finished(NamedTuple):
-    """What the command has come to."""
+    """Exit status and output of the command."""
 
     returncode: int
     stdout: str
@@ -111,7 +111,7 @@ def test_a_missing_output_is_a_failure(parity, copied):
     assert "mem_after" in finished.stdout
 
 
-def test_an_output_nobody_can_compare_is_a_failure(parity, copied):
+def test_an_unknown_output_is_a_failure(parity, copied):
     finished = parity(altered(copied, {"rope32_surprise": np.zeros(3, np.float32)}))
     assert finished.returncode == 1
     assert "rope32_surprise" in finished.stdout
@@ -130,7 +130,7 @@ def test_a_wrong_rotary_base_is_a_failure(parity, copied):
 
 
 @pytest.mark.parametrize("arguments", [["absent-folder"], [HERE, "--case", "absent_case"]])
-def test_what_is_not_there_is_one_readable_line(parity, arguments):
+def test_a_missing_folder_or_case_is_one_line_on_stderr(parity, arguments):
     finished = parity(*arguments)
     assert finished.returncode == 1
     assert "absent" in finished.stderr
@@ -139,3 +139,32 @@ def test_what_is_not_there_is_one_readable_line(parity, arguments):
 
 def test_an_empty_folder_is_a_failure(parity, tmp_path):
     assert parity(tmp_path).returncode == 1
+
+
+def copy_case(folder: Path, name: str) -> Path:
+    for file in (f"{name}.npz", f"{name.split('__', maxsplit=1)[0]}.json", "recipe.py"):
+        shutil.copy(HERE / file, folder / file)
+    return folder / f"{name}.npz"
+
+
+def test_a_demo_case_runs_at_the_size_of_its_own_images(parity, tmp_path):
+    copy_case(tmp_path, "linear_a__demo_ttt3r")
+    description = json.loads((tmp_path / "linear_a.json").read_text())
+    description["config"]["img_size"] = [224, 224]
+    (tmp_path / "linear_a.json").write_text(json.dumps(description))
+    finished = parity(tmp_path)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert "ok   demo_pts_world" in finished.stdout
+
+
+def test_a_case_that_raises_does_not_end_the_others(parity, tmp_path):
+    file = copy_case(tmp_path, "linear_a__demo_ttt3r")
+    copy_case(tmp_path, "linear_a__main_ttt3r")
+    with np.load(file) as archive:
+        arrays = {key: archive[key] for key in archive.files}
+    np.savez(file, **(arrays | {"in_img_u8": arrays["in_img_u8"][:, 1:]}))
+    finished = parity(tmp_path)
+    assert finished.returncode == 1
+    assert "1 cases within bounds, 1 not: linear_a__demo_ttt3r" in finished.stdout
+    (line,) = finished.stderr.splitlines()
+    assert "linear_a__demo_ttt3r" in line
