@@ -123,7 +123,7 @@ def _compare_geometry(folder: GoldenFolder) -> Iterator[Outcome]:
             yield _outcome(f"{kind}_weiszfeld", weiszfeld, arrays[f"{kind}_weiszfeld"])
             yield _outcome(f"{kind}_median", median, arrays[f"{kind}_median"])
         yield _outcome("pose_mat", geometry.pose_matrix(arrays["pose_enc"]), arrays["pose_mat"])
-        T_first_camera = geometry.inverse(arrays["ray_c2w1"]) @ arrays["ray_c2w2"]
+        T_first_camera = geometry.se3_inverse(arrays["ray_c2w1"]) @ arrays["ray_c2w2"]
         height, width = arrays["ray_map"].shape[:2]
         rays = geometry.ray_map(T_first_camera, arrays["ray_K"], height, width)
         yield _outcome("ray_map", rays, arrays["ray_map"])

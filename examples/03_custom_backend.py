@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ttt3r_ros.config import Config
-from ttt3r_ros.geometry import inverse
+from ttt3r_ros.geometry import se3_inverse
 from ttt3r_ros.io.export.point_cloud import write_ply
 from ttt3r_ros.pipeline.reconstructor import Reconstructor
 from ttt3r_ros.synthetic.room import ProceduralRoom
@@ -48,7 +48,7 @@ class GroundTruthBackend:
         prediction = Prediction(
             points_camera=self._points(rendered.depth_m),
             confidence=np.full((height, width), 10.0, np.float32),
-            T_segment_camera=inverse(self._room.T_world_camera(first)) @ rendered.T_world_camera,
+            T_segment_camera=se3_inverse(self._room.T_world_camera(first)) @ rendered.T_world_camera,
             rgb=rgb,
             geometry=ImageGeometry(width, height, width, height, 0, 0, width, height),
         )

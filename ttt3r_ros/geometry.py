@@ -70,7 +70,7 @@ def quat_xyzw_from_rotation(rotation: Float64Array) -> Float64Array:
     return np.where(quat[..., 3:] < 0, -quat, quat)
 
 
-def orthonormalized(T: Float64Array) -> Float64Array:
+def orthonormalize(T: Float64Array) -> Float64Array:
     """Return the rigid motion nearest to T (4, 4); products of many motions drift away from one."""
     U, _, Vt = np.linalg.svd(T[:3, :3])
     rigid = np.eye(4)
@@ -79,7 +79,7 @@ def orthonormalized(T: Float64Array) -> Float64Array:
     return rigid
 
 
-def inverse(T: Float64Array) -> Float64Array:
+def se3_inverse(T: Float64Array) -> Float64Array:
     """Return the inverse of a rigid motion (4, 4)."""
     inverted = np.eye(4)
     inverted[:3, :3] = T[:3, :3].T
@@ -99,7 +99,7 @@ def transform(T_a_b: Float64Array, points_b: NDArray[FloatT]) -> NDArray[FloatT]
     return moved
 
 
-def rotation_vector(rotation: Float64Array) -> Float64Array:
+def so3_log(rotation: Float64Array) -> Float64Array:
     """Return axis times angle [rad] of a rotation (3, 3)."""
     x, y, z, w = quat_xyzw_from_rotation(rotation)
     sine = float(np.linalg.norm((x, y, z)))
@@ -116,10 +116,10 @@ def mean_velocity(T_step: Float64Array, seconds: float) -> tuple[Float64Array, F
     """
     if seconds <= 0.0:
         return np.zeros(3), np.zeros(3)
-    return T_step[:3, 3] / seconds, rotation_vector(T_step[:3, :3]) / seconds
+    return T_step[:3, 3] / seconds, so3_log(T_step[:3, :3]) / seconds
 
 
-def rotation_from_vector(vector: Float64Array) -> Float64Array:
+def so3_exp(vector: Float64Array) -> Float64Array:
     """Return the rotation (3, 3) about an axis by an angle [rad], given as their product (3,)."""
     angle = float(np.linalg.norm(vector))
     x, y, z = vector
@@ -130,11 +130,11 @@ def rotation_from_vector(vector: Float64Array) -> Float64Array:
     return rotation
 
 
-def interpolated(T_begin: Float64Array, T_end: Float64Array, share: float) -> Float64Array:
+def interpolate_pose(T_begin: Float64Array, T_end: Float64Array, share: float) -> Float64Array:
     """Return the rigid motion (4, 4) between two, at a share of the way: straight on, turning evenly."""
     T: Float64Array = np.eye(4)
-    turn = rotation_vector(T_begin[:3, :3].T @ T_end[:3, :3])
-    T[:3, :3] = T_begin[:3, :3] @ rotation_from_vector(share * turn)
+    turn = so3_log(T_begin[:3, :3].T @ T_end[:3, :3])
+    T[:3, :3] = T_begin[:3, :3] @ so3_exp(share * turn)
     T[:3, 3] = (1.0 - share) * T_begin[:3, 3] + share * T_end[:3, 3]
     return T
 
@@ -158,7 +158,7 @@ def focal_weiszfeld(points: Float32Array, iterations: int = 10) -> float:
 
     This is the published demo's estimator, kept for comparison: few points near Z = 0 ruin it.
     """
-    centered, rays = _centerd_pixels(points), _rays(points)
+    centered, rays = _centered_pixels(points), _rays(points)
     along, squared = (centered * rays).sum(axis=-1), (rays * rays).sum(axis=-1)
     focal = along.mean() / squared.mean()
     for _ in range(iterations):
@@ -175,7 +175,7 @@ def focal_median(points: Float32Array, mask: BoolArray | None = None) -> float:
     """
     points = np.asarray(points, dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
-        votes = _centerd_pixels(points) * points[..., 2:] / points[..., :2]
+        votes = _centered_pixels(points) * points[..., 2:] / points[..., :2]
     votes = votes[mask] if mask is not None else votes
     votes = votes[~np.isnan(votes)]
     if not votes.size:
@@ -184,7 +184,7 @@ def focal_median(points: Float32Array, mask: BoolArray | None = None) -> float:
     return max(float(np.partition(votes, middle)[middle]), 0.0)
 
 
-def _centerd_pixels(points: Float32Array) -> Float64Array:
+def _centered_pixels(points: Float32Array) -> Float64Array:
     height, width = points.shape[:2]
     u, v = np.meshgrid(np.arange(width) - width // 2, np.arange(height) - height // 2)
     return np.stack((u, v), axis=-1).astype(np.float64)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from recordings import room_bag, video
 
-from ttt3r_ros.geometry import T_BODY_OPTICAL, inverse, transform
+from ttt3r_ros.geometry import T_BODY_OPTICAL, se3_inverse, transform
 from ttt3r_ros.io.export.point_cloud import read_ply
 from ttt3r_ros.synthetic.room import ProceduralRoom
 
@@ -79,7 +79,7 @@ def test_perfect_predictions_make_a_map_that_lies_on_the_surfaces_of_the_room(tm
     assert (tmp_path / "room.png").stat().st_size > 10_000
     points, _ = read_ply(tmp_path / "room.ply")
     room = ProceduralRoom(frames=frames)
-    T_world_map = room.T_world_camera(0) @ inverse(T_BODY_OPTICAL)
+    T_world_map = room.T_world_camera(0) @ se3_inverse(T_BODY_OPTICAL)
     in_world = transform(T_world_map, points.astype(np.float64))
     assert len(points) > 10_000
     assert -0.01 < in_world[:, 2].min() < 0.05  # the floor is level, at height zero of the room
@@ -90,7 +90,7 @@ def test_perfect_predictions_make_a_map_that_lies_on_the_surfaces_of_the_room(tm
 def share_on_surface(room: ProceduralRoom, index: int, points_world: np.ndarray) -> float:
     """Return the share of map points in view and not hidden that lie within 8 cm of what this camera sees."""
     rendered, camera = room.render(index), room.intrinsics
-    points = transform(inverse(rendered.T_world_camera), points_world)
+    points = transform(se3_inverse(rendered.T_world_camera), points_world)
     points = points[points[:, 2] > 0.2]
     u = np.rint(points[:, 0] / points[:, 2] * camera.fx + camera.cx).astype(int)
     v = np.rint(points[:, 1] / points[:, 2] * camera.fy + camera.cy).astype(int)

@@ -14,7 +14,7 @@ from motions import MOUNT, motion
 from sensor_msgs.msg import Imu
 from tf2_msgs.msg import TFMessage
 
-from ttt3r_ros.geometry import T_BODY_OPTICAL, inverse, rotation_from_vector
+from ttt3r_ros.geometry import T_BODY_OPTICAL, se3_inverse, so3_exp
 from ttt3r_ros.ros import messages
 from ttt3r_ros.ros.qos import LATCHED
 
@@ -28,9 +28,7 @@ class TurningBackend(FakeBackend):
 
     def step(self, rgb, state):
         prediction, after = super().step(rgb, state)
-        prediction.T_segment_camera[:3, :3] = rotation_from_vector(
-            np.array([0.0, 0.1 * state.seen, 0.0])
-        )
+        prediction.T_segment_camera[:3, :3] = so3_exp(np.array([0.0, 0.1 * state.seen, 0.0]))
         return prediction, after
 
 
@@ -40,7 +38,7 @@ def robot(start, backend=None, **parameters):
     bench.listen_to_all()
     connected(bench)
     mast = motion(move=(0.2, 0.0, 0.5))
-    bench.send_static(("base_link", "mast", mast), ("mast", FRAME_ID, inverse(mast) @ MOUNT))
+    bench.send_static(("base_link", "mast", mast), ("mast", FRAME_ID, se3_inverse(mast) @ MOUNT))
     bench.spin_until(
         lambda: node.mapping.sensors.transforms.root_of(FRAME_ID) == "base_link", "the mount"
     )
@@ -71,7 +69,7 @@ def test_without_odometry_odom_to_base_is_continuous_across_ten_state_resets_and
         walk(bench, 2, (10 + index) * SECOND)
     bench.spin_until(lambda: len(links(bench, "odom", "base_link")) == 53, "all of odom -> base")
     path = [matrix(stamped) for stamped in links(bench, "odom", "base_link")]
-    steps = [inverse(a) @ b for a, b in pairwise(path)]
+    steps = [se3_inverse(a) @ b for a, b in pairwise(path)]
     # The camera moves one meter per image, plus its lever arm's share; a reset does not move it.
     assert max(np.linalg.norm(step[:3, 3]) for step in steps) < 1.1
     assert parents(bench) == {"base_link": {"odom"}, "odom": {"map"}}
@@ -217,9 +215,9 @@ def test_an_imu_levels_the_map_of_a_tilted_camera(start, with_orientation):
     bench.listen_to_all()
     connected(bench)
     imus = bench.node.create_publisher(Imu, "imu", 10)
-    bench.send_static((FRAME_ID, "imu_link", inverse(T_BODY_OPTICAL)))
+    bench.send_static((FRAME_ID, "imu_link", se3_inverse(T_BODY_OPTICAL)))
     # A camera that is held 30 degrees nose down: its imu feels gravity tilted as much.
-    R_level_imu = rotation_from_vector(np.array([0.0, np.radians(30.0), 0.0]))
+    R_level_imu = so3_exp(np.array([0.0, np.radians(30.0), 0.0]))
     up = R_level_imu.T @ [0.0, 0.0, 1.0]
     imu = Imu()
     imu.header.frame_id = "imu_link"

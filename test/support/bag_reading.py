@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rosbags.highlevel import AnyReader
 
-from ttt3r_ros.geometry import inverse, pose_matrix
+from ttt3r_ros.geometry import pose_matrix, se3_inverse
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,4 +94,4 @@ def lookup(tree: dict[str, tuple[str, np.ndarray]], parent: str, child: str) -> 
         above, T = tree[name]
         return from_root(above) @ T
 
-    return inverse(from_root(parent)) @ from_root(child)
+    return se3_inverse(from_root(parent)) @ from_root(child)

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ttt3r_ros.geometry import T_BODY_OPTICAL, rotation_from_vector
+from ttt3r_ros.geometry import T_BODY_OPTICAL, so3_exp
 
 
 def motion(turn=(0.0, 0.0, 0.0), move=(0.0, 0.0, 0.0)) -> np.ndarray:
     T = np.eye(4)
-    T[:3, :3], T[:3, 3] = rotation_from_vector(np.array(turn, float)), move
+    T[:3, :3], T[:3, 3] = so3_exp(np.array(turn, float)), move
     return T
 
 

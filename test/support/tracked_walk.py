@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from motions import motion
 
-from ttt3r_ros.geometry import inverse, rotation_vector
+from ttt3r_ros.geometry import se3_inverse, so3_log
 from ttt3r_ros.odometry.visual_odometry import TrackedPose, VisualOdometry
 from ttt3r_ros.synthetic.room import ProceduralRoom
 from ttt3r_ros.types import Frame, ImageGeometry, Intrinsics, Prediction
@@ -78,7 +78,7 @@ def walk(field_of_view_deg: float = 65.0, first: int = 0, last: int = FRAMES) ->
     room = ProceduralRoom(
         frames=FRAMES, width=WIDTH, height=HEIGHT, horizontal_fov_deg=field_of_view_deg
     )
-    T_start_world, shots = inverse(room.T_world_camera(0)), []
+    T_start_world, shots = se3_inverse(room.T_world_camera(0)), []
     for k in range(first, last):
         view = room.render(k)
         prediction = prediction_of(view.rgb, view.depth_m, room.intrinsics)
@@ -92,7 +92,7 @@ def stumbling(seed: int = 1) -> tuple[np.ndarray, ...]:
     rng, poses = np.random.default_rng(seed), [np.eye(4)]
     for before, after in pairwise(walk()):
         invented = motion(rng.normal(0.0, 0.01, 3), rng.normal(0.0, 0.02, 3))
-        poses.append(poses[-1] @ inverse(before.T_true) @ after.T_true @ invented)
+        poses.append(poses[-1] @ se3_inverse(before.T_true) @ after.T_true @ invented)
     return tuple(poses)
 
 
@@ -127,12 +127,12 @@ def landmarks_of(tracked: Sequence[TrackedPose]) -> np.ndarray:
 
 def errors(poses: Sequence[np.ndarray], first: int = 0) -> tuple[float, float]:
     """Return by how many meters and rad a path is off at most, which begins with an image of the walk."""
-    T_start = inverse(poses[0])
+    T_start = se3_inverse(poses[0])
     shots = walk()[first : first + len(poses)]
-    true = [inverse(shots[0].T_true) @ shot.T_true for shot in shots]
-    T_errors = [inverse(T_true) @ T_start @ T for T_true, T in zip(true, poses, strict=True)]
+    true = [se3_inverse(shots[0].T_true) @ shot.T_true for shot in shots]
+    T_errors = [se3_inverse(T_true) @ T_start @ T for T_true, T in zip(true, poses, strict=True)]
     moved = max(float(np.linalg.norm(T[:3, 3])) for T in T_errors)
-    return moved, max(float(np.linalg.norm(rotation_vector(T[:3, :3]))) for T in T_errors)
+    return moved, max(float(np.linalg.norm(so3_log(T[:3, :3]))) for T in T_errors)
 
 
 def assert_near(poses: Sequence[np.ndarray], first: int = 0) -> None:
@@ -145,7 +145,7 @@ def assert_as_the_network(
 ) -> None:
     """Require that the steps to some images are the network's."""
     for k in frames:
-        T_step = inverse(network[k - 1]) @ network[k]
+        T_step = se3_inverse(network[k - 1]) @ network[k]
         np.testing.assert_allclose(poses[k], poses[k - 1] @ T_step, atol=1e-12)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from ttt3r_ros.errors import SourceError
 from ttt3r_ros.evaluation.surfaces import MOST_POINTS, Surface, SurfaceError, registered, surface_error
 from ttt3r_ros.evaluation.trajectory import PosesByTime
-from ttt3r_ros.geometry import inverse, transform
+from ttt3r_ros.geometry import se3_inverse, transform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -150,7 +150,7 @@ class PosedClouds:
 
     def __init__(self, views: list[tuple[Float32Array, Float64Array]]) -> None:
         self._views = views
-        self._T_first_world = inverse(views[0][1])
+        self._T_first_world = se3_inverse(views[0][1])
 
     def __len__(self) -> int:
         return sum(len(points) for points, _ in self._views)

@@ -13,7 +13,7 @@ from evo.core import metrics, sync
 from evo.core.trajectory import PoseTrajectory3D
 
 from ttt3r_ros.errors import SourceError
-from ttt3r_ros.geometry import inverse, quat_xyzw_from_rotation, transform
+from ttt3r_ros.geometry import quat_xyzw_from_rotation, se3_inverse, transform
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,7 +59,7 @@ class TrajectoryComparison:
 
     def true_in_estimate(self) -> Float64Array:
         """Return the true positions (N, 3) in the world of the estimate, after rigid alignment."""
-        return transform(inverse(self.error.T_truth_estimate), self.true_m)
+        return transform(se3_inverse(self.error.T_truth_estimate), self.true_m)
 
     def errors_m(self) -> tuple[Float64Array, Float64Array]:
         """Return the distances (N,) from the truth after rigid alignment and after one with a scale."""

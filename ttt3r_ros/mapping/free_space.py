@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ttt3r_ros.geometry import inverse, transform
+from ttt3r_ros.geometry import se3_inverse, transform
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,7 +35,7 @@ def free_space_mask(
         T_map_camera: pose of the camera (4, 4), optical frame.
         valid: pixels (h, w) whose depth is used; None: all.
     """
-    T_camera_map = inverse(T_map_camera)
+    T_camera_map = se3_inverse(T_map_camera)
     *axis, offset = T_camera_map[2].astype(np.float32)
     indices = np.flatnonzero(points_map @ np.array(axis) > -offset)  # in front of the camera
     x, y, z = transform(T_camera_map, points_map.take(indices, axis=0)).T

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ttt3r_ros.geometry import inverse, is_identity, transform
+from ttt3r_ros.geometry import is_identity, se3_inverse, transform
 from ttt3r_ros.mapping.voxel_hash import voxel_keys
 from ttt3r_ros.mapping.voxel_map import PointCloud, VoxelMap, weighted_means
 from ttt3r_ros.state_dict import require, saved
@@ -33,13 +33,13 @@ class Submap:
         """Return a pose (4, 4) relative to the submap."""
         if is_identity(self.T_map_submap):
             return T_map_camera
-        return inverse(self.T_map_submap) @ T_map_camera
+        return se3_inverse(self.T_map_submap) @ T_map_camera
 
     def points_to_submap(self, points_map: Float32Array) -> Float32Array:
         """Return points (N, 3) in the submap's frame."""
         if is_identity(self.T_map_submap):
             return points_map
-        return transform(inverse(self.T_map_submap), points_map)
+        return transform(se3_inverse(self.T_map_submap), points_map)
 
 
 class SubmapCollection:
@@ -95,7 +95,7 @@ class SubmapCollection:
         for submap in visited:
             center = center_map
             if not is_identity(submap.T_map_submap):
-                center = transform(inverse(submap.T_map_submap), center_map)
+                center = transform(se3_inverse(submap.T_map_submap), center_map)
             submap.voxels.evict(center, max_radius, now_ns, max_age)
 
     # --- submaps ------------------------------------------------------------------------------------

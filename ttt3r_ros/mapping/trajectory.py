@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ttt3r_ros.geometry import inverse, is_identity, pose_matrix_xyzw, quat_xyzw_from_rotation
+from ttt3r_ros.geometry import is_identity, pose_matrix_xyzw, quat_xyzw_from_rotation, se3_inverse
 from ttt3r_ros.state_dict import require, saved
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Trajectory:
         """Append one pose (4, 4), relative to the newest keyframe."""
         T_map_keyframe = self._keyframe_poses[-1]
         row = _rows(
-            T_map_camera if is_identity(T_map_keyframe) else inverse(T_map_keyframe) @ T_map_camera
+            T_map_camera if is_identity(T_map_keyframe) else se3_inverse(T_map_keyframe) @ T_map_camera
         )
         with self._lock:
             self._stamps_ns.append(stamp_ns)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ttt3r_ros.geometry import rotation_vector
+from ttt3r_ros.geometry import so3_log
 
 if TYPE_CHECKING:
     from ttt3r_ros.types import Float64Array
@@ -80,7 +80,7 @@ class OdometryCovariance:
     ) -> Float64Array:
         factor = _confidence_inflation(confidence) * (AFTER_RESET if after_reset else 1.0)
         length = float(np.linalg.norm(T_step[:3, 3]))
-        angle = float(np.linalg.norm(rotation_vector(T_step[:3, :3])))
+        angle = float(np.linalg.norm(so3_log(T_step[:3, :3])))
         translation = factor * (self.translation_noise_ratio * length + TRANSLATION_FLOOR_M)
         rotation = factor * (self.rotation_noise_ratio * angle + ROTATION_FLOOR_RAD)
         covariance: Float64Array = np.diag([translation**2] * 3 + [rotation**2] * 3)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ttt3r_ros.geometry import inverse, orthonormalized, rotation_from_vector
+from ttt3r_ros.geometry import orthonormalize, se3_inverse, so3_exp
 
 if TYPE_CHECKING:
     from ttt3r_ros.types import BoolArray, Float32Array, Float64Array, Intrinsics
@@ -150,19 +150,19 @@ def estimate_pose(
     landmarks: Landmarks, intrinsics: Intrinsics, T_world_start: Float64Array
 ) -> tuple[Float64Array, Float64Array]:
     """Return T_world_camera (4, 4) that fits best, and each landmark's squared error (N,) over what is usual."""
-    T_camera_world = inverse(T_world_start)
+    T_camera_world = se3_inverse(T_world_start)
     nearness = float(np.median(landmarks.inverse_depth)) if len(landmarks) else 0.0
     for _ in range(ITERATIONS):
-        view = Reprojection.compute(landmarks, intrinsics, inverse(T_camera_world))
+        view = Reprojection.compute(landmarks, intrinsics, se3_inverse(T_camera_world))
         motion = _gauss_newton_step(view)
         if not np.isfinite(motion).all():
             return T_world_start, np.full(len(landmarks), np.inf)
         step = np.eye(4)
-        step[:3, :3], step[:3, 3] = rotation_from_vector(motion[3:]), motion[:3]
+        step[:3, :3], step[:3, 3] = so3_exp(motion[3:]), motion[:3]
         T_camera_world = step @ T_camera_world
         if max(np.abs(motion[3:]).max(), np.abs(motion[:3]).max() * nearness) < _CONVERGED:
             break
-    T_world_camera = orthonormalized(inverse(T_camera_world))
+    T_world_camera = orthonormalize(se3_inverse(T_camera_world))
     return T_world_camera, Reprojection.compute(landmarks, intrinsics, T_world_camera).mahalanobis_sq()
 
 

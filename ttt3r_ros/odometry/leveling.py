@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ttt3r_ros.geometry import rotation_from_vector
+from ttt3r_ros.geometry import so3_exp
 from ttt3r_ros.odometry.ground_plane import Floor, fit_floor
 
 if TYPE_CHECKING:
@@ -86,5 +86,5 @@ def _rotation_to_up(up_map: Float64Array) -> Float64Array:
     angle = float(np.arctan2(sine, up_map[2]))
     T: Float64Array = np.eye(4)
     if sine > 1e-12:
-        T[:3, :3] = rotation_from_vector(axis / sine * angle)
+        T[:3, :3] = so3_exp(axis / sine * angle)
     return T

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ttt3r_ros.geometry import T_BODY_OPTICAL, inverse, orthonormalized
+from ttt3r_ros.geometry import T_BODY_OPTICAL, orthonormalize, se3_inverse
 from ttt3r_ros.transforms.gravity_estimator import leveled
 
 if TYPE_CHECKING:
@@ -93,10 +93,10 @@ class PoseIntegrator:
             body_pose = self._place_first_frame(T_base_camera, up_camera)
         else:
             # Seen from the mounts then and now: a camera that turns on its mast does not turn the body.
-            T_step_camera = inverse(self._T_world_camera) @ T_world_camera
+            T_step_camera = se3_inverse(self._T_world_camera) @ T_world_camera
             T_step_camera[:3, 3] *= scale
             body_pose = self._integrate_step(
-                T_base_camera_before @ T_step_camera @ inverse(self._T_base_camera)
+                T_base_camera_before @ T_step_camera @ se3_inverse(self._T_base_camera)
             )
         self._T_world_camera = T_world_camera
         self._T_odom_base = body_pose.T_odom_base
@@ -109,7 +109,7 @@ class PoseIntegrator:
         if self._T_odom_base is None:
             self._T_odom_base, self.T_map_odom = T_map_base, np.eye(4)
         else:
-            self.T_map_odom = T_map_base @ inverse(self._T_odom_base)
+            self.T_map_odom = T_map_base @ se3_inverse(self._T_odom_base)
         return BodyPose(self.T_map_odom, self._T_odom_base, self._T_base_camera, np.eye(4))
 
     def _integrate_step(self, T_step: Float64Array) -> BodyPose:
@@ -117,7 +117,7 @@ class PoseIntegrator:
         T_odom_base = self._T_odom_base @ T_step
         self._count += 1
         if self._count % _RENEW_EVERY == 0:
-            T_odom_base = orthonormalized(T_odom_base)
+            T_odom_base = orthonormalize(T_odom_base)
         return BodyPose(self.T_map_odom, T_odom_base, self._T_base_camera, T_step)
 
     def correct(self, T_map_map: Float64Array) -> None:
@@ -127,7 +127,7 @@ class PoseIntegrator:
     def set_pose(self, T_map_base: Float64Array) -> None:
         """Believe that the body is here in the map (4, 4); before the first frame this does nothing."""
         if self._T_odom_base is not None:
-            self.T_map_odom = T_map_base @ inverse(self._T_odom_base)
+            self.T_map_odom = T_map_base @ se3_inverse(self._T_odom_base)
 
     def restore(
         self, T_map_base: Float64Array, T_base_camera: Float64Array, T_world_camera: Float64Array
@@ -135,7 +135,7 @@ class PoseIntegrator:
         """Go on from a saved session: the body stands here in the map, the network's camera there in its world."""
         if self._T_odom_base is None:
             self._T_odom_base = T_map_base
-        self.T_map_odom = T_map_base @ inverse(self._T_odom_base)
+        self.T_map_odom = T_map_base @ se3_inverse(self._T_odom_base)
         self._T_base_camera = T_base_camera
         self._T_world_camera = T_world_camera
 
@@ -149,4 +149,4 @@ def initial_body_pose(
     if T_base_camera is None:
         return leveled(up_camera)
     up_base = T_base_camera[:3, :3] @ up_camera
-    return leveled(T_BODY_OPTICAL[:3, :3].T @ up_base) @ inverse(T_BODY_OPTICAL)
+    return leveled(T_BODY_OPTICAL[:3, :3].T @ up_base) @ se3_inverse(T_BODY_OPTICAL)

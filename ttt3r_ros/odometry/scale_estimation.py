@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ttt3r_ros.geometry import rotation_vector
+from ttt3r_ros.geometry import so3_log
 
 if TYPE_CHECKING:
     from ttt3r_ros.types import Float32Array, Float64Array
@@ -109,7 +109,7 @@ class OdometryScaleEstimator:
             return None
         T_odom_anchor, T_net_anchor = self._anchor
         moved = _distance(T_odom_anchor, T_odom_base)
-        turned = float(np.linalg.norm(rotation_vector(T_odom_anchor[:3, :3].T @ T_odom_base[:3, :3])))
+        turned = float(np.linalg.norm(so3_log(T_odom_anchor[:3, :3].T @ T_odom_base[:3, :3])))
         if turned > _LEAST_TURN and turned * _TURN_RADIUS_M > moved:
             self._anchor = poses
             return None

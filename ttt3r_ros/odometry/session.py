@@ -11,7 +11,7 @@ import numpy as np
 
 from ttt3r_ros.backend import Backend, StateT, state_arrays, state_from_arrays
 from ttt3r_ros.errors import NonFiniteError
-from ttt3r_ros.geometry import orthonormalized
+from ttt3r_ros.geometry import orthonormalize
 from ttt3r_ros.odometry.scale_estimation import depth_ratio
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class StreamingSession(Generic[StateT]):
             )
             return None
         self._state = state
-        self._T_world_segment = orthonormalized(self._T_world_camera)
+        self._T_world_segment = orthonormalize(self._T_world_camera)
         self._segment += 1
         routine = self._reset_interval < _SHORT_SEGMENT
         logger.log(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ttt3r_ros.geometry import inverse, orthonormalized
+from ttt3r_ros.geometry import orthonormalize, se3_inverse
 from ttt3r_ros.odometry.depth_refinement import refine_points
 from ttt3r_ros.odometry.feature_tracker import detect_corners, to_gray, track
 from ttt3r_ros.odometry.landmarks import Landmarks, estimate_pose, update_depths
@@ -74,8 +74,8 @@ class VisualOdometry:
         if self._image is None:
             self._T_world_camera = T_world_network
         else:
-            T_step = inverse(self._T_world_network) @ T_world_network
-            T_world_guess = orthonormalized(self._T_world_camera @ T_step)
+            T_step = se3_inverse(self._T_world_network) @ T_world_network
+            T_world_guess = orthonormalize(self._T_world_camera @ T_step)
             known = len(self._landmarks)
             if self._image.shape == image.shape:
                 landmarks = self._track(self._image, image)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ttt3r_ros.backend import StateT
-from ttt3r_ros.geometry import inverse
+from ttt3r_ros.geometry import se3_inverse
 from ttt3r_ros.odometry.pose_integrator import BodyPose
 from ttt3r_ros.odometry.sensor_context import SensorContext
 from ttt3r_ros.pipeline.reconstructor import Reconstructor
@@ -73,10 +73,12 @@ class Rig(Reconstructor[StateT]):
         if T_base_camera is not None and self._together(frame):
             T_odom_base = led.T_odom_base
         else:  # the body has moved since: by how much, the network says
-            T_leader_camera = inverse(T_world_leader) @ estimate.T_world_camera
+            T_leader_camera = se3_inverse(T_world_leader) @ estimate.T_world_camera
             T_leader_camera[:3, 3] *= self.scale_correction.scale
             T_base_camera = np.eye(4) if T_base_camera is None else T_base_camera
-            T_odom_base = led.T_odom_base @ led.T_base_camera @ T_leader_camera @ inverse(T_base_camera)
+            T_odom_base = (
+                led.T_odom_base @ led.T_base_camera @ T_leader_camera @ se3_inverse(T_base_camera)
+            )
         return BodyPose(led.T_map_odom, T_odom_base, T_base_camera, np.eye(4))
 
     def _measure(self, frame: Frame, estimate: FrameEstimate, context: SensorContext) -> None:
@@ -85,7 +87,7 @@ class Rig(Reconstructor[StateT]):
         if context.T_base_camera is None or not self._together(frame):
             return
         known = np.linalg.norm(context.T_base_camera[:3, 3] - led.T_base_camera[:3, 3])
-        seen = np.linalg.norm((inverse(T_world_leader) @ estimate.T_world_camera)[:3, 3])
+        seen = np.linalg.norm((se3_inverse(T_world_leader) @ estimate.T_world_camera)[:3, 3])
         if known >= _SHORTEST_M and seen > 0.0:
             self.scale_correction.update_from_baseline(float(known / seen))
 

@@ -13,7 +13,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 
 from ttt3r_ros.backend import set_next_image_source
 from ttt3r_ros.errors import ImageError, NonFiniteError, OutputError
-from ttt3r_ros.geometry import inverse
+from ttt3r_ros.geometry import se3_inverse
 from ttt3r_ros.model.runtime.devices import device_memory_facts
 from ttt3r_ros.odometry.sensor_context import SensorContext
 from ttt3r_ros.pipeline.batching import infer_batch
@@ -314,4 +314,4 @@ class MappingRuntime:
             body.reconstructor.pose_integrator.set_pose(T_map_base)
             if body.transforms is not None:
                 after = body.reconstructor.pose_integrator.T_map_odom
-                body.transforms.correct(after @ inverse(before))
+                body.transforms.correct(after @ se3_inverse(before))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from ttt3r_ros.geometry import inverse
+from ttt3r_ros.geometry import se3_inverse
 
 if TYPE_CHECKING:
     from ttt3r_ros.config import Config
@@ -21,7 +21,7 @@ class Edge(NamedTuple):
 
     def inverted(self) -> Edge:
         """Return it the other way round."""
-        return Edge(self.child, self.parent, inverse(self.T_parent_child))
+        return Edge(self.child, self.parent, se3_inverse(self.T_parent_child))
 
 
 def body_edge(config: Config, update: Update, map_frame: str, body_frame: str) -> Edge:
@@ -45,6 +45,6 @@ def correcting_edge(config: Config, update: Update, map_frame: str) -> Edge | No
     if config.tf_mode == "odom_base":
         return Edge(map_frame, config.odom_frame, update.T_map_odom)
     if config.tf_mode == "map_odom" and update.T_ext_odom_base is not None:
-        T_map_odom = update.T_map_base @ inverse(update.T_ext_odom_base)
+        T_map_odom = update.T_map_base @ se3_inverse(update.T_ext_odom_base)
         return Edge(map_frame, config.odom_frame, T_map_odom)
     return None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ttt3r_ros.errors import Ttt3rError
-from ttt3r_ros.geometry import interpolated, inverse
+from ttt3r_ros.geometry import interpolate_pose, se3_inverse
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -62,7 +62,7 @@ class Link:
             return self.transforms[after]
         begin, end = self.stamps_ns[after - 1 : after + 1]
         share = (stamp_ns - begin) / (end - begin)
-        return interpolated(self.transforms[after - 1], self.transforms[after], share)
+        return interpolate_pose(self.transforms[after - 1], self.transforms[after], share)
 
 
 class TransformTree:
@@ -101,7 +101,7 @@ class TransformTree:
             raise TransformError(msg)
         T_shared_source = self._down(sources[: sources.index(shared)], stamp_ns)
         T_shared_target = self._down(targets[: targets.index(shared)], stamp_ns)
-        return inverse(T_shared_target) @ T_shared_source
+        return se3_inverse(T_shared_target) @ T_shared_source
 
     def root_of(self, frame: str, below: Collection[str] = ()) -> str:
         """Return the topmost ancestor of a frame below any of these; itself if it has no parent."""

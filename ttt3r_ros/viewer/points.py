@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ttt3r_ros.geometry import inverse
+from ttt3r_ros.geometry import se3_inverse
 from ttt3r_ros.mapping.voxel_hash import EMPTY, find_or_insert, hash64, unique_keys, voxel_keys
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Chunk:
         self.anchor = anchor
         self.T_map_chunk = np.eye(4)
         self.T_map_chunk[:3, 3] = center
-        self._T_anchor_chunk = inverse(T_map_anchor) @ self.T_map_chunk
+        self._T_anchor_chunk = se3_inverse(T_map_anchor) @ self.T_map_chunk
 
     def __len__(self) -> int:
         return sum(len(part) for part in self.parts)

@@ -12,7 +12,7 @@ from fakes import prediction
 
 from ttt3r_ros.evaluation import surfaces
 from ttt3r_ros.evaluation.reconstruction import ReconstructionComparison, points_of
-from ttt3r_ros.geometry import inverse, pose_matrix, transform
+from ttt3r_ros.geometry import pose_matrix, se3_inverse, transform
 from ttt3r_ros.types import Frame, ImageGeometry, Intrinsics, Prediction
 
 WIDTH, HEIGHT = 64, 48
@@ -56,7 +56,7 @@ def test_medians_are_those_of_the_whole_image_and_the_center_is_measured() -> No
 def test_icp_takes_away_a_small_motion_in_both_alignments() -> None:
     T = pose_matrix(np.array([0.02, -0.01, 0.02, 1.0, 0.004, 0.003, -0.004]))
     comparison = ReconstructionComparison()
-    shown(comparison, transform(inverse(T), points_of(DEPTH_M, LENS)))
+    shown(comparison, transform(se3_inverse(T), points_of(DEPTH_M, LENS)))
     error = comparison.error(STILL, STILL)
     assert error is not None
     for figures in error.figures.values():

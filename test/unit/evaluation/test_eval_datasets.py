@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from ttt3r_ros.cli.main import main
-from ttt3r_ros.geometry import inverse, quat_xyzw_from_rotation
+from ttt3r_ros.geometry import quat_xyzw_from_rotation, se3_inverse
 from ttt3r_ros.io.sources import SourceOptions, open_source
 from ttt3r_ros.model.checkpoints.networks import PACKAGE_WEIGHTS, load_network
 from ttt3r_ros.synthetic.room import ProceduralRoom, RenderedFrame
@@ -91,7 +91,7 @@ def sintel(root: Path) -> None:
     for k in range(FRAMES):
         name = f"frame_{k + 1:04d}"
         write_image(root / "training" / "final" / "alley_2" / f"{name}.png", k)
-        K, T = ROOM.intrinsics.matrix(), inverse(shot(k).T_world_camera)[:3]
+        K, T = ROOM.intrinsics.matrix(), se3_inverse(shot(k).T_world_camera)[:3]
         camera = SINTEL_TAG + np.concatenate((K.ravel(), T.ravel())).astype("<f8").tobytes()
         depth = (
             SINTEL_TAG + np.array([96, 72], "<i4").tobytes() + shot(k).depth_m.astype("<f4").tobytes()

@@ -20,7 +20,7 @@ from ttt3r_ros.evaluation.reconstruction import (
     points_of,
     true_depth_in_network_image,
 )
-from ttt3r_ros.geometry import inverse, transform
+from ttt3r_ros.geometry import se3_inverse, transform
 from ttt3r_ros.pipeline.reconstructor import Reconstructor
 from ttt3r_ros.synthetic.room import ProceduralRoom
 from ttt3r_ros.types import Frame, ImageGeometry, Intrinsics, Prediction
@@ -42,7 +42,7 @@ class Seer(FakeBackend):
 
     def step(self, rgb: np.ndarray, state: FakeState) -> tuple[Prediction, FakeState]:
         rendered = self.room.render(state.seen)
-        T = inverse(self.room.T_world_camera(0)) @ self.room.T_world_camera(state.seen)
+        T = se3_inverse(self.room.T_world_camera(0)) @ self.room.T_world_camera(state.seen)
         T[:3, 3] *= self.factor
         seen = Prediction(
             points_camera=self.factor * points_of(rendered.depth_m, self.room.intrinsics),

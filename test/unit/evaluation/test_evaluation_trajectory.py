@@ -10,7 +10,7 @@ import pytest
 
 from ttt3r_ros.errors import SourceError
 from ttt3r_ros.evaluation.trajectory import TrajectoryError, compared
-from ttt3r_ros.geometry import inverse, pose_matrix
+from ttt3r_ros.geometry import pose_matrix, se3_inverse
 
 NOW_NS = 1_785_000_000 * 10**9
 Stamped = list[tuple[int, np.ndarray]]
@@ -145,7 +145,7 @@ def drifting(poses: Stamped, T_step: np.ndarray) -> Stamped:
     """Return a walk each of whose steps ends by an extra motion (4, 4)."""
     told = [poses[0]]
     for (_, T_before), (stamp_ns, T) in pairwise(poses):
-        told.append((stamp_ns, told[-1][1] @ inverse(T_before) @ T @ T_step))
+        told.append((stamp_ns, told[-1][1] @ se3_inverse(T_before) @ T @ T_step))
     return told
 
 

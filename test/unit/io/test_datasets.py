@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ttt3r_ros.errors import SourceError
-from ttt3r_ros.geometry import inverse, rotation_from_vector
+from ttt3r_ros.geometry import se3_inverse, so3_exp
 from ttt3r_ros.io.datasets.common import DatasetSequence, nearest
 from ttt3r_ros.io.datasets.indoor import bonn_camera_pose
 from ttt3r_ros.io.datasets.registry import LAYOUTS, layout_of
@@ -50,7 +50,7 @@ def matrix_text(T: np.ndarray) -> str:
 
 def moved(k: int) -> np.ndarray:
     T = np.eye(4)
-    T[:3, :3] = rotation_from_vector(np.array([0.1, 0.2, 0.3]) * k)
+    T[:3, :3] = so3_exp(np.array([0.1, 0.2, 0.3]) * k)
     T[:3, 3] = k, 2.0, -1.0
     return T
 
@@ -435,7 +435,7 @@ def write_sintel(root: Path) -> Path:
         header = struct.pack("<fii", 202021.25, WIDTH, HEIGHT)
         (depths / f"{name}.dpt").write_bytes(header + depth.tobytes())
         K = np.array([[1120.0 + k, 0, 4], [0, 1120, 3], [0, 0, 1]])
-        extrinsics = inverse(moved(k))[:3]
+        extrinsics = se3_inverse(moved(k))[:3]
         (cameras / f"{name}.cam").write_bytes(
             struct.pack("<f", 202021.25) + K.tobytes() + extrinsics.tobytes()
         )

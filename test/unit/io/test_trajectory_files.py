@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ttt3r_ros.errors import OutputError
-from ttt3r_ros.geometry import pose_matrix, quat_xyzw_from_rotation, rotation_from_vector
+from ttt3r_ros.geometry import pose_matrix, quat_xyzw_from_rotation, so3_exp
 from ttt3r_ros.io.trajectory_files import write_trajectory
 
 NOW_NS = 1_785_000_000_123_456_789
@@ -16,7 +16,7 @@ STAMPS_NS = [NOW_NS, NOW_NS + 33_333_333, NOW_NS + 66_666_667]
 
 def poses() -> np.ndarray:
     rng = np.random.default_rng(0)
-    turns = [quat_xyzw_from_rotation(rotation_from_vector(v)) for v in rng.normal(size=(3, 3))]
+    turns = [quat_xyzw_from_rotation(so3_exp(v)) for v in rng.normal(size=(3, 3))]
     return np.hstack((rng.normal(size=(3, 3)), turns))
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttt3r_ros.geometry import T_BODY_OPTICAL, rotation_from_vector
+from ttt3r_ros.geometry import T_BODY_OPTICAL, so3_exp
 from ttt3r_ros.mapping.voxel_hash import VoxelHashTable, hash64
 from ttt3r_ros.mapping.voxel_map import VoxelMap
 from ttt3r_ros.types import Intrinsics
@@ -127,7 +127,7 @@ def test_the_pixels_around_an_object_do_not_eat_its_edge() -> None:
 def test_the_view_of_a_turned_camera_elsewhere_is_cleared() -> None:
     voxel_map = VoxelMap(SIZE_M, 1000)
     T_map_camera = np.eye(4)
-    T_map_camera[:3, :3] = rotation_from_vector(np.array([0.0, 0.0, np.pi / 2]))
+    T_map_camera[:3, :3] = so3_exp(np.array([0.0, 0.0, np.pi / 2]))
     T_map_camera = T_map_camera @ T_BODY_OPTICAL
     T_map_camera[:3, 3] = (10.0, 20.0, 1.0)  # looks along y
     put(voxel_map, [(10.05, 22.05, 1.05), (12.05, 20.05, 1.05)])

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ttt3r_ros.errors import SourceError
-from ttt3r_ros.geometry import T_BODY_OPTICAL, inverse, pose_matrix, transform
+from ttt3r_ros.geometry import T_BODY_OPTICAL, pose_matrix, se3_inverse, transform
 from ttt3r_ros.mapping.submaps import SubmapCollection
 from ttt3r_ros.mapping.voxel_map import VoxelMap
 from ttt3r_ros.types import Intrinsics
@@ -187,7 +187,7 @@ def test_distant_voxels_of_every_submap_are_evicted() -> None:
     voxels = SubmapCollection(SIZE_M, 1000)
     for x in (0.0, 1.0, 2.0):
         put(voxels, np.array([[x, 0.05, 0.05], [x + 100.0, 0.05, 0.05]]))
-        voxels.start_submap(inverse(ANY_POSE))
+        voxels.start_submap(se3_inverse(ANY_POSE))
     for _ in range(100):
         voxels.evict(np.zeros(3), max_radius=50.0)
     np.testing.assert_allclose(np.sort(voxels.point_cloud().points[:, 0]), [0.0, 1.0, 2.0], atol=1e-5)

@@ -10,11 +10,11 @@ import pytest
 
 from ttt3r_ros.errors import SourceError
 from ttt3r_ros.geometry import (
-    inverse,
     pose_matrix,
     pose_matrix_xyzw,
     quat_xyzw_from_rotation,
     rotation_from_quat_wxyz,
+    se3_inverse,
 )
 from ttt3r_ros.mapping.trajectory import Trajectory
 
@@ -181,7 +181,7 @@ def test_poses_move_with_their_keyframe() -> None:
     revision, before = trajectory.revision, matrices(trajectory)
     trajectory.set_keyframe_poses({1: T})
     expected = before.copy()
-    expected[2:4] = T @ inverse(pose(2)) @ before[2:4]
+    expected[2:4] = T @ se3_inverse(pose(2)) @ before[2:4]
     np.testing.assert_allclose(matrices(trajectory), expected, atol=1e-12)
     assert trajectory.revision == revision + 1
 

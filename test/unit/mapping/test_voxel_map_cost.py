@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttt3r_ros.geometry import T_BODY_OPTICAL, inverse, transform
+from ttt3r_ros.geometry import T_BODY_OPTICAL, se3_inverse, transform
 from ttt3r_ros.mapping.free_space import free_space_mask
 from ttt3r_ros.mapping.voxel_hash import EMPTY, VoxelHashTable, unique_keys, voxel_keys
 from ttt3r_ros.mapping.voxel_map import VoxelMap
@@ -73,7 +73,7 @@ def test_points_are_seen_through_where_the_least_depth_around_their_pixel_says_s
     depth[rng.random(depth.shape) < 0.02] = np.nan
     depth[rng.random(depth.shape) < 0.02] = np.inf
     expected = []
-    for x, y, z in transform(inverse(T_BODY_OPTICAL), points):
+    for x, y, z in transform(se3_inverse(T_BODY_OPTICAL), points):
         column, row = (np.rint(40 * x / z + 39.5), np.rint(40 * y / z + 27.5)) if z > 0 else (-1, -1)
         if not (0 <= column < 80 and 0 <= row < 56):
             expected.append(False)

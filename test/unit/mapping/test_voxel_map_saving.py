@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ttt3r_ros.errors import SourceError
-from ttt3r_ros.geometry import T_BODY_OPTICAL, rotation_from_vector, transform
+from ttt3r_ros.geometry import T_BODY_OPTICAL, so3_exp, transform
 from ttt3r_ros.mapping.voxel_map import VoxelMap
 from ttt3r_ros.types import Intrinsics
 
@@ -37,7 +37,7 @@ def test_a_moved_map_holds_every_point_where_it_was_moved_to() -> None:
     put(voxel_map, points, 2.0)
     before = voxel_map.point_cloud().points
     T = np.eye(4)
-    T[:3, :3], T[:3, 3] = rotation_from_vector(np.array([0.3, -0.2, 0.1])), (1.0, 2.0, 3.0)
+    T[:3, :3], T[:3, 3] = so3_exp(np.array([0.3, -0.2, 0.1])), (1.0, 2.0, 3.0)
     version = voxel_map.version
     voxel_map.transform(T)
     expected, after = transform(T, before), voxel_map.point_cloud().points

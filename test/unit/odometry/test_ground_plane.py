@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from ttt3r_ros.geometry import rotation_from_vector
+from ttt3r_ros.geometry import so3_exp
 from ttt3r_ros.odometry.ground_plane import fit_floor
 
 UP = np.array([0.0, -1.0, 0.0])  # of a level optical camera
@@ -33,7 +33,7 @@ def noisy(*parts: np.ndarray, noise: float = 0.02) -> np.ndarray:
 
 @pytest.mark.parametrize("tilt_deg", [0.0, 10.0, -20.0])
 def test_height_and_tilt_of_a_floor_are_found_in_a_room(tilt_deg: float) -> None:
-    R = rotation_from_vector(np.radians([tilt_deg, 0.0, 0.3 * tilt_deg]))
+    R = so3_exp(np.radians([tilt_deg, 0.0, 0.3 * tilt_deg]))
     points = noisy(plane(1.2), wall()) @ R.T.astype(np.float32)
     floor = fit_floor(points, UP)
     assert floor is not None
@@ -72,7 +72,7 @@ def seen_by_camera(
     rng = np.random.default_rng(seed)
     u, v = np.meshgrid((np.arange(80) - 39.5) / 70, (np.arange(56) - 27.5) / 70)
     rays = np.stack((u, v, np.ones_like(u)), axis=-1).reshape(-1, 3)
-    R = rotation_from_vector(np.radians([pitch_deg, 0.0, rng.uniform(-5.0, 5.0)]))
+    R = so3_exp(np.radians([pitch_deg, 0.0, rng.uniform(-5.0, 5.0)]))
     x, y, z = (rays @ R.T).T
     with np.errstate(divide="ignore"):
         depth = np.minimum(4.0 / np.maximum(z, 1e-9), 2.0 / np.abs(x))

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from motions import motion
 
-from ttt3r_ros.geometry import inverse, rotation_vector
+from ttt3r_ros.geometry import se3_inverse, so3_log
 from ttt3r_ros.odometry.landmarks import (
     DEPTH_ERROR,
     MIN_INVERSE_DEPTH,
@@ -56,8 +56,8 @@ def shown(marks: Landmarks, T_world_camera: np.ndarray, truth: Landmarks | None 
 
 def deviation(T: np.ndarray, T_true: np.ndarray) -> float:
     """Return the largest error of a camera, in units and in rad."""
-    T_error = inverse(T_true) @ T
-    return float(np.abs([T_error[:3, 3], rotation_vector(T_error[:3, :3])]).max())
+    T_error = se3_inverse(T_true) @ T
+    return float(np.abs([T_error[:3, 3], so3_log(T_error[:3, :3])]).max())
 
 
 Triple = tuple[float, float, float]
@@ -157,7 +157,7 @@ def test_the_derivatives_of_a_view_are_those_of_finite_differences(
         # A motion of the scene by a step is one of the camera by its inverse.
         by_motion = [
             Reprojection.compute(
-                marks, CAMERA, T_world_camera @ inverse(motion(h * unit[3:], h * unit[:3]))
+                marks, CAMERA, T_world_camera @ se3_inverse(motion(h * unit[3:], h * unit[:3]))
             ).expected
             for h in (-1, 1)
         ]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from motions import MOUNT, motion
 
-from ttt3r_ros.geometry import T_BODY_OPTICAL, inverse, rotation_from_vector
+from ttt3r_ros.geometry import T_BODY_OPTICAL, se3_inverse, so3_exp
 from ttt3r_ros.odometry.pose_integrator import PoseIntegrator, initial_body_pose
 
 FORWARD = motion(move=(0.0, 0.0, 1.0))  # of an optical camera
@@ -39,7 +39,7 @@ def test_a_robot_that_drives_level_stays_level_with_a_camera_that_looks_down() -
     integrator = PoseIntegrator()
     T_base = [motion(move=(0.3 * step, 0.0, 0.0), turn=(0.0, 0.0, 0.1 * step)) for step in range(20)]
     for T_map_base in T_base:
-        T_world_camera = inverse(MOUNT) @ T_map_base @ MOUNT
+        T_world_camera = se3_inverse(MOUNT) @ T_map_base @ MOUNT
         body_pose = integrator.integrate(T_world_camera, 1.0, MOUNT)
         np.testing.assert_allclose(body_pose.T_odom_base, T_map_base, atol=1e-9)
 
@@ -48,7 +48,7 @@ def test_a_camera_that_turns_on_its_mast_does_not_turn_the_body() -> None:
     integrator = PoseIntegrator()
     for step in range(10):
         mount = motion(turn=(0.0, 0.0, 0.2 * step)) @ MOUNT
-        body_pose = integrator.integrate(inverse(MOUNT) @ mount, 1.0, mount)
+        body_pose = integrator.integrate(se3_inverse(MOUNT) @ mount, 1.0, mount)
         np.testing.assert_allclose(body_pose.T_odom_base, np.eye(4), atol=1e-9)
 
 
@@ -58,7 +58,7 @@ def test_a_change_of_scale_changes_what_comes_and_nothing_that_was() -> None:
     T = np.eye(4)
     T[2, 3] = 3.0
     after = integrator.integrate(T, 0.5)
-    step = inverse(before.T_odom_base) @ after.T_odom_base
+    step = se3_inverse(before.T_odom_base) @ after.T_odom_base
     assert np.linalg.norm(step[:3, 3]) == pytest.approx(0.5)
 
 
@@ -118,9 +118,7 @@ def test_ten_thousand_steps_leave_rotations_rotations() -> None:
 
 @given(st.floats(-1.0, 1.0), st.floats(-1.0, 1.0))
 def test_gravity_levels_the_map_whatever_the_tilt_of_the_first_camera(roll: float, pitch: float) -> None:
-    R_level_camera = rotation_from_vector(np.array([roll, 0.0, 0.0])) @ rotation_from_vector(
-        np.array([0.0, pitch, 0.0])
-    )
+    R_level_camera = so3_exp(np.array([roll, 0.0, 0.0])) @ so3_exp(np.array([0.0, pitch, 0.0]))
     up_camera = (R_level_camera @ T_BODY_OPTICAL[:3, :3]).T @ [0.0, 0.0, 1.0]
     for mount in (None, MOUNT):
         T_map_camera = initial_body_pose(mount, up_camera) @ (np.eye(4) if mount is None else mount)

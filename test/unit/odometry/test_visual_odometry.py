@@ -28,7 +28,7 @@ from tracked_walk import (
     walk,
 )
 
-from ttt3r_ros.geometry import inverse
+from ttt3r_ros.geometry import se3_inverse
 from ttt3r_ros.odometry.depth_refinement import refine_points
 from ttt3r_ros.odometry.feature_tracker import to_gray
 from ttt3r_ros.odometry.landmarks import Landmarks
@@ -125,7 +125,7 @@ def test_images_of_another_size_are_followed_from_the_second_on() -> None:
     assert_as_the_network(poses_of(tracked), (6, 10), stumbling())
     for first, last in ((6, 9), (10, 15)):
         T_found, T_true = (
-            inverse(T_world[first]) @ T_world[last]
+            se3_inverse(T_world[first]) @ T_world[last]
             for T_world in (poses_of(tracked), [shot.T_true for shot in walk()])
         )
         np.testing.assert_allclose(T_found, T_true, atol=0.012, err_msg="measured: 0.004")

@@ -22,7 +22,7 @@ from tracked_walk import (
 
 from ttt3r_ros.config import from_mapping
 from ttt3r_ros.errors import SourceError
-from ttt3r_ros.geometry import inverse
+from ttt3r_ros.geometry import se3_inverse
 from ttt3r_ros.odometry.sensor_context import SensorContext
 from ttt3r_ros.odometry.visual_odometry import VisualOdometry
 from ttt3r_ros.pipeline.checkpoint import restore_into, snapshot_of
@@ -72,7 +72,7 @@ def test_a_reconstructor_by_the_network_calls_no_tracker(monkeypatch: pytest.Mon
     assert [update.landmarks for update in updates] == [0, 0, 0]
     assert "visual_odometry" not in updates[-1].timings_s
     assert "odometry" not in mapping.memory()
-    T_moved = inverse(updates[0].T_map_camera) @ updates[2].T_map_camera
+    T_moved = se3_inverse(updates[0].T_map_camera) @ updates[2].T_map_camera
     np.testing.assert_allclose(T_moved, stumbling()[2], atol=1e-12)
 
 
@@ -105,8 +105,8 @@ def test_nothing_is_followed_from_before_a_new_beginning(forget: Callable[[Any],
     assert first.landmarks == 0
     assert second.landmarks > 150
     # After a restored state the first step is the network's own; where a new map begins there is none.
-    T_step = inverse(stumbling()[seen - 1]) @ stumbling()[seen] if seen else np.eye(4)
-    np.testing.assert_allclose(inverse(before.T_odom_base) @ first.T_odom_base, T_step, atol=1e-12)
+    T_step = se3_inverse(stumbling()[seen - 1]) @ stumbling()[seen] if seen else np.eye(4)
+    np.testing.assert_allclose(se3_inverse(before.T_odom_base) @ first.T_odom_base, T_step, atol=1e-12)
 
 
 def assert_same(one: Update, other: Update) -> None:
@@ -179,7 +179,7 @@ class Swelling(FakeBackend):
         first, unit = self._opened_at[-1], 1.5 ** (len(self._opened_at) - 1)
         self._shown = max(self._shown, first + state.seen + 1)
         shot = walk()[first + state.seen]
-        T_segment_camera = inverse(walk()[first].T_true) @ shot.T_true
+        T_segment_camera = se3_inverse(walk()[first].T_true) @ shot.T_true
         T_segment_camera[:3, 3] *= unit
         answer = replace(shot.with_depth(shot.depth * unit).prediction, rgb=rgb)
         return replace(answer, T_segment_camera=T_segment_camera), FakeState(state.seen + 1)

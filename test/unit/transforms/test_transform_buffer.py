@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pytest
 
-from ttt3r_ros.geometry import interpolated, inverse, rotation_from_vector, rotation_vector
+from ttt3r_ros.geometry import interpolate_pose, se3_inverse, so3_exp, so3_log
 from ttt3r_ros.ros.transform_buffer import KEEP_NS, TransformBuffer
 from ttt3r_ros.transforms.tree import TransformError
 
@@ -18,7 +18,7 @@ SECOND = 10**9
 def motion(x: float = 0.0, yaw: float = 0.0) -> np.ndarray:
     T = np.eye(4)
     T[0, 3] = x
-    T[:3, :3] = rotation_from_vector(np.array([0.0, 0.0, yaw]))
+    T[:3, :3] = so3_exp(np.array([0.0, 0.0, yaw]))
     return T
 
 
@@ -124,12 +124,12 @@ def test_memory_is_bounded() -> None:
 
 
 def test_interpolation_turns_evenly() -> None:
-    half = interpolated(motion(), motion(2.0, 1.0), 0.5)
+    half = interpolate_pose(motion(), motion(2.0, 1.0), 0.5)
     np.testing.assert_allclose(half, motion(1.0, 0.5), atol=1e-12)
 
 
 @pytest.mark.parametrize("angle", [0.0, 1e-9, 1.0, 3.0])
 def test_a_rotation_vector_and_its_rotation_are_inverse(angle: float) -> None:
     vector = angle * np.array([0.6, 0.0, -0.8])
-    np.testing.assert_allclose(rotation_vector(rotation_from_vector(vector)), vector, atol=1e-9)
-    assert inverse(motion(1.0))[0, 3] == -1.0
+    np.testing.assert_allclose(so3_log(so3_exp(vector)), vector, atol=1e-9)
+    assert se3_inverse(motion(1.0))[0, 3] == -1.0

@@ -24,7 +24,7 @@ from rosbags.interfaces import (
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
 from ttt3r_ros.errors import OutputError
-from ttt3r_ros.geometry import T_BODY_OPTICAL, inverse
+from ttt3r_ros.geometry import T_BODY_OPTICAL, se3_inverse
 from ttt3r_ros.images.depth import depth_intrinsics, sent_depth, sure_depth
 from ttt3r_ros.images.point_fields import packed_points, sure_points
 from ttt3r_ros.io.atomic import complete_files
@@ -200,7 +200,7 @@ class OutputBag:
         body = self._body_frame(update)
         camera = self._frames.camera_frame(update.frame.camera_frame)
         if body != camera:
-            edges.append(Edge(body, camera, update.T_base_camera @ inverse(self._T_camera_optical)))
+            edges.append(Edge(body, camera, update.T_base_camera @ se3_inverse(self._T_camera_optical)))
         return edges
 
     def _axes_edge(self, update: Update) -> Edge | None:

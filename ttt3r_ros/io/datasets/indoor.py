@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ttt3r_ros.geometry import orthonormalized
+from ttt3r_ros.geometry import orthonormalize
 from ttt3r_ros.io.datasets.common import (
     DatasetSequence,
     existing,
@@ -96,7 +96,7 @@ def open_bonn(root: Path, selection: Selection) -> DatasetSequence:
 def bonn_camera_pose(T_recorded: Float64Array) -> Float64Array:
     """Return T_world_camera (4, 4) of a pose as it stands in Bonn's groundtruth.txt."""
     T_world_camera: Float64Array = _BONN_T_ROS @ T_recorded @ _BONN_T_ROS @ _BONN_T_MARKER
-    return orthonormalized(T_world_camera) if np.isfinite(T_recorded).all() else T_recorded
+    return orthonormalize(T_world_camera) if np.isfinite(T_recorded).all() else T_recorded
 
 
 def _kinect(root: Path, camera: tuple[float, ...], distortion: tuple[float, ...]) -> Intrinsics:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ttt3r_ros.errors import SourceError
-from ttt3r_ros.geometry import inverse
+from ttt3r_ros.geometry import se3_inverse
 from ttt3r_ros.io.datasets.common import (
     DatasetSequence,
     existing,
@@ -96,7 +96,7 @@ def read_cam(path: Path) -> tuple[Float64Array, Float64Array]:
         raise SourceError(msg)
     numbers = np.frombuffer(data, "<f8", offset=4)
     T_camera_world = np.vstack((numbers[9:].reshape(3, 4), [0.0, 0.0, 0.0, 1.0]))
-    return numbers[:9].reshape(3, 3).copy(), inverse(T_camera_world)
+    return numbers[:9].reshape(3, 3).copy(), se3_inverse(T_camera_world)
 
 
 # --- Neural RGB-D ------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ttt3r_ros.errors import SourceError
-from ttt3r_ros.geometry import interpolated, pose_matrix
+from ttt3r_ros.geometry import interpolate_pose, pose_matrix
 from ttt3r_ros.io.datasets.common import (
     DatasetSequence,
     existing,
@@ -148,7 +148,7 @@ def _between(
         return None
     if not np.isfinite((T_begin, T_end)).all():
         return np.full((4, 4), np.nan)  # not tracked there: counted as such, not bridged
-    return interpolated(T_begin, T_end, (stamp_ns - begin_ns) / (end_ns - begin_ns))
+    return interpolate_pose(T_begin, T_end, (stamp_ns - begin_ns) / (end_ns - begin_ns))
 
 
 # --- KITTI odometry ----------------------------------------------------------------------------------

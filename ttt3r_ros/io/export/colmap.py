@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ttt3r_ros.errors import OutputError
-from ttt3r_ros.geometry import inverse, quat_xyzw_from_rotation
+from ttt3r_ros.geometry import quat_xyzw_from_rotation, se3_inverse
 from ttt3r_ros.io.atomic import complete_together
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _image_lines(views: Sequence[View], cameras: dict[Camera, int]) -> Iterator[
     yield "# IMAGE_ID, QW, QX, QY, QZ, TX, TY, TZ, CAMERA_ID, NAME"
     yield "# POINTS2D[] as (X, Y, POINT3D_ID)"
     for number, view in enumerate(views, start=1):
-        T_camera_map = inverse(view.T_map_camera)
+        T_camera_map = se3_inverse(view.T_map_camera)
         x, y, z, w = quat_xyzw_from_rotation(T_camera_map[:3, :3])
         pose = _joined((w, x, y, z, *T_camera_map[:3, 3]))
         yield f"{number} {pose} {cameras[corner_based(view.intrinsics)]} {view.name}"
