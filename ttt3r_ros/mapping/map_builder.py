@@ -13,6 +13,8 @@ from ttt3r_ros.mapping.occupancy_grid import OccupancyMap
 from ttt3r_ros.mapping.submaps import SubmapCollection
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from ttt3r_ros.config import Config
@@ -45,6 +47,12 @@ class MapBuilder:
     def transform(self, T_map_map: Float64Array) -> None:
         """Move the voxels by a rigid motion (4, 4). The grid, whose floor has changed, begins anew."""
         self.voxels.transform(T_map_map)
+        self.grid.clear()
+
+    def set_submap_poses(self, poses: Mapping[int, Float64Array]) -> None:
+        """Set T_map_submap (4, 4) by submap id and clear the grid, which is not divided into submaps."""
+        if poses:
+            self.voxels.set_submap_poses(poses)
         self.grid.clear()
 
     def integrate(self, update: Update, floor_z: float | None) -> float:

@@ -22,6 +22,8 @@ def infer_batch(
     backend: AnyBackend, pairs: Sequence[tuple[Reconstructor[Any], Frame]]
 ) -> list[FrameEstimate | ImageError | NonFiniteError]:
     """Show each reconstructor its frame, all in one step of the network; return estimates or what prevented them."""
+    for reconstructor, _ in pairs:
+        reconstructor.apply_corrections()
     started = time.perf_counter()
     seen: list[FrameEstimate | ImageError | NonFiniteError | None] = [
         _refusal(frame) for _, frame in pairs

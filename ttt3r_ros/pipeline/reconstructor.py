@@ -16,6 +16,7 @@ from ttt3r_ros.backend import (
     recommended_reset_interval,
 )
 from ttt3r_ros.errors import ImageError, SourceError
+from ttt3r_ros.geometry import se3_inverse
 from ttt3r_ros.mapping.map_builder import MapBuilder
 from ttt3r_ros.mapping.trajectory import Trajectory
 from ttt3r_ros.odometry.covariance import OdometryCovariance
@@ -27,6 +28,7 @@ from ttt3r_ros.odometry.sensor_context import SensorContext
 from ttt3r_ros.odometry.session import FrameEstimate, StreamingSession
 from ttt3r_ros.odometry.visual_odometry import VisualOdometry
 from ttt3r_ros.pipeline.memory import memory_of, remember
+from ttt3r_ros.slam.corrections import CorrectionQueue, MapCorrection
 from ttt3r_ros.types import Frame, Intrinsics, Update
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ class Reconstructor(Generic[StateT]):
         self.scale_correction = ScaleCorrection(config.scale, by_baseline=config.rig)
         self.trajectory = Trajectory()
         self.map = MapBuilder(config)
+        self.corrections = CorrectionQueue()  # submitted by any thread, applied before the next frame
         self._leveling = Leveling(config.level_source, on_robot=config.on_robot)
         automatic = config.pose_source == "auto"
         source = recommended_pose_source(backend) if automatic else config.pose_source
@@ -88,6 +91,7 @@ class Reconstructor(Generic[StateT]):
 
     def infer(self, frame: Frame) -> FrameEstimate:
         """Show one frame to the network, the slow part; raises as `step`."""
+        self.apply_corrections()
         require_contrast(frame)
         started = time.perf_counter()
         estimate = self.session.step(frame.rgb)
@@ -147,6 +151,50 @@ class Reconstructor(Generic[StateT]):
             self.pose_integrator.start_new_map()
         self.trajectory.clear()
         self.map.clear()
+        self.corrections.drain()  # of the map that is gone
+
+    def apply_corrections(self) -> None:
+        """Apply all submitted corrections; runs between frames on the mapping thread."""
+        for correction in self.corrections.drain():
+            self.apply(correction)
+
+    def apply(self, correction: MapCorrection) -> bool:
+        """Move trajectory, voxels, grid and odom by a correction; False: it is one of an earlier map.
+
+        Raises:
+            KeyError: a keyframe or submap does not exist; nothing has changed.
+        """
+        if correction.epoch not in (None, self.trajectory.epoch):
+            return False
+        T_before = self.pose_integrator.T_map_odom
+        self._move(correction)
+        if self._leveling.floor_z is not None:
+            T_map_map = self.pose_integrator.T_map_odom @ se3_inverse(T_before)
+            self._leveling.floor_z += _height_change(T_map_map, self.pose_integrator.T_map_base)
+        if correction.T_map_base is not None:
+            self.pose_integrator.set_pose(correction.T_map_base)
+        return True
+
+    def _move(self, correction: MapCorrection) -> None:
+        self._require_ids(correction)
+        if correction.T_map_map is not None:
+            self.pose_integrator.correct(correction.T_map_map)
+            self.trajectory.transform(correction.T_map_map)
+            self.map.transform(correction.T_map_map)
+        if correction.keyframe_poses:
+            T_before = self.trajectory.keyframe_poses[-1]
+            self.trajectory.set_keyframe_poses(correction.keyframe_poses)
+            newest = len(self.trajectory.keyframe_poses) - 1
+            if (T_map_keyframe := correction.keyframe_poses.get(newest)) is not None:
+                self.pose_integrator.correct(T_map_keyframe @ se3_inverse(T_before))
+        if correction.keyframe_poses or correction.submap_poses:
+            self.map.set_submap_poses(correction.submap_poses)
+
+    def _require_ids(self, correction: MapCorrection) -> None:
+        known = len(self.trajectory.keyframe_poses), len(self.map.voxels.submaps)
+        for ids, count in zip((correction.keyframe_poses, correction.submap_poses), known, strict=True):
+            for unknown in (key for key in ids if not 0 <= key < count):
+                raise KeyError(unknown)
 
     def reset_state(self) -> None:
         """Begin the state anew at the start of the map, which is kept: a recording that is played again."""
@@ -196,9 +244,7 @@ class Reconstructor(Generic[StateT]):
         }
 
     def _relevel(self, body_pose: BodyPose, T_level: Float64Array) -> BodyPose:
-        self.pose_integrator.correct(T_level)
-        self.trajectory.transform(T_level)
-        self.map.transform(T_level)
+        self._move(MapCorrection(T_map_map=T_level))
         return replace(body_pose, T_map_odom=self.pose_integrator.T_map_odom)
 
     def _tracked(
@@ -295,3 +341,10 @@ def require_contrast(frame: Frame) -> None:
     if high - low < _MIN_CONTRAST:
         msg = f"image {frame.stamp_ns} is of one color (values {low} to {high}); is the lens covered?"
         raise ImageError(msg)
+
+
+def _height_change(T_map_map: Float64Array, T_map_base: Float64Array | None) -> float:
+    """Return by how much a rigid motion raised the body that is now at a pose (4, 4) [m]."""
+    if T_map_base is None:
+        return 0.0
+    return float(T_map_base[2, 3] - (se3_inverse(T_map_map) @ T_map_base)[2, 3])

@@ -79,7 +79,7 @@ class Rig(Reconstructor[StateT]):
             T_odom_base = (
                 led.T_odom_base @ led.T_base_camera @ T_leader_camera @ se3_inverse(T_base_camera)
             )
-        return BodyPose(led.T_map_odom, T_odom_base, T_base_camera, np.eye(4))
+        return BodyPose(self.pose_integrator.T_map_odom, T_odom_base, T_base_camera, np.eye(4))
 
     def _measure(self, frame: Frame, estimate: FrameEstimate, context: SensorContext) -> None:
         assert self._led is not None

@@ -26,6 +26,7 @@ from ttt3r_ros.ros.robot_sensors import RobotSensors
 from ttt3r_ros.ros.statistics import Statistics
 from ttt3r_ros.ros.throttled_warnings import ThrottledWarnings
 from ttt3r_ros.ros.viewer_link import ViewerLink
+from ttt3r_ros.slam.corrections import MapCorrection
 from ttt3r_ros.transforms.tree import TransformError
 
 if TYPE_CHECKING:
@@ -311,7 +312,7 @@ class MappingRuntime:
         with self.stepping:
             body = self.bodies[0]
             before = body.reconstructor.pose_integrator.T_map_odom
-            body.reconstructor.pose_integrator.set_pose(T_map_base)
+            body.reconstructor.apply(MapCorrection(T_map_base=T_map_base))
             if body.transforms is not None:
                 after = body.reconstructor.pose_integrator.T_map_odom
                 body.transforms.correct(after @ se3_inverse(before))

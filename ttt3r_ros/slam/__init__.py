@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Corrections of the map by a back end: the interface between loop closure and the worker thread."""
+"""SLAM back end: today the interface for its corrections of the map; place of loop closure and pose graph."""
