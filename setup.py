@@ -61,7 +61,7 @@ setup(
     maintainer_email="ttt3r_ros@users.noreply.example.org",
     license="Apache-2.0",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
-    package_data={PACKAGE: ["py.typed", "ros/fastdds_profile.xml", "weights/*"]},
+    package_data={PACKAGE: ["py.typed", "*.pyi", "ros/fastdds_profile.xml", "weights/*"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),

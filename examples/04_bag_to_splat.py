@@ -9,22 +9,22 @@ Writes images, cameras and first points as a COLMAP model and as nerfstudio's ``
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
-from ttt3r_ros.cli.main import main as ttt3r_ros
-from ttt3r_ros.io.run_folder import RunFolder
+from ttt3r_ros import SourceOptions, map_recording
 
 
 def main(bag: str, folder: str, stride: str = "1") -> int:
-    status = ttt3r_ros(
-        ["run", bag, "--output", folder, "--stride", stride, "--outputs", "default,colmap,nerfstudio"]
+    result = map_recording(
+        bag,
+        folder,
+        outputs=("default", "colmap", "nerfstudio"),
+        options=SourceOptions(stride=int(stride)),
+        progress=True,
     )
-    if status == 0:
-        run = RunFolder(Path(folder))
-        print(
-            f"{len(run)} images and {len(run.cloud().points)} points: ns-train splatfacto --data {folder}"
-        )
-    return status
+    print(*result.summary(), *result.problems, sep="\n")
+    if result.is_ok:
+        print(f"{result.mapped} images and {result.points} points: ns-train splatfacto --data {folder}")
+    return int(not result.is_ok)
 
 
 if __name__ == "__main__":

@@ -1,28 +1,28 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Map every bag of a folder, and list the longest walks: ``python examples/05_batch_of_bags.py FOLDER DIR``.
+"""Map every bag of a folder, and list the longest paths: ``python examples/05_batch_of_bags.py FOLDER DIR``.
 
-One process for each GPU; ``--ray ADDRESS`` instead of ``--jobs`` spreads them over a cluster.
+Two processes at a time; ``ray="auto"`` instead of ``jobs`` distributes them over a cluster.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
-from ttt3r_ros.cli.main import main as ttt3r_ros
+from ttt3r_ros import map_recordings
 
 SUFFIXES = (".mcap", ".bag", ".db3")
 
 
 def main(folder: Path, output: Path) -> int:
     bags = sorted(path for path in folder.iterdir() if is_bag(path))
-    status = ttt3r_ros(["run", *map(str, bags), "--output", str(output), "--jobs", "2"])
-    results = json.loads((output / "summary.json").read_text())["results"]
-    for result in sorted(results, key=lambda entry: -entry["path_m"]):
-        print(f"{result['path_m']:8.2f} m  {result['name']}  {result['result']}")
-    return status
+    results = map_recordings(bags, output, jobs=2)
+    for result in sorted(results, key=lambda result: -result.path_m):
+        print(f"{result.path_m:8.2f} m  {result.name}  {result.outcome} {result.problem}")
+    failed = sum(result.status != 0 for result in results)
+    print(f"{len(results) - failed} of {len(results)} done")
+    return int(failed > 0)
 
 
 def is_bag(path: Path) -> bool:

@@ -8,14 +8,22 @@ or are tested equal to them. A nested class gives its settings a prefix: ``map.v
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ttt3r_ros.settings import Setting, overridden, setting, settings_of, yaml_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Config", "Setting", "from_mapping", "parameters_yaml", "settings"]
+__all__ = [
+    "Config",
+    "Setting",
+    "changed_settings",
+    "from_mapping",
+    "parameters_yaml",
+    "setting_values",
+    "settings",
+]
 
 
 @dataclass(frozen=True)
@@ -276,6 +284,23 @@ def from_mapping(values: Mapping[str, object], base: Config | None = None) -> Co
         ConfigError: a name is unknown or a value does not fit.
     """
     return overridden(base or Config(), values)
+
+
+def setting_values(config: Config) -> dict[str, Any]:
+    """Return the value of every setting by its dotted name, as JSON holds it."""
+    values: dict[str, Any] = {}
+    for entry in settings():
+        value: Any = config
+        for part in entry.name.split("."):
+            value = getattr(value, part)
+        values[entry.name] = list(value) if isinstance(value, tuple) else value
+    return values
+
+
+def changed_settings(config: Config) -> dict[str, Any]:
+    """Return the values of the settings that differ from their defaults."""
+    defaults = setting_values(Config())
+    return {name: value for name, value in setting_values(config).items() if value != defaults[name]}
 
 
 def parameters_yaml() -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ttt3r_ros.cli.arguments import needing, rate_hz, whole_number
+from ttt3r_ros.cli.arguments import frequency_hz, integer, require_extra
 
 if TYPE_CHECKING:
     import argparse
@@ -36,17 +36,17 @@ def add_parser(commands: Any) -> None:
         "--output", type=Path, default=Path("out"), metavar="DIR", help="where results go (out)"
     )
     parser.add_argument(
-        "--max-frames", type=whole_number(0), default=0, metavar="N", help="stop after N frames (0: all)"
+        "--max-frames", type=integer(0), default=0, metavar="N", help="stop after N frames (0: all)"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the embedded room")
     parser.add_argument(
-        "--fps", type=rate_hz(zero=True), default=0.0, metavar="HZ",
+        "--fps", type=frequency_hz(zero=True), default=0.0, metavar="HZ",
         help="play like a live camera and let the node drop frames (0: as fast as the node maps them)",
     )  # fmt: skip
     parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    with needing("the demo", "pip install 'ttt3r_ros[demo]', or use ./scripts/demo"):
+    with require_extra("demo", "pip install 'ttt3r_ros[demo]', or use ./scripts/demo"):
         from ttt3r_ros.ros.harness.demo import run  # noqa: PLC0415 - the other commands need neither ROS nor pictures
     return run(arguments)

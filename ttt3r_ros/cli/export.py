@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ttt3r_ros.cli.arguments import needing, whole_number
+from ttt3r_ros.cli.arguments import integer, require_extra
 from ttt3r_ros.config import Config
 
 DESCRIPTION = (
@@ -30,20 +30,20 @@ def add_parser(commands: Any) -> None:
         "--size", type=_size, metavar="WxH", help="network image (the network's own for 4:3 cameras)"
     )
     parser.add_argument(
-        "--batch", type=whole_number(1, 64), default=1, metavar="N", help="streams at once (1)"
+        "--batch", type=integer(1, 64), default=1, metavar="N", help="streams at once (1)"
     )
     parser.add_argument(
         "--update-rule", default=Config().update_rule, metavar="RULE", help="%(default)s"
     )
     parser.add_argument(
-        "--opset", type=whole_number(1, 64), default=18, metavar="N", help="ONNX operator set (18)"
+        "--opset", type=integer(1, 64), default=18, metavar="N", help="ONNX operator set (18)"
     )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="where the files go")
     parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    with needing("export", "pip install ttt3r_ros[export]"):
+    with require_extra("export", "pip install ttt3r_ros[export]"):
         from ttt3r_ros.offline.onnx_export import run  # noqa: PLC0415 - the other commands need neither torch nor ONNX
     return run(arguments)
 

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 from ttt3r_ros import __version__
-from ttt3r_ros.cli import demo, eval_arguments, export, run, view
+from ttt3r_ros.cli import demo, export, run, view
+from ttt3r_ros.cli import eval as eval_command
 from ttt3r_ros.config import parameters_yaml
 from ttt3r_ros.errors import CheckpointError, OutputError, Ttt3rError
 from ttt3r_ros.io.atomic import complete_file
@@ -45,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add_parser(commands)
     demo.add_parser(commands)
     run.add_parser(commands)
-    eval_arguments.add_parser(commands)
+    eval_command.add_parser(commands)
     view.add_parser(commands)
     return parser
 

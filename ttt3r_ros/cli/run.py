@@ -1,20 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The subcommand ``run``: its arguments. What it does is in `run_command`."""
+"""The subcommand ``run``: arguments and printed results of `ttt3r_ros.offline`."""
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ttt3r_ros.cli.arguments import needing, rate_hz, whole_number
+from ttt3r_ros.cli.arguments import add_settings, frequency_hz, integer, parse_config, require_extra
+from ttt3r_ros.errors import AmbiguousSource, ConfigError, OutputError
 
 if TYPE_CHECKING:
     import argparse
 
+    from ttt3r_ros.config import Config
+    from ttt3r_ros.io.sources import SourceOptions
+    from ttt3r_ros.offline.batch.summary import SourceResult
+    from ttt3r_ros.offline.result import RunResult
+
+INTERRUPTED = 130  # exit status
+
 DESCRIPTION = (
-    "Map recordings: every frame, no ROS needed, the same pipeline as mapping_node. A source is a bag (rosbag2, MCAP, "
-    "ROS 1), a video, a folder of images, a dataset's folder, or webcam:0; several sources, or a pattern such as "
-    "'bags/*.mcap', get a sub-folder each."
+    "Map every frame of recordings without ROS, with the pipeline of mapping_node. A source is a bag (rosbag2, MCAP, "
+    "ROS 1), a video, a folder of images, a dataset sequence, or webcam:0. Several sources, or a pattern such as "
+    "'bags/*.mcap', are mapped into a folder each."
 )
 
 
@@ -23,21 +33,21 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser("run", help="map recordings, without ROS", description=DESCRIPTION)
     parser.add_argument("sources", nargs="+", metavar="SOURCE", help="what to map")
     parser.add_argument(
-        "--output", type=Path, default=Path("out"), metavar="DIR", help="where results go (out)"
+        "--output", type=Path, default=Path("out"), metavar="DIR", help="run folder (out)"
     )
     parser.add_argument(
         "--outputs", nargs="+", action="extend", metavar="NAME",
-        help="outputs, by name: trajectory map report frames state (these are the default), glb rgb depth confidence "
-        "npz colmap nerfstudio bag; all; default for the default ones",
+        help="trajectory map report frames state (the default outputs), glb rgb depth confidence npz colmap nerfstudio "
+        "bag; all; default",
     )  # fmt: skip
     _add_source_options(parser)
-    _add_settings(parser)
-    again = parser.add_mutually_exclusive_group()
-    again.add_argument(
-        "--resume", action="store_true", help="go on where a run into this folder was interrupted"
+    add_settings(parser.add_argument_group("settings (`ttt3r_ros params` lists them)"))
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument(
+        "--resume", action="store_true", help="continue the interrupted run in the folder"
     )
-    again.add_argument("--overwrite", action="store_true", help="replace a run that is there")
-    _add_many_options(parser)
+    existing.add_argument("--overwrite", action="store_true", help="replace the run in the folder")
+    _add_batch_options(parser)
     parser.set_defaults(run=_run)
 
 
@@ -60,50 +70,166 @@ def _add_source_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     source.add_argument(
         "--fps",
-        type=rate_hz(),
+        type=frequency_hz(),
         default=10.0,
         metavar="HZ",
         help="frame rate of a folder without stamps (10)",
     )
+    source.add_argument("--stride", type=integer(1), default=1, metavar="N", help="take every Nth frame")
     source.add_argument(
-        "--stride", type=whole_number(1), default=1, metavar="N", help="take every Nth frame"
-    )
-    source.add_argument(
-        "--max-frames", type=whole_number(0), default=0, metavar="N", help="stop after N frames"
+        "--max-frames", type=integer(0), default=0, metavar="N", help="stop after N frames"
     )
 
 
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-    settings = parser.add_argument_group("settings (`ttt3r_ros params` lists them)")
-    settings.add_argument(
-        "--set", dest="set_", nargs="+", action="extend", default=[], metavar="NAME=VALUE",
-        help="any parameter of the node, such as map.voxel_size=0.02",
-    )  # fmt: skip
-    settings.add_argument("--config", type=Path, metavar="FILE", help="parameter file of the node")
-    settings.add_argument("--device", help="auto, cpu, cuda or cuda:N")
-    settings.add_argument("--weights", type=Path, metavar="FILE", help=".pth or .safetensors")
-
-
-def _add_many_options(parser: argparse.ArgumentParser) -> None:
-    many = parser.add_argument_group("several sources")
-    many.add_argument(
-        "--jobs", type=whole_number(1), metavar="N",
-        help="processes at a time (one for each CUDA device, else 1)",
-    )  # fmt: skip
-    many.add_argument(
+def _add_batch_options(parser: argparse.ArgumentParser) -> None:
+    batch = parser.add_argument_group("several sources")
+    batch.add_argument(
+        "--jobs", type=integer(1), metavar="N", help="parallel processes (one per CUDA device, else 1)"
+    )
+    batch.add_argument(
         "--ray", nargs="?", const="local", metavar="ADDRESS",
-        help="on a Ray cluster, one task for each source: local, auto or an address; the folders must be shared",
+        help="one task per source on a Ray cluster: local, auto or an address; the folders must be shared",
     )  # fmt: skip
-    many.add_argument(
-        "--retries",
-        type=whole_number(0),
-        default=2,
-        metavar="N",
-        help="of a task whose process died (2)",
+    batch.add_argument(
+        "--retries", type=integer(0), default=2, metavar="N", help="retries of a killed Ray task (2)"
     )
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    with needing("this", "pip install 'ttt3r_ros[run]'"):
-        from ttt3r_ros.cli.run_command import run  # noqa: PLC0415 - the other commands need not wait for torch
-    return run(arguments)
+    config = parse_config(arguments)
+    with require_extra("run", "pip install 'ttt3r_ros[run]'"):
+        from ttt3r_ros.offline.batch.local import expand_sources  # noqa: PLC0415 - torch takes seconds to load
+        from ttt3r_ros.offline.folder_lock import RunFolderError  # noqa: PLC0415
+        from ttt3r_ros.offline.options import UnknownOutputError, resolve_outputs  # noqa: PLC0415
+    try:
+        outputs = None if arguments.outputs is None else resolve_outputs(_split(arguments.outputs))
+        sources, is_single = expand_sources(arguments.sources)
+        if is_single and not arguments.jobs and not arguments.ray:
+            return _map_one(sources[0], config, outputs, arguments)
+        return _map_batch(sources, config, outputs, arguments)
+    except UnknownOutputError as error:
+        hint = "; sources come before --outputs" if "/" in str(error) else ""
+        msg = f"--outputs: {error}{hint}"
+        raise ConfigError(msg) from error
+    except RunFolderError as error:
+        msg = f"{error}; {' or '.join(_REMEDIES[name] for name in error.remedies)}"
+        raise OutputError(msg) from error
+
+
+_REMEDIES = {
+    "output": "choose another --output",
+    "resume": "use --resume to continue it",
+    "overwrite": "--overwrite to start from the first frame",
+}
+
+
+def _split(words: list[str]) -> list[str]:
+    """Return the parts of words that are separated by commas."""
+    return [part for word in words for part in word.split(",") if part]
+
+
+def _source_options(arguments: argparse.Namespace) -> SourceOptions:
+    from ttt3r_ros.io.sources import SourceOptions  # noqa: PLC0415 - OpenCV takes a while to load
+
+    return SourceOptions(
+        topic=arguments.topic,
+        camera_info_topic=arguments.camera_info_topic,
+        layout=arguments.format,
+        camera=arguments.calibration and arguments.calibration.expanduser().resolve(),
+        rate_hz=arguments.fps,
+        stride=arguments.stride,
+        limit=arguments.max_frames,
+    )
+
+
+def _map_one(
+    source: str, config: Config, outputs: tuple[str, ...] | None, arguments: argparse.Namespace
+) -> int:
+    from ttt3r_ros.offline.run import map_recording  # noqa: PLC0415 - torch takes seconds to load
+
+    def map_with(options: SourceOptions) -> RunResult:
+        return map_recording(
+            source,
+            arguments.output,
+            config,
+            outputs=outputs,
+            options=options,
+            resume=arguments.resume,
+            overwrite=arguments.overwrite,
+            progress=True,
+        )
+
+    options = _source_options(arguments)
+    try:
+        result = map_with(options)
+    except AmbiguousSource as error:
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise
+        result = map_with(replace(options, topic=_prompt_choice(error)))
+    _print_result(result)
+    return INTERRUPTED if result.interrupted else int(bool(result.problems))
+
+
+def _prompt_choice(error: AmbiguousSource) -> str:
+    """Return the choice that the user types."""
+    print(f"{error.what}:", file=sys.stderr)
+    for number, choice in enumerate(error.choices, start=1):
+        print(f"  {number}  {choice}", file=sys.stderr)
+    while True:
+        print(f"number (1 to {len(error.choices)}): ", end="", file=sys.stderr, flush=True)
+        answer = sys.stdin.readline()
+        if not answer:
+            raise error
+        if answer.strip().isdigit() and 1 <= int(answer) <= len(error.choices):
+            return error.choices[int(answer) - 1]
+
+
+def _print_result(result: RunResult) -> None:
+    from ttt3r_ros.offline.progress import print_line  # noqa: PLC0415 - an optional extra
+
+    if result.was_complete:
+        print_line(f"{result.folder}: nothing is left to do", sys.stdout)
+        return
+    if result.records:
+        written = f"results: {result.folder}: {', '.join(result.files)}"
+        for line in [*result.summary(), written]:
+            print_line(line, sys.stdout)
+    for problem in result.problems:
+        print_line(f"ttt3r_ros: {problem}", sys.stderr)
+    if result.interrupted:
+        hint = f"; --resume continues with frame {len(result.records)}" if result.resumable else ""
+        print_line(f"ttt3r_ros: interrupted{hint}", sys.stderr)
+
+
+def _map_batch(
+    sources: list[str],
+    config: Config,
+    outputs: tuple[str, ...] | None,
+    arguments: argparse.Namespace,
+) -> int:
+    from ttt3r_ros.offline.batch.local import map_recordings  # noqa: PLC0415 - torch takes seconds to load
+    from ttt3r_ros.offline.batch.summary import SUMMARY, table  # noqa: PLC0415
+
+    results = map_recordings(
+        sources,
+        arguments.output,
+        config,
+        outputs=outputs,
+        options=_source_options(arguments),
+        resume=arguments.resume,
+        overwrite=arguments.overwrite,
+        jobs=arguments.jobs,
+        ray=arguments.ray,
+        retries=arguments.retries,
+        on_result=_print_source_result,
+    )
+    done = sum(result.status == 0 for result in results)
+    print(*table(results), sep="\n")
+    print(f"{done} of {len(results)} done; results: {arguments.output}, {SUMMARY}")
+    if any(result.status == INTERRUPTED for result in results):
+        return INTERRUPTED
+    return int(any(result.status for result in results))
+
+
+def _print_source_result(result: SourceResult, count: int, total: int) -> None:
+    print(f"[{count} of {total}] {result.line()}", file=sys.stderr, flush=True)

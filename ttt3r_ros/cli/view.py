@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ttt3r_ros.cli.arguments import whole_number
+from ttt3r_ros.cli.arguments import integer
 
 if TYPE_CHECKING:
     import argparse
@@ -28,7 +28,7 @@ def add_parser(commands: Any) -> None:
         "--host", default="127.0.0.1", help="address to listen on (127.0.0.1: this machine alone)"
     )
     parser.add_argument(
-        "--port", type=whole_number(0, 65535), default=8080, help="port to listen on; 0: any (8080)"
+        "--port", type=integer(0, 65535), default=8080, help="port to listen on; 0: any (8080)"
     )
     parser.set_defaults(run=_run)
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A folder as the property of a run: one at a time writes there, and only what runs wrote is ever removed.
+"""Exclusive use of an output folder. Only files that runs wrote are ever removed.
 
-The file ``.ttt3r_run`` in it is locked while a run writes, and names the outputs that runs have written.
+The file ``.ttt3r_run`` in the folder is locked while a run writes, and lists the outputs that runs have written.
 """
 
 from __future__ import annotations
@@ -22,17 +22,26 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MARKER = ".ttt3r_run"
-# Left when time went back, or by --resume.
+# Written when time goes back, or by a resumed run.
 _EARLIER = re.compile(r"trajectory_until_-?\d+\.txt|map_until_-?\d+\.(ply|pcd|pgm|yaml)|bag_\d{6,}")
 _UNFINISHED = ".*.part"
 
 
+class RunFolderError(OutputError):
+    """A run must not write into a folder; ``remedies`` names the arguments of `map_recording` that help."""
+
+    def __init__(self, message: str, *remedies: str) -> None:
+        super().__init__(message)
+        self.remedies = remedies
+
+
 @contextmanager
-def claimed(folder: Path) -> Iterator[RunClaim]:
-    """Have a folder for oneself.
+def lock_folder(folder: Path) -> Iterator[LockedFolder]:
+    """Lock a folder, which is made if necessary, for one run.
 
     Raises:
-        OutputError: it cannot be written, or another run is writing there.
+        OutputError: it cannot be written.
+        RunFolderError: another run is writing into it.
     """
     existed = folder.exists()
     require_writable(folder)
@@ -40,90 +49,90 @@ def claimed(folder: Path) -> Iterator[RunClaim]:
         try:
             fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            msg = f"another run is writing into {folder}; choose another --output, or wait for it"
-            raise OutputError(msg) from error
+            msg = f"another run is writing into {folder}"
+            raise RunFolderError(msg, "output") from error
         except OSError:  # a file system without locks
             pass
-        claim = RunClaim(folder, marker)
+        locked = LockedFolder(folder, marker)
         try:
-            yield claim
+            yield locked
         finally:
-            claim.leave()
+            locked.release()
             if not existed:
-                with suppress(OSError):  # it is not empty: something was written
+                with suppress(OSError):  # not empty: something was written
                     folder.rmdir()
 
 
-class RunClaim:
-    """What a run may do in its folder."""
+class LockedFolder:
+    """A folder that is locked for one run."""
 
     def __init__(self, folder: Path, marker: IO[str]) -> None:
         self.folder = folder
         self._marker = marker
-        self._outputs = _outputs_in(marker)
+        self._outputs = _listed_outputs(marker)
 
     @property
-    def ended(self) -> bool:
-        """Tell whether the last run came to its end, interrupted or not; one that was killed did not."""
+    def has_finished_run(self) -> bool:
+        """Return whether the last run has ended, interrupted or not. A killed run has not."""
         return (self.folder / RUN).is_file()
 
     def files(self) -> list[Path]:
-        """Return what runs wrote."""
+        """Return the existing files and folders that runs wrote."""
         if not self._outputs:
             return []
-        named = [self.folder / name for name in _names(self._outputs)]
+        named = [self.folder / name for name in _file_names(self._outputs)]
         earlier = [path for path in sorted(self.folder.iterdir()) if _EARLIER.fullmatch(path.name)]
         return [path for path in named + earlier if path.exists() or path.is_symlink()]
 
-    def require_room(self, outputs: Iterable[str], source: Path) -> None:
-        """Refuse to write over what no run has written, or over the very source.
+    def require_free(self, outputs: Iterable[str], source: Path) -> None:
+        """Check that outputs replace neither the source nor files that no run wrote.
 
         Raises:
-            OutputError: names what is in the way.
+            RunFolderError: names the conflicting file.
         """
         own = self.files()
         inside = next((path for path in own if source == path or path in source.parents), None)
         if inside is not None:
-            msg = f"{source} is the source, and {inside} there is what this run would replace; choose another --output"
-            raise OutputError(msg)
+            msg = f"{source} is the source, and this run would replace {inside}"
+            raise RunFolderError(msg, "output")
         foreign = [
             name
-            for name in _names(outputs)
+            for name in _file_names(outputs)
             if (self.folder / name).exists() and self.folder / name not in own
         ]
         if foreign:
-            msg = f"{self.folder} holds {', '.join(foreign[:3])}, which no run has written; choose another --output"
-            raise OutputError(msg)
+            msg = f"{self.folder} contains {', '.join(foreign[:3])}, not written by a run"
+            raise RunFolderError(msg, "output")
 
-    def begin(self, outputs: Iterable[str], *, afresh: bool) -> None:
-        """Say what is going to be written; ``afresh``: remove what earlier runs wrote.
+    def begin(self, outputs: Iterable[str], *, overwrite: bool) -> None:
+        """List the outputs that are going to be written; ``overwrite`` removes those of earlier runs first.
 
         Raises:
             OutputError: something cannot be written or removed.
         """
         try:
             (self.folder / RUN).unlink(missing_ok=True)  # first: without it no run has ended here
-            if afresh:
+            if overwrite:
                 for path in self.files():
                     _remove(path)
                 self._outputs = ()
-            for path in [*self.folder.glob(_UNFINISHED), *self._unfinished_pictures()]:
+            for path in [*self.folder.glob(_UNFINISHED), *self._unfinished_images()]:
                 _remove(path)
-            self._note({*self._outputs, *outputs})
+            self._write_marker({*self._outputs, *outputs})
         except OSError as error:
             msg = f"cannot remove the run in {self.folder}: {error}"
             raise OutputError(msg) from error
 
-    def leave(self) -> None:
-        """Give the folder back; one in which nothing was begun is left as it was."""
+    def release(self) -> None:
+        """Remove the marker if no run has written here."""
         if not self._outputs:
             (self.folder / MARKER).unlink(missing_ok=True)
 
-    def _unfinished_pictures(self) -> list[Path]:
-        folders = [self.folder / name for name in _names(self._outputs)]
+    def _unfinished_images(self) -> list[Path]:
+        folders = [self.folder / name for name in _file_names(self._outputs)]
         return [path for folder in folders if folder.is_dir() for path in folder.glob(_UNFINISHED)]
 
-    def _note(self, outputs: Iterable[str]) -> None:
+    def _write_marker(self, outputs: Iterable[str]) -> None:
         self._outputs = tuple(sorted(outputs))
         self._marker.seek(0)
         self._marker.truncate()
@@ -131,7 +140,7 @@ class RunClaim:
         self._marker.flush()
 
 
-def _outputs_in(marker: IO[str]) -> tuple[str, ...]:
+def _listed_outputs(marker: IO[str]) -> tuple[str, ...]:
     marker.seek(0)
     try:
         content = json.load(marker)
@@ -140,8 +149,8 @@ def _outputs_in(marker: IO[str]) -> tuple[str, ...]:
         return ()
 
 
-def _names(outputs: Iterable[str]) -> list[str]:
-    """Return the names in the folder that outputs have."""
+def _file_names(outputs: Iterable[str]) -> list[str]:
+    """Return the names of files and folders that outputs have in a run folder."""
     return [RUN, *(name for output in outputs for name in FILES[output])]
 
 

@@ -143,7 +143,7 @@ def _metadata(
         "carried": {f"next_{name}": name for name in RECURRENT},
         "chain": list(CHAIN),
         "files": [_file(path) for path in sorted(folder.iterdir())],
-        "check": {"frames": CHECK_FRAMES, "tolerance": TOLERANCE, "compute_deviations": dict(found)},
+        "check": {"frames": CHECK_FRAMES, "tolerance": TOLERANCE, "deviations": dict(found)},
         "made_with": {
             "ttt3r_ros": __version__,
             "torch": torch.__version__,

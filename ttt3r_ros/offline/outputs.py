@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run writes: pictures and the bag while it goes, everything else at its end."""
+"""Outputs of a run: images and the bag are written during the run, everything else at its end."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ttt3r_ros.io.atomic import complete_file
 from ttt3r_ros.io.export.colmap import View, write_colmap
 from ttt3r_ros.io.export.frame_images import FrameFiles
 from ttt3r_ros.io.export.glb import write_glb
-from ttt3r_ros.io.export.map_files import write_map
 from ttt3r_ros.io.export.nerfstudio import write_transforms
+from ttt3r_ros.io.export.map_files import write_map
 from ttt3r_ros.io.frame_records import FrameRecord, mapped, usual_camera, write_frames
 from ttt3r_ros.io.run_folder import CAMERA, FRAMES, MAP, TRAJECTORY
 from ttt3r_ros.io.trajectory_files import write_trajectory
@@ -35,29 +35,24 @@ class RunOutputs:
     """The outputs of one run, by their names."""
 
     def __init__(
-        self,
-        folder: Path,
-        names: tuple[str, ...],
-        config: Config,
-        robot: RecordedSensors,
-        first: int = 0,
+        self, folder: Path, names: tuple[str, ...], config: Config, robot: RecordedSensors, first: int = 0
     ) -> None:
-        """Get ready; ``first``: the frame with which it begins or goes on."""
+        """Prepare the outputs; ``first``: first frame of this process."""
         self.folder = folder
         self.names = names
         self.written: list[str] = []
-        self._pictures = _frame_files(folder, names, config.min_confidence)
+        self._images = _frame_files(folder, names, config.min_confidence)
         self._open_bag = partial(_output_bag, folder / _bag_name(first), config, robot)
-        self._bag: Any = None  # from the first frame on, so that a run of none leaves none
+        self._bag: Any = None  # opened with the first frame, so that a run without frames writes none
 
     def add(self, index: int, update: Update) -> None:
-        """Write what belongs to one frame.
+        """Write the images and messages of one frame.
 
         Raises:
             OutputError: it cannot be written.
         """
-        if self._pictures is not None:
-            self._pictures.add(index, update)
+        if self._images is not None:
+            self._images.add(index, update)
         if "bag" in self.names:
             self._bag = self._bag or self._open_bag()
             self._bag.add(update)
@@ -75,7 +70,7 @@ class RunOutputs:
             self._write_map(mapping, suffix)
 
     def finish(self, mapping: RecordingMapper) -> list[str]:
-        """Write everything that a whole run has; return a line for each output that could not be."""
+        """Write the outputs of the whole run; return a message for each that failed."""
         steps: dict[str, Callable[[], None]] = {
             "frames": lambda: write_frames(self.folder / FRAMES, mapping.records),
         }
@@ -88,14 +83,14 @@ class RunOutputs:
                 "nerfstudio": lambda: self._write_transforms(mapping),
                 "bag": lambda: self._close_bag(mapping),
             }
-        chosen = {name: step for name, step in steps.items() if name in self.names}
-        problems = [problem for name, step in chosen.items() if (problem := self.attempt(name, step))]
+        selected = {name: step for name, step in steps.items() if name in self.names}
+        problems = [problem for name, step in selected.items() if (problem := self.attempt(name, step))]
         if len(mapping.reconstructor.trajectory):
             self.written += [name for name in _FRAME_KINDS if name in self.names]
         return problems
 
     def attempt(self, name: str, step: Callable[[], None]) -> str:
-        """Write one output; return why it could not be written, else nothing."""
+        """Write one output; return the error message, empty on success."""
         try:
             step()
         except OutputError as error:
@@ -104,11 +99,9 @@ class RunOutputs:
         return ""
 
     def close(self) -> None:
-        """Give up what was not finished."""
+        """Discard an unfinished bag."""
         if self._bag is not None:
             self._bag.abandon()
-
-    # --- at the end ---------------------------------------------------------------------------------
 
     def _write_trajectory(
         self,
@@ -146,7 +139,7 @@ class RunOutputs:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write an object as JSON for people and programs.
+    """Write an object as JSON.
 
     Raises:
         OutputError: the file cannot be written.
@@ -167,14 +160,14 @@ def _poses(mapping: RecordingMapper) -> Float64Array:
 
 
 def _views(folder: Path, mapping: RecordingMapper) -> list[View]:
-    usual = usual_camera(mapping.records)
+    median_camera = usual_camera(mapping.records)
     views = []
     for record, T_map_camera in zip(mapped(mapping.records), _poses(mapping), strict=True):
-        alike = (record.width, record.height) == (usual.width, usual.height)
+        same_size = (record.width, record.height) == (median_camera.width, median_camera.height)
         name = f"{record.index:06d}.jpg"
-        camera = usual if alike else record.intrinsics
+        camera = median_camera if same_size else record.intrinsics
         image = folder / "rgb" / name
-        if image.is_file():  # the last one is not there where the disk was full
+        if image.is_file():  # the last image is missing if the disk was full
             views.append(View(name, T_map_camera, camera, image))
     return views
 

@@ -1,38 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far a run is: a bar on a terminal, a line every few seconds elsewhere."""
+"""Progress of a run on standard error: a bar on a terminal, otherwise a line every few seconds."""
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
-from contextlib import suppress
-from pathlib import Path
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
-from tqdm import tqdm
+from ttt3r_ros.offline.process_memory import memory_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
-_LINE_EVERY_S = 5.0
-_DEAF = (
-    OSError,
-    ValueError,
-)  # who listened has gone; what is under way is worth more than being told of
-_STATM = Path("/proc/self/statm")
+    from tqdm import tqdm
+
+_LINE_INTERVAL_S = 5.0
+_CLOSED_STREAM = (OSError, ValueError)  # the reader of the stream has gone; the run continues without it
 
 
 class Progress:
-    """Shows frames, frames per second, time left, memory and voxels on standard error."""
+    """Shows frames, frames per second, remaining time, memory and voxels."""
 
     def __init__(self, name: str, total: int, done: int = 0, stream: TextIO | None = None) -> None:
-        """Begin; ``total`` 0: not known, ``done`` frames of an earlier run are not counted in the rate."""
+        """Start; ``total`` 0: unknown. ``done`` frames of an earlier run do not count in the rate."""
         self._stream: TextIO | None = stream or sys.stderr  # None: it was closed
         self._name, self._total, self._first, self._done = name, total, done, done
-        self._started = self._said = time.monotonic()
+        self._started = self._printed = time.monotonic()
         self._bar: tqdm[None] | None = None
         if self._stream is not None and self._stream.isatty():
+            from tqdm import tqdm  # noqa: PLC0415 - an optional extra
+
             self._bar = tqdm(
                 total=total or None, initial=done, desc=name, unit="frame", dynamic_ncols=True,
                 file=self._stream,
@@ -45,19 +44,19 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._bar is not None:
-            with suppress(*_DEAF):
+            with suppress(*_CLOSED_STREAM):
                 self._bar.close()
 
     def advance(self, voxels: int) -> None:
-        """Count a frame; say so if it is time."""
+        """Count a frame, and print the progress if it is due."""
         self._done += 1
         if self._bar is not None:
             self._bar.set_postfix_str(f"{_mib(memory_bytes())}, {voxels} voxels", refresh=False)
-            with suppress(*_DEAF):
+            with suppress(*_CLOSED_STREAM):
                 self._bar.update()
-        elif time.monotonic() - self._said >= _LINE_EVERY_S:
-            self._said = time.monotonic()
-            _tell(self._line(voxels), self._stream)
+        elif time.monotonic() - self._printed >= _LINE_INTERVAL_S:
+            self._printed = time.monotonic()
+            print_line(self._line(voxels), self._stream)
 
     def _line(self, voxels: int) -> str:
         rate_hz = (self._done - self._first) / max(time.monotonic() - self._started, 1e-9)
@@ -71,34 +70,23 @@ class Progress:
         )
 
 
-def say(text: str) -> None:
-    """Tell a user something on standard output, if there still is one."""
-    _tell(text, sys.stdout)
+@contextmanager
+def show_progress(name: str, total: int, done: int, *, enabled: bool) -> Iterator[Callable[[int], None]]:
+    """Yield the function to call after each frame with the number of voxels; log messages go above the bar."""
+    if not enabled:
+        yield lambda _: None
+        return
+    from tqdm.contrib.logging import logging_redirect_tqdm  # noqa: PLC0415 - an optional extra
+
+    with logging_redirect_tqdm(), Progress(name, total, done) as progress:
+        yield progress.advance
 
 
-def complain(problem: str) -> None:
-    """Tell a user of a problem on standard error, if there still is one."""
-    _tell(f"ttt3r_ros: {problem}", sys.stderr)
-
-
-def _tell(text: str, stream: TextIO | None) -> None:
+def print_line(text: str, stream: TextIO | None) -> None:
+    """Print a line, unless the stream was closed."""
     if stream is not None:
-        with suppress(*_DEAF):
+        with suppress(*_CLOSED_STREAM):
             print(text, file=stream, flush=True)
-
-
-def memory_bytes() -> int:
-    """Return the memory that this process holds now; where the system does not tell, the most that it held."""
-    try:
-        return int(_STATM.read_text(encoding="ascii").split()[1]) * resource.getpagesize()
-    except OSError:
-        return peak_memory_bytes()
-
-
-def peak_memory_bytes() -> int:
-    """Return the most memory that this process held."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _mib(count: int) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ctrl-C, SIGTERM and a terminal that goes away: the first asks to come to an end, a second one insists."""
+"""Ctrl-C, SIGTERM and SIGHUP as a request to stop; a second one interrupts at once."""
 
 from __future__ import annotations
 
@@ -15,33 +15,35 @@ INTERRUPTED = 130  # exit status
 
 
 class StopRequest:
-    """While it is entered, `asked` tells whether somebody wants an end."""
+    """Handles signals while it is entered; `is_requested` after the first, `is_forced` after the second."""
 
     def __init__(self) -> None:
-        self.asked = False
-        self.insisted = False
-        self._before: dict[signal.Signals, Any] = {}
+        self.is_requested = False
+        self.is_forced = False
+        self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> StopRequest:
-        # Only the main thread may take signals; elsewhere whoever started the thread does.
+        # Only the main thread may handle signals; in other threads the caller does.
         if threading.current_thread() is threading.main_thread():
-            heard = [number for number in SIGNALS if number != signal.SIGHUP or _is_heard(number)]
-            self._before = {number: signal.signal(number, self._on_signal) for number in heard}
+            handled = [
+                number for number in SIGNALS if number != signal.SIGHUP or not _is_ignored(number)
+            ]
+            self._previous = {number: signal.signal(number, self._on_signal) for number in handled}
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._previous.items():
             signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: Any) -> None:  # noqa: ARG002
-        if self.asked:
-            self.insisted = True
+        if self.is_requested:
+            self.is_forced = True
             raise KeyboardInterrupt
-        self.asked = True
+        self.is_requested = True
 
 
-def _is_heard(number: signal.Signals) -> bool:
-    """Tell whether a signal does something; nohup has SIGHUP ignored."""
-    return signal.getsignal(number) is not signal.SIG_IGN
+def _is_ignored(number: signal.Signals) -> bool:
+    """Return whether a signal is ignored, as nohup does with SIGHUP."""
+    return signal.getsignal(number) is signal.SIG_IGN

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run came to: for ``run.json``, for the report, and in one line."""
+"""Figures of a finished run, for ``run.json`` and the report."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ if TYPE_CHECKING:
     from ttt3r_ros.types import Float64Array
 
 _FORMAT = 1
-_SPARSE = 0.05  # of the pixels: with less in it a map is hardly one
+_MIN_FUSED_RATIO = 0.05  # of the pixels; with less the map is almost empty
 _LIBRARIES = ("numpy", "torch", "opencv-python-headless", "rosbags")
 STAGES = ("preprocess", "network", "step", "visual_odometry", "map", "frame")
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """A run at its end."""
+    """A finished run."""
 
     name: str
     source: str
     options: dict[str, Any]
-    limit: int  # frames, 0: all
+    max_frames: int  # 0: all
     settings: dict[str, Any]  # all of them
     changed: dict[str, Any]  # those that differ from the defaults
     facts: dict[str, str]  # weights, device, precision
     records: list[FrameRecord]
     skipped: dict[str, int]  # by reason
     broken: int  # images that the source could not decode
-    timings_s: list[dict[str, float]]  # of each frame; {} where not known or skipped
+    timings_s: list[dict[str, float]]  # of each frame; empty if skipped or mapped by an earlier process
     memory_mib: list[float]  # after each frame of this process
     peak_mib: float
     stamps_ns: list[int]
@@ -58,7 +58,7 @@ class RunSummary:
 
     @property
     def mapped(self) -> int:
-        """Return how many images were mapped."""
+        """Return the number of mapped images."""
         return len(self._mapped_records)
 
     @property
@@ -66,40 +66,40 @@ class RunSummary:
         return [record for record in self.records if not record.skipped]
 
     @property
-    def fused_share(self) -> float:
-        """Return the mean share of the pixels that went into the map."""
-        shares = [record.fused_share for record in self._mapped_records]
-        return float(np.mean(shares)) if shares else 0.0
+    def fused_ratio(self) -> float:
+        """Return the mean fraction of pixels fused into the map."""
+        ratios = [record.fused_share for record in self._mapped_records]
+        return float(np.mean(ratios)) if ratios else 0.0
 
     @property
-    def tracked_share(self) -> float:
-        """Return the share of the mapped images whose pose followed corners tell."""
+    def tracked_ratio(self) -> float:
+        """Return the fraction of mapped images whose pose was estimated from tracked corners."""
         tracked = [record.landmarks > 0 for record in self._mapped_records]
         return float(np.mean(tracked)) if tracked else 0.0
 
     @property
-    def sparse(self) -> str:
-        """Return why the map is as good as empty; '' if it is not."""
-        if not self.mapped or self.fused_share >= _SPARSE:
+    def sparse_map_warning(self) -> str:
+        """Return why the map is almost empty; an empty string if it is not."""
+        if not self.mapped or self.fused_ratio >= _MIN_FUSED_RATIO:
             return ""
         return (
-            f"only {100 * self.fused_share:.1f} % of the pixels went into the map: the others are below "
+            f"only {100 * self.fused_ratio:.1f} % of the pixels were fused into the map: the others are below "
             f"map.min_confidence {self.settings['map.min_confidence']:g}, "
             f"or beyond map.max_range {self.settings['map.max_range']:g} m"
         )
 
     @property
     def rate_hz(self) -> float:
-        """Return the frames per second of this process."""
+        """Return the frame rate of this process."""
         return (len(self.records) - self.resumed_at) / self.seconds if self.seconds else 0.0
 
     @property
     def path_m(self) -> float:
-        """Return the length of the estimated way."""
+        """Return the length of the estimated path."""
         return float(np.linalg.norm(np.diff(self.poses[:, :3], axis=0), axis=1).sum())
 
     @cached_property
-    def _compared(self) -> tuple[TrajectoryComparison | None, str]:
+    def _comparison(self) -> tuple[TrajectoryComparison | None, str]:
         if not self.truth:
             return None, "the source has no ground truth"
         try:
@@ -107,37 +107,37 @@ class RunSummary:
         except ModuleNotFoundError as error:
             return None, f"the module {error.name} is not installed: pip install 'ttt3r_ros[eval]'"
         estimate = list(zip(self.stamps_ns, pose_matrix_xyzw(self.poses), strict=True))
-        places = {record.stamp_ns: record.index for record in mapped(self.records)}
+        indices = {record.stamp_ns: record.index for record in mapped(self.records)}
         try:
-            return compared(self.truth, estimate, places), ""
+            return compared(self.truth, estimate, indices), ""
         except SourceError as error:
             return None, str(error)
 
     @property
     def comparison(self) -> TrajectoryComparison | None:
-        """Return the comparison with ground truth, if there is one."""
-        return self._compared[0]
+        """Return the comparison with ground truth, if there is ground truth."""
+        return self._comparison[0]
 
     @property
     def no_comparison(self) -> str:
         """Return why there is no comparison."""
-        return self._compared[1]
+        return self._comparison[1]
 
     def stage_ms(self) -> dict[str, list[float | None]]:
-        """Return the milliseconds of each stage for each frame; None where not known."""
+        """Return the milliseconds of each stage for each frame; None where it was not measured."""
         return {
             stage: [round(1e3 * times[stage], 3) if stage in times else None for times in self.timings_s]
             for stage in STAGES
         }
 
     def as_json(self) -> dict[str, Any]:
-        """Return what ``run.json`` holds."""
+        """Return the content of ``run.json``."""
         return {
             "format": _FORMAT,
             "name": self.name,
             "source": self.source,
             "options": self.options,
-            "limit": self.limit,
+            "max_frames": self.max_frames,
             "frames": len(self.records),
             "mapped": self.mapped,
             "skipped": self.skipped,
@@ -149,9 +149,9 @@ class RunSummary:
             "resumed_at": self.resumed_at,
             "path_m": self.path_m,
             "points": len(self.cloud.points),
-            "fused_share": round(self.fused_share, 4),
-            "tracked_share": round(self.tracked_share, 4),
-            "error": self._error(),
+            "fused_ratio": round(self.fused_ratio, 4),
+            "tracked_ratio": round(self.tracked_ratio, 4),
+            "error": self.evaluation(),
             "outputs": self.outputs,
             "weights": self.facts.get("weights", ""),
             "facts": self.facts,
@@ -163,7 +163,8 @@ class RunSummary:
             "timings_ms": self.stage_ms(),
         }
 
-    def _error(self) -> dict[str, float] | None:
+    def evaluation(self) -> dict[str, Any] | None:
+        """Return the errors against ground truth; None without a comparison."""
         if self.comparison is None:
             return None
         error = self.comparison.error
@@ -177,28 +178,9 @@ class RunSummary:
             "length_m": error.length_m,
         }
 
-    def lines(self) -> list[str]:
-        """Return what a user is told at the end."""
-        counts = "".join(f", {count} {reason}" for reason, count in self.skipped.items())
-        counts += f", {self.broken} undecodable" if self.broken else ""
-        account = (
-            f"{self.name}: {self.mapped} of {len(self.records)} frames mapped{counts};"
-            f" {self.rate_hz:.1f} frames/s, {self.path_m:.2f} m, {len(self.cloud.points)} points"
-        )
-        lines = [account]
-        if self.comparison is not None:
-            error = self.comparison.error
-            lines.append(
-                f"ATE {error.se3_m:.3f} m (SE3), {error.sim3_m:.3f} m (Sim3, scale {error.scale:.3f}) over"
-                f" {error.length_m:.1f} m; RPE {error.rpe_m:.4f} m, {error.rpe_deg:.3f} deg per frame"
-            )
-        if self.sparse:
-            lines.append(self.sparse)
-        return lines
-
 
 def versions() -> dict[str, str]:
-    """Return what ran."""
+    """Return the versions of the package, Python, the system and the main libraries."""
     found = {
         "ttt3r_ros": __version__,
         "python": platform.python_version(),

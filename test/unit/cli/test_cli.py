@@ -172,15 +172,15 @@ def test_wrong_usage_is_told_and_status_2(arguments, capsys):
 @pytest.mark.parametrize(
     ("command", "text", "says"),
     [
-        (["run", "walk", "--output", "out"], "0", "0 is not a rate above 0 and up to 1000 Hz"),
-        (["run", "walk", "--output", "out"], "1e4", "1e4 is not a rate above 0 and up to 1000 Hz"),
-        (["run", "walk", "--output", "out"], "fast", "invalid rate value: 'fast'"),
-        (["demo"], "-1", "-1 is not a rate from 0 up to 1000 Hz"),
-        (["demo"], "nan", "nan is not a rate from 0 up to 1000 Hz"),
-        (["demo"], "fast", "invalid rate value: 'fast'"),
+        (["run", "walk", "--output", "out"], "0", "0 is not a frequency above 0 and up to 1000 Hz"),
+        (["run", "walk", "--output", "out"], "1e4", "1e4 is not a frequency above 0 and up to 1000 Hz"),
+        (["run", "walk", "--output", "out"], "fast", "invalid frequency value: 'fast'"),
+        (["demo"], "-1", "-1 is not a frequency from 0 up to 1000 Hz"),
+        (["demo"], "nan", "nan is not a frequency from 0 up to 1000 Hz"),
+        (["demo"], "fast", "invalid frequency value: 'fast'"),
     ],
 )
-def test_what_is_no_rate_is_one_readable_line_for_every_command(command, text, says, capsys):
+def test_an_invalid_frequency_is_one_line_for_every_command(command, text, says, capsys):
     with pytest.raises(SystemExit) as stopped:
         main([*command, "--fps", text])
     assert stopped.value.code == 2

@@ -17,7 +17,8 @@ from running import wait_for_pictures
 
 from ttt3r_ros.cli.main import main
 from ttt3r_ros.io.trajectory_files import read_tum
-from ttt3r_ros.offline.folder_lock import claimed
+from ttt3r_ros.offline.batch.task import WORKER
+from ttt3r_ros.offline.folder_lock import lock_folder
 
 LONG = 80  # frames: more than are mapped before a signal arrives
 needs_ray = pytest.mark.skipif(
@@ -101,7 +102,7 @@ def test_a_second_ctrl_c_ends_a_batch_at_once_and_leaves_no_process(tmp_path):
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 130
-    with claimed(output / "one"):
+    with lock_folder(output / "one"):
         pass  # nobody is writing there any more
 
 
@@ -154,7 +155,7 @@ def kill_the_run_of(folder: Path) -> None:
             words = (entry / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if b"run" in words and str(folder).encode() in words and b"--ray" not in words:
+        if WORKER.encode() in words and any(str(folder).encode() in word for word in words):
             os.kill(int(entry.name), signal.SIGKILL)
             return
     raise AssertionError(folder)

@@ -20,7 +20,7 @@ from ttt3r_ros.cli.main import main
 from ttt3r_ros.errors import OutputError
 from ttt3r_ros.io.run_folder import RunFolder
 from ttt3r_ros.io.trajectory_files import read_tum
-from ttt3r_ros.offline.folder_lock import MARKER, claimed
+from ttt3r_ros.offline.folder_lock import MARKER, lock_folder
 from ttt3r_ros.pipeline.reconstructor import Reconstructor
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def test_the_source_is_never_written_over(tmp_path, capsys):
     before = sorted(path.name for path in source.rglob("*"))
     for options in ((), ("--overwrite",), ("--resume",)):
         assert run(source, "--output", source, "--outputs", "default", "rgb", *options) == 1
-        assert "which no run has written; choose another --output" in capsys.readouterr().err
+        assert "choose another --output" in capsys.readouterr().err
     assert sorted(path.name for path in source.rglob("*")) == before
 
 
@@ -104,7 +104,7 @@ def test_resuming_a_run_that_is_done_does_nothing(folder, tmp_path, capsys):
 
 
 def test_a_folder_is_for_one_run_at_a_time(folder, tmp_path, capsys):
-    with claimed(tmp_path / "out"):
+    with lock_folder(tmp_path / "out"):
         assert run(folder, "--output", tmp_path / "out", *FEW) == 1
         assert "another run is writing into" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
@@ -113,10 +113,10 @@ def test_a_folder_is_for_one_run_at_a_time(folder, tmp_path, capsys):
 def test_a_damaged_marker_owns_nothing(tmp_path):
     (tmp_path / MARKER).write_text("{")
     (tmp_path / "rgb").mkdir()
-    with claimed(tmp_path) as claim:
-        assert claim.files() == []
-        with pytest.raises(OutputError, match="rgb, which no run has written"):
-            claim.require_room(("rgb",), tmp_path.parent)
+    with lock_folder(tmp_path) as locked:
+        assert locked.files() == []
+        with pytest.raises(OutputError, match="rgb"):
+            locked.require_free(("rgb",), tmp_path.parent)
 
 
 @pytest.mark.parametrize("error", [RuntimeError("out of memory"), OSError("device is gone")], ids=repr)

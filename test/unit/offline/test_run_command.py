@@ -150,7 +150,7 @@ def test_an_interrupted_run_leaves_what_there_is_and_can_be_resumed(tmp_path, nu
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "interrupted; --resume goes on with frame" in errors
+    assert "interrupted; --resume continues with frame" in errors
     meta = json.loads((output / "run.json").read_text())
     assert meta["interrupted"]
     assert 5 <= meta["frames"] < LONG
@@ -180,7 +180,7 @@ def test_a_run_is_replaced_only_if_that_is_wanted(folder, finished, tmp_path, ca
     assert run(folder, "--output", tmp_path, "--max-frames", 2, "--outputs", "all") == 0
     (tmp_path / "notes.txt").write_text("mine")
     assert run(folder, "--output", tmp_path) == 1
-    assert "holds a run already" in capsys.readouterr().err
+    assert "--resume" in capsys.readouterr().err
     assert len(read_tum(tmp_path / "trajectory.txt")) == 2
     assert run(folder, "--output", tmp_path, "--overwrite", "--outputs", "trajectory") == 0
     names = {path.name for path in tmp_path.iterdir()}
@@ -201,7 +201,7 @@ def test_stride_and_limit_choose_frames(folder, tmp_path):
 def test_where_nobody_watches_progress_is_told_in_lines(folder, tmp_path, monkeypatch, capsys):
     from ttt3r_ros.offline import progress as run_progress
 
-    monkeypatch.setattr(run_progress, "_LINE_EVERY_S", 0.0)
+    monkeypatch.setattr(run_progress, "_LINE_INTERVAL_S", 0.0)
     assert run(folder, "--output", tmp_path, "--max-frames", 3) == 0
     lines = [line for line in capsys.readouterr().err.splitlines() if "frames/s" in line]
     assert len(lines) == 3
@@ -225,7 +225,7 @@ def test_the_report_holds_everything_itself(finished):
 
 def test_a_map_that_is_as_good_as_empty_is_explained(folder, tmp_path, capsys):
     assert run(folder, "--output", tmp_path / "out", "--set", "map.min_confidence=100000") == 0
-    why = "0.0 % of the pixels went into the map: the others are below map.min_confidence 100000"
+    why = "0.0 % of the pixels were fused into the map: the others are below map.min_confidence 100000"
     assert why in capsys.readouterr().out
     assert why in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
@@ -241,8 +241,8 @@ def test_with_the_weights_of_the_package_corners_tell_where_all_images_but_the_f
     first, *others = read_frames(finished / "frames.csv")
     assert first.landmarks == 0
     assert min(record.landmarks for record in others) > 50
-    told = json.loads((finished / "run.json").read_text(encoding="utf-8"))
-    assert told["tracked_share"] == pytest.approx(len(others) / (1 + len(others)), abs=1e-4)
+    meta = json.loads((finished / "run.json").read_text(encoding="utf-8"))
+    assert meta["tracked_ratio"] == pytest.approx(len(others) / (1 + len(others)), abs=1e-4)
     assert "poses by visual odometry" in (finished / "report.html").read_text(encoding="utf-8")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What became of several sources: a table for people, ``summary.json`` for programs."""
+"""Results of a batch: a table, and ``summary.json``."""
 
 from __future__ import annotations
 
@@ -12,16 +12,29 @@ from ttt3r_ros.offline.outputs import write_json
 from ttt3r_ros.offline.signals import INTERRUPTED
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    OnResult = Callable[["SourceResult", int, int], None]  # result, number of results, number of tasks
+
 SUMMARY = "summary.json"
-_WORDS = {0: "done", INTERRUPTED: "interrupted"}
-_COLUMNS = ("source", "frames", "skipped", "frames/s", "way [m]", "ATE SE(3)", "ATE Sim(3)", "scale", "")
+_STATUS_NAMES = {0: "done", INTERRUPTED: "interrupted"}
+_COLUMNS = (
+    "source",
+    "frames",
+    "skipped",
+    "frames/s",
+    "path [m]",
+    "ATE SE(3)",
+    "ATE Sim(3)",
+    "scale",
+    "",
+)
 
 
 @dataclass(frozen=True)
-class Result:
-    """What became of one source."""
+class SourceResult:
+    """SourceResult of one source."""
 
     name: str
     source: str
@@ -38,36 +51,38 @@ class Result:
     scale: float | None = None
 
     @property
-    def word(self) -> str:
-        """Return how it ended."""
-        return _WORDS.get(self.status, "failed")
+    def outcome(self) -> str:
+        """Return done, interrupted or failed."""
+        return _STATUS_NAMES.get(self.status, "failed")
 
     def line(self) -> str:
-        """Return what a user is told when it has ended."""
-        told = f": {self.problem}" if self.problem else f": {self.frames} frames in {self.seconds:.1f} s"
-        return f"{self.name} {self.word}{told}"
+        """Return the result as a line for a user."""
+        detail = (
+            f": {self.problem}" if self.problem else f": {self.frames} frames in {self.seconds:.1f} s"
+        )
+        return f"{self.name} {self.outcome}{detail}"
 
     def row(self) -> tuple[str, ...]:
-        """Return its row in the table."""
+        """Return the row of the table."""
         return (
             self.name, str(self.frames), str(self.skipped), f"{self.frames_per_second:.1f}", f"{self.path_m:.2f}",
             *(_meters(value) for value in (self.ate_se3_m, self.ate_sim3_m, self.scale)),
-            f"{self.word}: {self.problem}" if self.problem else self.word,
+            f"{self.outcome}: {self.problem}" if self.problem else self.outcome,
         )  # fmt: skip
 
 
-def result_of(
+def read_source_result(
     name: str, source: str, folder: Path, log: Path, status: int, seconds: float, attempts: int = 1
-) -> Result:
-    """Return what became of a process, from what it left in its folder and its log."""
+) -> SourceResult:
+    """Return the result of a process from its run folder and its log."""
     problem = _last_line(log) if status not in (0, INTERRUPTED) else ""
-    meta = _left_in(folder)
-    # A run that was refused has left none; what is there is of an earlier one.
-    refused = status not in (0, INTERRUPTED) and not meta.get("problems")
-    if "mapped" not in meta or refused:
-        return Result(name, source, status, problem, seconds=round(seconds, 1), attempts=attempts)
+    meta = _run_meta(folder)
+    # A run that could not start writes no run.json; the existing one is of an earlier run.
+    not_started = status not in (0, INTERRUPTED) and not meta.get("problems")
+    if "mapped" not in meta or not_started:
+        return SourceResult(name, source, status, problem, seconds=round(seconds, 1), attempts=attempts)
     error: dict[str, Any] = meta.get("error") or {}
-    return Result(
+    return SourceResult(
         name, source, status, problem,
         frames=meta["mapped"],
         skipped=sum(meta["skipped"].values()) + meta["broken"],
@@ -79,36 +94,36 @@ def result_of(
     )  # fmt: skip
 
 
-def _left_in(folder: Path) -> dict[str, Any]:
+def _run_meta(folder: Path) -> dict[str, Any]:
     try:
         return RunFolder(folder).meta
     except SourceError:
         return {}
 
 
-def write_many_summary(path: Path, results: list[Result]) -> None:
+def write_batch_summary(path: Path, results: list[SourceResult]) -> None:
     """Write the results as JSON.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    failed = sum(result.word == "failed" for result in results)
-    entries = [{**asdict(result), "result": result.word} for result in results]
+    failed = sum(result.outcome == "failed" for result in results)
+    entries = [{**asdict(result), "result": result.outcome} for result in results]
     write_json(path, {"sources": len(results), "failed": failed, "results": entries})
 
 
-def tell(results: list[Result], folder: Path) -> None:
-    """Print the table."""
+def table(results: list[SourceResult]) -> list[str]:
+    """Return the results as aligned lines of text."""
     rows = [_COLUMNS, *(result.row() for result in results)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
+    lines = []
     for row in rows:
         cells = [
             cell.ljust(width) if column in (0, len(_COLUMNS) - 1) else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
-        print("  ".join(cells).rstrip())
-    done = sum(result.status == 0 for result in results)
-    print(f"{done} of {len(results)} done; results: {folder}, {SUMMARY}")
+        lines.append("  ".join(cells).rstrip())
+    return lines
 
 
 def _meters(value: float | None) -> str:
@@ -116,9 +131,9 @@ def _meters(value: float | None) -> str:
 
 
 def _last_line(log: Path) -> str:
-    """Return the last thing that a process said."""
+    """Return the last line that a process logged."""
     try:
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     except OSError:
-        return "it left no log"
-    return lines[-1].removeprefix("ttt3r_ros: ") if lines else "it said nothing"
+        return "it wrote no log"
+    return lines[-1].removeprefix("ttt3r_ros: ") if lines else "it exited without an error message"

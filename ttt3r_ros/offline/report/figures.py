@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from ttt3r_ros.offline.previews import Sample
+    from ttt3r_ros.offline.previews import PreviewFrame
     from ttt3r_ros.offline.summary import RunSummary
     from ttt3r_ros.types import Float64Array
 
@@ -79,14 +79,14 @@ def map_picture(run: RunSummary, view: str) -> str:
         return _png(figure)
 
 
-def depth_range_m(samples: Sequence[Sample]) -> tuple[float, float]:
+def depth_range_m(samples: Sequence[PreviewFrame]) -> tuple[float, float]:
     """Return the depths from which to which the samples are colored."""
     depths = np.concatenate([s.depth_m[np.isfinite(s.depth_m)].ravel() for s in samples])
     low, high = np.percentile(depths, [2, 98]) if depths.size else (0.0, 1.0)
     return float(low), float(high)
 
 
-def sample_picture(sample: Sample, range_m: tuple[float, float]) -> str:
+def sample_picture(sample: PreviewFrame, range_m: tuple[float, float]) -> str:
     """Draw an image above its depth, near things red and far ones blue."""
     height_px, width_px = sample.depth_m.shape
     figure = Figure(figsize=(2.6, 2 * 2.6 * height_px / width_px + 0.06))

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The subcommand ``eval``: its arguments. What it does is in `eval_run`."""
+"""The subcommand ``eval``: arguments and printed results of `ttt3r_ros.evaluation.run`."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
-from ttt3r_ros.cli.arguments import needing
+from ttt3r_ros.cli.arguments import add_settings, parse_config, require_extra
 
 DESCRIPTION = (
     "Evaluate poses, depth and reconstruction on a data set with ground truth, by the protocols of "
@@ -33,17 +34,11 @@ def add_parser(commands: Any) -> None:
         help="these only: pose, pose_short, depth, reconstruction (all that the data set has)",
     )  # fmt: skip
     parser.add_argument(
-        "--lengths", nargs="+", type=_count, default=[], metavar="N",
+        "--lengths", nargs="+", type=_length, default=[], metavar="N",
         help="figures after the first N frames, 0: all (as the protocol has it)",
     )  # fmt: skip
-    parser.add_argument("--weights", type=Path, metavar="FILE", help=".pth or .safetensors")
-    parser.add_argument("--device", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--update-rule", metavar="RULE", help="ttt3r or cut3r")
-    parser.add_argument(
-        "--set", dest="set_", nargs="+", action="extend", default=[], metavar="NAME=VALUE",
-        help="any parameter of the node, such as reset_interval=100",
-    )  # fmt: skip
-    parser.add_argument("--config", type=Path, metavar="FILE", help="parameter file of the node")
+    add_settings(parser)
     parser.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="where table, plots and results go"
     )
@@ -51,14 +46,33 @@ def add_parser(commands: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    with needing("eval", "pip install 'ttt3r_ros[eval]'"):
-        from ttt3r_ros.cli.eval_run import run  # noqa: PLC0415 - the other commands need not wait for torch
-    return run(arguments)
+    if arguments.update_rule:
+        arguments.set_ = [*arguments.set_, f"update_rule={arguments.update_rule}"]
+    config = parse_config(arguments)
+    with require_extra("eval", "pip install 'ttt3r_ros[eval]'"):
+        from ttt3r_ros.evaluation.run import evaluate_dataset, with_published_reset  # noqa: PLC0415 - torch takes seconds to load
+    if not any(text.startswith("reset_interval=") for text in arguments.set_):
+        config = with_published_reset(config)
+    evaluation = evaluate_dataset(
+        arguments.dataset,
+        arguments.root,
+        arguments.output,
+        config,
+        sequences=arguments.sequences,
+        protocols=arguments.protocols,
+        lengths=arguments.lengths,
+        on_progress=lambda line: print(line, file=sys.stderr),
+    )
+    print(evaluation.table, end="")
+    print(f"results: {arguments.output}/table.md, results.json and a figure of each sequence")
+    failed = evaluation.failed_sequences()
+    if failed:
+        print(f"ttt3r_ros: no results for {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed or evaluation.failed_plots else 0
 
 
-def _count(text: str) -> int:
-    # Two positions leave open how the path is turned about the line between them.
-    if not text.isdecimal() or int(text) in (1, 2):
-        msg = f"'{text}' frames cannot be evaluated; expected 0 (all) or at least 3"
+def _length(text: str) -> int:
+    if not text.isdecimal():
+        msg = f"'{text}' is not a number of frames; expected 0 (all) or more"
         raise argparse.ArgumentTypeError(msg)
     return int(text)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from ttt3r_ros.offline.previews import Sample
+    from ttt3r_ros.offline.previews import PreviewFrame
     from ttt3r_ros.offline.summary import RunSummary
     from ttt3r_ros.types import Float64Array
 
@@ -33,7 +33,7 @@ _STAGE_NAMES = {
 }
 
 
-def write_report(path: Path, run: RunSummary, samples: Sequence[Sample]) -> None:
+def write_report(path: Path, run: RunSummary, samples: Sequence[PreviewFrame]) -> None:
     """Write the report of a run in which at least one frame was mapped.
 
     Raises:
@@ -49,7 +49,7 @@ def _under(run: RunSummary) -> str:
     return f"{run.source} · mapped by ttt3r_ros on {when}"
 
 
-def _body(run: RunSummary, samples: Sequence[Sample]) -> list[str]:
+def _body(run: RunSummary, samples: Sequence[PreviewFrame]) -> list[str]:
     parts = [html.notice(text) for text in _notices(run)]
     parts.append(html.key_figures(_key_figures(run)))
     if len(run.poses):
@@ -65,8 +65,8 @@ def _notices(run: RunSummary) -> list[str]:
     texts = [f"Problem: {problem}" for problem in dict.fromkeys(run.problems)]
     if run.interrupted:
         texts.append(f"Interrupted after {len(run.records)} frames; --resume goes on from there.")
-    if run.sparse:
-        texts.append(f"{run.sparse[0].upper()}{run.sparse[1:]}.")
+    if run.sparse_map_warning:
+        texts.append(f"{run.sparse_map_warning[0].upper()}{run.sparse_map_warning[1:]}.")
     return texts
 
 
@@ -87,11 +87,11 @@ def _key_figures(run: RunSummary) -> list[tuple[str, str, str]]:
         (
             "points of the map",
             f"{len(run.cloud.points):,}",
-            f"voxels of {run.settings['map.voxel_size']} m; {100 * run.fused_share:.0f} % of the pixels",
+            f"voxels of {run.settings['map.voxel_size']} m; {100 * run.fused_ratio:.0f} % of the pixels",
         ),
     ]
     if run.facts.get("pose_source") == "visual_odometry":
-        share = f"{100 * run.tracked_share:.0f} %"
+        share = f"{100 * run.tracked_ratio:.0f} %"
         figures.append(
             ("poses by visual odometry", share, "of the frames; the network alone places the others")
         )
@@ -138,7 +138,7 @@ def _map(run: RunSummary) -> str:
     )
 
 
-def _samples(samples: Sequence[Sample]) -> str:
+def _samples(samples: Sequence[PreviewFrame]) -> str:
     low, high = draw.depth_range_m(samples)
     pictures = [(f"frame {s.index}", draw.sample_picture(s, (low, high))) for s in samples]
     text = f"What the network saw, and how far it is, from {low:.1f} m (red) to {high:.1f} m (blue)."

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the arguments of `ttt3r_ros run` to settings and outputs."""
+"""Settings from the arguments of `ttt3r_ros run`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ttt3r_ros.cli import run
-from ttt3r_ros.config import Config, parameters_yaml
+from ttt3r_ros.cli.arguments import parse_config
+from ttt3r_ros.config import Config, changed_settings, parameters_yaml
 from ttt3r_ros.errors import ConfigError
-from ttt3r_ros.io.run_folder import DEFAULT_OUTPUTS, OUTPUTS
-from ttt3r_ros.offline.run_settings import changed_settings, config_of, outputs_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,11 +24,11 @@ def arguments(*words: object) -> argparse.Namespace:
 
 
 def test_without_options_the_settings_are_the_defaults():
-    assert config_of(arguments()) == Config()
+    assert parse_config(arguments()) == Config()
 
 
 def test_every_kind_of_setting_can_be_set():
-    config = config_of(
+    config = parse_config(
         arguments(
             "--set", "map.voxel_size=0.1", "reset_interval=7", "rectify=false", "level_source=floor"
         )
@@ -48,28 +47,28 @@ def test_every_kind_of_setting_can_be_set():
         ("map.voxel_size=-1", "map.voxel_size is -1.0; expected 0.001 to 10.0"),
         ("rectify=perhaps", "rectify is 'perhaps'; expected bool"),
         ("tf_mode=upside_down", "expected one of map_odom"),
-        ("cameras=front,left", "run maps one camera at a time"),
-        ("rig=true", "run maps one camera at a time"),
-        ("level_source=imu", "the node reads an imu"),
-        ("scale.source=odometry", "set tf_mode=map_odom"),
+        ("cameras=front,left", "cameras is ('front', 'left')"),
+        ("rig=true", "rig is True"),
+        ("level_source=imu", "level_source is imu"),
+        ("scale.source=odometry", "tf_mode=map_odom"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_the_reason(assignment, reason):
     with pytest.raises(ConfigError) as refused:
-        config_of(arguments("--set", assignment))
+        parse_config(arguments("--set", assignment))
     assert reason in str(refused.value)
 
 
 def test_the_parameter_file_of_the_node_is_read_and_options_win_over_it(tmp_path):
     file = tmp_path / "ttt3r.yaml"
     file.write_text(parameters_yaml())
-    assert config_of(arguments("--config", file)) == Config()
+    assert parse_config(arguments("--config", file)) == Config()
     file.write_text(
         "/**:\n  ros__parameters:\n    use_sim_time: true\n    map: {voxel_size: 0.2}\n    device: cpu\n"
         "other_node:\n  ros__parameters: {x: 1}\n"
         "mapping_node:\n  ros__parameters:\n    reset_interval: 9\n"
     )
-    config = config_of(arguments("--config", file, "--set", "reset_interval=8", "--device", "auto"))
+    config = parse_config(arguments("--config", file, "--set", "reset_interval=8", "--device", "auto"))
     assert changed_settings(config) == {"map.voxel_size": 0.2, "reset_interval": 8}
 
 
@@ -77,30 +76,10 @@ def test_the_parameter_file_of_the_node_is_read_and_options_win_over_it(tmp_path
 def test_what_is_no_parameter_file_is_named(tmp_path: Path, text: str):
     file = tmp_path / "wrong.yaml"
     file.write_text(text)
-    with pytest.raises(ConfigError, match=r"--config .*wrong\.yaml"):
-        config_of(arguments("--config", file))
+    with pytest.raises(ConfigError, match=r"wrong\.yaml"):
+        parse_config(arguments("--config", file))
 
 
 def test_a_parameter_file_that_is_not_there_is_named(tmp_path: Path):
-    with pytest.raises(ConfigError, match=r"absent\.yaml cannot be read: No such file"):
-        config_of(arguments("--config", tmp_path / "absent.yaml"))
-
-
-@pytest.mark.parametrize(
-    ("words", "outputs"),
-    [
-        (None, DEFAULT_OUTPUTS),
-        (["all"], OUTPUTS),
-        (["map,trajectory"], ("trajectory", "map")),
-        (["colmap"], ("rgb", "colmap")),
-        (["nerfstudio"], ("map", "rgb", "nerfstudio")),
-        (["default", "glb"], ("trajectory", "map", "glb", "report", "frames", "state")),
-    ],
-)
-def test_outputs_are_chosen_by_name(words, outputs):
-    assert outputs_of(words) == outputs
-
-
-def test_an_unknown_output_is_answered_with_those_there_are():
-    with pytest.raises(ConfigError, match=r"--outputs bags/x\.mcap: expected trajectory, .*come before"):
-        outputs_of(["map", "bags/x.mcap"])
+    with pytest.raises(ConfigError, match=r"absent\.yaml"):
+        parse_config(arguments("--config", tmp_path / "absent.yaml"))
