@@ -13,8 +13,8 @@ from ttt3r_ros.io.atomic import complete_file
 from ttt3r_ros.io.export.colmap import View, write_colmap
 from ttt3r_ros.io.export.frame_images import FrameFiles
 from ttt3r_ros.io.export.glb import write_glb
-from ttt3r_ros.io.export.nerfstudio import write_transforms
 from ttt3r_ros.io.export.map_files import write_map
+from ttt3r_ros.io.export.nerfstudio import write_transforms
 from ttt3r_ros.io.frame_records import FrameRecord, mapped, usual_camera, write_frames
 from ttt3r_ros.io.run_folder import CAMERA, FRAMES, MAP, TRAJECTORY
 from ttt3r_ros.io.trajectory_files import write_trajectory
@@ -35,7 +35,12 @@ class RunOutputs:
     """The outputs of one run, by their names."""
 
     def __init__(
-        self, folder: Path, names: tuple[str, ...], config: Config, robot: RecordedSensors, first: int = 0
+        self,
+        folder: Path,
+        names: tuple[str, ...],
+        config: Config,
+        robot: RecordedSensors,
+        first: int = 0,
     ) -> None:
         """Prepare the outputs; ``first``: first frame of this process."""
         self.folder = folder
