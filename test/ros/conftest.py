@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real rclpy and DDS, one domain per test process, nothing beyond this machine."""
+"""Real rclpy and DDS, one domain for each test process, nothing beyond this machine."""
 
 from __future__ import annotations
 
 import gc
-import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +12,7 @@ from fakes import FakeBackend
 from graph import Bench
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
+from ros_domain import lock_domain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def domain_id() -> int:
-    """A DDS domain that no other test run on this machine is likely to use (at most 232)."""
-    return 110 + os.getpid() % 100
+    """A ROS domain that only this test process uses."""
+    return lock_domain()
 
 
 @pytest.fixture

@@ -194,10 +194,10 @@ class _Graph:
 
 
 @pytest.fixture
-def graph(monkeypatch):
+def graph(monkeypatch, domain_id):
     pytest.importorskip("tf2_msgs.msg", reason="needs ./packaging/tf2_msgs or a ROS distribution")
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    graph = _Graph(domain_id=1 + os.getpid() % 100)
+    graph = _Graph(domain_id)
     yield graph
     graph.close()
 

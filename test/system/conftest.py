@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One DDS domain per test process; what launch writes to the environment is taken back; the command ros2."""
+"""One ROS domain for each test process; the environment is restored after each test; the command ros2."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from ros_domain import lock_domain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def domain_id() -> int:
-    """A DDS domain that no other test run on this machine is likely to use (at most 232)."""
-    return 10 + os.getpid() % 90
+    """A ROS domain that only this test process uses."""
+    return lock_domain()
 
 
 @pytest.fixture(autouse=True)
