@@ -26,7 +26,7 @@ from ttt3r_ros.config import Config  # noqa: E402
 from ttt3r_ros.errors import ConfigError, Ttt3rError  # noqa: E402
 from ttt3r_ros.evaluation.accuracy import measure  # noqa: E402
 from ttt3r_ros.evaluation.record import json_text  # noqa: E402
-from ttt3r_ros.io.atomic import complete_file  # noqa: E402
+from ttt3r_ros.io.atomic import atomic_write  # noqa: E402
 from ttt3r_ros.io.sources import open_source  # noqa: E402
 from ttt3r_ros.model.runtime.loading import load_backend  # noqa: E402
 from ttt3r_ros.odometry.sensor_context import SensorContext  # noqa: E402
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ttt3r_ros.evaluation.accuracy import Accuracy
-    from ttt3r_ros.io.sequence import Sequence
+    from ttt3r_ros.io.sequence import ImageSequence
     from ttt3r_ros.types import Frame, Update
 
 GENERATED = re.compile(r"(procedural|handheld|driving|flying|room):(\d+)(?:-(\d+))?:(\d+)")
@@ -116,7 +116,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _sequences(text: str) -> Iterator[tuple[str, Callable[[], Sequence]]]:
+def _sequences(text: str) -> Iterator[tuple[str, Callable[[], ImageSequence]]]:
     """Return name and opener of each sequence that an argument stands for."""
     match = GENERATED.fullmatch(text)
     if match is None:
@@ -131,7 +131,7 @@ def _sequences(text: str) -> Iterator[tuple[str, Callable[[], Sequence]]]:
         yield f"{kind}:{seed}:{frames}", partial(_generated, kind, seed, frames)
 
 
-def _generated(kind: str, seed: int, frames: int) -> Sequence:
+def _generated(kind: str, seed: int, frames: int) -> ImageSequence:
     if kind == "room":
         return ProceduralRoom(seed=seed, frames=frames)
     from training.held_out import HeldOutSequence
@@ -182,7 +182,7 @@ def _line(name: str, figures: list[float]) -> str:
 
 
 def _write(path: Path, rows: list[dict[str, object]]) -> None:
-    with complete_file(path) as file:
+    with atomic_write(path) as file:
         file.write(json_text(rows).encode("utf-8"))
 
 

@@ -20,7 +20,7 @@ def main(target: Path, source: str = "webcam:0", frames: int = 0) -> None:
     backend, _ = load_backend(config)
     reconstructor = Reconstructor(backend, config)
     try:
-        for frame in open_source(source, SourceOptions(limit=frames)).frames():
+        for frame in open_source(source, SourceOptions(max_frames=frames)).frames():
             try:
                 x, y, z = reconstructor.step(frame).T_map_camera[:3, 3]
             except (ImageError, NonFiniteError) as error:  # a covered lens, for example

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ttt3r_ros.errors import CheckpointError, SourceError
-from ttt3r_ros.io.atomic import complete_file
+from ttt3r_ros.io.atomic import atomic_write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +35,7 @@ class Progress:
 def save_progress(folder: Path, progress: Progress) -> None:
     """Replace the checkpoint of a run; a break while writing leaves the old one."""
     folder.mkdir(parents=True, exist_ok=True)
-    with complete_file(folder / FILE) as file:
+    with atomic_write(folder / FILE) as file:
         torch.save(vars(progress), file)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from training.growth import DENSE_HEADS
 from ttt3r_ros.errors import CheckpointError, Ttt3rError
-from ttt3r_ros.io.atomic import complete_file
+from ttt3r_ros.io.atomic import atomic_write
 from ttt3r_ros.model.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         checkpoint = load_checkpoint(arguments.source)
         tensors = raised_confidence(checkpoint.tensors, checkpoint.config)
-        with complete_file(arguments.target) as file:
+        with atomic_write(arguments.target) as file:
             save_checkpoint(file.name, tensors, checkpoint.config, checkpoint.reset_interval)
     except Ttt3rError as error:
         print(f"confidence: {error}", file=sys.stderr)

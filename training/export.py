@@ -15,7 +15,7 @@ from training.checkpoints import read_progress
 from training.curriculum import PLANS
 from training.smoothing import smoothed_heads
 from ttt3r_ros.errors import CheckpointError, OutputError, Ttt3rError
-from ttt3r_ros.io.atomic import complete_file
+from ttt3r_ros.io.atomic import atomic_write
 from ttt3r_ros.model.checkpoints.checkpoint import save_checkpoint
 from ttt3r_ros.model.checkpoints.networks import load_network
 
@@ -49,7 +49,7 @@ def _export(run: Path, target: Path, pieces: Path | None) -> None:
     (plan,) = plans
     smooth = smoothed_heads(progress.average, plan.network, plan.pixel_step)
     tensors = {name: value.half() for name, value in smooth.items()}
-    with complete_file(target) as file:
+    with atomic_write(target) as file:
         save_checkpoint(file.name, tensors, plan.network, plan.reset_interval)
     loaded = load_network(target)
     if pieces is not None:

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from training.checkpoints import LOG, read_log
 from ttt3r_ros.errors import Ttt3rError
-from ttt3r_ros.io.atomic import complete_file
+from ttt3r_ros.io.atomic import atomic_write
 
 PANELS = (
     ("depth AbsRel", (("abs_rel", ""),)),
@@ -88,7 +88,7 @@ def draw(rows: list[dict[str, Any]], target: Path) -> None:
         axes.grid(alpha=0.3)
         if len(curves) > 1:
             axes.legend()
-    with complete_file(target) as file:
+    with atomic_write(target) as file:
         figure.savefig(file, format="png")
 
 

@@ -136,7 +136,7 @@ class Update:
     pose_covariance: Float64Array  # (6, 6) of the body in odom: x y z, then rotations about them
     twist_covariance: Float64Array  # (6, 6)
     T_ext_odom_base: Float64Array | None = None  # (4, 4) the body in somebody else's odometry
-    fused_share: float = 0.0  # of its pixels: those sure and near enough for the map
+    fused_fraction: float = 0.0  # of its pixels: those sure and near enough for the map
     landmarks: int = 0  # followed corners that tell the pose; 0: the network alone does
 
     @property

@@ -17,7 +17,7 @@ from sensor_msgs.msg import PointField
 
 from ttt3r_ros.config import DepthConfig
 from ttt3r_ros.geometry import pose_matrix
-from ttt3r_ros.images.depth import sure_depth
+from ttt3r_ros.images.depth import masked_depth
 from ttt3r_ros.ros import messages
 from ttt3r_ros.types import Frame, Intrinsics, Update
 
@@ -74,7 +74,7 @@ def min_confidence(request) -> float:
 
 def test_a_depth_image_is_z_in_four_bytes_and_nan_where_there_is_none(min_confidence):
     shown = update()
-    depth = sure_depth(shown, min_confidence)
+    depth = masked_depth(shown, min_confidence)
     image = messages.depth_image(shown, depth, DepthConfig(), OF)
     expected = [
         struct.pack("<f", point[2]) if counts else NAN
@@ -91,7 +91,7 @@ def test_a_frame_without_a_doubt_has_depth_everywhere():
     shown = update()
     points = np.abs(shown.prediction.points_camera) + np.float32(0.1)
     shown = replace(shown, prediction=replace(shown.prediction, points_camera=points))
-    depth = sure_depth(shown, 1.0)
+    depth = masked_depth(shown, 1.0)
     assert depth.tobytes() == points[..., 2].tobytes()
     assert not np.shares_memory(depth, points)
     assert messages.frame_cloud(shown, depth, OF).width == depth.size
@@ -99,7 +99,7 @@ def test_a_frame_without_a_doubt_has_depth_everywhere():
 
 def test_a_depth_image_in_millimeters_is_two_bytes_and_nought_where_there_is_none(min_confidence):
     shown = update()
-    depth = sure_depth(shown, min_confidence)
+    depth = masked_depth(shown, min_confidence)
     image = messages.depth_image(shown, depth, DepthConfig(encoding="16UC1"), OF)
     values = [
         round(np.float32(point[2]) * np.float32(1000.0)) if counts else 0
@@ -119,7 +119,7 @@ def test_a_confidence_image_is_four_bytes_for_every_pixel():
 
 def test_a_cloud_is_x_y_z_and_color_of_what_is_sure_in_row_order(min_confidence):
     shown = update()
-    cloud = messages.frame_cloud(shown, sure_depth(shown, min_confidence), OF)
+    cloud = messages.frame_cloud(shown, masked_depth(shown, min_confidence), OF)
     expected = [
         struct.pack("<fff", *point) + bytes((b, g, r, 0))
         for point, (r, g, b), counts in pixels(shown, min_confidence)

@@ -13,7 +13,7 @@ from recorded import noisy, walked
 from tf2_msgs.msg import TFMessage
 
 from ttt3r_ros.config import from_mapping
-from ttt3r_ros.images.depth import sure_depth
+from ttt3r_ros.images.depth import masked_depth
 from ttt3r_ros.io.bags.writer import OutputBag
 from ttt3r_ros.odometry.sensor_context import SensorContext
 from ttt3r_ros.ros import messages
@@ -44,7 +44,7 @@ def expected_messages(update, config, seconds):
     """Return what the node's own functions make of a frame, by topic."""
     stamp_ns = update.frame.stamp_ns
     in_camera, in_map = messages.make_header(stamp_ns, FRAME_ID), messages.make_header(stamp_ns, "map")
-    depth = sure_depth(update, config.min_confidence)
+    depth = masked_depth(update, config.min_confidence)
     edge = body_edge(config, update, "map", "base_link")
     return {
         "pose": messages.pose_stamped(update.T_map_base, in_map),

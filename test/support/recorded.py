@@ -13,7 +13,7 @@ import numpy as np
 from fakes import FakeBackend, frame, prediction
 
 from ttt3r_ros.config import Config
-from ttt3r_ros.io.export.colmap import View
+from ttt3r_ros.io.export.colmap import PosedImage
 from ttt3r_ros.mapping.voxel_map import PointCloud
 from ttt3r_ros.odometry.sensor_context import SensorContext
 from ttt3r_ros.pipeline.reconstructor import Reconstructor
@@ -55,14 +55,14 @@ def cloud(count: int) -> PointCloud:
     return PointCloud(points, rng.integers(0, 256, (count, 3), dtype=np.uint8))
 
 
-def views(folder: Path, T_map_camera: list[np.ndarray], cameras: list[Intrinsics]) -> list[View]:
+def views(folder: Path, T_map_camera: list[np.ndarray], cameras: list[Intrinsics]) -> list[PosedImage]:
     return [
-        View(f"{k:06d}.jpg", T, camera, folder / "rgb" / f"{k:06d}.jpg")
+        PosedImage(f"{k:06d}.jpg", T, camera, folder / "rgb" / f"{k:06d}.jpg")
         for k, (T, camera) in enumerate(zip(T_map_camera, cameras, strict=True))
     ]
 
 
-def pixels_of(points_map: np.ndarray, view: View) -> np.ndarray:
+def pixels_of(points_map: np.ndarray, view: PosedImage) -> np.ndarray:
     """Project points (N, 3) as ROS does it: optical axes, the center of the first pixel at 0, 0."""
     in_camera = (points_map - view.T_map_camera[:3, 3]) @ view.T_map_camera[:3, :3]
     projected = in_camera @ view.intrinsics.matrix().T

@@ -11,7 +11,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from ttt3r_ros.geometry import quat_xyzw_from_rotation
-from ttt3r_ros.io.quaternions import quaternion_xyzw
+from ttt3r_ros.io.quaternions import quaternion_from_rotation
 from ttt3r_ros.synthetic.room import ProceduralRoom
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def info_message(frame: Frame) -> Any:
 
 
 def transform_message(stamp_ns: int, parent: str, child: str, T: np.ndarray) -> Any:
-    x, y, z, w = quaternion_xyzw(T)
+    x, y, z, w = quaternion_from_rotation(T)
     transform = made(
         "geometry_msgs/msg/Transform",
         translation=made("geometry_msgs/msg/Vector3", **dict(zip("xyz", map(float, T[:3, 3]), strict=True))),

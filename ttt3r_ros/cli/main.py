@@ -13,7 +13,7 @@ from ttt3r_ros.cli import demo, export, run, view
 from ttt3r_ros.cli import eval as eval_command
 from ttt3r_ros.config import parameters_yaml
 from ttt3r_ros.errors import CheckpointError, OutputError, Ttt3rError
-from ttt3r_ros.io.atomic import complete_file
+from ttt3r_ros.io.atomic import atomic_write
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -66,7 +66,7 @@ def _convert(arguments: argparse.Namespace) -> int:
     except CheckpointError as error:
         msg = f"{arguments.source}: {error}"
         raise CheckpointError(msg) from error
-    with complete_file(target) as file:
+    with atomic_write(target) as file:
         save_checkpoint(file.name, checkpoint.tensors, checkpoint.config, checkpoint.reset_interval)
     written = load_checkpoint(target)
     print(f"{target}: {len(written.tensors)} tensors, sha256 {written.sha256}")

@@ -134,11 +134,11 @@ def _source_options(arguments: argparse.Namespace) -> SourceOptions:
     return SourceOptions(
         topic=arguments.topic,
         camera_info_topic=arguments.camera_info_topic,
-        layout=arguments.format,
-        camera=arguments.calibration and arguments.calibration.expanduser().resolve(),
-        rate_hz=arguments.fps,
+        format=arguments.format,
+        calibration=arguments.calibration and arguments.calibration.expanduser().resolve(),
+        fps=arguments.fps,
         stride=arguments.stride,
-        limit=arguments.max_frames,
+        max_frames=arguments.max_frames,
     )
 
 

@@ -15,7 +15,7 @@ from ttt3r_ros.geometry import pose_matrix_xyzw
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ttt3r_ros.io.sequence import Sequence, StampedPose
+    from ttt3r_ros.io.sequence import ImageSequence, StampedPose
     from ttt3r_ros.pipeline.reconstructor import Reconstructor
     from ttt3r_ros.types import Float32Array, Update
 
@@ -59,7 +59,7 @@ class Accuracy:
     unread_depths: int = 0  # files of true depth that could not be read
 
 
-def measure(sequence: Sequence, reconstructor: Reconstructor[Any], limit: int = 0) -> Accuracy:
+def measure(sequence: ImageSequence, reconstructor: Reconstructor[Any], limit: int = 0) -> Accuracy:
     """Show a sequence (its first ``limit`` frames, 0: all) and compare poses and depth with the truth.
 
     Depth is compared where the sequence has ``true_depth_m(stamp_ns) -> (h, w) meters or None``.
@@ -84,7 +84,7 @@ def measure(sequence: Sequence, reconstructor: Reconstructor[Any], limit: int = 
 
 
 def updates(
-    sequence: Sequence, reconstructor: Reconstructor[Any], account: Account, limit: int = 0
+    sequence: ImageSequence, reconstructor: Reconstructor[Any], account: Account, limit: int = 0
 ) -> Iterator[Update]:
     """Show a sequence (its first ``limit`` frames, 0: all); keep account of all, yield what came of the usable ones."""
     for frame in sequence.frames():
@@ -114,7 +114,7 @@ def estimated_poses(reconstructor: Reconstructor[Any]) -> list[StampedPose]:
     return list(zip(stamps_ns, pose_matrix_xyzw(poses), strict=True))
 
 
-def noted_depth_m(sequence: Sequence, update: Update, account: Account) -> Float32Array | None:
+def noted_depth_m(sequence: ImageSequence, update: Update, account: Account) -> Float32Array | None:
     """Return the measured depth of the frame shown last; where its file is broken, note that and go on without."""
     try:
         return true_depth_m(sequence, update.frame.stamp_ns)
@@ -123,13 +123,13 @@ def noted_depth_m(sequence: Sequence, update: Update, account: Account) -> Float
         return None
 
 
-def true_depth_m(sequence: Sequence, stamp_ns: int) -> Float32Array | None:
+def true_depth_m(sequence: ImageSequence, stamp_ns: int) -> Float32Array | None:
     """Return the measured depth (h, w) of a frame; nothing where there is none, as in videos and bags."""
     measured = getattr(sequence, "true_depth_m", None)
     return None if measured is None else measured(stamp_ns)
 
 
-def _place(sequence: Sequence, stamp_ns: int, shown_before: int) -> int:
+def _place(sequence: ImageSequence, stamp_ns: int, shown_before: int) -> int:
     """Return the number of a frame, between neighbors one more: sampling knows it, else broken files leave gaps."""
     place_of: dict[int, int] | None = getattr(sequence, "place_of", None)
     return shown_before + sequence.skipped if place_of is None else place_of[stamp_ns]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ttt3r_ros.errors import SourceError
-from ttt3r_ros.io.datasets.registry import LAYOUTS
+from ttt3r_ros.io.datasets.registry import DATASET_FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ class Dataset:
 
     name: str
     title: str
-    layout: str  # of ttt3r_ros.io.sources
+    format: str  # of ttt3r_ros.io.sources
     places: tuple[str, ...]  # below the root
 
 
@@ -99,5 +99,9 @@ def _all(dataset: Dataset, root: Path, places: Sequence[str]) -> dict[str, Path]
 def _is_sequence(dataset: Dataset, path: Path) -> bool:
     if not path.is_dir():
         return False
-    layout = next((layout for layout in LAYOUTS if layout.name == dataset.layout), None)
-    return layout.fits(path) if layout else any((path / name).exists() for name in _PLAIN)
+    dataset_format = next((known for known in DATASET_FORMATS if known.name == dataset.format), None)
+    return (
+        dataset_format.matches(path)
+        if dataset_format
+        else any((path / name).exists() for name in _PLAIN)
+    )

@@ -20,7 +20,7 @@ from ttt3r_ros.evaluation.trajectory import compared
 
 if TYPE_CHECKING:
     from ttt3r_ros.evaluation.trajectory import TrajectoryComparison
-    from ttt3r_ros.io.sequence import Sequence, StampedPose
+    from ttt3r_ros.io.sequence import ImageSequence, StampedPose
     from ttt3r_ros.pipeline.reconstructor import Reconstructor
     from ttt3r_ros.types import Float32Array, Update
 
@@ -58,7 +58,7 @@ class Measurement:
 
 
 def evaluate(
-    name: str, sequence: Sequence, reconstructor: Reconstructor[Any], protocols: list[Protocol]
+    name: str, sequence: ImageSequence, reconstructor: Reconstructor[Any], protocols: list[Protocol]
 ) -> Measurement:
     """Show a sequence, already sampled, and evaluate it by protocols of the same sampling.
 
@@ -77,7 +77,7 @@ def evaluate(
 class _Pass:
     """One pass over a sequence."""
 
-    def __init__(self, name: str, sequence: Sequence, protocols: list[Protocol]) -> None:
+    def __init__(self, name: str, sequence: ImageSequence, protocols: list[Protocol]) -> None:
         self.account = Account()
         self.estimate: list[StampedPose] = []
         self._name = name

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from ttt3r_ros.io.atomic import complete_file
+from ttt3r_ros.io.atomic import atomic_write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +37,7 @@ def write_plot(path: Path, title: str, curves: Curves) -> bool:
         _draw_errors(axes[1], curves.trajectory)
     if curves.depth_abs_rel:
         _draw_depth(axes[-1], curves)
-    with complete_file(path) as file:
+    with atomic_write(path) as file:
         figure.savefig(file, format="png")
     return True
 

@@ -15,7 +15,7 @@ from ttt3r_ros.evaluation.protocols import protocols_of
 from ttt3r_ros.evaluation.record import record
 from ttt3r_ros.evaluation.sampling import SampledSequence
 from ttt3r_ros.evaluation.tables import Evaluation, report
-from ttt3r_ros.io.atomic import complete_file, require_writable
+from ttt3r_ros.io.atomic import atomic_write, require_writable
 from ttt3r_ros.io.sources import SourceOptions, open_source
 from ttt3r_ros.model.runtime.loading import load_backend
 from ttt3r_ros.pipeline.reconstructor import Reconstructor
@@ -172,7 +172,7 @@ def _evaluate_pass(
     """Return the results of a pass, and whether its plot could be written."""
     first = work.protocols[0]
     try:
-        source = open_source(str(work.path), SourceOptions(layout=DATASETS[first.dataset].layout))
+        source = open_source(str(work.path), SourceOptions(format=DATASETS[first.dataset].format))
         sequence = SampledSequence(source, first.sampling, backend.size.geometry)
         measured = evaluate(work.sequence, sequence, Reconstructor(backend, config), work.protocols)
     except (Ttt3rError, OSError) as error:
@@ -203,5 +203,5 @@ def _plot(work: _Pass, measured: Measurement, output: Path) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    with complete_file(path) as file:
+    with atomic_write(path) as file:
         file.write(text.encode("utf-8"))

@@ -15,25 +15,25 @@ from ttt3r_ros.errors import SourceError
 from ttt3r_ros.evaluation.accuracy import true_depth_m
 from ttt3r_ros.evaluation.protocols import DEPTH, POSE
 from ttt3r_ros.evaluation.trajectory import PosesByTime
-from ttt3r_ros.images.preprocessor import CameraIntake
-from ttt3r_ros.images.rectification import rectified_depth
-from ttt3r_ros.io.sequence_wrappers import Changed
+from ttt3r_ros.images.preprocessor import ImagePreprocessor
+from ttt3r_ros.images.rectification import rectify_depth
+from ttt3r_ros.io.sequence_wrappers import SequenceWrapper
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ttt3r_ros.evaluation.protocols import Sampling
-    from ttt3r_ros.io.sequence import Sequence
+    from ttt3r_ros.io.sequence import ImageSequence
     from ttt3r_ros.types import Float32Array, Frame, ImageGeometry, Intrinsics, UInt8Array
 
 logger = logging.getLogger(__name__)
 
 
-class SampledSequence(Changed):
+class SampledSequence(SequenceWrapper):
     """A sequence of which only some frames are shown; ground truth stays whole."""
 
     def __init__(
-        self, sequence: Sequence, sampling: Sampling, geometry: Callable[[int, int], ImageGeometry]
+        self, sequence: ImageSequence, sampling: Sampling, geometry: Callable[[int, int], ImageGeometry]
     ) -> None:
         """Sample; ``geometry`` is the network's plan for an image of a width and height."""
         super().__init__(sequence)
@@ -50,7 +50,7 @@ class SampledSequence(Changed):
 
     def frames(self) -> Iterator[Frame]:
         """Read the chosen frames in order."""
-        intake = CameraIntake(rectify=self._sampling.rectified, complain=logger.warning)
+        intake = ImagePreprocessor(rectify=self._sampling.rectified, complain=logger.warning)
         counted = (
             # A file that is no image leaves a gap, too.
             (index + self._sequence.skipped, frame)
@@ -71,7 +71,7 @@ class SampledSequence(Changed):
         """
         depth_m = true_depth_m(self._sequence, stamp_ns)
         cameras = self._rectified.get(stamp_ns)
-        return depth_m if depth_m is None or cameras is None else rectified_depth(depth_m, *cameras)
+        return depth_m if depth_m is None or cameras is None else rectify_depth(depth_m, *cameras)
 
     def _counts(self, frame: Frame) -> bool:
         if self._sampling.only_with == POSE:
@@ -83,7 +83,7 @@ class SampledSequence(Changed):
                 return True
         return True
 
-    def _prepared(self, frame: Frame, intake: CameraIntake) -> Frame:
+    def _prepared(self, frame: Frame, intake: ImagePreprocessor) -> Frame:
         if self._sampling.rectified:
             source = frame.intrinsics
             intake.calibrate(source)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from ttt3r_ros.errors import ImageError
-from ttt3r_ros.images.encodings import Layout, RawImage, check_data, stored_samples
+from ttt3r_ros.images.encodings import PixelFormat, RawImage, unpack_samples, validate_data
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 _ONE_SURFACE = 1.1  # ratio between the farthest and the nearest of four neighbors
 _MOST_MM = 65535
 _LAYOUTS = {
-    "32FC1": Layout(1, 32, None),  # meters
-    "16UC1": Layout(1, 16, None),  # millimeters
-    "mono16": Layout(1, 16, None),
+    "32FC1": PixelFormat(1, 32, None),  # meters
+    "16UC1": PixelFormat(1, 16, None),  # millimeters
+    "mono16": PixelFormat(1, 16, None),
 }
 
 
-def sure_depth(update: Update, min_confidence: float) -> Float32Array:
+def masked_depth(update: Update, min_confidence: float) -> Float32Array:
     """Return depth along the optical axis [m] (h, w); NaN where unsure or behind the camera (REP-117)."""
     prediction = update.prediction
     depth = np.ascontiguousarray(prediction.points_camera[..., 2])
@@ -46,11 +46,11 @@ def sure_depth(update: Update, min_confidence: float) -> Float32Array:
     return marked
 
 
-def sent_depth(depth: Float32Array, geometry: ImageGeometry, config: DepthConfig) -> NDArray[Any]:
-    """Return `sure_depth` at either resolution, float32 in meters or uint16 in millimeters (REP-118)."""
+def encode_depth(depth: Float32Array, geometry: ImageGeometry, config: DepthConfig) -> NDArray[Any]:
+    """Return `masked_depth` at either resolution, float32 in meters or uint16 in millimeters (REP-118)."""
     if config.resolution == "input":
-        depth = resized_depth(depth, geometry)
-    return depth_mm(depth) if config.encoding == "16UC1" else depth
+        depth = resize_to_source(depth, geometry)
+    return depth_to_mm(depth) if config.encoding == "16UC1" else depth
 
 
 def depth_intrinsics(update: Update, config: DepthConfig) -> Intrinsics:
@@ -60,7 +60,7 @@ def depth_intrinsics(update: Update, config: DepthConfig) -> Intrinsics:
     return update.prediction.geometry.to_source(update.intrinsics)
 
 
-def resized_depth(depth: Float32Array, geometry: ImageGeometry) -> Float32Array:
+def resize_to_source(depth: Float32Array, geometry: ImageGeometry) -> Float32Array:
     """Return depth (h, w) [m], NaN invalid, at the size (H, W) of the source image; NaN outside the network's crop.
 
     It is interpolated on surfaces and the nearest one's at their edges, where a mean would lie on neither side.
@@ -87,15 +87,15 @@ def decode_depth(raw: RawImage) -> Float32Array:
     if layout is None:
         msg = f"encoding '{raw.encoding}' of a depth image; expected 32FC1 or 16UC1"
         raise ImageError(msg)
-    check_data(raw, layout)
-    samples = stored_samples(raw, layout)[..., 0]
+    validate_data(raw, layout)
+    samples = unpack_samples(raw, layout)[..., 0]
     if layout.bits == 32:
         return samples.copy()
     meters: Float32Array = samples.astype(np.float32) * np.float32(1e-3)
     return np.where(samples == 0, np.float32(np.nan), meters)
 
 
-def depth_mm(depth: Float32Array) -> NDArray[np.uint16]:
+def depth_to_mm(depth: Float32Array) -> NDArray[np.uint16]:
     """Return depth (h, w) [m] in whole millimeters; 0 where it is invalid or beyond 65.535 m."""
     millimeters = np.rint(depth * np.float32(1000.0))
     with np.errstate(invalid="ignore"):  # comparisons with NaN

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Layout:
+class PixelFormat:
     """How one encoding stores its pixels."""
 
     channels: int
@@ -27,7 +27,7 @@ class Layout:
     to_rgb: int | None  # OpenCV's conversion code; None where the samples are RGB already
     width_multiple: int = 1
     height_multiple: int = 1
-    least_side_px: int = 1
+    min_side_px: int = 1
     chroma_rows: bool = False  # half as many rows of chroma follow the rows of luma
 
     def row_bytes(self, width: int) -> int:
@@ -62,16 +62,16 @@ _BAYER_TO_RGB = {
 }
 
 
-def _layouts() -> dict[str, Layout]:
+def _layouts() -> dict[str, PixelFormat]:
     """Return every accepted encoding by its ROS name."""
     layouts = {
         # Arrays that come from OpenCV without a color name are BGR by its convention.
-        "8UC1": Layout(1, 8, cv2.COLOR_GRAY2RGB),
-        "8UC3": Layout(3, 8, cv2.COLOR_BGR2RGB),
-        "8UC4": Layout(4, 8, cv2.COLOR_BGRA2RGB),
-        "16UC1": Layout(1, 16, cv2.COLOR_GRAY2RGB),
-        "nv12": Layout(1, 8, cv2.COLOR_YUV2RGB_NV12, 2, 2, chroma_rows=True),
-        "nv21": Layout(1, 8, cv2.COLOR_YUV2RGB_NV21, 2, 2, chroma_rows=True),
+        "8UC1": PixelFormat(1, 8, cv2.COLOR_GRAY2RGB),
+        "8UC3": PixelFormat(3, 8, cv2.COLOR_BGR2RGB),
+        "8UC4": PixelFormat(4, 8, cv2.COLOR_BGRA2RGB),
+        "16UC1": PixelFormat(1, 16, cv2.COLOR_GRAY2RGB),
+        "nv12": PixelFormat(1, 8, cv2.COLOR_YUV2RGB_NV12, 2, 2, chroma_rows=True),
+        "nv21": PixelFormat(1, 8, cv2.COLOR_YUV2RGB_NV21, 2, 2, chroma_rows=True),
     }
     # Each format has an old and a new name, and both are in use.
     for name, code in (
@@ -80,28 +80,28 @@ def _layouts() -> dict[str, Layout]:
         ("yuv422_yuy2", cv2.COLOR_YUV2RGB_YUY2),
         ("yuyv", cv2.COLOR_YUV2RGB_YUY2),
     ):
-        layouts[name] = Layout(2, 8, code, width_multiple=2)
+        layouts[name] = PixelFormat(2, 8, code, width_multiple=2)
     for bits in (8, 16):
-        layouts[f"rgb{bits}"] = Layout(3, bits, None)
-        layouts[f"bgr{bits}"] = Layout(3, bits, cv2.COLOR_BGR2RGB)
-        layouts[f"rgba{bits}"] = Layout(4, bits, cv2.COLOR_RGBA2RGB)
-        layouts[f"bgra{bits}"] = Layout(4, bits, cv2.COLOR_BGRA2RGB)
-        layouts[f"mono{bits}"] = Layout(1, bits, cv2.COLOR_GRAY2RGB)
+        layouts[f"rgb{bits}"] = PixelFormat(3, bits, None)
+        layouts[f"bgr{bits}"] = PixelFormat(3, bits, cv2.COLOR_BGR2RGB)
+        layouts[f"rgba{bits}"] = PixelFormat(4, bits, cv2.COLOR_RGBA2RGB)
+        layouts[f"bgra{bits}"] = PixelFormat(4, bits, cv2.COLOR_BGRA2RGB)
+        layouts[f"mono{bits}"] = PixelFormat(1, bits, cv2.COLOR_GRAY2RGB)
         for pattern, code in _BAYER_TO_RGB.items():
             # OpenCV returns black for a mosaic narrower or lower than three pixels.
-            layouts[f"bayer_{pattern}{bits}"] = Layout(1, bits, code, least_side_px=3)
+            layouts[f"bayer_{pattern}{bits}"] = PixelFormat(1, bits, code, min_side_px=3)
     return layouts
 
 
-LAYOUTS = _layouts()
+PIXEL_FORMATS = _layouts()
 
 
-def layout_of(encoding: str) -> Layout:
+def pixel_format(encoding: str) -> PixelFormat:
     """Return the layout of an encoding; raise `ImageError` where it is not a camera image's."""
-    layout = LAYOUTS.get(encoding)
+    layout = PIXEL_FORMATS.get(encoding)
     if layout is not None:
         return layout
-    accepted = ", ".join(sorted(LAYOUTS))
+    accepted = ", ".join(sorted(PIXEL_FORMATS))
     if re.match(r"(32|64)FC\d", encoding):
         problem = "holds floating point data; a color or gray camera image is expected"
     else:
@@ -110,14 +110,14 @@ def layout_of(encoding: str) -> Layout:
     raise ImageError(msg)
 
 
-def check_image(raw: RawImage) -> Layout:
+def validate_image(raw: RawImage) -> PixelFormat:
     """Return the layout after checking that size, step and data agree with it; raise `ImageError`."""
-    layout = layout_of(raw.encoding)
-    check_data(raw, layout)
+    layout = pixel_format(raw.encoding)
+    validate_data(raw, layout)
     return layout
 
 
-def check_data(raw: RawImage, layout: Layout) -> None:
+def validate_data(raw: RawImage, layout: PixelFormat) -> None:
     """Raise `ImageError` where size, step and data do not agree with the layout."""
     _check_size(raw, layout)
     row_bytes = layout.row_bytes(raw.width)
@@ -136,23 +136,23 @@ def check_data(raw: RawImage, layout: Layout) -> None:
         raise ImageError(msg)
 
 
-def _check_size(raw: RawImage, layout: Layout) -> None:
+def _check_size(raw: RawImage, layout: PixelFormat) -> None:
     size = f"'{raw.encoding}' image of {raw.width}x{raw.height}"
-    if min(raw.width, raw.height) < layout.least_side_px:
-        msg = f"{size}: expected at least {layout.least_side_px}x{layout.least_side_px} pixels"
+    if min(raw.width, raw.height) < layout.min_side_px:
+        msg = f"{size}: expected at least {layout.min_side_px}x{layout.min_side_px} pixels"
         raise ImageError(msg)
     if raw.width % layout.width_multiple or raw.height % layout.height_multiple:
         msg = f"{size}: expected multiples of {layout.width_multiple}x{layout.height_multiple} pixels"
         raise ImageError(msg)
 
 
-def decode_image(raw: RawImage, layout: Layout) -> UInt8Array:
-    """Return (H, W, 3) RGB of an image that `check_image` has passed.
+def decode_image(raw: RawImage, layout: PixelFormat) -> UInt8Array:
+    """Return (H, W, 3) RGB of an image that `validate_image` has passed.
 
     Samples of 16 bits are scaled by 255/65535 and rounded, as cv_bridge does. An rgb8 image without
     padding is returned as a read-only view of its data.
     """
-    picture = stored_samples(raw, layout)
+    picture = unpack_samples(raw, layout)
     if layout.to_rgb is not None:
         picture = np.asarray(cv2.cvtColor(picture, layout.to_rgb))
     rgb = np.ascontiguousarray(to_8_bit(picture))
@@ -161,7 +161,7 @@ def decode_image(raw: RawImage, layout: Layout) -> UInt8Array:
     return rgb
 
 
-def stored_samples(raw: RawImage, layout: Layout) -> NDArray[Any]:
+def unpack_samples(raw: RawImage, layout: PixelFormat) -> NDArray[Any]:
     """Return the samples (rows, width, channels) in the machine's byte order, padding removed."""
     row_count = layout.row_count(raw.height)
     rows: NDArray[Any] = raw.data.reshape(row_count, raw.step)[:, : layout.row_bytes(raw.width)]

@@ -17,9 +17,7 @@ POINT_FIELDS = ("x", "y", "z", "rgb")
 POINT_DTYPE = np.dtype([(name, "<f4") for name in POINT_FIELDS])
 
 
-def packed_points(
-    points: Float32Array, rgb: UInt8Array, out: NDArray[Any] | None = None
-) -> NDArray[Any]:
+def pack_points(points: Float32Array, rgb: UInt8Array, out: NDArray[Any] | None = None) -> NDArray[Any]:
     """Return records (...) of points and colors (..., 3), whose rgb is 0x00RRGGBB in the bits of a float.
 
     They are written to ``out`` where it is given: contiguous records (...).
@@ -35,9 +33,9 @@ def packed_points(
     return records
 
 
-def sure_points(prediction: Prediction, sure_depth: Float32Array) -> tuple[Float32Array, UInt8Array]:
+def masked_points(prediction: Prediction, masked_depth: Float32Array) -> tuple[Float32Array, UInt8Array]:
     """Return the points (N, 3) in the optical frame, and their colors, where there is a depth (h, w)."""
-    sure = sure_depth > 0  # NaN is not
+    sure = masked_depth > 0  # NaN is not
     points, rgb = prediction.points_camera.reshape(-1, 3), prediction.rgb.reshape(-1, 3)
     if sure.all():
         return points, rgb

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ttt3r_ros.errors import ConfigError
 from ttt3r_ros.images.rectification import Rectifier
-from ttt3r_ros.images.stamp_filter import StampOrder
+from ttt3r_ros.images.stamp_filter import StampFilter
 from ttt3r_ros.types import Frame
 
 if TYPE_CHECKING:
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from ttt3r_ros.types import Intrinsics, UInt8Array
 
 
-class CameraIntake:
+class ImagePreprocessor:
     """Takes the images of one camera; what is odd about them it says once, by ``complain``."""
 
     def __init__(self, *, rectify: bool, complain: Callable[[str], None]) -> None:
-        self.order = StampOrder()
+        self.order = StampFilter()
         self.complaints: set[str] = set()
         self._rectify = rectify
         self._complain = complain

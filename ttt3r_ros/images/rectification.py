@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ttt3r_ros.types import Float32Array, Float64Array, UInt8Array
 
-COEFFICIENTS = {"plumb_bob": 5, "rational_polynomial": 8, "equidistant": 4}
+COEFFICIENT_COUNTS = {"plumb_bob": 5, "rational_polynomial": 8, "equidistant": 4}
 _WIDEST = 0.3  # focal length over the long side, 118 degrees: farther out a pinhole image is all stretch
 _NARROWEST = 4.0  # times the source's focal length, where the search for the widest view begins
 _STEP = 0.99  # from one focal length of the search to the next
@@ -59,7 +59,7 @@ class Rectifier:
         self._size = width, height
 
 
-def rectified_depth(depth_m: Float32Array, source: Intrinsics, pinhole: Intrinsics) -> Float32Array:
+def rectify_depth(depth_m: Float32Array, source: Intrinsics, pinhole: Intrinsics) -> Float32Array:
     """Return depth (h, w) [m] of a distorted camera as the pinhole camera that its image was rectified to sees it.
 
     Depth may have another size than the image, as long as it covers the same view. It is that of the nearest pixel,
@@ -102,16 +102,16 @@ def widest_pinhole(source: Intrinsics) -> Intrinsics:
     border = _border(width, height)
     widest = _WIDEST * max(width, height)
     focal = max(_NARROWEST * max(source.fx, source.fy), widest)
-    pixels = distorted(border / focal, source)
+    pixels = project_distorted(border / focal, source)
     while focal * _STEP >= widest:
-        wider = distorted(border / (focal * _STEP), source)
+        wider = project_distorted(border / (focal * _STEP), source)
         if not (_is_seen(wider, source) and _lies_outside(wider, pixels, source)):
             break
         focal, pixels = focal * _STEP, wider
     return Intrinsics(focal, focal, float(width // 2), float(height // 2), width, height)
 
 
-def distorted(rays: Float64Array, source: Intrinsics) -> Float64Array:
+def project_distorted(rays: Float64Array, source: Intrinsics) -> Float64Array:
     """Return the pixels (n, 2) of a distorted camera that see the directions (x, y, 1), given as (n, 2)."""
     K, coefficients, none = source.matrix(), np.array(source.distortion), np.zeros(3)
     if source.distortion_model == "equidistant":
@@ -127,14 +127,14 @@ def _is_distorted(source: Intrinsics) -> bool:
     # An equidistant lens without coefficients is still no pinhole.
     if not model or not (any(coefficients) or (model == "equidistant" and coefficients)):
         return False
-    supported = ", ".join(f"{name} ({count})" for name, count in COEFFICIENTS.items())
-    if model not in COEFFICIENTS:
+    supported = ", ".join(f"{name} ({count})" for name, count in COEFFICIENT_COUNTS.items())
+    if model not in COEFFICIENT_COUNTS:
         msg = f"distortion model '{model}' is unknown; supported are {supported}"
         raise ConfigError(msg)
-    if len(coefficients) != COEFFICIENTS[model] or not all(map(math.isfinite, coefficients)):
+    if len(coefficients) != COEFFICIENT_COUNTS[model] or not all(map(math.isfinite, coefficients)):
         msg = (
             f"distortion model '{model}' has coefficients {list(coefficients)}, "
-            f"expected {COEFFICIENTS[model]} finite ones; supported are {supported}"
+            f"expected {COEFFICIENT_COUNTS[model]} finite ones; supported are {supported}"
         )
         raise ConfigError(msg)
     return True

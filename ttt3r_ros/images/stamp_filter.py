@@ -10,7 +10,7 @@ FORWARD_NS = 10_000_000_000  # newer by more than this: maybe a stray stamp, unl
 CONFIRMATIONS = 3  # stamps in a row on the new timeline before it is believed
 
 
-class StampOrder:
+class StampFilter:
     """Lets stamps pass that follow each other; a jump must be confirmed by the images after it."""
 
     def __init__(self) -> None:

@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def complete_file(path: Path) -> Iterator[IO[bytes]]:
+def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     """Open a file for writing that replaces ``path`` when the block ends well, and vanishes otherwise.
 
     Raises:
         OutputError: folder or file cannot be written; the message names the path and the reason.
     """
-    with complete_together(path) as (file,):
+    with atomic_write_together(path) as (file,):
         yield file
 
 
 @contextmanager
-def complete_together(*paths: Path) -> Iterator[tuple[IO[bytes], ...]]:
+def atomic_write_together(*paths: Path) -> Iterator[tuple[IO[bytes], ...]]:
     """Open files for writing that replace ``paths`` together when the block ends well, and all vanish otherwise.
 
     Raises:
@@ -82,7 +82,7 @@ def _replace_together(temporary: dict[Path, Path]) -> None:
 
 
 @contextmanager
-def complete_files(folder: Path, last: str) -> Iterator[Path]:
+def atomic_write_folder(folder: Path, last: str) -> Iterator[Path]:
     """Give a place for files that move to ``folder`` when the block ends well, and vanish otherwise.
 
     The file ``last`` tells that all are there: an older one goes before the first file moves, the new one comes

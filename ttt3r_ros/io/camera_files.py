@@ -25,7 +25,7 @@ def read_camera_file(path: Path) -> Intrinsics:
         SourceError: it cannot be read, or describes no camera.
     """
     if path.suffix.lower() == ".json":
-        return intrinsics_of(read_camera_json(path), path)
+        return parse_intrinsics(read_camera_json(path), path)
     import yaml  # noqa: PLC0415 - who reads no such file need not have it
 
     try:
@@ -55,7 +55,7 @@ def read_camera_json(path: Path) -> dict[str, Any]:
     return camera
 
 
-def intrinsics_of(camera: dict[str, Any], path: Path) -> Intrinsics:
+def parse_intrinsics(camera: dict[str, Any], path: Path) -> Intrinsics:
     """Return the camera that an object describes.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ttt3r_ros.errors import SourceError
-from ttt3r_ros.io.atomic import complete_file
+from ttt3r_ros.io.atomic import atomic_write
 from ttt3r_ros.types import Intrinsics
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class FrameRecord:
     segment: int = 0  # counts state resets
     scale: float = 1.0  # meters per unit of the network
     confidence_mean: float = 0.0
-    fused_share: float = (
+    fused_fraction: float = (
         0.0  # of the pixels; the others were not sure enough for the map, or too far away
     )
     landmarks: int = 0  # followed corners that tell its pose; 0: the network alone does
@@ -57,19 +57,19 @@ _TYPES = {"int": int, "float": float, "str": str}
 COLUMNS = tuple(field.name for field in fields(FrameRecord))
 
 
-def mapped(records: Iterable[FrameRecord]) -> list[FrameRecord]:
+def mapped_records(records: Iterable[FrameRecord]) -> list[FrameRecord]:
     """Return those that the trajectory has a pose of, in its order: what was mapped since time last went back."""
     records = list(records)
     map_id = records[-1].map_id if records else 0
     return [record for record in records if record.map_id == map_id and not record.skipped]
 
 
-def usual_camera(records: Iterable[FrameRecord]) -> Intrinsics:
+def median_camera(records: Iterable[FrameRecord]) -> Intrinsics:
     """Return the median camera of the mapped frames that have the newest one's size; there must be one.
 
     Where the focal length is estimated, the first frames know it less than all together.
     """
-    newest, *others = reversed(mapped(records))
+    newest, *others = reversed(mapped_records(records))
     alike = [newest, *(r for r in others if (r.width, r.height) == (newest.width, newest.height))]
     fx, fy, cx, cy = (
         float(np.median([getattr(r, name) for r in alike])) for name in ("fx", "fy", "cx", "cy")
@@ -87,7 +87,7 @@ def write_frames(path: Path, records: Iterable[FrameRecord]) -> None:
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(COLUMNS)
     rows.writerows(astuple(record) for record in records)
-    with complete_file(path) as file:
+    with atomic_write(path) as file:
         file.write(text.getvalue().encode("utf-8"))
 
 
@@ -99,7 +99,7 @@ def read_frames(path: Path) -> list[FrameRecord]:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        return [record_of(row) for row in csv.DictReader(io.StringIO(text, newline=""))]
+        return [parse_record(row) for row in csv.DictReader(io.StringIO(text, newline=""))]
     except OSError as error:
         msg = f"{path} cannot be read: {error.strerror}"
         raise SourceError(msg) from error
@@ -108,13 +108,13 @@ def read_frames(path: Path) -> list[FrameRecord]:
         raise SourceError(msg) from error
 
 
-def record_of(values: dict[str, Any]) -> FrameRecord:
+def parse_record(values: dict[str, Any]) -> FrameRecord:
     """Return the record of these values by name, as text or as numbers."""
     return FrameRecord(
         **{field.name: _TYPES[str(field.type)](values[field.name]) for field in fields(FrameRecord)}
     )
 
 
-def values_of(record: FrameRecord) -> dict[str, Any]:
+def record_values(record: FrameRecord) -> dict[str, Any]:
     """Return the values of a record by name."""
     return asdict(record)

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-MILLIMETRES = 1000.0  # per meter
+MM_PER_M = 1000.0  # per meter
 
 
-def read_picture(file: Path, mode: int = cv2.IMREAD_COLOR) -> NDArray[Any] | None:
+def read_image(file: Path, mode: int = cv2.IMREAD_COLOR) -> NDArray[Any] | None:
     """Return an image as `cv2.imread` does, None if it cannot be read.
 
     OpenCV itself crashes on a name that is no UTF-8, and writes a line of its own for every file that is no image.
@@ -37,9 +37,9 @@ def read_picture(file: Path, mode: int = cv2.IMREAD_COLOR) -> NDArray[Any] | Non
     return cv2.imdecode(content, mode) if content.size else None
 
 
-def image_files(folder: Path) -> list[Path]:
+def list_images(folder: Path) -> list[Path]:
     """Return the images of a folder in the order of their names, numbers by value; hidden files are none."""
-    return sorted((file for file in folder.iterdir() if is_image_file(file)), key=by_number)
+    return sorted((file for file in folder.iterdir() if is_image_file(file)), key=natural_sort_key)
 
 
 def is_image_file(file: Path) -> bool:
@@ -47,7 +47,7 @@ def is_image_file(file: Path) -> bool:
     return file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".") and not file.is_dir()
 
 
-def by_number(path: Path) -> tuple[list[str | int], str]:
+def natural_sort_key(path: Path) -> tuple[list[str | int], str]:
     """Return the sorting key that puts img2.png before img10.png."""
     parts = re.split(r"(\d+)", path.name)  # text and numbers in turn
     return [int(part) if part.isdecimal() else part for part in parts], path.name
@@ -55,14 +55,14 @@ def by_number(path: Path) -> tuple[list[str | int], str]:
 
 def read_rgb(file: Path) -> UInt8Array | None:
     """Return an image (H, W, 3); None, with a warning that names it, if it cannot be read."""
-    picture = read_picture(file)
+    picture = read_image(file)
     if picture is None:
         logger.warning("%s cannot be read as an image; it is left out", file)
         return None
-    return rgb_of(picture)
+    return bgr_to_rgb(picture)
 
 
-def rgb_of(bgr: NDArray[Any]) -> UInt8Array:
+def bgr_to_rgb(bgr: NDArray[Any]) -> UInt8Array:
     """Return the RGB image of OpenCV's BGR one."""
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
 
@@ -73,7 +73,7 @@ def read_depth_m(path: Path, units_per_m: float) -> Float32Array:
     Raises:
         SourceError: the file is something else.
     """
-    raw = read_picture(path, cv2.IMREAD_UNCHANGED)
+    raw = read_image(path, cv2.IMREAD_UNCHANGED)
     if raw is None or raw.ndim != 2 or raw.dtype != np.uint16:
         msg = f"{path} is not a depth image of one channel of 16 bits"
         raise SourceError(msg)

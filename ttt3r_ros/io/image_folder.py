@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ttt3r_ros.errors import SourceError
-from ttt3r_ros.io.camera_files import intrinsics_of, read_camera_json
+from ttt3r_ros.io.camera_files import parse_intrinsics, read_camera_json
 from ttt3r_ros.io.image_files import (
     IMAGE_SUFFIXES,
-    MILLIMETRES,
-    image_files,
+    MM_PER_M,
+    list_images,
     read_depth_m,
     read_rgb,
 )
-from ttt3r_ros.io.sequence import CAMERA_FRAME, EVERYTHING, Selection, stamp_at
+from ttt3r_ros.io.sequence import ALL_FRAMES, CAMERA_FRAME, FrameSelection, frame_stamp_ns
 from ttt3r_ros.io.trajectory_files import read_tum
 from ttt3r_ros.types import Frame
 
@@ -35,7 +35,7 @@ FOLDER_RATE_HZ = 10.0  # of images without stamps
 
 
 @dataclass(frozen=True)
-class View:
+class ImageRecord:
     """One image file and what is known about it."""
 
     stamp_ns: int
@@ -46,14 +46,14 @@ class View:
     intrinsics: Intrinsics | None = None
 
 
-class ImageFiles:
+class ImageFileSequence:
     """The frames of image files, however they are laid out, and their true poses where there are some."""
 
     def __init__(
         self,
         root: Path,
-        views: Collection[View],
-        selection: Selection,
+        views: Collection[ImageRecord],
+        selection: FrameSelection,
         remarks: tuple[str, ...] = (),
     ) -> None:
         """Take views; ``remarks`` are what a reader of figures must know about the files."""
@@ -64,7 +64,7 @@ class ImageFiles:
         self._views = views
         self._selection = selection
         # Of views with one stamp the first, for it is the one that is mapped.
-        self._view_of_stamp: dict[int, View] = {}
+        self._view_of_stamp: dict[int, ImageRecord] = {}
         for view in views:
             self._view_of_stamp.setdefault(view.stamp_ns, view)
         poses = [(stamp_ns, view.T_world_camera) for stamp_ns, view in self._view_of_stamp.items()]
@@ -85,7 +85,7 @@ class ImageFiles:
             SourceError: none of the files is an image.
         """
         self.skipped = 0
-        for view in self._selection.of(self._views):
+        for view in self._selection.apply(self._views):
             rgb = read_rgb(view.image)
             if rgb is None:
                 self.skipped += 1
@@ -100,7 +100,7 @@ class ImageFiles:
         return self._truth
 
 
-class ImageFolder(ImageFiles):
+class ImageFolder(ImageFileSequence):
     """A folder of images in the order of their names, numbers in them by value.
 
     Also takes a folder with ``rgb/`` and, beside it, ``groundtruth.txt`` (TUM format, row k for frame k, whose
@@ -109,26 +109,26 @@ class ImageFolder(ImageFiles):
     """
 
     def __init__(
-        self, path: Path, rate_hz: float = FOLDER_RATE_HZ, selection: Selection = EVERYTHING
+        self, path: Path, rate_hz: float = FOLDER_RATE_HZ, selection: FrameSelection = ALL_FRAMES
     ) -> None:
         if not path.is_dir():
             msg = f"{path} is not a folder of images"
             raise SourceError(msg)
-        files = image_files(path / "rgb" if (path / "rgb").is_dir() else path)
+        files = list_images(path / "rgb" if (path / "rgb").is_dir() else path)
         if not files:
             msg = f"{path} holds no images ({', '.join(IMAGE_SUFFIXES)})"
             raise SourceError(msg)
         described = path / "camera.json"
         camera = read_camera_json(described) if described.is_file() else {}
-        intrinsics = intrinsics_of(camera, described) if camera else None
+        intrinsics = parse_intrinsics(camera, described) if camera else None
         self._depth_scale = _depth_scale(camera, described)
         truth = read_tum(path / "groundtruth.txt")
         if truth and len(truth) != len(files):
             msg = f"{path}: {len(files)} images, but {len(truth)} rows in groundtruth.txt"
             raise SourceError(msg)
         views = [
-            View(
-                truth[index][0] if truth else stamp_at(index, rate_hz),
+            ImageRecord(
+                truth[index][0] if truth else frame_stamp_ns(index, rate_hz),
                 file,
                 T_world_camera=truth[index][1] if truth else None,
                 intrinsics=intrinsics,
@@ -147,7 +147,7 @@ class ImageFolder(ImageFiles):
 
 
 def _depth_scale(camera: dict[str, Any], path: Path) -> float:
-    value = camera.get("depth_scale", MILLIMETRES)
+    value = camera.get("depth_scale", MM_PER_M)
     if not isinstance(value, (int, float)) or not 0 < value < float("inf"):
         msg = f"{path}: depth_scale is {value!r}; expected units per meter, above 0"
         raise SourceError(msg)

@@ -35,16 +35,16 @@ class MessageBuilder:
         self,
         create: Callable[..., Message],
         to_sequence: Callable[[NDArray[Any]], Any],
-        quaternion_xyzw: Callable[[Float64Array], tuple[float, float, float, float]],
+        quaternion_from_rotation: Callable[[Float64Array], tuple[float, float, float, float]],
     ) -> None:
         """Set how messages, sequences and quaternions are made.
 
         ``create("geometry_msgs/Point", x=…)`` returns a message; ``to_sequence`` returns a flat array as the value
-        of a field of variable length; ``quaternion_xyzw`` returns the quaternion of a transform (4, 4).
+        of a field of variable length; ``quaternion_from_rotation`` returns the quaternion of a transform (4, 4).
         """
         self._create = create
         self._to_sequence = to_sequence
-        self._quaternion_xyzw = quaternion_xyzw
+        self._quaternion_xyzw = quaternion_from_rotation
 
     def stamp(self, stamp_ns: int) -> Message:
         """Return nanoseconds as a builtin_interfaces/Time."""

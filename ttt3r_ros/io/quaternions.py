@@ -18,21 +18,21 @@ Quaternion = tuple[float, float, float, float]  # x, y, z, w
 ROUNDING = 1e-9  # smaller components are rounding noise, which must not decide the sign
 
 
-def quaternion_xyzw(matrix: Float64Array) -> Quaternion:
-    """Return the unit quaternion of a rotation (3, 3) or transform (4, 4), signed as `one_sign` does.
+def quaternion_from_rotation(matrix: Float64Array) -> Quaternion:
+    """Return the unit quaternion of a rotation (3, 3) or transform (4, 4), signed as `canonical_quaternion` does.
 
     Raises:
         ValueError: it is no rotation.
     """
-    return one_sign(Rotation.from_matrix(require_rotation(matrix)).as_quat())
+    return canonical_quaternion(Rotation.from_matrix(require_rotation(matrix)).as_quat())
 
 
-def rotation_of(quat_xyzw: Sequence[float]) -> Float64Array:
+def rotation_from_quaternion(quat_xyzw: Sequence[float]) -> Float64Array:
     """Return the rotation (3, 3) of a quaternion of any length but zero; raise ValueError on zero."""
-    return np.asarray(Rotation.from_quat(unit_xyzw(quat_xyzw)).as_matrix(), dtype=np.float64)
+    return np.asarray(Rotation.from_quat(normalize_quaternion(quat_xyzw)).as_matrix(), dtype=np.float64)
 
 
-def unit_xyzw(quat_xyzw: Sequence[float]) -> Float64Array:
+def normalize_quaternion(quat_xyzw: Sequence[float]) -> Float64Array:
     """Return a quaternion (4,) at the length of one; raise ValueError where it has none."""
     quaternion: Float64Array = np.asarray(quat_xyzw, dtype=np.float64)
     length = float(np.linalg.norm(quaternion))
@@ -52,7 +52,7 @@ def require_rotation(matrix: Float64Array) -> Float64Array:
     return rotation
 
 
-def one_sign(quat_xyzw: Float64Array) -> Quaternion:
+def canonical_quaternion(quat_xyzw: Float64Array) -> Quaternion:
     """Return the one of q and -q whose w is positive or, where w is zero, the first component that is not."""
     quat_xyzw = np.where(np.abs(quat_xyzw) > ROUNDING, quat_xyzw, 0.0)
     wxyz = np.roll(quat_xyzw, 1)

@@ -12,8 +12,8 @@ import numpy as np
 
 from ttt3r_ros.errors import SourceError
 from ttt3r_ros.io.export.point_cloud import read_ply
-from ttt3r_ros.io.frame_records import FrameRecord, mapped, read_frames
-from ttt3r_ros.io.image_files import read_picture
+from ttt3r_ros.io.frame_records import FrameRecord, mapped_records, read_frames
+from ttt3r_ros.io.image_files import read_image
 from ttt3r_ros.io.trajectory_files import read_tum
 from ttt3r_ros.mapping.voxel_map import PointCloud
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 RUN, FRAMES, TRAJECTORY, MAP, CAMERA, REPORT, STATE = (
     "run.json", "frames.csv", "trajectory.txt", "map.ply", "camera.json", "report.html", "state.npz",
 )  # fmt: skip
-MILLIMETRES = 1000.0  # what one meter is in depth/*.png
+MM_PER_M = 1000.0  # what one meter is in depth/*.png
 CONFIDENCE = 1000.0  # what a confidence of one is in confidence/*.png
 
 # All that a run may write, by the name of the output that it belongs to.
@@ -126,13 +126,13 @@ class RunFolder:
 
     @cached_property
     def _records(self) -> list[FrameRecord]:
-        return mapped(read_frames(self.path / FRAMES)) if (self.path / FRAMES).is_file() else []
+        return mapped_records(read_frames(self.path / FRAMES)) if (self.path / FRAMES).is_file() else []
 
     def _picture(self, kind: str, name: str, mode: int) -> NDArray[Any] | None:
         path = self.path / kind / name
         if not path.is_file():
             return None
-        picture = read_picture(path, mode)
+        picture = read_image(path, mode)
         if picture is None:
             msg = f"{path} cannot be read as an image"
             raise SourceError(msg)
@@ -140,6 +140,6 @@ class RunFolder:
 
 
 def _depth_m(millimeters: NDArray[Any]) -> Float32Array:
-    depth = (millimeters / np.float32(MILLIMETRES)).astype(np.float32)
+    depth = (millimeters / np.float32(MM_PER_M)).astype(np.float32)
     depth[millimeters == 0] = np.nan
     return depth

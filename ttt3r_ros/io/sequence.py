@@ -21,7 +21,7 @@ StampedPose = tuple[int, "Float64Array"]  # (stamp_ns, T_world_camera)
 ItemT = TypeVar("ItemT")
 
 
-class Sequence(Protocol):
+class ImageSequence(Protocol):
     """Something that yields frames, maybe with ground truth.
 
     Those with measured depth also have ``true_depth_m(stamp_ns)``, which returns that (h, w) of the frame of a stamp,
@@ -52,31 +52,31 @@ class Sequence(Protocol):
 
 
 @dataclass(frozen=True)
-class Selection:
-    """Every ``stride``-th frame from the first on, at most ``limit`` of them (0: all)."""
+class FrameSelection:
+    """Every ``stride``-th frame from the first on, at most ``max_frames`` of them (0: all)."""
 
     stride: int = 1
-    limit: int = 0
+    max_frames: int = 0
 
     def __post_init__(self) -> None:
-        if self.stride < 1 or self.limit < 0:
-            msg = f"stride is {self.stride} and limit {self.limit}; expected at least 1 and 0"
+        if self.stride < 1 or self.max_frames < 0:
+            msg = f"stride is {self.stride} and max_frames {self.max_frames}; expected at least 1 and 0"
             raise ConfigError(msg)
 
     def count(self, available: int) -> int:
         """Return how many of so many frames are chosen."""
         chosen = -(-available // self.stride)
-        return min(chosen, self.limit) if self.limit else chosen
+        return min(chosen, self.max_frames) if self.max_frames else chosen
 
-    def of(self, items: Iterable[ItemT]) -> Iterator[ItemT]:
+    def apply(self, items: Iterable[ItemT]) -> Iterator[ItemT]:
         """Choose from items, none of which is taken after the last chosen one."""
-        stop = self.stride * (self.limit - 1) + 1 if self.limit else None
+        stop = self.stride * (self.max_frames - 1) + 1 if self.max_frames else None
         return islice(items, 0, stop, self.stride)
 
 
-EVERYTHING = Selection()
+ALL_FRAMES = FrameSelection()
 
 
-def stamp_at(index: int, rate_hz: float) -> int:
+def frame_stamp_ns(index: int, rate_hz: float) -> int:
     """Return the stamp of a frame that has none of its own; the first is at one second."""
     return FIRST_STAMP_NS + round(index * 1e9 / rate_hz)

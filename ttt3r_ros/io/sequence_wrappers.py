@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ttt3r_ros.io.sequence import Sequence, StampedPose
+    from ttt3r_ros.io.sequence import ImageSequence, StampedPose
     from ttt3r_ros.types import Frame, Intrinsics
 
 
-class Changed:
+class SequenceWrapper:
     """Is called as the sequence that it shows, has its poses, and has left out what that one has."""
 
-    def __init__(self, sequence: Sequence) -> None:
+    def __init__(self, sequence: ImageSequence) -> None:
         self._sequence = sequence
 
     @property
@@ -34,10 +34,10 @@ class Changed:
         return self._sequence.ground_truth()
 
 
-class Calibrated(Changed):
+class CalibratedSequence(SequenceWrapper):
     """Shows what a sequence shows, with these intrinsics in place of its own."""
 
-    def __init__(self, sequence: Sequence, intrinsics: Intrinsics) -> None:
+    def __init__(self, sequence: ImageSequence, intrinsics: Intrinsics) -> None:
         super().__init__(sequence)
         self._intrinsics = intrinsics
 

@@ -10,20 +10,25 @@ from typing import TYPE_CHECKING
 from ttt3r_ros.errors import AmbiguousSource, SourceError
 from ttt3r_ros.io.camera_files import read_camera_file
 from ttt3r_ros.io.datasets.common import has_images
-from ttt3r_ros.io.datasets.registry import LAYOUTS, layout_of, nothing_found, open_layout
+from ttt3r_ros.io.datasets.registry import (
+    DATASET_FORMATS,
+    detect_format,
+    open_dataset,
+    unknown_format_error,
+)
 from ttt3r_ros.io.image_files import IMAGE_SUFFIXES
 from ttt3r_ros.io.image_folder import FOLDER_RATE_HZ, ImageFolder
-from ttt3r_ros.io.sequence import Selection
-from ttt3r_ros.io.sequence_wrappers import Calibrated
+from ttt3r_ros.io.sequence import FrameSelection
+from ttt3r_ros.io.sequence_wrappers import CalibratedSequence
 from ttt3r_ros.io.video import Video
 from ttt3r_ros.io.webcam import Webcam, device_of
 
 if TYPE_CHECKING:
-    from ttt3r_ros.io.sequence import Sequence
+    from ttt3r_ros.io.sequence import ImageSequence
 
-__all__ = ["LAYOUT_NAMES", "AmbiguousSource", "SourceOptions", "open_source"]
+__all__ = ["FORMAT_NAMES", "AmbiguousSource", "SourceOptions", "open_source"]
 
-LAYOUT_NAMES = ("auto", "folder", *(layout.name for layout in LAYOUTS), "bag", "video", "webcam")
+FORMAT_NAMES = ("auto", "folder", *(known.name for known in DATASET_FORMATS), "bag", "video", "webcam")
 # Looked at before rosbags is asked, which need not be installed.
 _BAG_SUFFIXES = (".mcap", ".db3", ".bag", ".zstd", ".zst")
 _BAG_METADATA = "metadata.yaml"
@@ -35,74 +40,78 @@ class SourceOptions:
 
     topic: str = ""  # bag: image topic; empty: the only one
     camera_info_topic: str = ""  # bag; empty: the one beside the image topic
-    layout: str = "auto"  # one of LAYOUT_NAMES
-    camera: Path | None = None  # file with the calibration; None: what the source says
-    rate_hz: float = FOLDER_RATE_HZ  # of a folder of images without stamps
+    format: str = "auto"  # one of FORMAT_NAMES
+    calibration: Path | None = None  # camera file; None: the calibration in the source
+    fps: float = FOLDER_RATE_HZ  # of a folder of images without stamps
     stride: int = 1
-    limit: int = 0  # 0: all
+    max_frames: int = 0  # 0: all
 
 
 _DEFAULTS = SourceOptions()
 
 
-def open_source(text: str, options: SourceOptions = _DEFAULTS) -> Sequence:
+def open_source(text: str, options: SourceOptions = _DEFAULTS) -> ImageSequence:
     """Open a path, or ``webcam``, ``webcam:1``, ``/dev/video1``; what it is is told by the files that are there.
 
     Raises:
         SourceError: it is not there, or nothing that can be read; the message says what was looked for.
         AmbiguousSource: a bag has several image topics, and the options name none.
     """
-    if options.layout not in LAYOUT_NAMES:
-        msg = f"layout is '{options.layout}'; expected one of {', '.join(LAYOUT_NAMES)}"
+    if options.format not in FORMAT_NAMES:
+        msg = f"format is '{options.format}'; expected one of {', '.join(FORMAT_NAMES)}"
         raise SourceError(msg)
-    selection = Selection(options.stride, options.limit)
+    selection = FrameSelection(options.stride, options.max_frames)
     try:
-        sequence = _opened(text, options, selection)
-        return Calibrated(sequence, read_camera_file(options.camera)) if options.camera else sequence
+        sequence = _open(text, options, selection)
+        return (
+            CalibratedSequence(sequence, read_camera_file(options.calibration))
+            if options.calibration
+            else sequence
+        )
     except (OSError, RuntimeError) as error:  # RuntimeError: a home that is not there
         msg = f"{text} cannot be read: {getattr(error, 'strerror', None) or error}"
         raise SourceError(msg) from error
 
 
-def _opened(text: str, options: SourceOptions, selection: Selection) -> Sequence:
+def _open(text: str, options: SourceOptions, selection: FrameSelection) -> ImageSequence:
     device = device_of(text)
-    if device is not None or options.layout == "webcam":
+    if device is not None or options.format == "webcam":
         return Webcam(text if device is None else device, selection)
     path = Path(text).expanduser()
     if not text or not path.exists():
         expected = "a bag, video, folder of images or data set, webcam or /dev/videoN"
         msg = f"{text or 'a source without a name'} does not exist (expected {expected})"
         raise SourceError(msg)
-    layout = _found(path) if options.layout == "auto" else options.layout
-    if layout == "bag":
-        return _bag(path, options, selection)
+    source_format = _detect(path) if options.format == "auto" else options.format
+    if source_format == "bag":
+        return _open_bag(path, options, selection)
     if options.topic or options.camera_info_topic:
         msg = f"{path} is no bag, so it has no topic {options.topic or options.camera_info_topic}"
         raise SourceError(msg)
-    if layout == "video":
+    if source_format == "video":
         return Video(path, selection)
-    if layout == "folder":
-        return ImageFolder(path, options.rate_hz, selection)
-    return open_layout(layout, path, selection)
+    if source_format == "folder":
+        return ImageFolder(path, options.fps, selection)
+    return open_dataset(source_format, path, selection)
 
 
-def _found(path: Path) -> str:
-    """Return the layout that a path has."""
+def _detect(path: Path) -> str:
+    """Return the name of the format of a path."""
     if path.is_file():
-        return _found_file(path)
+        return _detect_file(path)
     if (path / _BAG_METADATA).is_file() or any(
         file.suffix.lower() in _BAG_SUFFIXES for file in path.iterdir()
     ):
         return "bag"
-    layout = layout_of(path)
-    if layout is not None:
-        return layout.name
+    dataset_format = detect_format(path)
+    if dataset_format is not None:
+        return dataset_format.name
     if has_images(path) or has_images(path / "rgb"):
         return "folder"
-    raise nothing_found(path)
+    raise unknown_format_error(path)
 
 
-def _found_file(path: Path) -> str:
+def _detect_file(path: Path) -> str:
     if path.suffix.lower() in _BAG_SUFFIXES or path.name == _BAG_METADATA:
         return "bag"
     if path.suffix.lower() in IMAGE_SUFFIXES:
@@ -111,7 +120,7 @@ def _found_file(path: Path) -> str:
     return "video"
 
 
-def _bag(path: Path, options: SourceOptions, selection: Selection) -> Sequence:
+def _open_bag(path: Path, options: SourceOptions, selection: FrameSelection) -> ImageSequence:
     try:
         from ttt3r_ros.io.bags.reader import Bag  # noqa: PLC0415 - rosbags comes with the extra "run"
     except ImportError as error:

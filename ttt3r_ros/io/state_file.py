@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ttt3r_ros.errors import SourceError
-from ttt3r_ros.io.atomic import complete_file
+from ttt3r_ros.io.atomic import atomic_write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,7 @@ def write_state(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    with complete_file(path) as file:
+    with atomic_write(path) as file:
         np.savez(file, format=np.array(FORMAT), **arrays)  # type: ignore[arg-type]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ttt3r_ros.errors import OutputError, SourceError
 from ttt3r_ros.geometry import pose_matrix, pose_matrix_xyzw
-from ttt3r_ros.io.atomic import complete_file
+from ttt3r_ros.io.atomic import atomic_write
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,14 +37,14 @@ def read_tum(path: Path) -> list[StampedPose]:
             continue
         words = line.split()
         try:
-            poses.append((nanoseconds(words[0]), _pose([float(word) for word in words[1:8]])))
+            poses.append((parse_stamp_ns(words[0]), _pose([float(word) for word in words[1:8]])))
         except (ValueError, IndexError) as error:
             msg = f"{path}:{number}: expected 't x y z qx qy qz qw', found '{line}'"
             raise SourceError(msg) from error
     return poses
 
 
-def nanoseconds(seconds: str) -> int:
+def parse_stamp_ns(seconds: str) -> int:
     """Return a decimal number of seconds to the nanosecond, which a float would not hold."""
     whole, _, fraction = seconds.partition(".")
     if "e" in seconds.lower():
@@ -80,12 +80,12 @@ def write_trajectory(path: Path, stamps_ns: list[int], poses: Float64Array, form
 
 def _write_kitti(path: Path, _stamps_ns: list[int], poses: Float64Array) -> None:
     T_map_camera = pose_matrix_xyzw(poses)
-    with complete_file(path) as file:
+    with atomic_write(path) as file:
         np.savetxt(file, T_map_camera[:, :3].reshape(-1, 12), fmt="%.12e")
 
 
 def _write_euroc(path: Path, stamps_ns: list[int], poses: Float64Array) -> None:
-    with complete_file(path) as file:
+    with atomic_write(path) as file:
         file.write(f"{_EUROC_COLUMNS}\n".encode("ascii"))
         file.writelines(
             f"{stamp_ns},{','.join(f'{value:.9f}' for value in pose)}\n".encode("ascii")
@@ -99,7 +99,7 @@ def write_tum(path: Path, stamps_ns: list[int], poses: Float64Array) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    with complete_file(path) as file:
+    with atomic_write(path) as file:
         file.writelines(
             f"{_seconds(stamp_ns)} {' '.join(f'{value:.9f}' for value in pose)}\n".encode("ascii")
             for stamp_ns, pose in zip(stamps_ns, poses, strict=True)

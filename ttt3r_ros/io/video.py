@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import cv2
 
 from ttt3r_ros.errors import SourceError
-from ttt3r_ros.io.image_files import rgb_of
-from ttt3r_ros.io.sequence import CAMERA_FRAME, EVERYTHING, Selection, stamp_at
+from ttt3r_ros.io.image_files import bgr_to_rgb
+from ttt3r_ros.io.sequence import ALL_FRAMES, CAMERA_FRAME, FrameSelection, frame_stamp_ns
 from ttt3r_ros.types import Frame
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Video:
     does not report. A file that does not say how long it is (MPEG-TS) may be cut off without showing it.
     """
 
-    def __init__(self, path: Path, selection: Selection = EVERYTHING) -> None:
+    def __init__(self, path: Path, selection: FrameSelection = ALL_FRAMES) -> None:
         if not path.is_file():
             msg = f"{path} is not a file"
             raise SourceError(msg)
@@ -59,11 +59,11 @@ class Video:
         self.skipped = usable = 0
         capture = self._opened()
         try:
-            for index in self._selection.of(self._grabbed(capture)):
+            for index in self._selection.apply(self._grabbed(capture)):
                 taken, picture = capture.retrieve()
                 if taken:
                     usable += 1
-                    yield Frame(stamp_at(index, self._rate_hz), CAMERA_FRAME, rgb_of(picture))
+                    yield Frame(frame_stamp_ns(index, self._rate_hz), CAMERA_FRAME, bgr_to_rgb(picture))
                 else:
                     self._leave_out(index, 1)
         finally:

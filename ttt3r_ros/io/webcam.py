@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import cv2
 
 from ttt3r_ros.errors import SourceError
-from ttt3r_ros.io.image_files import rgb_of
-from ttt3r_ros.io.sequence import CAMERA_FRAME, EVERYTHING, Selection
+from ttt3r_ros.io.image_files import bgr_to_rgb
+from ttt3r_ros.io.sequence import ALL_FRAMES, CAMERA_FRAME, FrameSelection
 from ttt3r_ros.types import Frame
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Webcam:
 
     live = True  # what it has shown does not come again
 
-    def __init__(self, device: int | str, selection: Selection = EVERYTHING) -> None:
+    def __init__(self, device: int | str, selection: FrameSelection = ALL_FRAMES) -> None:
         """Name a device by its number or its path (or the address of a stream that OpenCV opens)."""
         self.name = f"webcam {device}" if isinstance(device, int) else Path(device).name
         self.skipped = 0
@@ -48,7 +48,7 @@ class Webcam:
         self._selection = selection
 
     def __len__(self) -> int:
-        return self._selection.limit
+        return self._selection.max_frames
 
     def frames(self) -> Iterator[Frame]:
         """Take images as they come.
@@ -62,12 +62,12 @@ class Webcam:
                 msg = f"camera {self._device} cannot be opened: is it there, free, and may this user read it?"
                 raise SourceError(msg)
             capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-            for stamp_ns in self._selection.of(self._arrivals(capture)):
+            for stamp_ns in self._selection.apply(self._arrivals(capture)):
                 taken, picture = capture.retrieve()
                 if not taken:
                     self.skipped += 1
                     continue
-                yield Frame(stamp_ns, CAMERA_FRAME, rgb_of(picture))
+                yield Frame(stamp_ns, CAMERA_FRAME, bgr_to_rgb(picture))
         finally:
             capture.release()
 

@@ -63,12 +63,12 @@ class MapBuilder:
         config, stamp_ns = self._config.map, update.frame.stamp_ns
         if config.carve_free_space:
             self._clear_seen_through(update)
-        points_map, fused_share = self._fuse_voxels(update)
+        points_map, fused_fraction = self._fuse_voxels(update)
         if len(points_map) and floor_z is not None:
             self._fuse_grid(update.T_map_camera[:3, 3], points_map, floor_z)
         if config.max_radius or config.max_age:
             self.voxels.evict(update.T_map_camera[:3, 3], config.max_radius, stamp_ns, config.max_age)
-        return fused_share
+        return fused_fraction
 
     def _clear_seen_through(self, update: Update) -> None:
         prediction = update.prediction

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ttt3r_ros.config import Config
     from ttt3r_ros.io.frame_records import FrameRecord
-    from ttt3r_ros.io.sequence import Sequence
+    from ttt3r_ros.io.sequence import ImageSequence
     from ttt3r_ros.offline.fingerprint import RunFingerprint
     from ttt3r_ros.offline.mapper import RecordingMapper
     from ttt3r_ros.offline.outputs import RunOutputs
@@ -36,7 +36,7 @@ class ActiveRun:
     """A run in progress."""
 
     fingerprint: RunFingerprint
-    source: Sequence
+    source: ImageSequence
     config: Config
     folder: Path
     mapping: RecordingMapper

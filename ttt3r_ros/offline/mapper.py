@@ -11,7 +11,7 @@ import numpy as np
 
 from ttt3r_ros.backend import set_next_image_source
 from ttt3r_ros.errors import ImageError, NonFiniteError
-from ttt3r_ros.images.preprocessor import CameraIntake
+from ttt3r_ros.images.preprocessor import ImagePreprocessor
 from ttt3r_ros.io.frame_records import FrameRecord
 from ttt3r_ros.odometry.sensor_context import SensorContext
 from ttt3r_ros.offline.recorded_sensors import UnplacedError
@@ -47,7 +47,7 @@ class RecordingMapper:
         self._complain = complain
         # Called when time has gone back, before map and trajectory are cleared.
         self.before_reset: Callable[[RecordingMapper], None] = lambda _: None
-        self._intake = CameraIntake(rectify=config.rectify, complain=complain)
+        self._intake = ImagePreprocessor(rectify=config.rectify, complain=complain)
         self._map_id = 0
         self._skipped = 0
 
@@ -167,7 +167,7 @@ def _record(update: Update, index: int, map_id: int) -> FrameRecord:
         segment=update.segment,
         scale=float(update.scale),
         confidence_mean=float(np.mean(update.prediction.confidence)),
-        fused_share=update.fused_share,
+        fused_fraction=update.fused_fraction,
         landmarks=update.landmarks,
         position_std_m=float(np.sqrt(np.diag(update.pose_covariance)[:3].max())),
         fx=float(camera.fx), fy=float(camera.fy), cx=float(camera.cx), cy=float(camera.cy),

@@ -15,7 +15,7 @@ import torch
 
 from ttt3r_ros import __version__
 from ttt3r_ros.errors import OutputError
-from ttt3r_ros.io.atomic import complete_files
+from ttt3r_ros.io.atomic import atomic_write_folder
 from ttt3r_ros.model.checkpoints.networks import PACKAGE_WEIGHTS, load_network, network_id
 from ttt3r_ros.model.onnx.chain import TOLERANCE, OnnxChain, compute_deviations
 from ttt3r_ros.model.onnx.graphs import RECURRENT, export_program, graphs, save_onnx
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     loaded = load_network(arguments.weights or PACKAGE_WEIGHTS, arguments.update_rule)
     width, height = arguments.size or _own_size(loaded)
     parts = graphs(loaded.network, width, height, arguments.batch)
-    with complete_files(folder, last=METADATA) as staging:
+    with atomic_write_folder(folder, last=METADATA) as staging:
         for part in parts:
             save_onnx(export_program(part, arguments.opset), staging / f"{part.name}.onnx")
         found = _checked(loaded, staging, (width, height), arguments.batch)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from ttt3r_ros.errors import OutputError
 from ttt3r_ros.geometry import pose_matrix_xyzw
-from ttt3r_ros.io.atomic import complete_file
-from ttt3r_ros.io.export.colmap import View, write_colmap
-from ttt3r_ros.io.export.frame_images import FrameFiles
+from ttt3r_ros.io.atomic import atomic_write
+from ttt3r_ros.io.export.colmap import PosedImage, write_colmap
+from ttt3r_ros.io.export.frame_images import FrameImageWriter
 from ttt3r_ros.io.export.glb import write_glb
 from ttt3r_ros.io.export.map_files import write_map
 from ttt3r_ros.io.export.nerfstudio import write_transforms
-from ttt3r_ros.io.frame_records import FrameRecord, mapped, usual_camera, write_frames
+from ttt3r_ros.io.frame_records import FrameRecord, mapped_records, median_camera, write_frames
 from ttt3r_ros.io.run_folder import CAMERA, FRAMES, MAP, TRAJECTORY
 from ttt3r_ros.io.trajectory_files import write_trajectory
 
@@ -150,12 +150,12 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
         OutputError: the file cannot be written.
     """
     text = json.dumps(content, indent=1, ensure_ascii=False, default=str)
-    with complete_file(path) as file:
+    with atomic_write(path) as file:
         file.write(f"{text}\n".encode("utf-8", "backslashreplace"))  # file names need not be UTF-8
 
 
 def _camera(records: list[FrameRecord]) -> dict[str, float | int]:
-    camera = usual_camera(records)
+    camera = median_camera(records)
     return {name: getattr(camera, name) for name in ("fx", "fy", "cx", "cy", "width", "height")}
 
 
@@ -164,22 +164,22 @@ def _poses(mapping: RecordingMapper) -> Float64Array:
     return pose_matrix_xyzw(poses)
 
 
-def _views(folder: Path, mapping: RecordingMapper) -> list[View]:
-    median_camera = usual_camera(mapping.records)
+def _views(folder: Path, mapping: RecordingMapper) -> list[PosedImage]:
+    median = median_camera(mapping.records)
     views = []
-    for record, T_map_camera in zip(mapped(mapping.records), _poses(mapping), strict=True):
-        same_size = (record.width, record.height) == (median_camera.width, median_camera.height)
+    for record, T_map_camera in zip(mapped_records(mapping.records), _poses(mapping), strict=True):
+        same_size = (record.width, record.height) == (median.width, median.height)
         name = f"{record.index:06d}.jpg"
-        camera = median_camera if same_size else record.intrinsics
+        camera = median if same_size else record.intrinsics
         image = folder / "rgb" / name
         if image.is_file():  # the last image is missing if the disk was full
-            views.append(View(name, T_map_camera, camera, image))
+            views.append(PosedImage(name, T_map_camera, camera, image))
     return views
 
 
-def _frame_files(folder: Path, names: tuple[str, ...], min_confidence: float) -> FrameFiles | None:
+def _frame_files(folder: Path, names: tuple[str, ...], min_confidence: float) -> FrameImageWriter | None:
     kinds = {name for name in _FRAME_KINDS if name in names}
-    return FrameFiles(folder, kinds, min_confidence) if kinds else None
+    return FrameImageWriter(folder, kinds, min_confidence) if kinds else None
 
 
 def _bag_name(first: int) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ttt3r_ros.config import Config
-    from ttt3r_ros.io.sequence import Sequence
+    from ttt3r_ros.io.sequence import ImageSequence
     from ttt3r_ros.types import Float32Array, Float64Array
 
 
@@ -25,7 +25,7 @@ class UnplacedError(Ttt3rError):
 class RecordedSensors:
     """Answers at the stamp of an image; what is not known it says once, by ``complain``."""
 
-    def __init__(self, config: Config, source: Sequence, complain: Callable[[str], None]) -> None:
+    def __init__(self, config: Config, source: ImageSequence, complain: Callable[[str], None]) -> None:
         """Open what the source has beside its images.
 
         Raises:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ttt3r_ros.errors import SourceError
-from ttt3r_ros.io.frame_records import FrameRecord, record_of, values_of
+from ttt3r_ros.io.frame_records import FrameRecord, parse_record, record_values
 from ttt3r_ros.io.state_file import read_state, write_state
 from ttt3r_ros.pipeline.checkpoint import restore_into, snapshot_of
 
@@ -49,7 +49,7 @@ def save_run(path: Path, fingerprint: RunFingerprint, mapping: RecordingMapper) 
         "settings": fingerprint.settings,
         "outputs": list(fingerprint.outputs),
         "memory": mapping.memory(),
-        "records": [values_of(record) for record in mapping.records],
+        "records": [record_values(record) for record in mapping.records],
     }
     arrays[_KEY] = np.frombuffer(json.dumps(run, sort_keys=True).encode("utf-8"), np.uint8)
     write_state(path, arrays)
@@ -67,7 +67,7 @@ def read_run(path: Path) -> SavedRun:
         raise SourceError(msg)
     try:
         run = json.loads(arrays.pop(_KEY).tobytes())
-        records = [record_of(values) for values in run["records"]]
+        records = [parse_record(values) for values in run["records"]]
         return SavedRun(arrays, run["memory"], records, tuple(run["outputs"]), run)
     except (ValueError, KeyError, TypeError) as error:
         msg = f"{path} is damaged: {error!r}"

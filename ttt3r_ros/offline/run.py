@@ -31,7 +31,7 @@ from ttt3r_ros.offline.signals import StopRequest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from ttt3r_ros.io.sequence import Sequence
+    from ttt3r_ros.io.sequence import ImageSequence
     from ttt3r_ros.offline.active_run import OnFrame
     from ttt3r_ros.types import Frame
 
@@ -124,7 +124,7 @@ def _require_no_run(locked: LockedFolder, *, overwrite: bool) -> None:
 
 
 def _load_saved_run(
-    fingerprint: RunFingerprint, locked: LockedFolder, source: Sequence
+    fingerprint: RunFingerprint, locked: LockedFolder, source: ImageSequence
 ) -> tuple[RunFingerprint, saved_runs.SavedRun | None]:
     """Return the outputs to write and the run to continue; no run if it is complete or has no state.
 
@@ -156,7 +156,7 @@ def _load_saved_run(
 
 
 def _create_mapping(
-    source: Sequence, config: Config, saved: saved_runs.SavedRun | None
+    source: ImageSequence, config: Config, saved: saved_runs.SavedRun | None
 ) -> tuple[RecordingMapper, dict[str, str]]:
     robot = RecordedSensors(config, source, logger.warning)
     backend, facts = load_backend(config)
@@ -168,7 +168,7 @@ def _create_mapping(
 
 def _create_run(
     fingerprint: RunFingerprint,
-    source: Sequence,
+    source: ImageSequence,
     config: Config,
     folder: Path,
     mapping: RecordingMapper,
@@ -217,7 +217,9 @@ def _map_frame(run: ActiveRun, frame: Frame, upcoming: Frame | None) -> None:
         run.on_frame(run.mapping.records[index], update)
 
 
-def _remaining_frames(source: Sequence, mapping: RecordingMapper, stop: StopRequest) -> Iterator[Frame]:
+def _remaining_frames(
+    source: ImageSequence, mapping: RecordingMapper, stop: StopRequest
+) -> Iterator[Frame]:
     """Yield the frames that the saved run has not mapped, preprocessed.
 
     Raises:

@@ -14,7 +14,7 @@ import numpy as np
 from ttt3r_ros import __version__
 from ttt3r_ros.errors import SourceError
 from ttt3r_ros.geometry import pose_matrix_xyzw
-from ttt3r_ros.io.frame_records import mapped
+from ttt3r_ros.io.frame_records import mapped_records
 
 if TYPE_CHECKING:
     from ttt3r_ros.evaluation.trajectory import TrajectoryComparison
@@ -68,7 +68,7 @@ class RunSummary:
     @property
     def fused_ratio(self) -> float:
         """Return the mean fraction of pixels fused into the map."""
-        ratios = [record.fused_share for record in self._mapped_records]
+        ratios = [record.fused_fraction for record in self._mapped_records]
         return float(np.mean(ratios)) if ratios else 0.0
 
     @property
@@ -107,7 +107,7 @@ class RunSummary:
         except ModuleNotFoundError as error:
             return None, f"the module {error.name} is not installed: pip install 'ttt3r_ros[eval]'"
         estimate = list(zip(self.stamps_ns, pose_matrix_xyzw(self.poses), strict=True))
-        indices = {record.stamp_ns: record.index for record in mapped(self.records)}
+        indices = {record.stamp_ns: record.index for record in mapped_records(self.records)}
         try:
             return compared(self.truth, estimate, indices), ""
         except SourceError as error:

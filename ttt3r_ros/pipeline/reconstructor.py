@@ -132,10 +132,10 @@ class Reconstructor(Generic[StateT]):
         # Remember, and fuse what we are sure of
         update = self._update(frame, estimate, context, body_pose, scale, intrinsics)
         self.trajectory.append(frame.stamp_ns, update.T_map_camera)
-        fused_share = self.map.integrate(update, self._leveling.floor_z)
+        fused_fraction = self.map.integrate(update, self._leveling.floor_z)
         spent = time.perf_counter() - started
         timings_s = {**update.timings_s, "map": spent}
-        return replace(update, timings_s=timings_s, fused_share=fused_share)
+        return replace(update, timings_s=timings_s, fused_fraction=fused_fraction)
 
     def reset(self, *, reset_odom: bool = False) -> None:
         """Forget state, trajectory and map; odom goes on unless it, too, is to be forgotten."""

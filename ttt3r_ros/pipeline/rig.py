@@ -55,7 +55,7 @@ class Rig(Reconstructor[StateT]):
         )
         if self._odometry is None:
             self.scale_correction.on_state_reset(estimate.segment_scale_ratio)
-        return replace(update, fused_share=self.map.integrate(update, self._leveling.floor_z))
+        return replace(update, fused_fraction=self.map.integrate(update, self._leveling.floor_z))
 
     def reset(self, *, reset_odom: bool = False) -> None:
         """Forget state, trajectory and map; the next frame's camera leads."""

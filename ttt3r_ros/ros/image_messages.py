@@ -43,7 +43,7 @@ def image_to_rgb(msg: Image) -> UInt8Array:
         ImageError: another encoding, or data that do not fit the size.
     """
     raw = raw_image(msg)
-    layout = pixels.check_image(raw)
+    layout = pixels.validate_image(raw)
     if compat.cv_bridge is not None and _suits_cv_bridge(raw, layout):
         return _rgb_from_cv_bridge(msg)
     return pixels.decode_image(raw, layout)
@@ -67,7 +67,7 @@ def depth_from_image(msg: Image) -> Float32Array:
     return decode_depth(raw_image(msg))
 
 
-def _suits_cv_bridge(raw: pixels.RawImage, layout: pixels.Layout) -> bool:
+def _suits_cv_bridge(raw: pixels.RawImage, layout: pixels.PixelFormat) -> bool:
     """Return whether cv_bridge decodes this image correctly.
 
     It shears rows padded by a fraction of a pixel, and fails on big-endian images under NumPy 2.

@@ -12,7 +12,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from ttt3r_ros.errors import ImageError
 from ttt3r_ros.images.camera_info import intrinsics_from_camera_info
-from ttt3r_ros.images.preprocessor import CameraIntake
+from ttt3r_ros.images.preprocessor import ImagePreprocessor
 from ttt3r_ros.ros import image_messages, messages
 from ttt3r_ros.ros.calibration_gate import CalibrationGate
 from ttt3r_ros.ros.publishers import camera_topic
@@ -71,7 +71,7 @@ class ImageSubscriber:
         self._statistics = statistics
         self._warnings = warnings
         self._callbacks = callbacks
-        self._camera = CameraIntake(rectify=config.rectify, complain=self._log.warning)
+        self._camera = ImagePreprocessor(rectify=config.rectify, complain=self._log.warning)
         self.received = 0
         self.camera_frame = ""  # header.frame_id of the newest image
         info_topic = camera_topic("camera_info", camera)

@@ -47,7 +47,7 @@ class TrackedBody:
             TransformOutput(node, config, robot, warnings, self.map_frame) if sends_tf else None
         )
         self.newest_stamp_ns = 0
-        self.fused_share = 0.0  # of the newest frame's pixels
+        self.fused_fraction = 0.0  # of the newest frame's pixels
         self.landmarks = 0  # that tell where the newest frame was taken; 0: the network alone does
 
     def configure(self, config: Config) -> None:
@@ -92,7 +92,7 @@ class MappedCamera:
         self.body.publish(update)
         self.outputs.publish(update)
         self.body.newest_stamp_ns = update.frame.stamp_ns
-        self.body.fused_share = update.fused_share
+        self.body.fused_fraction = update.fused_fraction
 
 
 @dataclass(frozen=True)

@@ -289,7 +289,7 @@ class MappingRuntime:
             "scale": f"{first.scale_correction.scale:.4f}",
             "scale_source": first.scale_correction.source,
             "map_voxels": str(sum(len(body.reconstructor.map.voxels) for body in self.bodies)),
-            "fused_pixel_percent": f"{100 * self.bodies[0].fused_share:.0f}",
+            "fused_pixel_percent": f"{100 * self.bodies[0].fused_fraction:.0f}",
             "landmarks": str(self.bodies[0].landmarks),
             "trajectory_poses": str(sum(len(body.reconstructor.trajectory) for body in self.bodies)),
             "paused": str(self.paused).lower(),

@@ -15,10 +15,16 @@ import cv2
 import numpy as np
 from sensor_msgs.msg import CompressedImage
 
-from ttt3r_ros.images.depth import depth_intrinsics, sent_depth
-from ttt3r_ros.images.point_fields import POINT_DTYPE, packed_points, sure_points
+from ttt3r_ros.images.depth import depth_intrinsics, encode_depth
+from ttt3r_ros.images.point_fields import POINT_DTYPE, masked_points, pack_points
 from ttt3r_ros.io.message_builder import MessageBuilder
-from ttt3r_ros.io.quaternions import one_sign, quaternion_xyzw, require_rotation, rotation_of, unit_xyzw
+from ttt3r_ros.io.quaternions import (
+    canonical_quaternion,
+    normalize_quaternion,
+    quaternion_from_rotation,
+    require_rotation,
+    rotation_from_quaternion,
+)
 from ttt3r_ros.ros import compat
 
 if TYPE_CHECKING:
@@ -92,17 +98,17 @@ def quaternion_from_matrix(matrix: Float64Array) -> tuple[float, float, float, f
         ValueError: the matrix is not a rotation.
     """
     if compat.tf_transformations is None:
-        return quaternion_xyzw(matrix)
+        return quaternion_from_rotation(matrix)
     transform = np.eye(4)
     transform[:3, :3] = require_rotation(matrix)
-    return one_sign(np.asarray(compat.tf_transformations.quaternion_from_matrix(transform)))
+    return canonical_quaternion(np.asarray(compat.tf_transformations.quaternion_from_matrix(transform)))
 
 
 def matrix_from_quaternion(quat_xyzw: Sequence[float]) -> Float64Array:
     """Return the rotation (3, 3) of a quaternion of any length; raise ValueError on zero."""
     if compat.tf_transformations is None:
-        return rotation_of(quat_xyzw)
-    unit = unit_xyzw(quat_xyzw)
+        return rotation_from_quaternion(quat_xyzw)
+    unit = normalize_quaternion(quat_xyzw)
     return np.array(compat.tf_transformations.quaternion_matrix(unit)[:3, :3], dtype=np.float64)
 
 
@@ -127,8 +133,8 @@ def _matrix(position: Point | Vector3, rotation: Quaternion) -> Float64Array:
 
 
 def depth_image(update: Update, depth: Float32Array, config: DepthConfig, header: Header) -> Image:
-    """Return `sure_depth` as an image (REP-118): 32FC1 [m] or 16UC1 [mm], at the configured resolution."""
-    return image(sent_depth(depth, update.prediction.geometry, config), header)
+    """Return `masked_depth` as an image (REP-118): 32FC1 [m] or 16UC1 [mm], at the configured resolution."""
+    return image(encode_depth(depth, update.prediction.geometry, config), header)
 
 
 def depth_camera_info(update: Update, config: DepthConfig, header: Header) -> CameraInfo:
@@ -142,17 +148,17 @@ def confidence_image(update: Update, header: Header) -> Image:
 
 
 def frame_cloud(update: Update, depth: Float32Array, header: Header) -> PointCloud2:
-    """Return the colored points of one frame in the optical frame, where `sure_depth` has a depth."""
-    points, rgb = sure_points(update.prediction, depth)
+    """Return the colored points of one frame in the optical frame, where `masked_depth` has a depth."""
+    points, rgb = masked_points(update.prediction, depth)
     data = array.array("B", b"\0") * (POINT_DTYPE.itemsize * len(points))
     # Packed into the message itself: a full cloud is 3 MB, and another copy costs as much as packing.
-    packed_points(points, rgb, out=np.frombuffer(data, dtype=POINT_DTYPE))
+    pack_points(points, rgb, out=np.frombuffer(data, dtype=POINT_DTYPE))
     return _builder.cloud(len(points), data, header)
 
 
 def cloud(points: Float32Array, rgb: UInt8Array, header: Header) -> PointCloud2:
     """Return finite points (N, 3) [m] and their colors as a cloud with the fields x, y, z, rgb."""
-    packed = packed_points(points, rgb)
+    packed = pack_points(points, rgb)
     if compat.create_cloud is not None and packed.size:  # create_cloud fails on an empty cloud
         genuine: PointCloud2 = compat.create_cloud(header, _builder.point_fields(), packed)
         genuine.is_dense = True

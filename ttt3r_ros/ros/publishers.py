@@ -11,7 +11,7 @@ from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import OccupancyGrid, Odometry, Path
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
-from ttt3r_ros.images.depth import sure_depth
+from ttt3r_ros.images.depth import masked_depth
 from ttt3r_ros.ros import messages
 from ttt3r_ros.ros.qos import LATCHED, STREAM, overridable
 from ttt3r_ros.transforms.edges import body_edge
@@ -49,7 +49,7 @@ class CameraOutputs:
     def publish(self, update: Update) -> None:
         """Publish everything that has a subscriber, all with the stamp of the image."""
         config = self.config
-        depth = cache(lambda: sure_depth(update, config.min_confidence))  # once for both
+        depth = cache(lambda: masked_depth(update, config.min_confidence))  # once for both
         frame = self._robot.optical_frame(update.frame.camera_frame)
         header = messages.make_header(update.frame.stamp_ns, frame)
         _if_wanted(self._depth, lambda: messages.depth_image(update, depth(), config.depth, header))

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from ttt3r_ros.io.atomic import complete_file
+from ttt3r_ros.io.atomic import atomic_write
 from ttt3r_ros.viewer.map_views import below_ceiling, bulk_bounds
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def write_preview(path: Path, run: RunPicture) -> None:
         for row, sample in enumerate(run.samples):
             _draw_image(figure.add_subplot(grid[row, 1]), sample)
             _draw_depth(figure.add_subplot(grid[row, 2]), sample)
-        with complete_file(path) as file:
+        with atomic_write(path) as file:
             figure.savefig(file, format="png", facecolor=_PAPER)
 
 

@@ -225,6 +225,6 @@ def test_rows_of_nan_in_the_truth_are_left_out_and_counted(
     lines = truth.read_text().splitlines()
     lines[2] = " ".join([lines[2].split()[0], *["nan"] * 7])
     truth.write_text("\n".join(lines))
-    sequence = open_source(str(truth.parent), SourceOptions(layout=dataset))
+    sequence = open_source(str(truth.parent), SourceOptions(format=dataset))
     assert len(sequence.ground_truth()) == len(lines) - 1
     assert sequence.remarks == (f"1 of {len(lines)} true poses are not finite and left out",)

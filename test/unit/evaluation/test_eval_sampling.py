@@ -11,7 +11,7 @@ import pytest
 
 from ttt3r_ros.evaluation.protocols import Sampling
 from ttt3r_ros.evaluation.sampling import SampledSequence, squeezed
-from ttt3r_ros.images.rectification import rectified_depth
+from ttt3r_ros.images.rectification import rectify_depth
 from ttt3r_ros.io.image_folder import ImageFolder
 from ttt3r_ros.model.runtime.preprocessing import InputSize
 from ttt3r_ros.types import Frame, Intrinsics
@@ -113,7 +113,7 @@ def test_true_depth_is_rectified_with_its_image() -> None:
     next(plain.frames())
     pinhole = next(rectified.frames()).intrinsics
     np.testing.assert_array_equal(plain.true_depth_m(0), Ramp().true_depth_m(0))
-    expected = rectified_depth(Ramp().true_depth_m(0), raw.intrinsics, pinhole)
+    expected = rectify_depth(Ramp().true_depth_m(0), raw.intrinsics, pinhole)
     np.testing.assert_array_equal(rectified.true_depth_m(0), expected)
     assert (expected != Ramp().true_depth_m(0)).any()
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ttt3r_ros.errors import ImageError
-from ttt3r_ros.images.depth import decode_depth, depth_mm, resized_depth
+from ttt3r_ros.images.depth import decode_depth, depth_to_mm, resize_to_source
 from ttt3r_ros.images.encodings import RawImage
 from ttt3r_ros.types import ImageGeometry
 
@@ -42,7 +42,7 @@ def network_grid(geometry: ImageGeometry) -> tuple[np.ndarray, np.ndarray]:
 def test_a_sloping_surface_is_interpolated_at_the_centers_of_the_source_s_pixels(
     geometry: ImageGeometry,
 ) -> None:
-    resized = resized_depth(slope(*network_grid(geometry)), geometry)
+    resized = resize_to_source(slope(*network_grid(geometry)), geometry)
     x, y = coordinates(geometry)
     assert resized.shape == (geometry.source_height, geometry.source_width)
     assert resized.dtype == np.float32
@@ -51,7 +51,7 @@ def test_a_sloping_surface_is_interpolated_at_the_centers_of_the_source_s_pixels
 
 
 def test_outside_the_crop_there_is_no_depth_and_inside_there_is() -> None:
-    resized = resized_depth(np.full((56, 80), 2.0, np.float32), CROPPED)
+    resized = resize_to_source(np.full((56, 80), 2.0, np.float32), CROPPED)
     assert np.isnan(resized[:16]).all()
     assert np.isnan(resized[-16:]).all()
     np.testing.assert_array_equal(resized[16:-16], 2.0)
@@ -60,7 +60,7 @@ def test_outside_the_crop_there_is_no_depth_and_inside_there_is() -> None:
 def test_an_edge_is_not_smeared_into_points_between_the_surfaces() -> None:
     x, y = network_grid(WHOLE)
     depth = np.where(x + 0.5 * y < 9, 1.0, 3.0).astype(np.float32)
-    resized = resized_depth(depth, WHOLE)
+    resized = resize_to_source(depth, WHOLE)
     assert set(np.unique(resized)) == {1.0, 3.0}
     u, v = (
         np.rint(np.clip(at, 0, top)).astype(int)
@@ -72,7 +72,7 @@ def test_an_edge_is_not_smeared_into_points_between_the_surfaces() -> None:
 def test_the_surfaces_beside_an_edge_are_interpolated() -> None:
     x, y = network_grid(WHOLE)
     depth = slope(x, y) + np.where(x < 8, 0.0, 5.0).astype(np.float32)
-    resized, (x, _) = resized_depth(depth, WHOLE), coordinates(WHOLE)
+    resized, (x, _) = resize_to_source(depth, WHOLE), coordinates(WHOLE)
     row = resized[24, (x[24] > 1) & (x[24] < 6)]
     assert (np.diff(row) > 0).all()
 
@@ -81,7 +81,7 @@ def test_the_surfaces_beside_an_edge_are_interpolated() -> None:
 def test_a_hole_keeps_its_size(hole: float) -> None:
     depth = np.full((12, 16), 2.0, np.float32)
     depth[5, 7] = hole
-    resized = resized_depth(depth, WHOLE)
+    resized = resize_to_source(depth, WHOLE)
     expected = np.full((48, 64), 2.0, np.float32)
     expected[20:24, 28:32] = hole
     np.testing.assert_array_equal(resized, expected)
@@ -89,13 +89,13 @@ def test_a_hole_keeps_its_size(hole: float) -> None:
 
 def test_an_image_of_one_row_is_resized_as_well() -> None:
     geometry = ImageGeometry(8, 4, 4, 1, 0, 0, 4, 1)
-    resized = resized_depth(np.array([[1.0, 1.0, 3.0, 3.0]], np.float32), geometry)
+    resized = resize_to_source(np.array([[1.0, 1.0, 3.0, 3.0]], np.float32), geometry)
     np.testing.assert_array_equal(resized, [[1.0] * 4 + [3.0] * 4] * 4)
 
 
 def test_millimeters_are_rounded_and_nought_where_there_is_no_depth() -> None:
     depth = np.array([[1.2344, 1.2346, 0.001], [65.535, 65.54, 1e9], [np.nan, np.inf, -1.0]], np.float32)
-    millimeters = depth_mm(depth)
+    millimeters = depth_to_mm(depth)
     assert millimeters.dtype == np.uint16
     np.testing.assert_array_equal(millimeters, [[1234, 1235, 1], [65535, 0, 0], [0, 0, 0]])
 

@@ -8,7 +8,7 @@ import struct
 import numpy as np
 import pytest
 
-from ttt3r_ros.images.point_fields import POINT_DTYPE, packed_points
+from ttt3r_ros.images.point_fields import POINT_DTYPE, pack_points
 
 
 def cloud(*shape: int) -> tuple[np.ndarray, np.ndarray]:
@@ -26,7 +26,7 @@ def laid_out(points: np.ndarray, rgb: np.ndarray) -> bytes:
 @pytest.mark.parametrize("shape", [(0,), (1,), (7,), (0, 4), (3, 5)])
 def test_a_record_is_x_y_z_and_a_color_of_four_bytes(shape: tuple[int, ...]) -> None:
     points, rgb = cloud(*shape)
-    records = packed_points(points, rgb)
+    records = pack_points(points, rgb)
     assert (records.shape, records.dtype) == (shape, POINT_DTYPE)
     assert records.tobytes() == laid_out(points, rgb)
 
@@ -34,19 +34,19 @@ def test_a_record_is_x_y_z_and_a_color_of_four_bytes(shape: tuple[int, ...]) -> 
 def test_a_point_that_is_none_keeps_its_nan_to_the_bit() -> None:
     points, rgb = cloud(2, 2)
     points[0, 1] = np.nan, -np.inf, np.frombuffer(b"\x01\x00\xc0\xff", np.float32)[0]
-    stored = np.frombuffer(packed_points(points, rgb).tobytes(), np.uint32).reshape(2, 2, 4)
+    stored = np.frombuffer(pack_points(points, rgb).tobytes(), np.uint32).reshape(2, 2, 4)
     np.testing.assert_array_equal(stored[0, 1, :3], points.view(np.uint32)[0, 1])
 
 
 def test_every_other_point_of_a_larger_array_and_doubles_are_packed_alike() -> None:
     points, rgb = cloud(8)
-    assert packed_points(points[::2], rgb[::2]).tobytes() == laid_out(points[::2], rgb[::2])
+    assert pack_points(points[::2], rgb[::2]).tobytes() == laid_out(points[::2], rgb[::2])
     doubles: np.ndarray = points.astype(np.float64)
-    assert packed_points(doubles, rgb).tobytes() == laid_out(points, rgb)
+    assert pack_points(doubles, rgb).tobytes() == laid_out(points, rgb)
 
 
 def test_records_are_written_where_they_are_wanted() -> None:
     points, rgb = cloud(6)
     memory = bytearray(6 * POINT_DTYPE.itemsize)
-    packed_points(points, rgb, out=np.frombuffer(memory, POINT_DTYPE))
+    pack_points(points, rgb, out=np.frombuffer(memory, POINT_DTYPE))
     assert bytes(memory) == laid_out(points, rgb)

@@ -12,7 +12,7 @@ import pytest
 
 from ttt3r_ros.errors import ConfigError
 from ttt3r_ros.images import rectification
-from ttt3r_ros.images.rectification import Rectifier, rectified_depth
+from ttt3r_ros.images.rectification import Rectifier, rectify_depth
 from ttt3r_ros.types import Intrinsics
 
 WIDTH, HEIGHT = 640, 480
@@ -220,7 +220,7 @@ def test_depth_is_rectified_to_that_of_the_nearest_pixel_at_its_own_size(
     _, pinhole = Rectifier(camera).rectify(np.zeros((HEIGHT, WIDTH, 3), np.uint8))
     width, height = WIDTH // divisor, HEIGHT // divisor
     ramp = np.tile(np.arange(width, dtype=np.float32) + 1, (height, 1))
-    found = rectified_depth(ramp, camera, pinhole)
+    found = rectify_depth(ramp, camera, pinhole)
     u, v = np.meshgrid(np.arange(width), np.arange(height))
     x, y = (divisor * (at + 0.5) - 0.5 for at in (u, v))  # in the whole image
     rays = np.stack(

@@ -6,14 +6,14 @@ from __future__ import annotations
 import pytest
 
 from ttt3r_ros.errors import ImageError
-from ttt3r_ros.images.stamp_filter import StampOrder
+from ttt3r_ros.images.stamp_filter import StampFilter
 
 SECOND = 10**9
 
 
 def judged(stamps_s: list[float]) -> list[object]:
     """Return per stamp True (begins anew), False (follows) or None (refused)."""
-    order = StampOrder()
+    order = StampFilter()
     verdicts: list[object] = []
     for stamp in stamps_s:
         try:
@@ -59,14 +59,14 @@ def test_stray_stamps_ever_further_ahead_are_not_images_that_come_seldom():
 
 
 def test_the_refusal_names_the_jump_and_the_last_stamp():
-    order = StampOrder()
+    order = StampFilter()
     order.accept(100 * SECOND)
     with pytest.raises(ImageError, match=r"jumps by -99\.000 s from the last one, 100000000000"):
         order.accept(SECOND)
 
 
 def test_a_driver_that_leaves_stamps_at_zero_is_named():
-    order = StampOrder()
+    order = StampFilter()
     order.accept(0)
     with pytest.raises(ImageError, match="at zero"):
         order.accept(0)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ttt3r_ros.errors import OutputError
-from ttt3r_ros.io.atomic import complete_files
+from ttt3r_ros.io.atomic import atomic_write_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,14 +19,14 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def move_newer(folder: Path) -> None:
-    with complete_files(folder, "all.json") as staging:
+    with atomic_write_folder(folder, "all.json") as staging:
         for name in ("one", "all.json"):
             (staging / name).write_text("newer")
 
 
 def test_files_move_together_and_the_last_one_tells_that_all_are_there(tmp_path):
     folder = tmp_path / "a" / "b"
-    with complete_files(folder, last="all.json") as staging:
+    with atomic_write_folder(folder, last="all.json") as staging:
         for name in ("all.json", "one", "two"):
             (staging / name).write_text("new")
         assert not (folder / "one").exists()
@@ -42,7 +42,7 @@ def test_files_move_together_and_the_last_one_tells_that_all_are_there(tmp_path)
 
 def test_an_interrupted_export_leaves_neither_files_nor_a_folder(tmp_path):
     def export() -> None:
-        with complete_files(tmp_path / "out", "all.json") as staging:
+        with atomic_write_folder(tmp_path / "out", "all.json") as staging:
             (staging / "one").write_text("half")
             raise KeyboardInterrupt
 

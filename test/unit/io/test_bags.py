@@ -18,7 +18,7 @@ from rosbags.typesys import Stores, get_typestore
 from ttt3r_ros.errors import AmbiguousSource, SourceError
 from ttt3r_ros.io.bags.reader import Bag
 from ttt3r_ros.io.bags.transforms import BagTransforms, RecordedTransform
-from ttt3r_ros.io.sequence import Selection
+from ttt3r_ros.io.sequence import FrameSelection
 from ttt3r_ros.io.sources import SourceOptions, open_source
 
 if TYPE_CHECKING:
@@ -242,7 +242,9 @@ def test_what_is_whole_in_a_truncated_mcap_file_is_read_before_its_end_is_named(
         frames.extend(bag.frames())
     assert 8 <= len(frames) <= 14
     assert frames[-1].intrinsics is not None
-    assert len(list(Bag(path, selection=Selection(limit=3)).frames())) == 3  # never gets that far
+    assert (
+        len(list(Bag(path, selection=FrameSelection(max_frames=3)).frames())) == 3
+    )  # never gets that far
 
 
 def test_an_mcap_file_in_which_nothing_is_whole_is_refused_at_once(tmp_path: Path) -> None:
@@ -475,7 +477,7 @@ def test_every_second_image_is_chosen_without_decoding_the_others(
 ) -> None:
     messages = images(count=5)
     messages[1] = ("/cam/image_raw", IMAGE, raw_image(1, encoding="32FC1"))
-    bag = open_source(str(record(tmp_path / "bag", messages)), SourceOptions(stride=2, limit=2))
+    bag = open_source(str(record(tmp_path / "bag", messages)), SourceOptions(stride=2, max_frames=2))
     assert [frame.stamp_ns % 10 for frame in bag.frames()] == [0, 2]
     assert (len(bag), bag.skipped, bag.name, caplog.text) == (2, 0, "bag", "")
 

@@ -53,7 +53,7 @@ def test_what_describes_no_camera_is_named(tmp_path, text):
 
 
 def test_a_video_is_rectified_by_it(calibration, tmp_path):
-    options = SourceOptions(camera=calibration)
+    options = SourceOptions(calibration=calibration)
     for frame in open_source(str(video(tmp_path / "room.avi", 2)), options).frames():
         assert frame.intrinsics == read_camera_file(calibration)
     words = [
@@ -74,7 +74,7 @@ def test_a_video_is_rectified_by_it(calibration, tmp_path):
 
 def test_what_else_a_sequence_has_stays(calibration, tmp_path):
     source = image_folder(tmp_path / "room")
-    sequence = open_source(str(source), SourceOptions(camera=calibration))
+    sequence = open_source(str(source), SourceOptions(calibration=calibration))
     assert len(sequence) == len(sequence.ground_truth()) == 12
     assert sequence.true_depth_m(next(sequence.frames()).stamp_ns) is None
     with pytest.raises(AttributeError):
@@ -83,7 +83,5 @@ def test_what_else_a_sequence_has_stays(calibration, tmp_path):
 
 def test_the_rate_of_a_folder_without_stamps_is_told(tmp_path):
     source = image_folder(tmp_path / "room", truth=False)
-    stamps_ns = [
-        frame.stamp_ns for frame in open_source(str(source), SourceOptions(rate_hz=25.0)).frames()
-    ]
+    stamps_ns = [frame.stamp_ns for frame in open_source(str(source), SourceOptions(fps=25.0)).frames()]
     np.testing.assert_array_equal(np.diff(stamps_ns), 40_000_000)

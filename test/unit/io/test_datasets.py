@@ -15,13 +15,13 @@ from ttt3r_ros.errors import SourceError
 from ttt3r_ros.geometry import se3_inverse, so3_exp
 from ttt3r_ros.io.datasets.common import DatasetSequence, nearest
 from ttt3r_ros.io.datasets.indoor import bonn_camera_pose
-from ttt3r_ros.io.datasets.registry import LAYOUTS, layout_of
-from ttt3r_ros.io.image_folder import View
-from ttt3r_ros.io.sequence import EVERYTHING
+from ttt3r_ros.io.datasets.registry import DATASET_FORMATS, detect_format
+from ttt3r_ros.io.image_folder import ImageRecord
+from ttt3r_ros.io.sequence import ALL_FRAMES
 from ttt3r_ros.io.sources import SourceOptions, open_source
 
 if TYPE_CHECKING:
-    from ttt3r_ros.io.sequence import Sequence
+    from ttt3r_ros.io.sequence import ImageSequence
 
 HEIGHT, WIDTH = 6, 8
 START_NS = 10**9
@@ -55,11 +55,11 @@ def moved(k: int) -> np.ndarray:
     return T
 
 
-def poses(sequence: Sequence) -> np.ndarray:
+def poses(sequence: ImageSequence) -> np.ndarray:
     return np.array([T for _, T in sequence.ground_truth()])
 
 
-def red(sequence: Sequence) -> list[int]:
+def red(sequence: ImageSequence) -> list[int]:
     return [int(frame.rgb[0, 0, 0]) for frame in sequence.frames()]
 
 
@@ -126,7 +126,7 @@ def test_poses_of_bonn_become_those_of_the_camera_as_its_authors_say(tmp_path: P
     assert frame.intrinsics is not None
     assert frame.intrinsics.fx == 542.822841
     elsewhere = write_tum(tmp_path / "balloon")
-    named = open_source(str(elsewhere), SourceOptions(layout="bonn"))
+    named = open_source(str(elsewhere), SourceOptions(format="bonn"))
     np.testing.assert_array_equal(poses(named)[0], T)
 
 
@@ -150,10 +150,13 @@ def test_a_wrong_row_of_tums_lists_is_named(tmp_path: Path, line: str) -> None:
 
 def test_a_stamp_that_repeats_has_the_depth_and_the_pose_of_its_first_image(tmp_path: Path) -> None:
     root = write_7scenes(tmp_path / "desk")
-    views = [View(START_NS, root / f"frame-{k:06d}.color.png", Path(str(k)), moved(k)) for k in range(2)]
-    later = View(2 * START_NS, views[0].image, Path("2"), moved(2))
+    views = [
+        ImageRecord(START_NS, root / f"frame-{k:06d}.color.png", Path(str(k)), moved(k))
+        for k in range(2)
+    ]
+    later = ImageRecord(2 * START_NS, views[0].image, Path("2"), moved(2))
     sequence = DatasetSequence(
-        root, [*views, later], EVERYTHING, lambda path: np.full((1, 1), int(str(path)), np.float32)
+        root, [*views, later], ALL_FRAMES, lambda path: np.full((1, 1), int(str(path)), np.float32)
     )
     assert [frame.stamp_ns for frame in sequence.frames()] == [START_NS, START_NS, 2 * START_NS]
     assert [stamp_ns for stamp_ns, _ in sequence.ground_truth()] == [START_NS, 2 * START_NS]
@@ -503,21 +506,21 @@ WRITERS = {
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_layout_is_found_by_its_files_and_opens_the_same_by_name(tmp_path: Path, name: str) -> None:
     root = WRITERS[name](tmp_path)
-    found = layout_of(root)
+    found = detect_format(root)
     assert found is not None
     assert found.name == name
-    asked, detected = (open_source(str(root), SourceOptions(layout=layout)) for layout in (name, "auto"))
+    asked, detected = (open_source(str(root), SourceOptions(format=layout)) for layout in (name, "auto"))
     assert [f.stamp_ns for f in asked.frames()] == [f.stamp_ns for f in detected.frames()]
     assert len(asked) == len(list(asked.frames()))
 
 
-@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
+@pytest.mark.parametrize("layout", DATASET_FORMATS, ids=lambda layout: layout.name)
 def test_a_layout_that_is_asked_for_and_is_not_there_is_answered_with_what_was_expected(
     tmp_path: Path, layout: object
 ) -> None:
     name = layout.name  # type: ignore[attr-defined]
-    with pytest.raises(SourceError, match=rf"{tmp_path} is no sequence of layout {name}: expected "):
-        open_source(str(tmp_path), SourceOptions(layout=name))
+    with pytest.raises(SourceError, match=rf"{tmp_path} is not a {name} sequence"):
+        open_source(str(tmp_path), SourceOptions(format=name))
 
 
 def test_a_stride_and_a_limit_leave_files_unread_and_the_truth_whole(tmp_path: Path) -> None:
@@ -525,7 +528,7 @@ def test_a_stride_and_a_limit_leave_files_unread_and_the_truth_whole(tmp_path: P
     for k in range(2, 7):
         write_image(root / f"frame-{k:06d}.color.png", 10 * k)
     (root / "frame-000001.color.png").write_bytes(b"broken, and never looked at")
-    sequence = open_source(str(root), SourceOptions(stride=2, limit=3))
+    sequence = open_source(str(root), SourceOptions(stride=2, max_frames=3))
     assert (red(sequence), len(sequence), sequence.skipped) == ([0, 20, 40], 3, 0)
     assert len(sequence.ground_truth()) == 2
 

@@ -11,7 +11,7 @@ import pytest
 from recorded import noisy, walked
 
 from ttt3r_ros.errors import OutputError
-from ttt3r_ros.io.export.frame_images import FrameFiles
+from ttt3r_ros.io.export.frame_images import FrameImageWriter
 
 ALL = {"rgb", "depth", "confidence", "npz"}
 PICTURES = ["confidence/000007.png", "depth/000007.png", "depth_npz/000007.npz", "rgb/000007.jpg"]
@@ -33,7 +33,7 @@ def update():
 
 
 def test_depth_is_in_millimeters_where_it_is_sure_and_in_front(tmp_path, update):
-    FrameFiles(tmp_path, {"depth"}, min_confidence=2.0).add(7, update)
+    FrameImageWriter(tmp_path, {"depth"}, min_confidence=2.0).add(7, update)
     seen = update.prediction
     z = seen.points_camera[..., 2]
     counts = (seen.confidence >= 2.0) & (z > 0)
@@ -45,7 +45,7 @@ def test_depth_is_in_millimeters_where_it_is_sure_and_in_front(tmp_path, update)
 def test_confidence_is_in_thousandths_up_to_what_sixteen_bits_hold(tmp_path, update):
     confidence = update.prediction.confidence.copy()
     confidence[0, :3] = 65.0, 1e6, np.inf
-    FrameFiles(tmp_path, {"confidence"}).add(
+    FrameImageWriter(tmp_path, {"confidence"}).add(
         7, replace(update, prediction=replace(update.prediction, confidence=confidence))
     )
     thousandths = read_png(tmp_path / "confidence" / "000007.png")
@@ -55,18 +55,20 @@ def test_confidence_is_in_thousandths_up_to_what_sixteen_bits_hold(tmp_path, upd
 
 def test_the_image_is_the_network_s_own(tmp_path):
     update = walked(1)[0][0]
-    FrameFiles(tmp_path, {"rgb"}).add(7, update)
+    FrameImageWriter(tmp_path, {"rgb"}).add(7, update)
     bgr = cv2.imread(str(tmp_path / "rgb" / "000007.jpg"))
     assert np.abs(bgr[..., ::-1].astype(int) - update.prediction.rgb).max() <= 2
     red = np.zeros_like(update.prediction.rgb)
     red[..., 0] = 200
-    FrameFiles(tmp_path, {"rgb"}).add(8, replace(update, prediction=replace(update.prediction, rgb=red)))
+    FrameImageWriter(tmp_path, {"rgb"}).add(
+        8, replace(update, prediction=replace(update.prediction, rgb=red))
+    )
     b, _, r = cv2.imread(str(tmp_path / "rgb" / "000008.jpg"))[3, 3]
     assert (r > 190, b < 10) == (True, True)
 
 
 def test_npz_has_all_depths_as_they_are_with_pose_and_camera(tmp_path, update):
-    FrameFiles(tmp_path, {"npz"}, min_confidence=99.0).add(7, update)
+    FrameImageWriter(tmp_path, {"npz"}, min_confidence=99.0).add(7, update)
     with np.load(tmp_path / "depth_npz" / "000007.npz") as arrays:
         assert {name: arrays[name].dtype for name in arrays.files} == {
             "depth": np.float32, "confidence": np.float32, "T_map_camera": np.float64, "K": np.float64,
@@ -79,21 +81,21 @@ def test_npz_has_all_depths_as_they_are_with_pose_and_camera(tmp_path, update):
 
 def test_the_same_frame_gives_the_same_bytes(tmp_path, update):
     for name in ("a", "b"):
-        FrameFiles(tmp_path / name, ALL).add(7, update)
+        FrameImageWriter(tmp_path / name, ALL).add(7, update)
     assert written(tmp_path / "a") == PICTURES
     for picture in PICTURES:
         assert (tmp_path / "a" / picture).read_bytes() == (tmp_path / "b" / picture).read_bytes()
 
 
 def test_no_kinds_write_nothing_and_unknown_ones_are_named(tmp_path, update):
-    FrameFiles(tmp_path / "none", set()).add(0, update)
+    FrameImageWriter(tmp_path / "none", set()).add(0, update)
     assert not (tmp_path / "none").exists()
     with pytest.raises(OutputError, match=r"\['normals'\]; expected some of \['rgb', 'depth'"):
-        FrameFiles(tmp_path, {"normals", "rgb"})
+        FrameImageWriter(tmp_path, {"normals", "rgb"})
 
 
 def test_without_room_a_frame_leaves_none_of_its_pictures_and_the_one_before_stays(little_room, update):
-    files = FrameFiles(little_room, ALL)
+    files = FrameImageWriter(little_room, ALL)
     files.add(7, update)
     large = noisy(update, 240, 320)
     with pytest.raises(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ttt3r_ros.errors import OutputError
-from ttt3r_ros.io.atomic import complete_file
+from ttt3r_ros.io.atomic import atomic_write
 from ttt3r_ros.io.export.point_cloud import read_ply, write_ply
 from ttt3r_ros.io.trajectory_files import read_tum, write_tum
 from ttt3r_ros.mapping.voxel_map import PointCloud
@@ -113,7 +113,7 @@ def test_a_writer_that_fails_midway_leaves_the_old_file_and_nothing_else(
     path.write_bytes(b"the last good one")
 
     def write() -> None:
-        with complete_file(path) as file:
+        with atomic_write(path) as file:
             file.write(b"half of")
             raise error
 
@@ -136,7 +136,7 @@ def test_until_it_is_complete_a_file_does_not_carry_its_name(
     path = tmp_path / "map.ply"
     before = os.umask(umask)
     try:
-        with complete_file(path) as file:
+        with atomic_write(path) as file:
             file.write(b"content")
             assert not path.exists()
     finally:

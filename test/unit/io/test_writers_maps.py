@@ -12,8 +12,8 @@ import yaml
 from PIL import Image
 
 from ttt3r_ros.errors import OutputError
-from ttt3r_ros.io.atomic import complete_together
-from ttt3r_ros.io.export.occupancy_grid import write_occupancy
+from ttt3r_ros.io.atomic import atomic_write_together
+from ttt3r_ros.io.export.occupancy_grid import write_occupancy_grid
 from ttt3r_ros.io.export.point_cloud import write_pcd
 from ttt3r_ros.mapping.occupancy_grid import OccupancyGrid
 from ttt3r_ros.mapping.voxel_map import PointCloud
@@ -40,7 +40,7 @@ def test_a_pcd_has_points_and_colors_as_pcl_packs_them(tmp_path: Path) -> None:
 
 def test_a_grid_is_written_as_map_saver_does(tmp_path: Path) -> None:
     values = np.int8([[0, 100], [-1, 0], [100, 100]])  # the lowest y first
-    write_occupancy(tmp_path / "map.pgm", OccupancyGrid(values, -1.5, 2.0, 0.05))
+    write_occupancy_grid(tmp_path / "map.pgm", OccupancyGrid(values, -1.5, 2.0, 0.05))
     shades = np.asarray(Image.open(tmp_path / "map.pgm"))
     assert shades.tolist() == [[0, 0], [205, 254], [254, 0]]
     described = yaml.safe_load((tmp_path / "map.yaml").read_text())
@@ -74,7 +74,7 @@ def test_of_image_and_description_both_are_replaced_or_neither(
         (tmp_path / name).write_bytes(content)
     (tmp_path / blocked).mkdir()
     with pytest.raises(OutputError, match=r"cannot write .*map\.pgm and .*map\.yaml: "):
-        write_occupancy(tmp_path / "map.pgm", SMALL)
+        write_occupancy_grid(tmp_path / "map.pgm", SMALL)
     assert contents(tmp_path) == before
     assert len(list(tmp_path.iterdir())) == len(before) + 1, "nothing is left behind"
 
@@ -86,7 +86,7 @@ def test_a_failure_in_the_second_file_leaves_the_first_as_it_was(
     (tmp_path / "a").write_bytes(b"the last good one")
 
     def write() -> None:
-        with complete_together(tmp_path / "a", tmp_path / "b") as (first, second):
+        with atomic_write_together(tmp_path / "a", tmp_path / "b") as (first, second):
             first.write(b"whole")
             second.write(b"half of")
             raise error
@@ -97,8 +97,8 @@ def test_a_failure_in_the_second_file_leaves_the_first_as_it_was(
 
 
 def test_a_grid_replaces_the_one_before(tmp_path: Path) -> None:
-    write_occupancy(tmp_path / "map.pgm", OccupancyGrid(np.int8([[-1]]), 7.0, 7.0, 1.0))
-    write_occupancy(tmp_path / "map.pgm", SMALL)
+    write_occupancy_grid(tmp_path / "map.pgm", OccupancyGrid(np.int8([[-1]]), 7.0, 7.0, 1.0))
+    write_occupancy_grid(tmp_path / "map.pgm", SMALL)
     assert sorted(contents(tmp_path)) == ["map.pgm", "map.yaml"]
     assert yaml.safe_load((tmp_path / "map.yaml").read_text())["resolution"] == 0.05
     assert np.asarray(Image.open(tmp_path / "map.pgm")).tolist() == [[254, 0]]

@@ -19,7 +19,7 @@ from small_networks import DPT, LINEAR, images
 
 from ttt3r_ros.cli.main import main
 from ttt3r_ros.errors import ConfigError, OutputError
-from ttt3r_ros.io.atomic import complete_files
+from ttt3r_ros.io.atomic import atomic_write_folder
 from ttt3r_ros.model.checkpoints.checkpoint import save_checkpoint
 from ttt3r_ros.model.checkpoints.networks import load_network, seeded_network
 from ttt3r_ros.model.network.view import View
@@ -212,7 +212,7 @@ def test_the_weights_of_a_large_graph_lie_beside_it_and_move_with_it(linear_head
 
     from ttt3r_ros.model.onnx.graphs import save_onnx
 
-    with complete_files(tmp_path, last="none") as staging:
+    with atomic_write_folder(tmp_path, last="none") as staging:
         save_onnx(linear_heads[1], staging / "heads.onnx", external_data_bytes=10_000)
     assert {path.name for path in tmp_path.iterdir()} == {"heads.onnx", "heads.onnx.data"}
     assert (
@@ -297,7 +297,7 @@ def test_a_full_disk_leaves_nothing_half_written(linear_heads, tmp_path, earlier
     from ttt3r_ros.model.onnx.graphs import save_onnx
 
     def export() -> None:
-        with complete_files(folder, "all.json") as staging:
+        with atomic_write_folder(folder, "all.json") as staging:
             (staging / "encoder.onnx").write_text("newer")
             save_onnx(linear_heads[1], staging / "heads.onnx", beside)
 

@@ -12,7 +12,7 @@ from fakes import FakeBackend, frame, image
 from ttt3r_ros.config import Config, from_mapping
 from ttt3r_ros.errors import SourceError
 from ttt3r_ros.geometry import T_BODY_OPTICAL
-from ttt3r_ros.io.frame_records import mapped, read_frames, write_frames
+from ttt3r_ros.io.frame_records import mapped_records, read_frames, write_frames
 from ttt3r_ros.offline.mapper import RecordingMapper
 from ttt3r_ros.offline.recorded_sensors import RecordedSensors
 from ttt3r_ros.types import Frame
@@ -72,7 +72,7 @@ def test_images_of_one_color_and_answers_that_are_not_finite_are_skipped_and_cou
     assert mapping.skipped() == {"of one color": 1, "not finite": 1}
     assert [bool(record.skipped) for record in mapping.records] == [False, True, True, False]
     assert mapping.mapped == len(mapping.reconstructor.trajectory) == 2
-    assert [record.index for record in mapped(mapping.records)] == [0, 3]
+    assert [record.index for record in mapped_records(mapping.records)] == [0, 3]
 
 
 def test_stamps_out_of_order_are_refused_as_the_node_refuses_them():
@@ -90,14 +90,14 @@ def test_when_time_goes_back_all_begins_anew_and_what_there_was_can_be_saved_bef
     ((stamp_ns, poses, voxels),) = saved
     assert (stamp_ns, poses) == (101 * SECOND, 2)
     assert voxels > 0
-    assert len(mapping.reconstructor.trajectory) == len(mapped(mapping.records)) == 3
+    assert len(mapping.reconstructor.trajectory) == len(mapped_records(mapping.records)) == 3
     assert [record.map_id for record in mapping.records] == [0] * 4 + [1] * 3
 
 
 def test_when_time_goes_back_the_map_may_be_kept():
     mapping = started(from_mapping({"on_time_jump": "keep_map"}))
     shown(mapping, at(100), at(101), *(at(1 + k) for k in range(5)))
-    assert len(mapping.reconstructor.trajectory) == len(mapped(mapping.records)) == 5
+    assert len(mapping.reconstructor.trajectory) == len(mapped_records(mapping.records)) == 5
 
 
 def test_the_mount_of_a_robots_camera_comes_from_the_transforms():

@@ -232,7 +232,7 @@ def test_a_map_that_is_as_good_as_empty_is_explained(folder, tmp_path, capsys):
 
 def test_the_weights_of_the_package_are_sure_enough_of_most_pixels_for_a_map(finished):
     records = read_frames(finished / "frames.csv")
-    assert np.mean([record.fused_share for record in records]) > 0.5
+    assert np.mean([record.fused_fraction for record in records]) > 0.5
 
 
 def test_with_the_weights_of_the_package_corners_tell_where_all_images_but_the_first_were_taken(

@@ -116,9 +116,9 @@ def test_points_out_of_range_or_behind_the_camera_are_not_fused() -> None:
 
 
 def test_what_came_of_a_frame_tells_the_share_of_its_pixels_in_the_map() -> None:
-    assert doubtful().step(frame(20)).fused_share == 0.5
-    assert doubtful(map__min_confidence=2.5).step(frame(20)).fused_share == 0.25
-    assert doubtful(map__max_range=1.0).step(frame(20)).fused_share == 0.0
+    assert doubtful().step(frame(20)).fused_fraction == 0.5
+    assert doubtful(map__min_confidence=2.5).step(frame(20)).fused_fraction == 0.25
+    assert doubtful(map__max_range=1.0).step(frame(20)).fused_fraction == 0.0
 
 
 def test_given_intrinsics_are_scaled_to_the_image_of_the_network() -> None:

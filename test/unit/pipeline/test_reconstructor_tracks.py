@@ -120,7 +120,7 @@ def assert_same(one: Update, other: Update) -> None:
     ):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
     np.testing.assert_array_equal(one.prediction.points_camera, other.prediction.points_camera)
-    for name in ("landmarks", "intrinsics", "scale", "segment", "fused_share"):
+    for name in ("landmarks", "intrinsics", "scale", "segment", "fused_fraction"):
         assert getattr(one, name) == getattr(other, name)
 
 

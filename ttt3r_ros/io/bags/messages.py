@@ -8,7 +8,7 @@ from typing import Any
 from rosbags.typesys import Stores, get_typestore
 
 from ttt3r_ros.io.message_builder import Message, MessageBuilder
-from ttt3r_ros.io.quaternions import quaternion_xyzw
+from ttt3r_ros.io.quaternions import quaternion_from_rotation
 
 TYPE_STORE = get_typestore(Stores.ROS2_HUMBLE)  # later distributions define the same fields
 
@@ -18,7 +18,7 @@ def _create(kind: str, /, **fields: Any) -> Message:
     return TYPE_STORE.types[f"{package}/msg/{name}"](**fields)
 
 
-builder = MessageBuilder(_create, lambda values: values, quaternion_xyzw)
+builder = MessageBuilder(_create, lambda values: values, quaternion_from_rotation)
 
 
 def serialize(message: Message) -> bytes | memoryview:

@@ -15,10 +15,10 @@ import numpy as np
 from ttt3r_ros.errors import AmbiguousSource, ImageError, SourceError
 from ttt3r_ros.images import encodings as pixels
 from ttt3r_ros.images.camera_info import intrinsics_from_camera_info
-from ttt3r_ros.io.bags.storage import opened, unreadable
+from ttt3r_ros.io.bags.storage import open_bag, unreadable_bag
 from ttt3r_ros.io.bags.transforms import BagTransforms, RecordedTransform
-from ttt3r_ros.io.quaternions import rotation_of
-from ttt3r_ros.io.sequence import EVERYTHING, Selection
+from ttt3r_ros.io.quaternions import rotation_from_quaternion
+from ttt3r_ros.io.sequence import ALL_FRAMES, FrameSelection
 from ttt3r_ros.types import Frame, Intrinsics
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Bag:
         path: Path,
         image_topic: str = "",
         camera_info_topic: str = "",
-        selection: Selection = EVERYTHING,
+        selection: FrameSelection = ALL_FRAMES,
     ) -> None:
         """Look into a bag; without names the only image topic is taken, and the calibration beside it.
 
@@ -60,7 +60,7 @@ class Bag:
         self.skipped = 0
         self._path = path
         self._selection = selection
-        with opened(path) as bag:
+        with open_bag(path) as bag:
             if bag.problem:
                 logger.warning("%s breaks off (%s); what is whole in it is read", path, bag.problem)
             self._topic = _image_topic(bag.reader, image_topic, path)
@@ -91,8 +91,8 @@ class Bag:
             SourceError: none of the images can be decoded, or the bag breaks off.
         """
         self.skipped = usable = 0
-        with opened(self._path) as bag:
-            for connection, raw, intrinsics in self._selection.of(self._images(bag.reader)):
+        with open_bag(self._path) as bag:
+            for connection, raw, intrinsics in self._selection.apply(self._images(bag.reader)):
                 frame = self._frame(bag.reader, connection, raw, intrinsics)
                 if frame is None:
                     self.skipped += 1
@@ -100,7 +100,7 @@ class Bag:
                 usable += 1
                 yield frame
             if bag.problem and not self._is_finished(usable):
-                raise unreadable(self._path, f"it breaks off after {usable} images ({bag.problem})")
+                raise unreadable_bag(self._path, f"it breaks off after {usable} images ({bag.problem})")
         if not usable:
             msg = f"{self._path}: none of {self.skipped} images on {self._topic} can be decoded"
             raise SourceError(msg)
@@ -115,12 +115,12 @@ class Bag:
 
     @cached_property
     def _transforms(self) -> BagTransforms | None:
-        with opened(self._path) as bag:
+        with open_bag(self._path) as bag:
             connections = [c for c in bag.reader.connections if c.msgtype in _TRANSFORM_TYPES]
             return BagTransforms(_recorded(bag.reader, connections)) if connections else None
 
     def _is_finished(self, usable: int) -> bool:
-        return bool(self._selection.limit) and usable + self.skipped >= self._selection.limit
+        return bool(self._selection.max_frames) and usable + self.skipped >= self._selection.max_frames
 
     def _images(self, reader: AnyReader) -> Iterator[tuple[Connection, bytes, Intrinsics | None]]:
         infos = [c for c in reader.connections if c.topic in self._info_topics]
@@ -247,7 +247,7 @@ def _decoded(msg: Any, msgtype: str) -> UInt8Array:
     raw = pixels.RawImage(
         msg.encoding, msg.width, msg.height, msg.step, bool(msg.is_bigendian), msg.data
     )
-    return pixels.decode_image(raw, pixels.check_image(raw))
+    return pixels.decode_image(raw, pixels.validate_image(raw))
 
 
 def _intrinsics(reader: AnyReader, connection: Connection, raw: bytes) -> Intrinsics | None:
@@ -287,7 +287,7 @@ def _matrix(position: Any, q: Any) -> Float64Array | None:
     T: Float64Array = np.eye(4)
     T[:3, 3] = position.x, position.y, position.z
     try:
-        T[:3, :3] = rotation_of((q.x, q.y, q.z, q.w))
+        T[:3, :3] = rotation_from_quaternion((q.x, q.y, q.z, q.w))
     except ValueError:
         return None
     return T if np.isfinite(T).all() else None

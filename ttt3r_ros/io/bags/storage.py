@@ -17,7 +17,7 @@ from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 
 from ttt3r_ros.errors import SourceError, Ttt3rError
-from ttt3r_ros.io.image_files import by_number
+from ttt3r_ros.io.image_files import natural_sort_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +47,7 @@ class OpenBag:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[OpenBag]:
+def open_bag(path: Path) -> Iterator[OpenBag]:
     """Open a bag: its folder, its one file, or a folder of files without metadata.yaml (split, or cut off).
 
     Raises:
@@ -59,10 +59,10 @@ def opened(path: Path) -> Iterator[OpenBag]:
     except Ttt3rError:
         raise
     except Exception as error:  # each storage format raises errors of its own, also while it is read
-        raise unreadable(path, f"{error}".rstrip(".") + _hint(str(error))) from error
+        raise unreadable_bag(path, f"{error}".rstrip(".") + _hint(str(error))) from error
 
 
-def unreadable(path: Path, problem: object) -> SourceError:
+def unreadable_bag(path: Path, problem: object) -> SourceError:
     """Return the error of a bag, in one line."""
     line = " ".join(str(problem).split()).rstrip(".")
     msg = f"{path} cannot be read as a bag: {line or 'it is damaged'}"
@@ -102,11 +102,11 @@ def _parts(path: Path) -> list[Path]:
     if path.is_dir():
         return _parts_of_folder(path)
     if not path.is_file():
-        raise unreadable(path, "there is no such file or folder")
+        raise unreadable_bag(path, "there is no such file or folder")
     if path.suffix.lower() in (".mcap", ".db3", *_PACKED_SUFFIXES):
         return _parts_of_file(path)
     if path.suffix.lower() != ".bag":
-        raise unreadable(path, f"expected a folder with {_METADATA}, or *{', *'.join(BAG_SUFFIXES)}")
+        raise unreadable_bag(path, f"expected a folder with {_METADATA}, or *{', *'.join(BAG_SUFFIXES)}")
     return [path]
 
 
@@ -118,7 +118,7 @@ def _parts_of_folder(folder: Path) -> list[Path]:
     kinds = sorted({file.suffix.lower() for file in files})
     if len(kinds) != 1:
         found = f"files of {' and '.join(kinds)}" if kinds else "no bag"
-        raise unreadable(folder, f"it has no {_METADATA}, and {found} (*{', *'.join(BAG_SUFFIXES)})")
+        raise unreadable_bag(folder, f"it has no {_METADATA}, and {found} (*{', *'.join(BAG_SUFFIXES)})")
     return files
 
 
@@ -132,9 +132,9 @@ def _parts_of_file(file: Path) -> list[Path]:
         _check_storage(file.parent)
         return [file.parent]
     if belongs and is_packed:
-        raise unreadable(file, "it is one of several compressed files; name their folder")
+        raise unreadable_bag(file, "it is one of several compressed files; name their folder")
     if file.suffix.lower() in _PACKED_SUFFIXES:
-        raise unreadable(file, f"a compressed file needs the {_METADATA} beside it")
+        raise unreadable_bag(file, f"a compressed file needs the {_METADATA} beside it")
     return [file]
 
 
@@ -147,12 +147,14 @@ def _check_storage(folder: Path) -> None:
     text = (folder / _METADATA).read_text(encoding="utf-8", errors="replace")
     storage = re.search(r"storage_identifier: *['\"]?([\w./-]+)", text)
     if storage is not None and storage[1] not in _STORAGES:
-        raise unreadable(folder, f"storage '{storage[1]}' is unknown; expected {' or '.join(_STORAGES)}")
+        raise unreadable_bag(
+            folder, f"storage '{storage[1]}' is unknown; expected {' or '.join(_STORAGES)}"
+        )
 
 
 def _storage_files(folder: Path) -> list[Path]:
     files = (file for file in folder.iterdir() if file.suffix.lower() in BAG_SUFFIXES)
-    return sorted(files, key=by_number)
+    return sorted(files, key=natural_sort_key)
 
 
 # --- MCAP files without an end -----------------------------------------------------------------------

@@ -25,9 +25,9 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 
 from ttt3r_ros.errors import OutputError
 from ttt3r_ros.geometry import T_BODY_OPTICAL, se3_inverse
-from ttt3r_ros.images.depth import depth_intrinsics, sent_depth, sure_depth
-from ttt3r_ros.images.point_fields import packed_points, sure_points
-from ttt3r_ros.io.atomic import complete_files
+from ttt3r_ros.images.depth import depth_intrinsics, encode_depth, masked_depth
+from ttt3r_ros.images.point_fields import masked_points, pack_points
+from ttt3r_ros.io.atomic import atomic_write_folder
 from ttt3r_ros.io.bags.messages import TYPE_STORE, builder, serialize
 from ttt3r_ros.transforms.edges import Edge, body_edge, correcting_edge, moving_edge
 
@@ -83,7 +83,7 @@ class OutputBag:
         self._stamp_ns: int | None = None  # of the newest image
         self._log_ns = 0
         self._ending = ExitStack()
-        staging = self._ending.enter_context(complete_files(path, _METADATA))
+        staging = self._ending.enter_context(atomic_write_folder(path, _METADATA))
         self._content = staging / path.name
         self._writer = Writer(self._content, version=_FORMAT, storage_plugin=StoragePlugin.MCAP)
         self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
@@ -163,13 +163,13 @@ class OutputBag:
         config, prediction = self._config, update.prediction
         optical = self._frames.optical_frame(update.frame.camera_frame)
         header = builder.make_header(update.frame.stamp_ns, optical)
-        depth = sure_depth(update, config.min_confidence)
-        samples = sent_depth(depth, prediction.geometry, config.depth)
+        depth = masked_depth(update, config.min_confidence)
+        samples = encode_depth(depth, prediction.geometry, config.depth)
         info = builder.camera_info(depth_intrinsics(update, config.depth), header)
         self._write("~/depth/image", builder.image(samples, header))
         self._write("~/depth/camera_info", info)
         self._write("~/confidence/image", builder.image(prediction.confidence, header))
-        self._write("~/points", _cloud(*sure_points(prediction, depth), header))
+        self._write("~/points", _cloud(*masked_points(prediction, depth), header))
 
     def _write_map(self, reconstructor: Reconstructor[Any], stamp_ns: int) -> None:
         header = builder.make_header(stamp_ns, self._config.map_frame)
@@ -268,7 +268,7 @@ def _tf_message(edges: Iterable[Edge], stamp_ns: int) -> Message:
 
 
 def _cloud(points: Float32Array, rgb: UInt8Array, header: Message) -> Message:
-    return builder.cloud(len(points), builder.to_bytes(packed_points(points, rgb)), header)
+    return builder.cloud(len(points), builder.to_bytes(pack_points(points, rgb)), header)
 
 
 def _qos(depth: int, durability: QosDurability) -> Qos:

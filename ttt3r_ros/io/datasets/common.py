@@ -10,26 +10,26 @@ import numpy as np
 from PIL import Image
 
 from ttt3r_ros.errors import SourceError
-from ttt3r_ros.io.image_files import IMAGE_SUFFIXES, by_number, image_files, is_image_file
-from ttt3r_ros.io.image_folder import ImageFiles, View
+from ttt3r_ros.io.image_files import IMAGE_SUFFIXES, is_image_file, list_images, natural_sort_key
+from ttt3r_ros.io.image_folder import ImageFileSequence, ImageRecord
 from ttt3r_ros.types import Intrinsics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from ttt3r_ros.io.sequence import ItemT, Selection
+    from ttt3r_ros.io.sequence import FrameSelection, ItemT
     from ttt3r_ros.types import Float32Array, Float64Array
 
 
-class DatasetSequence(ImageFiles):
+class DatasetSequence(ImageFileSequence):
     """A sequence of image files with poses, depth files and calibration as far as there are any."""
 
     def __init__(
         self,
         root: Path,
-        views: Sequence[View],
-        selection: Selection,
+        views: Sequence[ImageRecord],
+        selection: FrameSelection,
         read_depth: Callable[[Path], Float32Array] | None = None,
         remarks: tuple[str, ...] = (),
     ) -> None:
@@ -56,9 +56,9 @@ class DatasetSequence(ImageFiles):
         return self._read_depth(view.depth)
 
 
-def numbered(folder: Path, pattern: str) -> list[Path]:
+def glob_in_order(folder: Path, pattern: str) -> list[Path]:
     """Return the files of a folder that match, numbers in their names by value."""
-    return sorted(folder.glob(pattern), key=by_number)
+    return sorted(folder.glob(pattern), key=natural_sort_key)
 
 
 def has_images(folder: Path) -> bool:
@@ -72,10 +72,10 @@ def image_size(folder: Path) -> tuple[int, int]:
     Raises:
         SourceError: none can.
     """
-    return size_of_first(image_files(folder), folder)
+    return first_image_size(list_images(folder), folder)
 
 
-def size_of_first(files: Sequence[Path], folder: Path) -> tuple[int, int]:
+def first_image_size(files: Sequence[Path], folder: Path) -> tuple[int, int]:
     """Return width and height of the first of these files that is an image."""
     sizes = (_size(file) for file in files)
     size = next((size for size in sizes if size is not None), None)
@@ -98,9 +98,9 @@ def existing(path: Path) -> Path | None:
     return path if path.is_file() else None
 
 
-def file_number(path: Path) -> int:
+def number_in_name(path: Path) -> int:
     """Return the last number in the name of a file; raise `SourceError` where there is none."""
-    digits = [part for part in by_number(path)[0] if isinstance(part, int)]
+    digits = [part for part in natural_sort_key(path)[0] if isinstance(part, int)]
     if not digits:
         msg = f"{path}: expected a number in the name"
         raise SourceError(msg)
@@ -112,7 +112,7 @@ def pinhole(K: Float64Array, size: tuple[int, int]) -> Intrinsics:
     return Intrinsics(float(K[0, 0]), float(K[1, 1]), float(K[0, 2]), float(K[1, 2]), *size)
 
 
-def matrix_file(path: Path, *shape: int) -> Float64Array:
+def read_matrix(path: Path, *shape: int) -> Float64Array:
     """Return the numbers of a text file as an array of a shape, of which one side may be -1.
 
     Raises:

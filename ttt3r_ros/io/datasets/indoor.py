@@ -13,19 +13,19 @@ from ttt3r_ros.geometry import orthonormalize
 from ttt3r_ros.io.datasets.common import (
     DatasetSequence,
     existing,
+    glob_in_order,
     has_images,
     image_size,
-    matrix_file,
     nearest,
-    numbered,
     parsed,
     pinhole,
+    read_matrix,
     rows,
 )
-from ttt3r_ros.io.image_files import MILLIMETRES, image_files, read_depth_m
-from ttt3r_ros.io.image_folder import View
-from ttt3r_ros.io.sequence import Selection, stamp_at
-from ttt3r_ros.io.trajectory_files import nanoseconds, read_tum
+from ttt3r_ros.io.image_files import MM_PER_M, list_images, read_depth_m
+from ttt3r_ros.io.image_folder import ImageRecord
+from ttt3r_ros.io.sequence import FrameSelection, frame_stamp_ns
+from ttt3r_ros.io.trajectory_files import parse_stamp_ns, read_tum
 from ttt3r_ros.types import Intrinsics
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def is_bonn(root: Path) -> bool:
     return is_tum(root) and "bonn" in root.resolve().name.lower()
 
 
-def open_tum(root: Path, selection: Selection) -> DatasetSequence:
+def open_tum(root: Path, selection: FrameSelection) -> DatasetSequence:
     """Open a folder of TUM RGB-D: rgb.txt, and depth.txt and groundtruth.txt where there are.
 
     Depth and pose are the nearest in time within 20 ms, as the tools of the data set associate them.
@@ -88,7 +88,7 @@ def open_tum(root: Path, selection: Selection) -> DatasetSequence:
     return _listed(root, selection, camera, lambda T: T)
 
 
-def open_bonn(root: Path, selection: Selection) -> DatasetSequence:
+def open_bonn(root: Path, selection: FrameSelection) -> DatasetSequence:
     """Open a folder of the Bonn RGB-D dynamic data set; its poses become those of the color camera."""
     return _listed(root, selection, _kinect(root, *_BONN_CAMERA), bonn_camera_pose)
 
@@ -107,7 +107,7 @@ def _kinect(root: Path, camera: tuple[float, ...], distortion: tuple[float, ...]
 
 def _listed(
     root: Path,
-    selection: Selection,
+    selection: FrameSelection,
     camera: Intrinsics | None,
     camera_pose: Callable[[Float64Array], Float64Array],
 ) -> DatasetSequence:
@@ -120,7 +120,7 @@ def _listed(
         depth = nearest(depth_stamps, stamp_ns, _ASSOCIATION_NS)
         pose = nearest(truth_stamps, stamp_ns, _ASSOCIATION_NS)
         views.append(
-            View(
+            ImageRecord(
                 stamp_ns,
                 image,
                 existing(depths[depth][1]) if depth is not None else None,
@@ -135,7 +135,7 @@ def _stamped_files(listing: Path) -> list[tuple[int, Path]]:
     expected = "timestamp filename"
     table = rows(listing, None, 2, expected)
     return sorted(
-        parsed(listing, table, lambda row: (nanoseconds(row[0]), listing.parent / row[1]), expected)
+        parsed(listing, table, lambda row: (parse_stamp_ns(row[0]), listing.parent / row[1]), expected)
     )
 
 
@@ -147,13 +147,13 @@ def is_7scenes(root: Path) -> bool:
     return any(root.glob("frame-*.color.png"))
 
 
-def open_7scenes(root: Path, selection: Selection) -> DatasetSequence:
+def open_7scenes(root: Path, selection: FrameSelection) -> DatasetSequence:
     """Open a sequence of 7-Scenes: frame-N.color.png, .depth.png (millimeters) and .pose.txt.
 
     The published focal length of 585 is that of the depth camera. Where depth was projected into the color camera
     (frame-N.depth.proj.png), that is what is read, with the color camera's 525.
     """
-    images = numbered(root, "frame-*.color.png")
+    images = glob_in_order(root, "frame-*.color.png")
     projected = any(root.glob("frame-*.depth.proj.png"))
     focal_px = 525.0 if projected else 585.0
     camera = Intrinsics(focal_px, focal_px, 320.0, 240.0, 640, 480)
@@ -162,11 +162,11 @@ def open_7scenes(root: Path, selection: Selection) -> DatasetSequence:
         stem = image.name.removesuffix(".color.png")
         pose = existing(root / f"{stem}.pose.txt")
         views.append(
-            View(
-                stamp_at(index, _RATE_HZ),
+            ImageRecord(
+                frame_stamp_ns(index, _RATE_HZ),
                 image,
                 existing(root / f"{stem}.depth{'.proj' if projected else ''}.png"),
-                matrix_file(pose, 4, 4) if pose else None,
+                read_matrix(pose, 4, 4) if pose else None,
                 camera,
             )
         )
@@ -177,7 +177,7 @@ def open_7scenes(root: Path, selection: Selection) -> DatasetSequence:
 
 
 def _depth_7scenes(path: Path) -> Float32Array:
-    depth_m = read_depth_m(path, MILLIMETRES)
+    depth_m = read_depth_m(path, MM_PER_M)
     depth_m[depth_m > _NO_DEPTH_M] = 0.0
     return depth_m
 
@@ -190,7 +190,7 @@ def is_scannet(root: Path) -> bool:
     return has_images(root / "color") and ((root / "pose").is_dir() or (root / "intrinsic").is_dir())
 
 
-def open_scannet(root: Path, selection: Selection) -> DatasetSequence:
+def open_scannet(root: Path, selection: FrameSelection) -> DatasetSequence:
     """Open an exported scene of ScanNet: color/N.jpg, depth/N.png (millimeters), pose/N.txt, intrinsic/.
 
     The depth has a size of its own; frames that were not tracked have no pose.
@@ -198,17 +198,17 @@ def open_scannet(root: Path, selection: Selection) -> DatasetSequence:
     calibration = existing(root / "intrinsic" / "intrinsic_color.txt")
     camera = None
     if calibration is not None:
-        camera = pinhole(matrix_file(calibration, 4, 4), image_size(root / "color"))
+        camera = pinhole(read_matrix(calibration, 4, 4), image_size(root / "color"))
     views = []
-    for index, image in enumerate(image_files(root / "color")):
+    for index, image in enumerate(list_images(root / "color")):
         pose = existing(root / "pose" / f"{image.stem}.txt")
         views.append(
-            View(
-                stamp_at(index, _RATE_HZ),
+            ImageRecord(
+                frame_stamp_ns(index, _RATE_HZ),
                 image,
                 existing(root / "depth" / f"{image.stem}.png"),
-                matrix_file(pose, 4, 4) if pose else None,
+                read_matrix(pose, 4, 4) if pose else None,
                 camera,
             )
         )
-    return DatasetSequence(root, views, selection, partial(read_depth_m, units_per_m=MILLIMETRES))
+    return DatasetSequence(root, views, selection, partial(read_depth_m, units_per_m=MM_PER_M))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The layouts of data sets that are known, and which of them a folder has."""
+"""Registry of dataset formats and their detection."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ttt3r_ros.errors import SourceError
-from ttt3r_ros.io.datasets import indoor as layouts_indoor
-from ttt3r_ros.io.datasets import rendered as layouts_rendered
-from ttt3r_ros.io.datasets import robots as layouts_robots
+from ttt3r_ros.io.datasets import indoor, rendered, robots
 from ttt3r_ros.io.datasets.common import has_images
 
 if TYPE_CHECKING:
@@ -17,77 +15,83 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ttt3r_ros.io.datasets.common import DatasetSequence
-    from ttt3r_ros.io.sequence import Selection
+    from ttt3r_ros.io.sequence import FrameSelection
 
 
 @dataclass(frozen=True)
-class Layout:
+class DatasetFormat:
     """One way in which a data set lays out a sequence."""
 
     name: str
-    looks_like: str  # what is looked for, in words
-    fits: Callable[[Path], bool]
-    open: Callable[[Path, Selection], DatasetSequence]
+    expected_files: str  # what is looked for, in words
+    matches: Callable[[Path], bool]
+    open: Callable[[Path, FrameSelection], DatasetSequence]
 
 
 # The first that fits is taken, so the particular ones stand before the general ones.
-LAYOUTS = (
-    Layout("7scenes", "frame-*.color.png", layouts_indoor.is_7scenes, layouts_indoor.open_7scenes),
-    Layout(
+DATASET_FORMATS = (
+    DatasetFormat("7scenes", "frame-*.color.png", indoor.is_7scenes, indoor.open_7scenes),
+    DatasetFormat(
         "scannet",
         "color/ with images and pose/ or intrinsic/",
-        layouts_indoor.is_scannet,
-        layouts_indoor.open_scannet,
+        indoor.is_scannet,
+        indoor.open_scannet,
     ),
-    Layout(
+    DatasetFormat(
         "euroc",
         "mav0/cam0/data.csv or cam0/data.csv",
-        layouts_robots.is_euroc,
-        layouts_robots.open_euroc,
+        robots.is_euroc,
+        robots.open_euroc,
     ),
-    Layout(
+    DatasetFormat(
         "kitti",
         "times.txt and image_2/ (or another camera); image/ and groundtruth_depth/; image_gathered/DRIVE beside "
         "groundtruth_depth_gathered/; image_02/data/ and proj_depth/groundtruth/image_02/",
-        layouts_robots.is_kitti,
-        layouts_robots.open_kitti,
+        robots.is_kitti,
+        robots.open_kitti,
     ),
-    Layout("bonn", "rgb.txt in a folder named *bonn*", layouts_indoor.is_bonn, layouts_indoor.open_bonn),
-    Layout("tum", "rgb.txt", layouts_indoor.is_tum, layouts_indoor.open_tum),
-    Layout(
+    DatasetFormat("bonn", "rgb.txt in a folder named *bonn*", indoor.is_bonn, indoor.open_bonn),
+    DatasetFormat("tum", "rgb.txt", indoor.is_tum, indoor.open_tum),
+    DatasetFormat(
         "sintel",
         "frame_*.png, with ../../depth/NAME or ../../camdata_left/NAME",
-        layouts_rendered.is_sintel,
-        layouts_rendered.open_sintel,
+        rendered.is_sintel,
+        rendered.open_sintel,
     ),
-    Layout("nrgbd", "images/ and focal.txt", layouts_rendered.is_nrgbd, layouts_rendered.open_nrgbd),
+    DatasetFormat("nrgbd", "images/ and focal.txt", rendered.is_nrgbd, rendered.open_nrgbd),
 )
-# Where a layout is asked for by name, the name of the folder does not matter.
-_ASKED_FOR = {"bonn": layouts_indoor.is_tum}
+# With an explicit format, the name of the folder does not matter.
+_MATCHES_BY_NAME = {"bonn": indoor.is_tum}
 
 
-def layout_of(root: Path) -> Layout | None:
-    """Return the layout of a folder, nothing if it has none that is known."""
-    return next((layout for layout in LAYOUTS if layout.fits(root)), None)
+def detect_format(root: Path) -> DatasetFormat | None:
+    """Return the dataset format of a folder, None if it is unknown."""
+    return next(
+        (dataset_format for dataset_format in DATASET_FORMATS if dataset_format.matches(root)), None
+    )
 
 
-def open_layout(name: str, root: Path, selection: Selection) -> DatasetSequence:
-    """Open a folder in a layout that is asked for.
+def open_dataset(name: str, root: Path, selection: FrameSelection) -> DatasetSequence:
+    """Open a folder in the named format.
 
     Raises:
-        SourceError: the folder has not got what the layout is known by, or that is broken.
+        SourceError: the folder lacks the files of the format, or they are damaged.
     """
-    layout = next(layout for layout in LAYOUTS if layout.name == name)
-    fits = _ASKED_FOR.get(name, layout.fits)
-    if not root.is_dir() or not fits(root):
-        msg = f"{root} is no sequence of layout {name}: expected {layout.looks_like}{_inside(root)}"
+    dataset_format = next(
+        dataset_format for dataset_format in DATASET_FORMATS if dataset_format.name == name
+    )
+    matches = _MATCHES_BY_NAME.get(name, dataset_format.matches)
+    if not root.is_dir() or not matches(root):
+        msg = f"{root} is not a {name} sequence: expected {dataset_format.expected_files}{_inside(root)}"
         raise SourceError(msg)
-    return layout.open(root, selection)
+    return dataset_format.open(root, selection)
 
 
-def nothing_found(root: Path) -> SourceError:
-    """Return the error of a folder that has no known layout, with everything that was looked for."""
-    looked_for = "; ".join(f"{layout.looks_like} ({layout.name})" for layout in LAYOUTS)
+def unknown_format_error(root: Path) -> SourceError:
+    """Return the error of a folder that has no known format, with all files that were searched for."""
+    looked_for = "; ".join(
+        f"{dataset_format.expected_files} ({dataset_format.name})" for dataset_format in DATASET_FORMATS
+    )
     found = sorted(path.name for path in root.iterdir())
     what = f"holds {', '.join(found[:5])}{', ...' if len(found) > 5 else ''}" if found else "is empty"
     msg = (
@@ -102,7 +106,7 @@ def _inside(root: Path) -> str:
     if not root.is_dir():
         return ""
     folders = (path for path in sorted(root.iterdir()) if path.is_dir())
-    inside = [folder.name for folder in folders if layout_of(folder) or has_images(folder)]
+    inside = [folder.name for folder in folders if detect_format(folder) or has_images(folder)]
     if not inside:
         return ""
     return f"; sequences inside it: {', '.join(inside[:8])}{', ...' if len(inside) > 8 else ''}"

@@ -14,16 +14,16 @@ from ttt3r_ros.geometry import se3_inverse
 from ttt3r_ros.io.datasets.common import (
     DatasetSequence,
     existing,
-    file_number,
+    glob_in_order,
     has_images,
     image_size,
-    matrix_file,
-    numbered,
+    number_in_name,
     pinhole,
+    read_matrix,
 )
-from ttt3r_ros.io.image_files import MILLIMETRES, image_files, read_depth_m
-from ttt3r_ros.io.image_folder import View
-from ttt3r_ros.io.sequence import Selection, stamp_at
+from ttt3r_ros.io.image_files import MM_PER_M, list_images, read_depth_m
+from ttt3r_ros.io.image_folder import ImageRecord
+from ttt3r_ros.io.sequence import FrameSelection, frame_stamp_ns
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,9 +46,9 @@ def is_sintel(root: Path) -> bool:
     return any(root.glob("frame_*.png")) and any(folder is not None for folder in beside)
 
 
-def open_sintel(root: Path, selection: Selection) -> DatasetSequence:
+def open_sintel(root: Path, selection: FrameSelection) -> DatasetSequence:
     """Open PASS/NAME (such as final/alley_2) beside depth/NAME (.dpt) and camdata_left/NAME (.cam)."""
-    images = numbered(root, "frame_*.png")
+    images = glob_in_order(root, "frame_*.png")
     depths = _beside(root, "depth")
     cameras = next((at for name in _SINTEL_CAMERAS if (at := _beside(root, name))), None)
     size = image_size(root)
@@ -58,8 +58,8 @@ def open_sintel(root: Path, selection: Selection) -> DatasetSequence:
         camera = existing(cameras / f"{image.stem}.cam") if cameras else None
         K, T_world_camera = read_cam(camera) if camera else (None, None)
         intrinsics = pinhole(K, size) if K is not None else None
-        stamp_ns = stamp_at(index, _SINTEL_RATE_HZ)
-        views.append(View(stamp_ns, image, depth, T_world_camera, intrinsics))
+        stamp_ns = frame_stamp_ns(index, _SINTEL_RATE_HZ)
+        views.append(ImageRecord(stamp_ns, image, depth, T_world_camera, intrinsics))
     return DatasetSequence(root, views, selection, read_dpt_m)
 
 
@@ -107,25 +107,25 @@ def is_nrgbd(root: Path) -> bool:
     return has_images(root / "images") and (root / "focal.txt").is_file()
 
 
-def open_nrgbd(root: Path, selection: Selection) -> DatasetSequence:
+def open_nrgbd(root: Path, selection: FrameSelection) -> DatasetSequence:
     """Open images/imgN.png, depth/depthN.png (millimeters), focal.txt, and poses.txt with four rows per image.
 
     The poses are those of OpenGL's camera and become those of the optical one; rows of NaN are no pose.
     """
-    images = image_files(root / "images")
-    focal_px = float(matrix_file(root / "focal.txt", 1)[0])
+    images = list_images(root / "images")
+    focal_px = float(read_matrix(root / "focal.txt", 1)[0])
     width, height = image_size(root / "images")
     K = np.array([[focal_px, 0.0, width / 2.0], [0.0, focal_px, height / 2.0], [0.0, 0.0, 1.0]])
     camera = pinhole(K, (width, height))
     truth = existing(root / "poses.txt")
-    poses = matrix_file(truth, -1, 4, 4) if truth else None
+    poses = read_matrix(truth, -1, 4, 4) if truth else None
     views = []
     for index, image in enumerate(images):
-        number = file_number(image)
+        number = number_in_name(image)
         if poses is not None and number >= len(poses):
             msg = f"{truth}: {len(poses)} poses, none of them for {image.name}"
             raise SourceError(msg)
         pose = None if poses is None else poses[number] @ _GL_CV
         depth = existing(root / "depth" / f"depth{number}.png")
-        views.append(View(stamp_at(index, _NRGBD_RATE_HZ), image, depth, pose, camera))
-    return DatasetSequence(root, views, selection, partial(read_depth_m, units_per_m=MILLIMETRES))
+        views.append(ImageRecord(frame_stamp_ns(index, _NRGBD_RATE_HZ), image, depth, pose, camera))
+    return DatasetSequence(root, views, selection, partial(read_depth_m, units_per_m=MM_PER_M))

@@ -14,18 +14,18 @@ from ttt3r_ros.geometry import interpolate_pose, pose_matrix
 from ttt3r_ros.io.datasets.common import (
     DatasetSequence,
     existing,
-    file_number,
+    first_image_size,
     has_images,
     image_size,
-    matrix_file,
+    number_in_name,
     parsed,
     pinhole,
+    read_matrix,
     rows,
-    size_of_first,
 )
-from ttt3r_ros.io.image_files import image_files, read_depth_m
-from ttt3r_ros.io.image_folder import View
-from ttt3r_ros.io.sequence import FIRST_STAMP_NS, Selection, stamp_at
+from ttt3r_ros.io.image_files import list_images, read_depth_m
+from ttt3r_ros.io.image_folder import ImageRecord
+from ttt3r_ros.io.sequence import FIRST_STAMP_NS, FrameSelection, frame_stamp_ns
 from ttt3r_ros.types import Intrinsics
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def is_euroc(root: Path) -> bool:
     return (_mav(root) / "cam0" / "data.csv").is_file()
 
 
-def open_euroc(root: Path, selection: Selection) -> DatasetSequence:
+def open_euroc(root: Path, selection: FrameSelection) -> DatasetSequence:
     """Open mav0: cam0/data.csv, cam0/sensor.yaml, state_groundtruth_estimate0/data.csv.
 
     Poses are those of the body, interpolated to the stamps of the images and moved to the camera by T_BS.
@@ -75,7 +75,7 @@ def open_euroc(root: Path, selection: Selection) -> DatasetSequence:
         if T_world_body is not None and T_body_camera is not None:
             pose = T_world_body @ T_body_camera
         image = mav / "cam0" / "data" / name
-        views.append(View(stamp_ns, image, T_world_camera=pose, intrinsics=camera))
+        views.append(ImageRecord(stamp_ns, image, T_world_camera=pose, intrinsics=camera))
     return DatasetSequence(root, views, selection)
 
 
@@ -159,7 +159,7 @@ def is_kitti(root: Path) -> bool:
     return _is_odometry(root) or _depth_folders(root) is not None
 
 
-def open_kitti(root: Path, selection: Selection) -> DatasetSequence:
+def open_kitti(root: Path, selection: FrameSelection) -> DatasetSequence:
     """Open a sequence of KITTI odometry, or else one with depth: see `_open_odometry` and `_open_depth`."""
     if _is_odometry(root):
         return _open_odometry(root, selection)
@@ -174,15 +174,15 @@ def _kitti_camera(root: Path) -> int | None:
     return next((k for k in _KITTI_CAMERAS if has_images(root / f"image_{k}")), None)
 
 
-def _open_odometry(root: Path, selection: Selection) -> DatasetSequence:
+def _open_odometry(root: Path, selection: FrameSelection) -> DatasetSequence:
     """Open sequences/NN: image_2 (or another camera), times.txt, calib.txt, and ../../poses/NN.txt.
 
     The recorded poses are those of the left gray camera; the calibration moves them to the one that is read.
     """
     number = _kitti_camera(root)
     folder = root / f"image_{number}"
-    files = image_files(folder)
-    times_s = matrix_file(root / "times.txt", -1)
+    files = list_images(folder)
+    times_s = read_matrix(root / "times.txt", -1)
     T_camera0_camera, camera = np.eye(4), None
     if (root / "calib.txt").is_file():
         P = _projection(root / "calib.txt", f"P{number}")
@@ -191,13 +191,13 @@ def _open_odometry(root: Path, selection: Selection) -> DatasetSequence:
     poses = _kitti_poses(root)
     views = []
     for file in files:
-        frame = file_number(file)
+        frame = number_in_name(file)
         if frame >= len(times_s) or (poses is not None and frame >= len(poses)):
             msg = f"{root}: {file.name} has no row in times.txt or in the poses"
             raise SourceError(msg)
         stamp_ns = FIRST_STAMP_NS + round(times_s[frame] * 1e9)
         pose = None if poses is None else poses[frame] @ T_camera0_camera
-        views.append(View(stamp_ns, file, T_world_camera=pose, intrinsics=camera))
+        views.append(ImageRecord(stamp_ns, file, T_world_camera=pose, intrinsics=camera))
     return DatasetSequence(root, views, selection)
 
 
@@ -208,7 +208,7 @@ def _kitti_poses(root: Path) -> Float64Array | None:
     path = next((found for place in candidates if (found := existing(place))), None)
     if path is None:
         return None
-    upper = matrix_file(path, -1, 3, 4)
+    upper = read_matrix(path, -1, 3, 4)
     return np.concatenate((upper, np.tile([[[0.0, 0.0, 0.0, 1.0]]], (len(upper), 1, 1))), axis=1)
 
 
@@ -240,7 +240,7 @@ def _depth_folders(root: Path) -> tuple[Path, Path] | None:
     return next((pair for pair in arrangements if all(has_images(folder) for folder in pair)), None)
 
 
-def _open_depth(root: Path, selection: Selection) -> DatasetSequence:
+def _open_depth(root: Path, selection: FrameSelection) -> DatasetSequence:
     """Open images with depth of the KITTI depth benchmark (value / 256 m), at 10 Hz, without poses.
 
     That is val_selection_cropped, or image_gathered/DRIVE in it beside groundtruth_depth_gathered/DRIVE, or a raw
@@ -252,15 +252,15 @@ def _open_depth(root: Path, selection: Selection) -> DatasetSequence:
         raise SourceError(msg)
     images, depths = folders
     depth_of_name = {
-        file.name.replace("groundtruth_depth", "image"): file for file in image_files(depths)
+        file.name.replace("groundtruth_depth", "image"): file for file in list_images(depths)
     }
     shared = _raw_camera(root, images)
     views = []
-    for index, image in enumerate(image_files(images)):
+    for index, image in enumerate(list_images(images)):
         own = existing(root / "intrinsics" / f"{image.stem}.txt")
-        camera = pinhole(matrix_file(own, 3, 3), size_of_first([image], images)) if own else shared
+        camera = pinhole(read_matrix(own, 3, 3), first_image_size([image], images)) if own else shared
         depth = depth_of_name.get(image.name)
-        views.append(View(stamp_at(index, _KITTI_RATE_HZ), image, depth, intrinsics=camera))
+        views.append(ImageRecord(frame_stamp_ns(index, _KITTI_RATE_HZ), image, depth, intrinsics=camera))
     if not any(view.depth for view in views):
         msg = f"{root}: no image in {images} has a depth of the same name in {depths}"
         raise SourceError(msg)

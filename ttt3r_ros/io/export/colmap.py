@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ttt3r_ros.errors import OutputError
 from ttt3r_ros.geometry import quat_xyzw_from_rotation, se3_inverse
-from ttt3r_ros.io.atomic import complete_together
+from ttt3r_ros.io.atomic import atomic_write_together
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ Camera = tuple[int, int, float, float, float, float]  # width, height, fx, fy, c
 
 
 @dataclass(frozen=True)
-class View:
+class PosedImage:
     """An image and where it was taken."""
 
     name: str  # below the folder of images
@@ -42,7 +42,7 @@ def corner_based(intrinsics: Intrinsics) -> Camera:
     )  # fmt: skip
 
 
-def require_pinholes(path: Path, views: Sequence[View]) -> None:
+def require_pinholes(path: Path, views: Sequence[PosedImage]) -> None:
     """Refuse images that are distorted.
 
     Raises:
@@ -58,7 +58,7 @@ def require_pinholes(path: Path, views: Sequence[View]) -> None:
             raise OutputError(msg)
 
 
-def write_colmap(folder: Path, views: Sequence[View], cloud: PointCloud) -> None:
+def write_colmap(folder: Path, views: Sequence[PosedImage], cloud: PointCloud) -> None:
     """Write cameras.txt, images.txt and points3D.txt, all or none; the world is the map, z up.
 
     The points carry no tracks: they come from depth, not from matched features.
@@ -70,12 +70,12 @@ def write_colmap(folder: Path, views: Sequence[View], cloud: PointCloud) -> None
     cameras = _cameras(views)
     contents = (_camera_lines(cameras), _image_lines(views, cameras), _point_lines(cloud))
     paths = [folder / f"{name}.txt" for name in ("cameras", "images", "points3D")]
-    with complete_together(*paths) as files:
+    with atomic_write_together(*paths) as files:
         for file, lines in zip(files, contents, strict=True):
             file.writelines(f"{line}\n".encode() for line in lines)
 
 
-def _cameras(views: Sequence[View]) -> dict[Camera, int]:
+def _cameras(views: Sequence[PosedImage]) -> dict[Camera, int]:
     """Return the number, from 1, of each camera that differs from the others."""
     distinct = dict.fromkeys(corner_based(view.intrinsics) for view in views)
     return {camera: number for number, camera in enumerate(distinct, start=1)}
@@ -87,7 +87,7 @@ def _camera_lines(cameras: dict[Camera, int]) -> Iterator[str]:
         yield f"{number} PINHOLE {width} {height} {_joined(pinhole)}"
 
 
-def _image_lines(views: Sequence[View], cameras: dict[Camera, int]) -> Iterator[str]:
+def _image_lines(views: Sequence[PosedImage], cameras: dict[Camera, int]) -> Iterator[str]:
     yield "# IMAGE_ID, QW, QX, QY, QZ, TX, TY, TZ, CAMERA_ID, NAME"
     yield "# POINTS2D[] as (X, Y, POINT3D_ID)"
     for number, view in enumerate(views, start=1):

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 
 from ttt3r_ros.errors import OutputError
-from ttt3r_ros.images.depth import depth_mm, sure_depth
-from ttt3r_ros.io.atomic import complete_together
+from ttt3r_ros.images.depth import depth_to_mm, masked_depth
+from ttt3r_ros.io.atomic import atomic_write_together
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,7 @@ _JPEG = (cv2.IMWRITE_JPEG_QUALITY, 95)
 _PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)  # noise hardly shrinks, however long it takes
 
 
-class FrameFiles:
+class FrameImageWriter:
     """Writes the chosen kinds of pictures below a folder."""
 
     def __init__(self, folder: Path, kinds: set[str], min_confidence: float = 1.0) -> None:
@@ -55,7 +55,7 @@ class FrameFiles:
         paths = [self._path(kind, index) for kind in self._kinds]
         if not paths:
             return
-        with complete_together(*paths) as files:
+        with atomic_write_together(*paths) as files:
             for kind, file in zip(self._kinds, files, strict=True):
                 file.write(self._content(kind, update))
 
@@ -67,13 +67,13 @@ class FrameFiles:
         if kind == "rgb":
             return _jpeg(update.prediction.rgb)
         if kind == "depth":
-            return _png(depth_mm(sure_depth(update, self._min_confidence)))
+            return _png(depth_to_mm(masked_depth(update, self._min_confidence)))
         if kind == "confidence":
-            return _png(confidence_thousandths(update.prediction.confidence))
+            return _png(encode_confidence(update.prediction.confidence))
         return _arrays(update)
 
 
-def confidence_thousandths(confidence: Float32Array) -> NDArray[np.uint16]:
+def encode_confidence(confidence: Float32Array) -> NDArray[np.uint16]:
     """Return confidence (h, w) in thousandths; what is beyond 65.535 is cut off there."""
     thousandths: Float32Array = np.clip(np.rint(confidence * np.float32(1000.0)), 0, 65535)
     return thousandths.astype(np.uint16)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ttt3r_ros.errors import OutputError
-from ttt3r_ros.io.atomic import complete_file
+from ttt3r_ros.io.atomic import atomic_write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +39,7 @@ def write_glb(path: Path, cloud: PointCloud, T_map_camera: Sequence[Float64Array
     for name, part in parts.items():
         if part is not None:
             scene.add_geometry(part, node_name=name, geom_name=name, transform=T_GLTF_MAP)
-    with complete_file(path) as file:
+    with atomic_write(path) as file:
         file.write(scene.export(file_type="glb"))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from ttt3r_ros.io.export.occupancy_grid import write_occupancy
+from ttt3r_ros.io.export.occupancy_grid import write_occupancy_grid
 from ttt3r_ros.io.export.point_cloud import write_pcd, write_ply
 
 if TYPE_CHECKING:
@@ -32,5 +32,5 @@ def write_map(path: Path, map_builder: MapBuilder) -> SavedMap:
     write_pcd(path.with_suffix(".pcd"), cloud)
     grid = map_builder.grid.to_grid()
     if grid is not None:
-        write_occupancy(path.with_suffix(".pgm"), grid)
+        write_occupancy_grid(path.with_suffix(".pgm"), grid)
     return SavedMap(len(cloud.points), grid is not None)

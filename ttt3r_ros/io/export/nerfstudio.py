@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ttt3r_ros.io.atomic import complete_file
+from ttt3r_ros.io.atomic import atomic_write
 from ttt3r_ros.io.export.colmap import corner_based, require_pinholes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ttt3r_ros.io.export.colmap import View
+    from ttt3r_ros.io.export.colmap import PosedImage
     from ttt3r_ros.types import Float64Array, Intrinsics
 
 T_OPTICAL_OPENGL: Float64Array = np.diag([1.0, -1.0, -1.0, 1.0])
 
 
-def write_transforms(path: Path, views: Sequence[View], cloud: Path) -> None:
+def write_transforms(path: Path, views: Sequence[PosedImage], cloud: Path) -> None:
     """Write where every image was taken; ``cloud`` is the PLY file to start from. The world is the map, z up.
 
     Raises:
@@ -43,7 +43,7 @@ def write_transforms(path: Path, views: Sequence[View], cloud: Path) -> None:
             for view, camera in zip(views, cameras, strict=True)
         ],
     }
-    with complete_file(path) as file:
+    with atomic_write(path) as file:
         file.write(f"{json.dumps(content, indent=1)}\n".encode())
 
 
@@ -52,7 +52,7 @@ def _camera(intrinsics: Intrinsics) -> dict[str, float | int]:
     return {"w": width, "h": height, "fl_x": fx, "fl_y": fy, "cx": cx, "cy": cy}
 
 
-def _placed(path: Path, view: View) -> dict[str, Any]:
+def _placed(path: Path, view: PosedImage) -> dict[str, Any]:
     T_map_opengl = view.T_map_camera @ T_OPTICAL_OPENGL
     return {"file_path": _beside(path, view.image), "transform_matrix": T_map_opengl.tolist()}
 

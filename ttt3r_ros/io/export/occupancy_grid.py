@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ttt3r_ros.io.atomic import complete_together
+from ttt3r_ros.io.atomic import atomic_write_together
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ttt3r_ros.mapping.occupancy_grid import OccupancyGrid
 
 
-def write_occupancy(path: Path, grid: OccupancyGrid) -> None:
+def write_occupancy_grid(path: Path, grid: OccupancyGrid) -> None:
     """Write a grid as PGM and, beside it, YAML, as Nav2's map_saver does in trinary mode: both or neither.
 
     Raises:
@@ -29,7 +29,7 @@ def write_occupancy(path: Path, grid: OccupancyGrid) -> None:
         f"origin: [{grid.origin_x}, {grid.origin_y}, 0.0]",
         "negate: 0", "occupied_thresh: 0.65", "free_thresh: 0.25",
     ]  # fmt: skip
-    with complete_together(path, path.with_suffix(".yaml")) as (image, description):
+    with atomic_write_together(path, path.with_suffix(".yaml")) as (image, description):
         image.write(f"P5\n{width} {height}\n255\n".encode("ascii"))
         image.write(shades[::-1].tobytes())  # an image begins at the top, where y is highest
         description.write(("\n".join(lines) + "\n").encode("utf-8"))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ttt3r_ros.images.point_fields import POINT_FIELDS, packed_points
-from ttt3r_ros.io.atomic import complete_file
+from ttt3r_ros.images.point_fields import POINT_FIELDS, pack_points
+from ttt3r_ros.io.atomic import atomic_write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +35,7 @@ def write_ply(path: Path, cloud: PointCloud) -> None:
         *fields,
         "end_header",
     ]
-    with complete_file(path) as file:
+    with atomic_write(path) as file:
         file.write(("\n".join(lines) + "\n").encode("ascii"))
         file.write(vertices.tobytes())
 
@@ -60,6 +60,6 @@ def write_pcd(path: Path, cloud: PointCloud) -> None:
         "VERSION 0.7", f"FIELDS {' '.join(POINT_FIELDS)}", "SIZE 4 4 4 4", "TYPE F F F F", "COUNT 1 1 1 1",
         f"WIDTH {count}", "HEIGHT 1", "VIEWPOINT 0 0 0 1 0 0 0", f"POINTS {count}", "DATA binary",
     ]  # fmt: skip
-    with complete_file(path) as file:
+    with atomic_write(path) as file:
         file.write(("\n".join(lines) + "\n").encode("ascii"))
-        file.write(packed_points(cloud.points, cloud.rgb).tobytes())
+        file.write(pack_points(cloud.points, cloud.rgb).tobytes())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ttt3r_ros.io.atomic import complete_file
+from ttt3r_ros.io.atomic import atomic_write
 from ttt3r_ros.offline.report import figures as draw
 from ttt3r_ros.offline.report import html
 from ttt3r_ros.offline.summary import STAGES, versions
@@ -40,7 +40,7 @@ def write_report(path: Path, run: RunSummary, samples: Sequence[PreviewFrame]) -
         OutputError: the file cannot be written.
     """
     text = html.page(run.name, _under(run), _body(run, samples))
-    with complete_file(path) as file:
+    with atomic_write(path) as file:
         file.write(text.encode("utf-8", "replace"))  # file names need not be UTF-8
 
 

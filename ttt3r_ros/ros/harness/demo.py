@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from ttt3r_ros.io.sequence import Sequence
+    from ttt3r_ros.io.sequence import ImageSequence
     from ttt3r_ros.ros.harness.node_process import NodeProcess
     from ttt3r_ros.types import Frame
 
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     return report(result)
 
 
-def _sequence(arguments: argparse.Namespace) -> tuple[str, Sequence]:
+def _sequence(arguments: argparse.Namespace) -> tuple[str, ImageSequence]:
     if arguments.images:
         return arguments.images.resolve().name, ImageFolder(arguments.images)
     if arguments.video:
@@ -76,7 +76,7 @@ def _sequence(arguments: argparse.Namespace) -> tuple[str, Sequence]:
     return f"procedural room, seed {arguments.seed}", ProceduralRoom(seed=arguments.seed)
 
 
-def _announce(name: str, sequence: Sequence) -> None:
+def _announce(name: str, sequence: ImageSequence) -> None:
     print(f"sequence: {name}, {len(sequence) or 'unknown number of'} frames")
 
 
@@ -95,7 +95,7 @@ def _node_parameters(arguments: argparse.Namespace, output: Path) -> dict[str, o
     }
 
 
-def _started(sequence: Sequence, played: PlayedFrames, limit: int) -> tuple[Frame, Iterator[Frame]]:
+def _started(sequence: ImageSequence, played: PlayedFrames, limit: int) -> tuple[Frame, Iterator[Frame]]:
     """Return the first of ``limit`` frames (0: all), and those after it, which end where the source breaks off.
 
     Raises:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from ttt3r_ros.io.sequence import Sequence, StampedPose
+    from ttt3r_ros.io.sequence import ImageSequence, StampedPose
     from ttt3r_ros.ros.harness.player import Player
     from ttt3r_ros.types import Float64Array, Frame
 
@@ -40,7 +40,7 @@ class DemoResult:
     """A finished run; the node has saved its results in ``output``."""
 
     name: str
-    sequence: Sequence
+    sequence: ImageSequence
     played: PlayedFrames
     player: Player
     output: Path
