@@ -70,7 +70,7 @@ def compute_fingerprint(
 ) -> RunFingerprint:
     """Return the identity of a run."""
     values = {name: _plain(value) for name, value in asdict(options).items()}
-    max_frames = values.pop("limit")
+    max_frames = values.pop("max_frames")
     return RunFingerprint(absolute_source(source), values, setting_values(config), outputs, max_frames)
 
 

@@ -66,8 +66,8 @@ class Task:
 def task_from_json(text: str) -> Task:
     """Return the task that `Task.to_json` wrote."""
     values = json.loads(text)
-    camera = values["options"]["camera"]
-    options = SourceOptions(**{**values["options"], "camera": camera and Path(camera)})
+    calibration = values["options"]["calibration"]
+    options = SourceOptions(**{**values["options"], "calibration": calibration and Path(calibration)})
     outputs = None if values["outputs"] is None else tuple(values["outputs"])
     return Task(
         **{
