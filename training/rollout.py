@@ -104,7 +104,7 @@ class SparseHeads(LinearHeads):
         outputs: OptionalOutputs,
     ) -> HeadOutput:
         """Run the heads as the network does, but for the pixels that are left out."""
-        dense = self._read(layers, grid, rotary, outputs)
+        dense = self._run(layers, grid, rotary, outputs)
         with torch.autocast(layers[-1].device.type, enabled=False):
             return replace(dense, pose=self.pose_head(layers[-1][:, 0].float()))
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoint files and the weights they hold."""
+"""Checkpoint files and their weights."""

@@ -17,7 +17,7 @@ LAYER_NORM_EPS = 1e-6
 
 
 def layer_norm(dim: int) -> nn.LayerNorm:
-    """Return a LayerNorm with the epsilon used everywhere in this network."""
+    """Return a LayerNorm with this network's epsilon."""
     return nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
 
 
@@ -72,7 +72,7 @@ class DecoderBlock(nn.Module):
         *,
         with_logit: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """Return the next tokens (B, N, C) and, if asked, their mean cross-attention logits (B, N)."""
+        """Return the next tokens (B, N, C) and, ``with_logit``, their mean cross-attention logits (B, N)."""
         x = x + self.attn(self.norm1(x), rotary)
         attended, logit = self.cross_attn(
             self.norm2(x), self.norm_y(context), rotary, rotary_context, with_logit=with_logit
@@ -81,13 +81,13 @@ class DecoderBlock(nn.Module):
         return x + self.mlp(self.norm3(x)), logit
 
     def forward_single_query(self, x: Tensor, context: Tensor) -> Tensor:
-        """Return the next of a single token (B, 1, C), by a shorter way than `forward`."""
+        """Return the result of `forward` for a single token (B, 1, C), at lower cost."""
         x = x + self.attn.forward_single(self.norm1(x))
         x = x + self.cross_attn.forward_single_query(self.norm2(x), self.norm_y(context))
         return x + self.mlp(self.norm3(x))
 
     def forward_single_context(self, x: Tensor, context: Tensor) -> Tensor:
-        """Return the next tokens (B, N, C) given a context of a single token (B, 1, C), by a shorter way."""
+        """Return the result of `forward` for a context of a single token (B, 1, C), at lower cost."""
         x = x + self.attn(self.norm1(x))
         x = x + self.cross_attn.forward_single_context(self.norm_y(context))
         return x + self.mlp(self.norm3(x))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The configuration of the network, read from a checkpoint's string without executing it."""
+"""Network configuration, parsed from a checkpoint's string without executing it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _log = logging.getLogger(__name__)
 
 ModeBounds = tuple[str, float, float]
 
-RAY_ENCODER_HEADS = 16  # fixed by the published network, whatever the width
+RAY_ENCODER_HEADS = 16  # fixed in the published network, for any width
 _MAX_STRING_BYTES, _MAX_ECHO = 64 * 1024, 80
-# Far above any network, and low enough to lay one out from a hostile configuration without harm.
+# Above any real network, and low enough to build one from a hostile configuration on the meta device.
 _MAX_COUNT, _MAX_MLP_RATIO, _MAX_NUMBER = 2**20, 64, 2**53
 _MAX_COUNTS = {"enc_depth": 1000, "dec_depth": 1000, "ray_enc_depth": 1000, "patch_size": 1024}
 _ROPE = re.compile(r"RoPE(\d+(?:\.\d+)?)")
 _PATCH_EMBEDDINGS = ("PatchEmbedDust3R", "ManyAR_PatchEmbed")  # the same function at inference
-# Keys that change training only, or that inference always treats the same way.
+# Keys without effect on inference.
 _IRRELEVANT = frozenset(
     {"freeze", "landscape_only", "depth_head", "pose_conf_head", "mask_ratio", "patch_embed_cls"}
 )
@@ -44,7 +44,7 @@ _COUNTS = (
 )
 _FLAGS = ("norm_im2_in_dec", "rgb_head", "pose_head")
 _CHOICES = {
-    "state_pe": ("2d", "1d"),  # the published 'none' has never been able to run
+    "state_pe": ("2d", "1d"),  # the published 'none' cannot run
     "head_type": ("dpt", "linear"),
     "output_mode": ("pts3d+pose",),
 }
@@ -72,7 +72,7 @@ class NetworkConfig:
     """Architecture of a network; fields are named as in the published configuration string.
 
     Two fields are absent from that string: ``dpt``, used by ``head_type='dpt'`` only, and ``memory_mlp_ratio`` of
-    the pose memory, which is 4 in the published networks whatever ``mlp_ratio`` is. `load_checkpoint` reads both
+    the pose memory, which is 4 in the published networks for any ``mlp_ratio``. `load_checkpoint` reads both
     from the tensors' shapes. Raises `ConfigError` on values that no network can be built with.
     """
 
@@ -131,15 +131,15 @@ class NetworkConfig:
 
     @classmethod
     def from_model_string(cls, text: str) -> NetworkConfig:
-        """Parse ``ARCroco3DStereo(ARCroco3DStereoConfig(key=value, ...))`` with literal values only.
+        """Parse ``ARCroco3DStereo(ARCroco3DStereoConfig(key=value, ...))`` with literal values.
 
-        Raises `CheckpointError` on anything that is not such a literal; nothing in the text is executed.
+        Raises `CheckpointError` on any other value. Nothing in the text is executed.
         """
         return cls.from_mapping(_parse_model_string(text))
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> NetworkConfig:
-        """Build from JSON-like values; infinities may be the strings "inf" and "-inf"."""
+        """Return a configuration from JSON-like values; the strings "inf" and "-inf" are infinities."""
         known = {f.name for f in fields(cls)}
         unknown = sorted(str(key) for key in mapping if key not in known | _IRRELEVANT)
         if unknown:
@@ -157,7 +157,7 @@ class NetworkConfig:
 
     @classmethod
     def from_json(cls, text: str) -> NetworkConfig:
-        """Invert `to_json`; raises `ConfigError` when the text is not such a JSON object."""
+        """Invert `to_json`; raises `ConfigError` if the text is not such a JSON object."""
         try:
             mapping = json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -178,7 +178,7 @@ class NetworkConfig:
             if getattr(self, name) not in choices:
                 _raise_invalid(name, getattr(self, name), "one of " + ", ".join(map(repr, choices)))
         if not self.pose_head:
-            _raise_invalid("pose_head", self.pose_head, "True, this package needs camera poses")
+            _raise_invalid("pose_head", self.pose_head, "True (this package needs camera poses)")
         for name in ("mlp_ratio", "memory_mlp_ratio"):
             ratio = getattr(self, name)
             if not _is_number(ratio) or not 0 < ratio <= _MAX_MLP_RATIO:
@@ -225,7 +225,7 @@ def _echo(value: object) -> str:
 
 
 def _is_number(value: object) -> bool:
-    # Larger integers would overflow where they meet a float.
+    # Larger integers cannot be converted to float exactly.
     return isinstance(value, float) or (type(value) is int and abs(value) <= _MAX_NUMBER)
 
 
@@ -236,7 +236,7 @@ def _check_count(name: str, value: object) -> None:
 
 
 def _check_mode(name: str, value: object, kinds: tuple[str, ...]) -> ModeBounds:
-    expected = f"(mode, minimum, maximum) with a mode out of {', '.join(map(repr, kinds))}"
+    expected = f"(mode, minimum, maximum) with a mode of {', '.join(map(repr, kinds))}"
     if not isinstance(value, tuple) or len(value) != 3 or value[0] not in kinds:
         _raise_invalid(name, value, expected)
     kind, low, high = value
@@ -246,7 +246,7 @@ def _check_mode(name: str, value: object, kinds: tuple[str, ...]) -> ModeBounds:
 
 
 def _check_rope_heads(width_name: str, width: int, heads_name: str, heads: int) -> None:
-    # RoPE splits each head into rows and columns, and each of these into pairs.
+    # RoPE splits each head into rows and columns, and both into pairs.
     if width % heads or (width // heads) % 4:
         expected = (
             f"a multiple of {4 * heads} (4 x {heads_name} {heads}), as RoPE needs heads of 4n channels"
@@ -268,7 +268,7 @@ def _check_patch_embedding(value: object) -> None:
 
 
 def _normalize(name: str, value: Any) -> Any:
-    """Turn JSON's lists, numbers and infinities into the types of the fields."""
+    """Convert JSON lists, numbers and infinities to the types of the fields."""
     if name == "dpt" and isinstance(value, Mapping):
         return _dpt_widths(value)
     if name == "img_size" and isinstance(value, int):
@@ -312,7 +312,7 @@ def _configuration_call(text: str) -> ast.Call:
     if len(text.encode(errors="replace")) > _MAX_STRING_BYTES:
         raise _string_error(text, f"it is longer than {_MAX_STRING_BYTES} bytes")
     try:
-        # Folded lines are legal inside the parentheses; surrounding white space is not.
+        # Line breaks are legal inside the parentheses; surrounding white space is not.
         model = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise _string_error(text, f"it does not parse ({type(error).__name__})") from error
@@ -337,7 +337,7 @@ def _argument(text: str, name: str, node: ast.expr) -> Any:
 
 def _literal(text: str, name: str, node: ast.expr) -> Any:
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        if not isinstance(node.operand, ast.UnaryOp):  # a row of signs would exhaust the stack
+        if not isinstance(node.operand, ast.UnaryOp):  # a long sequence of signs would exhaust the stack
             value = _literal(text, name, node.operand)
             if _is_number(value):
                 return -value

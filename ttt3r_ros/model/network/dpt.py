@@ -43,7 +43,7 @@ class DptHead(nn.Module):
     def forward(self, layers: tuple[Tensor, ...], grid: tuple[int, int]) -> Tensor:
         """Map four layers (B, N, C_i) to (B, channels, H, W).
 
-        The two middle layers still carry the pose token in front; it is dropped here.
+        The two middle layers begin with the pose token, which is dropped.
         """
         count = grid[0] * grid[1]
         maps = [
@@ -54,14 +54,14 @@ class DptHead(nn.Module):
         return self.head[-1](hidden.float())
 
     def set_compute_dtype(self, dtype: torch.dtype) -> None:
-        """Compute in this type up to the layer before the exponentials."""
+        """Set the type of all layers but the last, which feeds the exponentials."""
         self._dtype = dtype
         for part in (self.act_postprocess, self.scratch, self.head[:-1]):
             part.to(dtype)
 
 
 class Fusion(nn.Module):
-    """Brings four scales to one width and adds them up from the coarsest to the finest."""
+    """Projects four scales to one width and adds them from coarse to fine."""
 
     def __init__(self, layer_dims: tuple[int, ...], width: int) -> None:
         super().__init__()
@@ -78,7 +78,9 @@ class Fusion(nn.Module):
         fine, middle, grid, coarse = maps
         skip = self.layer3_rn(grid)
         path = self.refinenet4(self.layer4_rn(coarse))
-        path = path[:, :, : skip.shape[2], : skip.shape[3]]  # an odd grid was rounded up when halved
+        path = path[
+            :, :, : skip.shape[2], : skip.shape[3]
+        ]  # an odd grid was rounded up by the stride of 2
         path = self.refinenet3(path, skip)
         path = self.refinenet2(path, self.layer2_rn(middle))
         return self.refinenet1(path, self.layer1_rn(fine))
@@ -99,12 +101,12 @@ class FusionUnit(nn.Module):
         """Map (B, width, h, w) to (B, width, 2h, 2w)."""
         if skip is not None:
             x = x + self.resConfUnit1(skip)
-        # A 1x1 convolution commutes with interpolation, whose weights add up to 1, and is cheaper before it.
+        # A 1x1 convolution commutes with interpolation (weights add up to 1) and is cheaper before it.
         return self.upsample(self.out_conv(self.resConfUnit2(x)))
 
 
 class ResidualConv(nn.Module):
-    """Two convolutions beside an identity."""
+    """Two convolutions with a residual connection."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

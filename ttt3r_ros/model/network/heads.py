@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From decoder tokens to pose, points, confidence and color."""
+"""Prediction heads: decoder tokens to pose, points, confidence and color."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from ttt3r_ros.model.network.view import OptionalOutputs
 
 
-HIDDEN_RATIO = 4  # of the heads' own layers, whatever the blocks have
+HIDDEN_RATIO = 4  # MLP ratio of the heads, independent of that of the blocks
 
 
 @dataclass(frozen=True)
 class HeadOutput:
-    """What the heads make of one view; fields as in `StepOutput`."""
+    """Outputs of the heads for one view; fields as in `StepOutput`."""
 
     camera: PointMap
     pose: Tensor
@@ -37,7 +37,7 @@ class HeadOutput:
 
 
 class Heads(nn.Module, ABC):
-    """All heads; subclasses supply the dense ones."""
+    """All heads; subclasses implement the dense ones."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -54,22 +54,22 @@ class Heads(nn.Module, ABC):
         rotary: RotaryTable,
         outputs: OptionalOutputs,
     ) -> HeadOutput:
-        """Run the pose head, the camera-frame head and the optional ones that `outputs` asks for.
+        """Run the pose head, the camera-frame head and the optional heads of ``outputs``.
 
-        ``layers`` are encoder features and the decoder tokens at half, three quarters and the end, the
-        last one with the pose token in front; ``grid`` is the patch grid.
+        ``layers`` are the encoder features and the decoder tokens at half depth, three quarters and the end. The
+        last one begins with the pose token. ``grid`` is the patch grid.
 
         Raises:
-            ConfigError: colors are asked for and there is no head for them.
+            ConfigError: ``outputs.rgb`` without an rgb head.
         """
         if outputs.rgb and not self.config.rgb_head:
-            msg = "colors were asked for, but these weights have no rgb head"
+            msg = "outputs.rgb is True, but these weights have no rgb head"
             raise ConfigError(msg)
-        # The exponentials need the range and the digits of float32.
+        # The exponentials need the range and precision of float32.
         with torch.autocast(layers[-1].device.type, enabled=False):
-            return self._read(tuple(layer.float() for layer in layers), grid, rotary, outputs)
+            return self._run(tuple(layer.float() for layer in layers), grid, rotary, outputs)
 
-    def _read(
+    def _run(
         self,
         layers: tuple[Tensor, ...],
         grid: tuple[int, int],
@@ -94,7 +94,7 @@ class Heads(nn.Module, ABC):
         return self.point_map(self.world_map((*inputs[:-1], tokens), grid))
 
     def point_map(self, raw: Tensor) -> PointMap:
-        """Turn raw channels (B, 4, H, W) into points and confidence."""
+        """Decode raw channels (B, 4, H, W) to points and confidence."""
         raw = raw.permute(0, 2, 3, 1)
         return PointMap(
             points=decode_vectors(raw[..., :3], self.config.depth_mode),
@@ -103,7 +103,7 @@ class Heads(nn.Module, ABC):
 
     @abstractmethod
     def set_compute_dtype(self, dtype: torch.dtype) -> None:
-        """Compute the dense heads in this type; the pose head stays in float32."""
+        """Set the type of the dense heads; the pose head stays in float32."""
 
     @abstractmethod
     def camera_map(self, inputs: tuple[Tensor, ...], grid: tuple[int, int]) -> Tensor:
@@ -129,7 +129,7 @@ class DptHeads(Heads):
             self.dpt_rgb = DptHead(config, channels=3)
 
     def set_compute_dtype(self, dtype: torch.dtype) -> None:
-        """Compute the convolutions in this type."""
+        """Set the type of the convolutions."""
         for head in (self.dpt_self, self.dpt_cross, *([self.dpt_rgb] if self.config.rgb_head else [])):
             head.set_compute_dtype(dtype)
 
@@ -147,7 +147,7 @@ class DptHeads(Heads):
 
 
 class LinearHeads(Heads):
-    """An MLP per patch that predicts all of the patch's pixels."""
+    """One MLP that predicts all pixels of a patch."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__(config)
@@ -159,7 +159,7 @@ class LinearHeads(Heads):
             self.rgb_proj = Mlp(dim, hidden, 3 * pixels)
 
     def set_compute_dtype(self, dtype: torch.dtype) -> None:
-        """Compute the first of the two layers in this type."""
+        """Set the type of the first of the two layers."""
         for proj in (self.proj, self.cross_proj, *([self.rgb_proj] if self.config.rgb_head else [])):
             proj.fc1 = HalfLinear(proj.fc1, dtype, torch.float32)
 
@@ -170,7 +170,7 @@ class LinearHeads(Heads):
         return F.pixel_shuffle(patches, self.config.patch_size)
 
     def camera_map(self, inputs: tuple[Tensor, ...], grid: tuple[int, int]) -> Tensor:
-        """Return the raw camera-frame map (B, 4, H, W), flipped so that no point lies behind the camera."""
+        """Return the raw camera-frame map (B, 4, H, W), with points flipped to the front of the camera."""
         raw = self._dense(self.proj, inputs[-1], grid)
         return torch.cat((raw[:, :3] * raw[:, 2:3].sign(), raw[:, 3:]), dim=1)
 
@@ -184,7 +184,7 @@ class LinearHeads(Heads):
 
 
 class PoseHead(nn.Module):
-    """From the pose token to translation and unit quaternion."""
+    """Predicts translation and unit quaternion from the pose token."""
 
     def __init__(self, dim: int, mode: ModeBounds) -> None:
         super().__init__()
@@ -200,11 +200,11 @@ class PoseHead(nn.Module):
 
 
 def decode_vectors(raw: Tensor, mode: ModeBounds) -> Tensor:
-    """Map raw vectors (..., 3) to metric ones; 'exp' covers centimeters and kilometers alike."""
+    """Map raw vectors (..., 3) to meters; 'exp' covers centimeters to kilometers."""
     kind = mode[0]
     if kind == "linear":
         return raw
-    # Not raw.norm(): over three values that takes ten times as long on a processor.
+    # Not raw.norm(), which takes ten times as long for three values on a CPU.
     length = raw.square().sum(dim=-1, keepdim=True).clamp(min=1e-16).sqrt()
     unit = raw / length
     return unit * (torch.expm1(length) if kind == "exp" else length.square())

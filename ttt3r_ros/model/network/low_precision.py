@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Layers of cheaper arithmetic, put in the place of those of a finished network."""
+"""Layers of lower precision that replace those of a trained network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LayerT = TypeVar("LayerT", bound=nn.Module)
 
 
 class HalfLinear(nn.Linear):
-    """Weights and arithmetic of half the width; takes any floating type, gives the half one or ``out_dtype``."""
+    """A linear layer in 16 bits; the input has any floating type, the output ``out_dtype`` or ``dtype``."""
 
     def __init__(
         self, layer: nn.Linear, dtype: torch.dtype, out_dtype: torch.dtype | None = None
@@ -34,7 +34,7 @@ class HalfLinear(nn.Linear):
 
 
 class HalfNorm(nn.LayerNorm):
-    """Computes in float32 and gives half the width: converted once, for whatever layers come next."""
+    """Normalizes in float32 and returns 16 bits, converted once for all following layers."""
 
     def __init__(self, layer: nn.LayerNorm, dtype: torch.dtype) -> None:
         super().__init__(layer.normalized_shape, layer.eps, device="meta")
@@ -47,7 +47,7 @@ class HalfNorm(nn.LayerNorm):
 
 
 class Int8Linear(nn.Module):
-    """Weights in int8, a scale for each output; the input is rounded by its own range. Processor only."""
+    """A linear layer with int8 weights, one scale per output, and dynamic input quantization. CPU only."""
 
     def __init__(self, layer: nn.Linear, out_dtype: torch.dtype) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class Int8Linear(nn.Module):
         scales = weight.abs().amax(dim=1).clamp(min=1e-12).double() / 127
         zeros = torch.zeros(len(scales), dtype=torch.int64)
         with warnings.catch_warnings():
-            # torch means to remove its quantized tensors one day; there is no other int8 product in it yet.
+            # torch plans to remove its quantized tensors, but has no other int8 matrix product yet.
             warnings.simplefilter("ignore", UserWarning)
             quantized = torch.quantize_per_channel(weight, scales, zeros, axis=0, dtype=torch.qint8)
         self._packed = torch.ops.quantized.linear_prepack(quantized, layer.bias.float())
@@ -72,16 +72,16 @@ class Int8Linear(nn.Module):
 
 @cache
 def _int16_sums_overflow() -> bool:
-    """Tell whether pairs of products are added in 16 bits, which only inputs of 7 bits never overflow.
+    """Return whether the CPU adds pairs of int8 products in 16 bits, which overflows unless inputs have 7 bits.
 
-    So they are on x86 without VNNI; the answer would be wrong by a fifth. What does not say counts as such.
+    This is the case on x86 without VNNI; the results would be wrong by a fifth. Unknown CPUs count as such.
     """
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return not (capabilities.get("avx512_vnni") or capabilities.get("avx_vnni"))
 
 
 def replace(module: nn.Module, kind: type[LayerT], replacement: Callable[[LayerT], nn.Module]) -> None:
-    """Replace every layer of a kind below a module, in place."""
+    """Replace all layers of type ``kind`` below a module, in place."""
     for name, child in module.named_children():
         if isinstance(child, kind):
             setattr(module, name, replacement(child))

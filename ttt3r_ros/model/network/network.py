@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The TTT3R network: one image and a state in, geometry and the next state out (arXiv 2509.26645, 2501.12387)."""
+"""The TTT3R network: maps an image and a state to geometry and the next state (arXiv 2509.26645, 2501.12387)."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from ttt3r_ros.model.network.config import NetworkConfig
     from ttt3r_ros.model.network.heads import HeadOutput
 
-RAY_MAP_RATIO = 4.0  # fixed in the published network, whatever the image encoder has
+RAY_MAP_RATIO = 4.0  # MLP ratio, fixed in the published network
 
 
 def run_sequentially(first: Callable[[], Any], second: Callable[[], Any]) -> tuple[Any, Any]:
-    """Return both results; what may run at the same time, does not."""
+    """Return both results; the default of `Ttt3r.run_both`."""
     return first(), second()
 
 
 class Decoded(NamedTuple):
     """Result of the two decoders."""
 
-    state: Tensor  # (B, S, C) the proposed state
+    state: Tensor  # (B, S, C) the candidate state
     layers: tuple[Tensor, Tensor, Tensor]  # (B, 1 + N, C) at half, three quarters, the end
     gate_logit: Tensor  # (B, S)
 
@@ -64,7 +64,7 @@ class Ttt3r(nn.Module):
             )
             self.enc_norm_ray_map = layer_norm(enc)
 
-        # Not nn.Embedding(...): drawing its first values on the meta device loads torch's compiler, 1.4 s.
+        # Not nn.Embedding(...): its initialization on the meta device loads torch's compiler, 1.4 s.
         tokens = torch.empty(config.state_size, enc)
         self.register_tokens = nn.Embedding.from_pretrained(tokens, freeze=False)
         self.decoder_embed_state = nn.Linear(enc, dec)
@@ -81,7 +81,7 @@ class Ttt3r(nn.Module):
 
         self.downstream_head = DptHeads(config) if config.head_type == "dpt" else LinearHeads(config)
         self._tables: dict[tuple[object, ...], RotaryTable] = {}
-        self.attention_dtype = torch.float32  # of queries and keys, in encoder and decoders
+        self.attention_dtype = torch.float32  # of queries and keys in encoder and decoders
         self.run_both: Callable[..., tuple[Any, Any]] = run_sequentially
 
     def _decoder(self, heads: int) -> nn.ModuleList:
@@ -105,24 +105,24 @@ class Ttt3r(nn.Module):
     def step(
         self, view: View, state: RecurrentState, outputs: OptionalOutputs | None = None
     ) -> tuple[StepOutput, RecurrentState]:
-        """Show one view; return what is seen in it and the next state. ``state`` itself never changes."""
+        """Run one view; return its output and the next state. ``state`` is not modified."""
         return self.advance(view, self.encode(view), state, outputs)
 
     def advance(
         self, view: View, features: Tensor, state: RecurrentState, outputs: OptionalOutputs | None = None
     ) -> tuple[StepOutput, RecurrentState]:
-        """Do the rest of a step for a view whose features (B, N, F) are known; they need no state."""
+        """Run the second half of a step, given the view's features (B, N, F)."""
         grid = patch_grid(view.source(), self.config.patch_size)
 
-        # Recall which pose such a view had
+        # Read the pose token of similar views
         key = self.pose_retriever.key(features)
         pose_token = self.read_memory(state, key)
 
-        # Let image and state interact
+        # Decode image and state
         decoded = self.decode(features, pose_token, state, grid)
         memory = self.pose_retriever.write(state.memory, key, decoded.layers[-1][:, :1])
 
-        # Read the geometry, then learn from the view
+        # Predict the geometry, then update the state
         heads = self.run_heads(features, decoded, grid, outputs or OptionalOutputs())
         next_state = self.update_state(view, state, decoded, memory)
 
@@ -133,7 +133,7 @@ class Ttt3r(nn.Module):
 
     def encode(self, view: View) -> Tensor:
         """Return the features of the image, of the ray map, or their sum, (B, N, F)."""
-        patch_grid(view.source(), self.config.patch_size)  # refuses a view that cannot be used
+        patch_grid(view.source(), self.config.patch_size)  # raises on an invalid view
         features = [
             self._encode_image(view.image) if view.image is not None else None,
             self._encode_ray_map(view.ray_map) if view.ray_map is not None else None,
@@ -150,7 +150,7 @@ class Ttt3r(nn.Module):
 
     def _encode_ray_map(self, ray_map: Tensor) -> Tensor:
         if self.patch_embed_ray_map is None:
-            msg = "this checkpoint has no ray-map encoder; show an image instead"
+            msg = "this checkpoint has no ray-map encoder; expected a view with an image only"
             raise ImageError(msg)
         x = self.patch_embed_ray_map(ray_map)
         rotary = self._grid_rotary(ray_map, self.config.enc_embed_dim // RAY_ENCODER_HEADS)
@@ -159,28 +159,28 @@ class Ttt3r(nn.Module):
         return self.enc_norm_ray_map(x)
 
     def read_memory(self, state: RecurrentState, key: Tensor) -> Tensor:
-        """Return the pose token that starts the decoder, (B, 1, C): learned at first, recalled later."""
-        recalled = self.pose_retriever.read(state.memory, key)
-        return torch.where(state.fresh[:, None, None], self.pose_token.to(recalled.dtype), recalled)
+        """Return the decoder's pose token (B, 1, C): a parameter for the first view, else read from the memory."""
+        token = self.pose_retriever.read(state.memory, key)
+        return torch.where(state.fresh[:, None, None], self.pose_token.to(token.dtype), token)
 
     def decode(
         self, features: Tensor, pose_token: Tensor, state: RecurrentState, grid: tuple[int, int]
     ) -> Decoded:
-        """Run both decoders side by side, each layer attending to the other's previous layer."""
+        """Run both decoders; each layer attends to the previous layer of the other decoder."""
         config = self.config
         image = torch.cat((pose_token, self.decoder_embed(features)), dim=1)
         tokens = state.tokens
         image_width = config.dec_embed_dim // config.dec_num_heads
         state_width = config.dec_embed_dim // config.state_dec_num_heads
-        of_image, of_state = (
+        image_rotary, state_rotary = (
             (self._token_rotary(grid, width, image.device), self._state_rotary(width, image.device))
             for width in (image_width, state_width)
         )
         layers, logits = [image], []
         for image_block, state_block in zip(self.dec_blocks, self.dec_blocks_state, strict=True):
             (image, _), (tokens, logit) = self.run_both(
-                partial(image_block, image, tokens, *of_image),
-                partial(state_block, tokens, image, of_state[1], of_state[0], with_logit=True),
+                partial(image_block, image, tokens, *image_rotary),
+                partial(state_block, tokens, image, *reversed(state_rotary), with_logit=True),
             )
             layers.append(image)
             logits.append(logit)
@@ -203,9 +203,9 @@ class Ttt3r(nn.Module):
     def update_state(
         self, view: View, state: RecurrentState, decoded: Decoded, memory: Tensor
     ) -> RecurrentState:
-        """Take over the proposed state as far as the rule says, and the whole proposed pose memory.
+        """Blend the candidate state into the state by the update rule; replace the pose memory.
 
-        A first view is always taken over whole; a view without an image, or with ``update`` off, not at all.
+        A first view replaces the whole state. A view without an image, or with ``update`` off, changes nothing.
         """
         alpha = self.rule(UpdateInputs(decoded.gate_logit, decoded.state, state.tokens))
         alpha = torch.where(state.fresh[:, None], 1.0, alpha)[..., None].to(
@@ -217,12 +217,14 @@ class Ttt3r(nn.Module):
             return RecurrentState(state.tokens, state.memory, fresh)
         if view.update is None:
             return RecurrentState(blended, memory, fresh)
-        learns = view.update[:, None, None]
+        updates = view.update[:, None, None]
         return RecurrentState(
-            torch.where(learns, blended, state.tokens), torch.where(learns, memory, state.memory), fresh
+            torch.where(updates, blended, state.tokens),
+            torch.where(updates, memory, state.memory),
+            fresh,
         )
 
-    # Rotary tables depend on sizes only, so each is made once.
+    # Rotary tables depend on sizes only and are cached.
 
     def _grid_rotary(self, image: Tensor, width: int) -> RotaryTable:
         grid = patch_grid(image, self.config.patch_size)
@@ -235,9 +237,8 @@ class Ttt3r(nn.Module):
 
     def _token_rotary(self, grid: tuple[int, int], width: int, device: torch.device) -> RotaryTable:
         def positions() -> Tensor:
-            return torch.cat(
-                (torch.full((1, 2), -1), grid_positions(*grid))
-            )  # the pose token sits at -1
+            pose_token = torch.full((1, 2), -1)
+            return torch.cat((pose_token, grid_positions(*grid)))
 
         return self._rotary(("tokens", grid), positions, width, device, self.attention_dtype)
 
@@ -264,7 +265,7 @@ class Ttt3r(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-    """Cuts an image into patches and embeds each."""
+    """Embeds the patches of an image."""
 
     def __init__(self, channels: int, dim: int, patch: int) -> None:
         super().__init__()
@@ -272,5 +273,5 @@ class PatchEmbed(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Map (B, channels, H, W) to (B, N, dim), row-major."""
-        # Laid out as what the blocks give, so that all of them share one compiled form.
+        # The memory layout of the blocks' outputs, so that all blocks share one compiled form.
         return self.proj(image).flatten(2).transpose(1, 2).contiguous()

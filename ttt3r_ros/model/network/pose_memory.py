@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pose memory: what earlier images looked like and which pose token they had."""
+"""The pose memory: associates the appearance of images with their pose tokens."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ DEPTH = 2
 
 
 class PoseMemory(nn.Module):
-    """Reads a pose token by the look of an image, and writes one back.
+    """Reads a pose token for an image's key, and writes one back.
 
-    A memory (B, M, 2C) has M slots, each a key and a pose token of C channels side by side. The blocks are those
-    of the decoders; that there is one query to read and one entry to write makes most of their work superfluous.
+    A memory (B, M, 2C) has M slots, each a key and a pose token of C channels. The blocks are decoder blocks. As
+    there is one query to read and one entry to write, cheaper variants of their forward pass suffice.
     """
 
     def __init__(self, slots: int, feature_dim: int, dim: int, heads: int, mlp_ratio: float) -> None:
@@ -33,14 +33,14 @@ class PoseMemory(nn.Module):
         return self.proj_q(features.mean(dim=1, keepdim=True))
 
     def read(self, memory: Tensor, key: Tensor) -> Tensor:
-        """Return the pose token that the memory suggests for a key, (B, 1, C)."""
+        """Return the pose token for a key, both (B, 1, C)."""
         query = torch.cat((key, self.masked_token.expand_as(key)), dim=-1)
         for block in self.read_blocks:
             query = cast("DecoderBlock", block).forward_single_query(query, memory)
         return query[..., key.shape[-1] :]
 
     def write(self, memory: Tensor, key: Tensor, pose_token: Tensor) -> Tensor:
-        """Return the memory that has seen this pair of key and pose token (B, 1, C)."""
+        """Return the memory after writing a key and a pose token, both (B, 1, C)."""
         entry = torch.cat((key, pose_token), dim=-1)
         for block in self.write_blocks:
             memory = cast("DecoderBlock", block).forward_single_context(memory, entry)

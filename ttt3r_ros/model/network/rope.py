@@ -10,19 +10,19 @@ from torch import Tensor
 
 
 class RotaryTable(NamedTuple):
-    """Factors of one set of positions for one head width D, (N, D) each, in the type of what they turn.
+    """Rotation factors (N, D) of a set of positions for heads of D channels.
 
-    A half of the channels is a quarter of u and a quarter of v; u turns into u cos - v sin, v into v cos + u sin.
+    Each half of the channels consists of u and v: u becomes u cos - v sin, v becomes v cos + u sin.
     """
 
     cos: Tensor
-    sin: Tensor  # negative where it meets a v
+    sin: Tensor  # negated for v
 
 
 def rotary_table(
     positions: Tensor, head_dim: int, base: float, dtype: torch.dtype = torch.float32
 ) -> RotaryTable:
-    """Tabulate the angles of integer positions (N, 2); a position of -1 is a genuine negative angle."""
+    """Compute the factors of integer positions (N, 2); the position -1 is a negative angle."""
     quarter = head_dim // 4
     frequencies = base ** (-torch.arange(quarter, dtype=torch.float64) / quarter)
     angles = positions.to("cpu", torch.float64)[:, :, None] * frequencies  # (N, 2, D/4)
@@ -32,12 +32,12 @@ def rotary_table(
 
 
 def rotate(x: Tensor, table: RotaryTable | None) -> Tensor:
-    """Rotate queries or keys (..., heads, N, D); without a table they pass unchanged."""
+    """Rotate queries or keys (..., heads, N, D); return them unchanged without a table."""
     if table is None:
         return x
     u_row, v_row, u_column, v_column = x.chunk(4, dim=-1)
     swapped = torch.cat((v_row, u_row, v_column, u_column), dim=-1)
-    # Converts nothing but under autocast, which turns queries and keys of a network in float32 into halves.
+    # A conversion under autocast only, which makes queries and keys of a float32 network 16 bits wide.
     return torch.addcmul(x * table.cos.to(x.dtype), swapped, table.sin.to(x.dtype))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the network remembers between images."""
+"""The recurrent state of the network."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RecurrentState:
-    """The network's whole memory of a stream; a value, so that keeping one is keeping a snapshot."""
+    """The recurrent state of one or more image streams; immutable."""
 
     tokens: Tensor  # (B, S, C)
     memory: Tensor  # (B, M, 2C) the pose memory
-    fresh: Tensor  # (B,) bool: nothing has been shown yet
+    fresh: Tensor  # (B,) bool: before the first image
 
     def is_finite_sync(self) -> bool:
-        """Tell whether no NaN or infinity got in; waits for the device."""
+        """Return whether there is no NaN or infinity; waits for the device."""
         return bool(torch.isfinite(self.tokens).all() & torch.isfinite(self.memory).all())
 
     def select(self, index: int) -> RecurrentState:
-        """Return the state of one stream of the batch, itself a batch of one."""
+        """Return the state of one stream as a batch of one."""
         one = slice(index, index + 1)
         return RecurrentState(self.tokens[one], self.memory[one], self.fresh[one])
 
@@ -50,14 +50,14 @@ def concatenate(states: Sequence[RecurrentState]) -> RecurrentState:
 
 
 def state_from_arrays(arrays: Mapping[str, NDArray[Any]], like: RecurrentState) -> RecurrentState:
-    """Return the state that `arrays_sync` gave, on the device of ``like``; the arrays are copied.
+    """Return a state from the arrays of `arrays_sync`, copied to the device of ``like``.
 
     Raises:
         SourceError: names, types or shapes differ from those of ``like``, or a value is NaN or infinite.
     """
-    found, expected = _layout(arrays), _layout(like.arrays_sync())
+    found, expected = _array_types(arrays), _array_types(like.arrays_sync())
     if found != expected:
-        msg = f"recurrent state has {_listed(found)}; expected {_listed(expected)}"
+        msg = f"recurrent state has {_format_types(found)}; expected {_format_types(expected)}"
         raise SourceError(msg)
     for name, array in arrays.items():
         bad = int(array.size - np.isfinite(array).sum())
@@ -68,9 +68,9 @@ def state_from_arrays(arrays: Mapping[str, NDArray[Any]], like: RecurrentState) 
     return RecurrentState(**{name: torch.tensor(array, device=device) for name, array in arrays.items()})
 
 
-def _layout(arrays: Mapping[str, NDArray[Any]]) -> dict[str, str]:
+def _array_types(arrays: Mapping[str, NDArray[Any]]) -> dict[str, str]:
     return {name: f"{array.dtype} {array.shape}" for name, array in arrays.items()}
 
 
-def _listed(layout: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} {form}" for name, form in sorted(layout.items())) or "nothing"
+def _format_types(types: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {form}" for name, form in sorted(types.items())) or "nothing"

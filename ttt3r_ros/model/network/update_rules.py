@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much of the proposed state is taken over, per state token: the one point where TTT3R differs from CUT3R.
+"""Update rules: the learning rate per state token, the only difference between TTT3R and CUT3R.
 
-A rule is a pure function of `UpdateInputs`; a new one is a function and an entry in `UPDATE_RULES`.
+A rule is a pure function of `UpdateInputs`. To add one, add a function and its entry in `UPDATE_RULES`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from ttt3r_ros.errors import ConfigError
 
 @dataclass(frozen=True)
 class UpdateInputs:
-    """What a rule may look at."""
+    """Inputs of an update rule."""
 
     logit: Tensor  # (B, S) mean pre-softmax logit of the state's cross-attention to the image
-    proposed: Tensor  # (B, S, C)
+    proposed: Tensor  # (B, S, C) candidate state
     previous: Tensor  # (B, S, C)
 
 
@@ -33,7 +33,7 @@ def cut3r(inputs: UpdateInputs) -> Tensor:
 
 
 def ttt3r(inputs: UpdateInputs) -> Tensor:
-    """Learn from the image as much as the state attends to it (arXiv 2509.26645)."""
+    """Update each token in proportion to its attention to the image (arXiv 2509.26645)."""
     return torch.sigmoid(inputs.logit)
 
 
@@ -44,7 +44,7 @@ def update_rule(name: str) -> UpdateRule:
     """Return the rule of that name.
 
     Raises:
-        ConfigError: there is no such rule.
+        ConfigError: the name is unknown.
     """
     if name not in UPDATE_RULES:
         msg = f"update_rule '{name}' is not one of {', '.join(UPDATE_RULES)}"

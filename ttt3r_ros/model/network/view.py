@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the network is shown and what it answers, as tensors."""
+"""Inputs and outputs of a network step, as tensors."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class View:
-    """One step's input: an image, a ray map, or both.
+    """Input of one step: an image, a ray map, or both.
 
-    A ray map holds per pixel the origin and the direction of its ray in the first camera's frame; a view
-    without an image asks what would be seen along these rays and never changes the state.
+    A ray map contains the origin and direction of each pixel's ray in the first camera's frame. A view without an
+    image renders the scene along these rays and does not change the state.
     """
 
     image: Tensor | None = None  # (B, 3, H, W) in [-1, 1]
     ray_map: Tensor | None = None  # (B, 6, H, W)
-    update: Tensor | None = None  # (B,) bool, may the state learn from it; None means yes
+    update: Tensor | None = None  # (B,) bool: update the state; None: all
 
     def source(self) -> Tensor:
-        """Return the tensor that fixes batch, size and device.
+        """Return a tensor with the batch, size and device of the view.
 
         Raises:
-            ImageError: there is neither image nor ray map, or they differ in size.
+            ImageError: image and ray map are both missing or differ in size.
         """
         given = [tensor for tensor in (self.image, self.ray_map) if tensor is not None]
         if not given:
-            msg = "a view needs an image, a ray map or both; it has neither"
+            msg = "the view has neither image nor ray map; expected at least one"
             raise ImageError(msg)
         first, last = given[0], given[-1]
         if (first.shape[0], *first.shape[2:]) != (last.shape[0], *last.shape[2:]):
@@ -44,7 +44,7 @@ class View:
 
 @dataclass(frozen=True)
 class OptionalOutputs:
-    """Which optional heads run; what is off costs nothing."""
+    """Optional heads to run; disabled heads are not computed."""
 
     world: bool = False  # points in the first camera's frame
     rgb: bool = False
@@ -52,7 +52,7 @@ class OptionalOutputs:
 
 @dataclass(frozen=True)
 class PointMap:
-    """A point and how sure of it the network is, per pixel."""
+    """One 3D point and its confidence per pixel."""
 
     points: Tensor  # (B, H, W, 3) meters
     confidence: Tensor  # (B, H, W)
@@ -60,10 +60,10 @@ class PointMap:
 
 @dataclass(frozen=True)
 class Internals:
-    """Intermediate values of a step, for parity checks and for update rules under study."""
+    """Intermediate values of a step, for parity checks and the study of update rules."""
 
     features: Tensor  # (B, N, F) encoder output
-    pose_token: Tensor  # (B, 1, C) as fed to the decoder
+    pose_token: Tensor  # (B, 1, C) input of the decoder
     decoder_layers: tuple[Tensor, Tensor, Tensor]  # (B, 1 + N, C) at half, three quarters, the end
     gate_logit: Tensor  # (B, S)
     proposed_tokens: Tensor  # (B, S, C)
@@ -72,12 +72,10 @@ class Internals:
 
 @dataclass(frozen=True)
 class StepOutput:
-    """The answer to one view."""
+    """Output of one step."""
 
     camera: PointMap  # in the camera's own optical frame
-    pose: (
-        Tensor  # (B, 7) camera in the first camera's frame: x, y, z, then the unit quaternion w, x, y, z
-    )
+    pose: Tensor  # (B, 7) T_first_camera: x, y, z, then the unit quaternion w, x, y, z
     world: PointMap | None  # in the first camera's frame
     rgb: Tensor | None  # (B, H, W, 3) in (-1, 1)
     internals: Internals
@@ -89,7 +87,7 @@ def patch_grid(tensor: torch.Tensor, patch: int) -> tuple[int, int]:
     Raises:
         ImageError: a side is not a positive multiple of the patch size.
     """
-    height, width = map(int, tensor.shape[-2:])  # plain numbers also where TorchScript records
+    height, width = map(int, tensor.shape[-2:])  # plain numbers even while tracing
     if height < patch or width < patch or height % patch or width % patch:
         msg = f"network image is {width}x{height}; both sides must be positive multiples of {patch}"
         raise ImageError(msg)
