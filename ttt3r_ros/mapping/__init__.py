@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Voxel map, occupancy grid and trajectory."""
+"""Map: voxels in submaps, occupancy grid and trajectory."""

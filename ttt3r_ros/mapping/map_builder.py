@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the frames have shown of the world: colored voxels and a grid of obstacles, fused together."""
+"""Map built from frames: colored voxels and an occupancy grid."""
 
 from __future__ import annotations
 
@@ -22,13 +22,12 @@ if TYPE_CHECKING:
 
 ScalarT = TypeVar("ScalarT", bound="np.generic")
 
-# Fused of one frame at most; of a larger one every pixel has its turn in later frames.
-_FRAME_POINTS = 1 << 14
-_GRID_POINTS = 4000  # of one frame at most; more do not change what is seen of a floor plan
+_MAX_FRAME_POINTS = 1 << 14  # of a larger image each frame integrates another subset of the pixels
+_MAX_GRID_POINTS = 4000  # per frame; more points do not change the grid
 
 
 class MapBuilder:
-    """One thread fuses; any thread may read."""
+    """Voxels and occupancy grid of one map. One thread writes, any thread reads."""
 
     def __init__(self, config: Config) -> None:
         self.voxels = SubmapCollection(config.map.voxel_size, config.map.max_voxels)
@@ -36,16 +35,16 @@ class MapBuilder:
         self.configure(config)
 
     def configure(self, config: Config) -> None:
-        """Follow a live change of settings."""
+        """Apply a live change of settings."""
         self._config = config
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove everything."""
         self.voxels.clear()
         self.grid.clear()
 
     def transform(self, T_map_map: Float64Array) -> None:
-        """Move the voxels by a rigid motion (4, 4). The grid, whose floor has changed, begins anew."""
+        """Move the voxels by a rigid motion (4, 4) and clear the grid, whose floor has changed."""
         self.voxels.transform(T_map_map)
         self.grid.clear()
 
@@ -56,73 +55,71 @@ class MapBuilder:
         self.grid.clear()
 
     def integrate(self, update: Update, floor_z: float | None) -> float:
-        """Fuse the sure points of a frame; the grid waits until the height of the floor is known [m].
+        """Integrate the confident points of a frame; the grid needs the height of the floor in the map [m].
 
-        Returns the share of the pixels that went into the map, of those whose turn it was.
+        Returns:
+            The fraction of the pixels selected in this frame that were integrated.
         """
         config, stamp_ns = self._config.map, update.frame.stamp_ns
+        position = update.T_map_camera[:3, 3]
         if config.carve_free_space:
-            self._clear_seen_through(update)
-        points_map, fused_fraction = self._fuse_voxels(update)
+            self._carve_free_space(update)
+        points_map, fused_fraction = self._integrate_voxels(update)
         if len(points_map) and floor_z is not None:
-            self._fuse_grid(update.T_map_camera[:3, 3], points_map, floor_z)
+            self._integrate_grid(position, points_map, floor_z)
         if config.max_radius or config.max_age:
-            self.voxels.evict(update.T_map_camera[:3, 3], config.max_radius, stamp_ns, config.max_age)
+            self.voxels.evict(position, config.max_radius, stamp_ns, config.max_age)
         return fused_fraction
 
-    def _clear_seen_through(self, update: Update) -> None:
+    def _carve_free_space(self, update: Update) -> None:
         prediction = update.prediction
         depth = prediction.points_camera[..., 2]
-        sure = prediction.confidence >= self._config.map.min_confidence
-        self.voxels.carve_free_space(depth, update.intrinsics, update.T_map_camera, sure)
+        valid = prediction.confidence >= self._config.map.min_confidence
+        self.voxels.carve_free_space(depth, update.intrinsics, update.T_map_camera, valid)
 
-    def _fuse_voxels(self, update: Update) -> tuple[Float32Array, float]:
-        """Fuse this frame's pixels whose turn it is; return the points (N, 3) of the sure ones, and their share."""
+    def _integrate_voxels(self, update: Update) -> tuple[Float32Array, float]:
+        """Integrate the selected pixels; return the valid points (N, 3) in the map and their fraction."""
         config, prediction = self._config.map, update.prediction
-        turn, share = select_pixels(prediction.confidence.shape, self.voxels.frame_count)
-        # First the slices, which are cheap whatever the memory layout of the arrays is.
-        points, confidence = (
-            prediction.points_camera[turn].reshape(-1, 3),
-            prediction.confidence[turn].ravel(),
-        )
-        depth, sure = points[:, 2], confidence >= config.min_confidence
-        chosen = np.flatnonzero(sure & (depth > 0) & (depth <= config.max_range))
-        points_map = transform(update.T_map_camera, points.take(chosen, axis=0))
-        if len(chosen):
-            # Each stands for its neighbors, too: what a voxel weighs does not depend on how many are fused.
-            weights = confidence.take(chosen) * np.float32(share)
-            rgb = prediction.rgb[turn].reshape(-1, 3).take(chosen, axis=0)
+        selection, stride = select_pixels(prediction.confidence.shape, self.voxels.frame_count)
+        # Slices first: they are cheap for any memory layout of the arrays.
+        points = prediction.points_camera[selection].reshape(-1, 3)
+        confidence = prediction.confidence[selection].ravel()
+        depth = points[:, 2]
+        valid = (confidence >= config.min_confidence) & (depth > 0) & (depth <= config.max_range)
+        indices = np.flatnonzero(valid)
+        points_map = transform(update.T_map_camera, points.take(indices, axis=0))
+        if len(indices):
+            # Each pixel also represents those not selected: voxel weights do not depend on the stride.
+            weights = confidence.take(indices) * np.float32(stride)
+            rgb = prediction.rgb[selection].reshape(-1, 3).take(indices, axis=0)
             self.voxels.integrate(points_map, rgb, weights, update.frame.stamp_ns)
-        return points_map, len(chosen) / max(1, len(points))
+        return points_map, len(indices) / max(1, len(points))
 
-    def _fuse_grid(self, origin: Float64Array, points_map: Float32Array, floor_z: float) -> None:
+    def _integrate_grid(self, position: Float64Array, points_map: Float32Array, floor_z: float) -> None:
         config = self._config.grid
-        points = _thinned(points_map, 2 * _GRID_POINTS)
-        away = points - origin.astype(np.float32)
-        near = np.flatnonzero(np.einsum("ij,ij->i", away, away) <= config.max_range**2)
-        points = points.take(_thinned(near, _GRID_POINTS), axis=0)
-        self.grid.integrate(origin, points, floor_z, config.min_height, config.max_height)
+        points = _subsample(points_map, 2 * _MAX_GRID_POINTS)
+        offset = points - position.astype(np.float32)
+        in_range = np.flatnonzero(np.einsum("ij,ij->i", offset, offset) <= config.max_range**2)
+        points = points.take(_subsample(in_range, _MAX_GRID_POINTS), axis=0)
+        self.grid.integrate(position, points, floor_z, config.min_height, config.max_height)
 
 
-def _thinned(rows: NDArray[ScalarT], about: int) -> NDArray[ScalarT]:
-    """Return evenly spaced rows of (N, ...), at least about so many if there are and less than twice as many."""
-    return rows[:: max(1, len(rows) // about)]
+def _subsample(rows: NDArray[ScalarT], count: int) -> NDArray[ScalarT]:
+    """Return evenly spaced rows of (N, ...): all, or between once and twice the count."""
+    return rows[:: max(1, len(rows) // count)]
 
 
-def select_pixels(shape: tuple[int, ...], clock: int) -> tuple[tuple[slice, slice], int]:
-    """Return the pixels of an image (height, width) to fuse in this frame, and how many share their turn.
+def select_pixels(shape: tuple[int, ...], frame_count: int) -> tuple[tuple[slice, slice], int]:
+    """Return slices of the pixels of an image (height, width) to integrate, and one in how many they are.
 
-    All of an image of at most 16384 pixels. Of a larger one those on a lattice that moves on with every frame.
+    All pixels of an image of up to 16384; of a larger one a lattice that changes with the frame count.
     """
     height, width = shape
-    share = -(-height * width // _FRAME_POINTS)
-    down = max(1, min(height, isqrt(share)))
-    right = -(-share // down)
-    # Not to the next pixel but to one far away from all that had their turn lately.
-    leap = next(
-        leap
-        for leap in range(round(0.38 * down * right) or 1, down * right + 1)
-        if gcd(leap, down * right) == 1
-    )
-    row, column = divmod(clock * leap % (down * right), right)
-    return (slice(row, None, down), slice(column, None, right)), down * right
+    stride = -(-height * width // _MAX_FRAME_POINTS)
+    row_stride = max(1, min(height, isqrt(stride)))
+    column_stride = -(-stride // row_stride)
+    period = row_stride * column_stride
+    # Consecutive frames use distant lattices: a step coprime to the period, near the golden section, visits all.
+    step = next(step for step in range(round(0.38 * period) or 1, period + 1) if gcd(step, period) == 1)
+    row, column = divmod(frame_count * step % period, column_stride)
+    return (slice(row, None, row_stride), slice(column, None, column_stride)), period

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which pixels of a frame reach map and grid."""
+"""Selection of pixels and their integration into voxels and grid."""
 
 from __future__ import annotations
 
@@ -38,47 +38,47 @@ def update(
 @pytest.mark.parametrize(
     "shape", [(56, 80), (128, 128), (160, 224), (240, 320), (384, 512), (1, 100_000)]
 )
-def test_a_frame_fuses_a_bounded_number_of_pixels_and_every_one_has_its_turn(
+def test_each_pixel_is_selected_once_per_period(
     shape: tuple[int, int],
 ) -> None:
-    turns = np.zeros(shape, int)
-    _, share = select_pixels(shape, 0)
-    for clock in range(share):
-        turn, _ = select_pixels(shape, clock)
-        turns[turn] += 1
-        assert turns[turn].size <= 1.05 * 2**14 + sum(shape)
-    assert (turns == 1).all()
-    assert share == 1 or shape[0] * shape[1] > 2**14
+    counts = np.zeros(shape, int)
+    _, period = select_pixels(shape, 0)
+    for frame_count in range(period):
+        selection, _ = select_pixels(shape, frame_count)
+        counts[selection] += 1
+        assert counts[selection].size <= 1.05 * 2**14 + sum(shape)
+    assert (counts == 1).all()
+    assert period == 1 or shape[0] * shape[1] > 2**14
 
 
-def test_what_a_voxel_weighs_does_not_depend_on_the_size_of_the_frame_beyond_its_pixels() -> None:
+def test_weights_compensate_for_the_pixels_not_selected() -> None:
     few, many = MapBuilder(Config()), MapBuilder(Config())
     few.integrate(update(128, 96), None)
     many.integrate(update(512, 384), None)
-    weights = [scene.voxels.active.voxels.means_and_weights()[1].sum() for scene in (few, many)]
+    weights = [builder.voxels.active.voxels.means_and_weights()[1].sum() for builder in (few, many)]
     assert weights[1] == pytest.approx(16 * weights[0], rel=0.02)
 
 
-def test_after_its_turns_a_large_frame_has_occupied_every_voxel() -> None:
+def test_a_large_frame_fills_all_voxels_within_a_period() -> None:
     rng = np.random.default_rng(0)
     view = update(512, 384, rng.uniform(2.0, 4.0, (384, 512)))
     config = Config()
-    whole, scene = (
+    complete, builder = (
         MapBuilder(config),
         MapBuilder(replace(config, map=replace(config.map, carve_free_space=False))),
     )
     points = view.prediction.points_camera.reshape(-1, 3)
     points = points @ view.T_map_camera[:3, :3].T.astype(np.float32) + np.float32([0, 0, 1])
-    whole.voxels.integrate(
+    complete.voxels.integrate(
         points, view.prediction.rgb.reshape(-1, 3), np.full(len(points), 2.0, np.float32)
     )
     for _ in range(select_pixels((384, 512), 0)[1]):
-        scene.integrate(view, None)
-    assert len(scene.voxels) == pytest.approx(len(whole.voxels), rel=1e-3)
+        builder.integrate(view, None)
+    assert len(builder.voxels) == pytest.approx(len(complete.voxels), rel=1e-3)
 
 
-def test_points_without_depth_or_confidence_or_out_of_range_are_not_fused() -> None:
-    scene = MapBuilder(Config())
+def test_invalid_points_are_not_integrated() -> None:
+    builder = MapBuilder(Config())
     for depth_m, confidence in (
         (np.nan, 2.0),
         (0.0, 2.0),
@@ -89,16 +89,16 @@ def test_points_without_depth_or_confidence_or_out_of_range_are_not_fused() -> N
     ):
         with np.errstate(invalid="ignore"):
             view = update(80, 56, depth_m, confidence)
-        scene.integrate(view, 0.0)
-    assert len(scene.voxels) == 0
-    assert scene.grid.to_grid() is None
-    scene.integrate(update(80, 56), 0.0)
-    assert len(scene.voxels) > 100
-    assert scene.grid.to_grid() is not None
+        builder.integrate(view, 0.0)
+    assert len(builder.voxels) == 0
+    assert builder.grid.to_grid() is None
+    builder.integrate(update(80, 56), 0.0)
+    assert len(builder.voxels) > 100
+    assert builder.grid.to_grid() is not None
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 56), (512, 384)])
-def test_fusing_a_frame_tells_the_share_of_its_pixels_that_went_in(width: int, height: int) -> None:
+def test_integrate_returns_the_fraction_of_valid_pixels(width: int, height: int) -> None:
     depth_m = np.full((height, width), 3.0)
     depth_m[: height // 4] = 50.0  # out of range
     assert MapBuilder(Config()).integrate(update(width, height, depth_m), None) == pytest.approx(0.75)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A bounded map of colored voxels."""
+"""Voxel map: means, bound, eviction and threads."""
 
 from __future__ import annotations
 
@@ -62,23 +62,23 @@ observations = st.lists(
 
 
 @given(observations, st.randoms(use_true_random=False), st.integers(1, 5))
-def test_the_map_does_not_depend_on_the_order_or_the_batches_of_observations(
-    seen: list[Observation], random: Random, batches: int
+def test_the_map_does_not_depend_on_order_or_batches(
+    observed: list[Observation], random: Random, batches: int
 ) -> None:
-    shuffled = seen.copy()
+    shuffled = observed.copy()
     random.shuffle(shuffled)
-    together, apart = VoxelMap(SIZE_M, 1000), VoxelMap(SIZE_M, 1000)
-    put(together, *zip(*seen, strict=True))
+    at_once, in_batches = VoxelMap(SIZE_M, 1000), VoxelMap(SIZE_M, 1000)
+    put(at_once, *zip(*observed, strict=True))
     for start in range(batches):
         if part := shuffled[start::batches]:
-            put(apart, *zip(*part, strict=True))
-    points, rgb = content(together)
-    points_apart, rgb_apart = content(apart)
-    np.testing.assert_allclose(points_apart, points, atol=1e-5)
-    assert np.abs(rgb.astype(int) - rgb_apart).max() <= 1, "but for rounding"
+            put(in_batches, *zip(*part, strict=True))
+    points, rgb = content(at_once)
+    points_in_batches, rgb_in_batches = content(in_batches)
+    np.testing.assert_allclose(points_in_batches, points, atol=1e-5)
+    assert np.abs(rgb.astype(int) - rgb_in_batches).max() <= 1, "except for rounding"
 
 
-def test_a_voxel_holds_the_weighted_mean_of_position_and_color() -> None:
+def test_a_voxel_has_the_weighted_mean_of_position_and_color() -> None:
     voxel_map = VoxelMap(SIZE_M, 1000)
     put(voxel_map, [(0.1, 0.1, 0.1), (0.3, 0.1, 0.1)], [(0, 100, 0), (100, 100, 0)], [1.0, 3.0])
     put(voxel_map, (0.45, 0.1, 0.3), (250, 100, 80), 4.0)
@@ -87,7 +87,7 @@ def test_a_voxel_holds_the_weighted_mean_of_position_and_color() -> None:
     np.testing.assert_array_equal(rgb, [[round((300 + 1000) / 8), 100, 40]])
 
 
-def test_an_old_voxel_still_follows_new_evidence() -> None:
+def test_an_old_voxel_adapts_to_new_observations() -> None:
     voxel_map = VoxelMap(SIZE_M, 1000)
     put(voxel_map, (0.1, 0.1, 0.1), weights=1e9)
     for _ in range(30):
@@ -95,7 +95,7 @@ def test_an_old_voxel_still_follows_new_evidence() -> None:
     assert content(voxel_map)[0][0, 0] == pytest.approx(0.4, abs=0.05)
 
 
-def test_voxels_on_both_sides_of_zero_are_different_ones() -> None:
+def test_voxels_on_both_sides_of_zero_are_distinct() -> None:
     voxel_map = VoxelMap(SIZE_M, 1000)
     corners = np.array(np.meshgrid(*[(-0.1, 0.1)] * 3)).reshape(3, -1).T
     put(voxel_map, corners)
@@ -107,9 +107,7 @@ def test_voxels_on_both_sides_of_zero_are_different_ones() -> None:
 
 @pytest.mark.parametrize("axis", range(3))
 @pytest.mark.parametrize("far_m", [-1e30, -6e5, 6e5, 1e30])
-def test_points_too_far_for_the_grid_are_left_out_and_do_not_wrap_around(
-    axis: int, far_m: float
-) -> None:
+def test_points_outside_the_grid_are_ignored(axis: int, far_m: float) -> None:
     voxel_map = VoxelMap(SIZE_M, 1000)
     outside = np.full(3, 0.1)
     outside[axis] = far_m
@@ -120,7 +118,7 @@ def test_points_too_far_for_the_grid_are_left_out_and_do_not_wrap_around(
 
 
 @pytest.mark.parametrize("axis", range(3))
-def test_points_half_a_thousand_kilometers_away_are_still_apart_from_those_here(axis: int) -> None:
+def test_points_500_kilometers_apart_are_distinct(axis: int) -> None:
     voxel_map = VoxelMap(SIZE_M, 1000)
     for sign in (-1, 1):
         far = np.full(3, 0.25)
@@ -136,25 +134,25 @@ def test_the_bound_is_never_exceeded(frames: list[tuple[int, int]]) -> None:
         put(voxel_map, row(first, count))
         cloud = voxel_map.point_cloud()
         assert len(voxel_map) == len(cloud.points) <= 100
-        assert len(cells(voxel_map)) == len(voxel_map), "no voxel twice"
+        assert len(cells(voxel_map)) == len(voxel_map), "each voxel once"
         assert cells(voxel_map) >= set(range(first, first + count)) or count > 100, (
-            "what is in view stays"
+            "observed voxels stay"
         )
 
 
-def test_the_voxels_unseen_for_longest_go_first() -> None:
+def test_the_oldest_voxels_are_evicted_first() -> None:
     voxel_map = VoxelMap(SIZE_M, 100)
     for first in (0, 30, 60):
         put(voxel_map, row(first, 30))
-    put(voxel_map, row(0, 10))  # seen again
+    put(voxel_map, row(0, 10))  # observed again
     put(voxel_map, row(200, 40))
-    kept = cells(voxel_map)
-    assert kept >= set(range(200, 240)) | set(range(10)), "the newest stay"
-    assert kept & set(range(60, 90)), "then what was seen before"
-    assert not kept & set(range(10, 30)), "the oldest are gone"
+    remaining = cells(voxel_map)
+    assert remaining >= set(range(200, 240)) | set(range(10)), "observed last"
+    assert remaining & set(range(60, 90)), "observed before"
+    assert not remaining & set(range(10, 30)), "oldest"
 
 
-def test_a_still_camera_before_a_map_it_fills_evicts_nothing() -> None:
+def test_a_static_camera_evicts_nothing() -> None:
     voxel_map = VoxelMap(SIZE_M, 100)
     put(voxel_map, row(500, 20))
     for _ in range(3):
@@ -163,18 +161,18 @@ def test_a_still_camera_before_a_map_it_fills_evicts_nothing() -> None:
 
 
 @pytest.mark.parametrize("in_view", [10, 60, 80, 90])
-def test_voxels_in_view_keep_their_history_when_others_go(in_view: int) -> None:
+def test_observed_voxels_keep_their_mean_when_others_are_evicted(in_view: int) -> None:
     voxel_map = VoxelMap(SIZE_M, 100)
     put(voxel_map, row(0, in_view) - (0.1, 0, 0), weights=9.0)
     put(voxel_map, row(500, 100 - in_view))
     put(voxel_map, np.concatenate((row(0, in_view), row(600, 10))), weights=1.0)
     points = voxel_map.point_cloud().points
-    seen = points[points[:, 0] < 100 * SIZE_M]
+    observed = points[points[:, 0] < 100 * SIZE_M]
     expected = row(0, in_view) - (0.09, 0, 0)
-    np.testing.assert_allclose(np.sort(seen[:, 0]), expected[:, 0], atol=1e-4)
+    np.testing.assert_allclose(np.sort(observed[:, 0]), expected[:, 0], atol=1e-4)
 
 
-def test_of_a_frame_larger_than_the_map_the_heaviest_voxels_are_the_map() -> None:
+def test_a_frame_beyond_the_bound_leaves_its_heaviest_voxels() -> None:
     voxel_map = VoxelMap(SIZE_M, 100)
     put(voxel_map, row(-50, 40))
     put(voxel_map, row(0, 250), weights=np.where(np.arange(250) % 5 < 2, 5.0, 1.0))
@@ -188,7 +186,7 @@ def plane(normal_axis: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("normal_axis", range(3))
-def test_walls_and_floors_do_not_cluster_in_the_table_so_that_a_look_up_stays_cheap(
+def test_planes_do_not_cluster_in_the_table(
     normal_axis: int,
 ) -> None:
     voxel_map = VoxelMap(SIZE_M, 20_000)
@@ -201,7 +199,7 @@ def test_walls_and_floors_do_not_cluster_in_the_table_so_that_a_look_up_stays_ch
     assert probes.max() < 50
 
 
-def test_a_full_map_is_probed_no_deeper_after_many_evictions_than_before() -> None:
+def test_probe_lengths_stay_short_in_a_full_map() -> None:
     voxel_map = VoxelMap(SIZE_M, 2000)
     for first in range(0, 60_000, 300):
         put(voxel_map, row(first, 400))
@@ -212,7 +210,7 @@ def test_a_full_map_is_probed_no_deeper_after_many_evictions_than_before() -> No
     assert voxel_map._table.capacity == 4096
 
 
-def test_a_cleared_map_is_as_good_as_new() -> None:
+def test_a_cleared_map_is_empty_and_usable() -> None:
     voxel_map = VoxelMap(SIZE_M, 100)
     put(voxel_map, row(0, 100), (255, 255, 255), 50.0)
     voxel_map.clear()
@@ -229,7 +227,7 @@ def test_a_cloud_is_a_copy() -> None:
     np.testing.assert_allclose(content(voxel_map)[0], row(0, 3))
 
 
-def test_no_points_change_nothing() -> None:
+def test_an_empty_frame_adds_nothing() -> None:
     voxel_map = VoxelMap(SIZE_M, 100)
     voxel_map.integrate(
         np.empty((0, 3), np.float32), np.empty((0, 3), np.uint8), np.empty(0, np.float32)
@@ -237,7 +235,7 @@ def test_no_points_change_nothing() -> None:
     assert len(voxel_map) == 0
 
 
-def test_threads_may_write_read_and_clear_at_once() -> None:
+def test_threads_write_read_and_clear_concurrently() -> None:
     voxel_map = VoxelMap(SIZE_M, 300)
     failures: list[BaseException] = []
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A voxel map that is moved, saved and restored."""
+"""Voxel map: transform, saving and loading."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ttt3r_ros.types import Intrinsics
 
 SIZE_M = 0.1
 CAMERA = Intrinsics(fx=40.0, fy=40.0, cx=39.5, cy=27.5, width=80, height=56)
-SWEEP = 8  # calls that together look at every voxel
+SWEEP = 8  # calls that visit every voxel once
 
 
 def put(
@@ -30,7 +30,7 @@ def points_of(voxel_map: VoxelMap) -> np.ndarray:
     return points[np.lexsort(np.floor(points / SIZE_M).T)]
 
 
-def test_a_moved_map_holds_every_point_where_it_was_moved_to() -> None:
+def test_transform_moves_every_point() -> None:
     voxel_map = VoxelMap(SIZE_M, 5000)
     rng = np.random.default_rng(0)
     points = rng.uniform(-2.0, 2.0, (300, 3)).astype(np.float32)
@@ -41,14 +41,14 @@ def test_a_moved_map_holds_every_point_where_it_was_moved_to() -> None:
     version = voxel_map.version
     voxel_map.transform(T)
     expected, after = transform(T, before), voxel_map.point_cloud().points
-    away = np.linalg.norm(expected[:, None] - after, axis=2).min(axis=1)
-    assert np.median(away) < 1e-5
-    assert away.max() < SIZE_M, "but for voxels that met"
+    distances = np.linalg.norm(expected[:, None] - after, axis=2).min(axis=1)
+    assert np.median(distances) < 1e-5
+    assert distances.max() < SIZE_M, "except for merged voxels"
     assert len(np.unique(np.floor(after / SIZE_M), axis=0)) == len(voxel_map)
     assert voxel_map.version > version
 
 
-def test_voxels_that_meet_after_a_move_are_fused_by_weight_and_as_young_as_the_younger() -> None:
+def test_voxels_that_coincide_after_a_transform_are_merged() -> None:
     voxel_map = VoxelMap(SIZE_M, 1000)
     put(voxel_map, (0.08, 0.05, 0.05), 3.0, stamp_ns=5 * 10**9, rgb=100)
     put(voxel_map, (0.12, 0.05, 0.05), 1.0, stamp_ns=1 * 10**9, rgb=20)
@@ -65,14 +65,14 @@ def test_voxels_that_meet_after_a_move_are_fused_by_weight_and_as_young_as_the_y
     np.testing.assert_allclose(points_of(voxel_map)[0, 0], 0.16, atol=1e-6)
 
 
-def test_a_moved_empty_map_is_empty() -> None:
+def test_a_transformed_empty_map_is_empty() -> None:
     voxel_map = VoxelMap(SIZE_M, 1000)
     voxel_map.transform(np.eye(4))
     assert len(voxel_map) == 0
 
 
-def busy_map(frames: int = 30) -> VoxelMap:
-    """Return a full map that has evicted, worn down and forgotten."""
+def used_map(frames: int = 30) -> VoxelMap:
+    """Return a full map after carving and eviction."""
     voxel_map = VoxelMap(SIZE_M, 1000)
     for frame in range(frames):
         observe(voxel_map, frame)
@@ -93,37 +93,37 @@ def assert_same(one: VoxelMap, other: VoxelMap) -> None:
     assert len(one) == len(other)
 
 
-def test_a_restored_map_is_the_saved_one_and_goes_on_as_it_would_have() -> None:
-    original, restored = busy_map(), VoxelMap(SIZE_M, 1000)
-    put(restored, (5.05, 5.05, 5.05))
-    version = restored.version
-    restored.load_state_dict(original.state_dict())
-    assert_same(original, restored)
-    assert restored.version > version
+def test_a_loaded_map_continues_to_the_last_bit() -> None:
+    original, loaded = used_map(), VoxelMap(SIZE_M, 1000)
+    put(loaded, (5.05, 5.05, 5.05))
+    version = loaded.version
+    loaded.load_state_dict(original.state_dict())
+    assert_same(original, loaded)
+    assert loaded.version > version
     for frame in range(30, 60):
         observe(original, frame)
-        observe(restored, frame)
-    assert_same(original, restored)
+        observe(loaded, frame)
+    assert_same(original, loaded)
 
 
-def test_saved_arrays_are_copies_both_ways() -> None:
-    original, restored = busy_map(), VoxelMap(SIZE_M, 1000)
+def test_saved_and_loaded_arrays_are_copies() -> None:
+    original, loaded = used_map(), VoxelMap(SIZE_M, 1000)
     arrays = original.state_dict()
     before = original.point_cloud().points
-    restored.load_state_dict(arrays)
+    loaded.load_state_dict(arrays)
     for array in arrays.values():
         array.fill(0)
     np.testing.assert_array_equal(original.point_cloud().points, before)
-    np.testing.assert_array_equal(restored.point_cloud().points, before)
+    np.testing.assert_array_equal(loaded.point_cloud().points, before)
 
 
-def test_an_empty_map_is_restored_too() -> None:
-    restored = busy_map()
-    restored.load_state_dict(VoxelMap(SIZE_M, 1000).state_dict())
-    assert len(restored) == 0
+def test_an_empty_map_is_loaded() -> None:
+    loaded = used_map()
+    loaded.load_state_dict(VoxelMap(SIZE_M, 1000).state_dict())
+    assert len(loaded) == 0
 
 
-def test_a_map_of_another_bound_keeps_what_was_seen_last() -> None:
+def test_a_smaller_map_loads_the_voxels_observed_last() -> None:
     original = VoxelMap(SIZE_M, 1000)
     x = np.arange(100) * SIZE_M + SIZE_M / 2
     for start in range(0, 100, 10):
@@ -135,8 +135,8 @@ def test_a_map_of_another_bound_keeps_what_was_seen_last() -> None:
     np.testing.assert_allclose(points_of(larger)[:, 0], x, rtol=1e-5)
 
 
-def damaged(name: str, change: object) -> dict[str, np.ndarray]:
-    arrays = busy_map().state_dict()
+def changed_arrays(name: str, change: object) -> dict[str, np.ndarray]:
+    arrays = used_map().state_dict()
     arrays[name] = change(arrays[name])  # type: ignore[operator]
     return arrays
 
@@ -150,7 +150,7 @@ def with_first(value: object) -> object:
     return change
 
 
-DAMAGE = [
+INVALID = [
     *[(name, lambda array: array[:-1]) for name in ("keys", "slots", "weight", "mean", "last_frame")],
     *[
         (name, lambda array: array.astype(np.float64))
@@ -181,17 +181,18 @@ DAMAGE = [
 ]
 
 
-@pytest.mark.parametrize(("name", "change"), DAMAGE)
-def test_damaged_arrays_are_named_and_change_nothing(name: str, change: object) -> None:
-    voxel_map, arrays = busy_map(5), damaged(name, change)
-    with pytest.raises(SourceError, match="saved map: "):
+@pytest.mark.parametrize(("name", "change"), INVALID)
+def test_invalid_arrays_change_nothing(name: str, change: object) -> None:
+    voxel_map, arrays = used_map(5), changed_arrays(name, change)
+    with pytest.raises(SourceError):
         voxel_map.load_state_dict(arrays)
-    assert_same(busy_map(5), voxel_map)
+    assert_same(used_map(5), voxel_map)
 
 
-@pytest.mark.parametrize("name", sorted(VoxelMap(SIZE_M, 1000).state_dict()))
-def test_a_missing_array_is_named(name: str) -> None:
-    arrays = busy_map(2).state_dict()
-    del arrays[name]
-    with pytest.raises(SourceError, match=f"{name} is missing"):
-        VoxelMap(SIZE_M, 1000).load_state_dict(arrays)
+def test_missing_arrays_are_named() -> None:
+    arrays = used_map(2).state_dict()
+    for name in arrays:
+        with pytest.raises(SourceError, match=name):
+            VoxelMap(SIZE_M, 1000).load_state_dict(
+                {key: array for key, array in arrays.items() if key != name}
+            )
