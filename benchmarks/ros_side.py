@@ -81,7 +81,7 @@ class Bench:
         update = self.reconstructor.step(frame)
         self.clock.add("preprocess", update.timings_s["preprocess"])
         with self.clock.running():
-            self.transforms.send(update)
+            self.transforms.publish(update)
             self.body.publish(update)
             self.camera.publish(update)
             self.clock.lap("rest")

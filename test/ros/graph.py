@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from fakes import image
 from geometry_msgs.msg import PoseStamped, TransformStamped
 from nav_msgs.msg import Odometry
@@ -38,6 +38,12 @@ SECOND = 10**9
 START_S = 90.0  # of a node in a process of its own
 LIMIT_S = 30.0  # ten times what a slow machine needs
 FRAME_ID = "camera_optical_frame"
+LEVELS = {
+    DiagnosticStatus.OK: "OK",
+    DiagnosticStatus.WARN: "WARN",
+    DiagnosticStatus.ERROR: "ERROR",
+    DiagnosticStatus.STALE: "STALE",
+}
 OUTPUTS = {
     "pose": (PoseStamped, "/mapping_node/pose"),
     "odom": (Odometry, "/mapping_node/odom"),
@@ -96,7 +102,8 @@ class Bench:
         for array in reversed(self.got["diagnostics"]):
             for status in array.status:
                 if status.name.startswith("mapping_node"):
-                    return {item.key: item.value for item in status.values} | {"message": status.message}
+                    values = {item.key: item.value for item in status.values}
+                    return values | {"message": status.message, "level": LEVELS[status.level]}
         return {}
 
     def count(self, name: str) -> int:

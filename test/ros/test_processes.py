@@ -175,7 +175,7 @@ def test_without_images_the_log_says_what_is_missing_and_warns_of_a_second_node_
     ):
         log = tmp_path / "second"
         bench.spin_until(
-            lambda: " nodes are named /mapping_node" in log.read_text() or second.poll() is not None,
+            lambda: " nodes have the name /mapping_node" in log.read_text() or second.poll() is not None,
             "the warning",
             START_S,
         )

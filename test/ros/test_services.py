@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What people ask of a running node: services and live parameters."""
+"""Services, live parameters and diagnostics of a running node."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rcl_interfaces.srv import DescribeParameters, SetParameters
 
 from ttt3r_ros.config import settings
 from ttt3r_ros.io.trajectory_files import read_tum
+from ttt3r_ros.ros.diagnostics import KEYS
 
 pytestmark = pytest.mark.ros
 
@@ -164,3 +165,13 @@ def test_descriptors_tell_meaning_range_and_whether_it_may_change(start):
         assert descriptor.read_only is not entry.live, entry.name
         if entry.kind is float and entry.ge is not None:
             assert descriptor.floating_point_range[0].from_value == entry.ge
+
+
+def test_every_diagnostics_key_of_a_mapping_node_is_described(start):
+    _, bench = start()
+    bench.listen("pose")
+    bench.listen_to_diagnostics()
+    connected(bench)
+    walk(bench, 2)
+    bench.spin_until(lambda: bench.count("processed") == 2, "diagnostics")
+    assert not bench.diagnostics().keys() - {"level", "message"} - KEYS.keys()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a node created after a moment, so that a lifecycle node can be cleaned up and configured again."""
+"""Destroy what a lifecycle node created while it was configured."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ if TYPE_CHECKING:
 
 
 class EntityLedger:
-    """Remembers a node's publishers, subscriptions, services, timers and guards; destroys those that came later."""
+    """Lists the publishers, subscriptions, services, timers and guards of a node at its creation."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._known = {id(entity) for _, entity in self._entities()}
+        self._existing = {id(entity) for _, entity in self._entities()}
 
     def destroy_new(self) -> None:
-        """Destroy what was created since."""
+        """Destroy all entities that the node has created since."""
         for destroy, entity in self._entities():
-            if id(entity) not in self._known:
+            if id(entity) not in self._existing:
                 destroy(entity)
 
     def _entities(self) -> list[tuple]:  # type: ignore[type-arg]

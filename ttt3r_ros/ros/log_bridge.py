@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The library logs with `logging`; a node's users read rosout."""
+"""Forward the log records of the Python package to the node's logger, hence to rosout."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class RosLogHandler(logging.Handler):
-    """Forwards records of the library to a node's logger."""
+    """Forwards log records to a node's logger."""
 
     def __init__(self, logger: RcutilsLogger) -> None:
         super().__init__()
@@ -19,7 +19,7 @@ class RosLogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Forward one record."""
-        # rclpy fixes the severity per calling line, hence one line each.
+        # rclpy allows one severity for each calling line.
         text = record.getMessage()
         if record.levelno >= logging.ERROR:
             self._logger.error(text)
@@ -32,7 +32,7 @@ class RosLogHandler(logging.Handler):
 
 
 def attach(logger: RcutilsLogger) -> RosLogHandler:
-    """Forward everything this package logs from INFO up; return the handler so that it can be removed."""
+    """Forward the records of this package from INFO up; return the handler for `detach`."""
     handler = RosLogHandler(logger)
     package = logging.getLogger("ttt3r_ros")
     package.addHandler(handler)

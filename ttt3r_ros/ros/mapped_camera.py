@@ -69,7 +69,7 @@ class TrackedBody:
             return
         self.landmarks = update.landmarks
         if self.transforms is not None:
-            self.transforms.send(update)
+            self.transforms.publish(update)
         self.outputs.publish(update)
 
     def publish_map(self) -> None:

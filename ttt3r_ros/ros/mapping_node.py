@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ROS 2 node: its life (managed, or by itself), its parameters, its end."""
+"""The ROS 2 node: lifecycle, parameters, process exit."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _SUCCESS, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.
 
 
 class MappingNode(LifecycleNode):  # type: ignore[misc]
-    """Unconfigured it holds parameters alone, inactive the network and all outputs, active it takes images."""
+    """Unconfigured: parameters only. Inactive: network, outputs and services. Active: subscribed to the images."""
 
     def __init__(self, backend: AnyBackend | None = None, **node_options: Any) -> None:
         super().__init__("mapping_node", **node_options)
@@ -52,15 +52,15 @@ class MappingNode(LifecycleNode):  # type: ignore[misc]
         self.add_on_set_parameters_callback(self._on_parameters)
         self.get_logger().info(compat.describe_providers())
         if self.config.autostart:
-            self._start_by_itself()
+            self._autostart()
 
     @property
     def mapping(self) -> MappingRuntime:
-        """Return what exists while the node is configured."""
+        """Return the runtime, which exists while the node is configured."""
         assert self._mapping is not None
         return self._mapping
 
-    def _start_by_itself(self) -> None:
+    def _autostart(self) -> None:
         for trigger in (self.trigger_configure, self.trigger_activate):
             trigger()
             if self.start_error is not None:
@@ -68,10 +68,10 @@ class MappingNode(LifecycleNode):  # type: ignore[misc]
                 self.destroy_node()
                 raise error
 
-    # --- life ---------------------------------------------------------------------------------------
+    # --- lifecycle --------------------------------------------------------------------------------------
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load the network and create all outputs and services."""
+        """Load the network; create outputs and services."""
         try:
             backend, facts = (
                 (self._given_backend, {})
@@ -83,7 +83,7 @@ class MappingNode(LifecycleNode):  # type: ignore[misc]
             NodeServices(self, self._mapping)
             StartupMonitor(self, self._mapping)
         except Ttt3rError as error:
-            return self._refuse("configure", error)
+            return self._fail("configure", error)
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -94,41 +94,41 @@ class MappingNode(LifecycleNode):  # type: ignore[misc]
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Take no more images; state and map stay."""
+        """Unsubscribe from the images; state and map stay."""
         self.mapping.stop()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Give up network, state and map."""
-        self._give_up()
+        """Release network, state and map."""
+        self._release()
         return super().on_cleanup(state)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Give up everything, whatever the state."""
-        self._give_up()
+        """Release everything, from any state."""
+        self._release()
         return super().on_shutdown(state)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Go back to unconfigured, from where it can be tried again."""
-        self._give_up()
+        """Return to unconfigured, from where the node can be configured again."""
+        self._release()
         return super().on_error(state)
 
-    def _give_up(self) -> None:
+    def _release(self) -> None:
         if self._mapping is not None:
             self._mapping.stop()
             self._mapping.viewer.close()
             self._entities.destroy_new()
             self._mapping = None
 
-    def _refuse(self, transition: str, error: Ttt3rError) -> TransitionCallbackReturn:
+    def _fail(self, transition: str, error: Ttt3rError) -> TransitionCallbackReturn:
         self.start_error = error
-        if not self.config.autostart:  # otherwise the one readable line is printed by main
+        if not self.config.autostart:  # with autostart main prints the error
             self.get_logger().error(f"cannot {transition}: {error}")
         return _FAILURE
 
     def _on_failure(self, error: BaseException) -> None:
         if self._closing or not self.context.ok():
-            return  # told to end in the middle of a frame: its publishers are gone, and nobody waits for it
+            return  # shut down during a frame: its publishers are gone
         self.failure = error
         trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         self.get_logger().fatal(f"mapping stopped: {type(error).__name__}: {error}\n{trace}")
@@ -148,7 +148,7 @@ class MappingNode(LifecycleNode):  # type: ignore[misc]
         return SetParametersResult(successful=True)
 
     def destroy_node(self) -> None:
-        """Finish the running frame, then go."""
+        """Finish the current frame, then destroy the node."""
         self._closing = True
         if self._mapping is not None:
             self._mapping.stop()
@@ -163,19 +163,19 @@ def main(args: list[str] | None = None) -> int:
     rclpy.init(args=args)
     node = None
     try:
-        rclpy.get_global_executor()  # made here: once the node says that it is ready, an interrupt may come at any time
+        rclpy.get_global_executor()  # created here: after "ready" an interrupt may come at any time
         node = MappingNode()
         rclpy.spin(node)
     except Ttt3rError as error:
-        print(f"mapping_node: {error}", file=sys.stderr)  # noqa: T201 - the one readable line of a failed start
+        print(f"mapping_node: {error}", file=sys.stderr)  # noqa: T201 - the only line of a failed start
         return 1
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except Exception:
-        if ok():  # otherwise rclpy only says that it was told to end while the node was starting
+        if ok():  # otherwise rclpy reports only that it was shut down during the start
             raise
     finally:
-        # A second Ctrl-C, which launch and terminals like to send, must not interrupt the tidying up.
+        # Launch and terminals often send a second SIGINT, which must not interrupt the cleanup.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         if node is not None:
             node.destroy_node()

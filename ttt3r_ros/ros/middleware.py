@@ -1,26 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Settings of the middleware that every entry point of this package uses."""
+"""Middleware settings shared by all entry points."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-# Fast DDS 2 and 3 look under different names.
+# Fast DDS 2 and 3 read different variables.
 _PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 PROFILE = Path(__file__).with_name("fastdds_profile.xml")
 
 
 def use_large_image_profile() -> None:
-    """Let Fast DDS carry images best effort; call before rclpy.init. A profile of the user's own wins."""
+    """Set the Fast DDS profile for large best-effort images, unless the user has set one; call before rclpy.init."""
     if not any(os.environ.get(name) for name in _PROFILE_VARIABLES):
         for name in _PROFILE_VARIABLES:
             os.environ[name] = str(PROFILE)
 
 
 def isolate() -> None:
-    """Keep to this machine and a domain of our own: nobody else's images, and nobody else gets ours."""
+    """Restrict discovery to this machine and choose a domain by process id, unless the user has set them."""
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    if os.environ.get("ROS_DISTRO") == "humble":  # the last to know this variable alone
+    if os.environ.get("ROS_DISTRO") == "humble":  # Humble has no other variable for it
         os.environ.setdefault("ROS_LOCALHOST_ONLY", "1")
     os.environ.setdefault("ROS_DOMAIN_ID", str(50 + os.getpid() % 50))

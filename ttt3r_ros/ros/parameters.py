@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ROS parameters made from the configuration classes."""
+"""ROS parameters from the configuration classes."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ _LARGEST_FLOAT = 1.7e308
 
 
 def declare(node: Node) -> Config:
-    """Declare every setting as a parameter of the node, read-only unless live; return the values it was started with.
+    """Declare every setting as a parameter, read-only unless live; return the configuration at the start.
 
     Raises:
-        ConfigError: a value was given that does not fit; the message names parameter, value and range.
+        ConfigError: a value is out of range or has a wrong type; the message names parameter, value and range.
     """
-    return from_mapping({entry.name: _declared(node, entry) for entry in settings()})
+    return from_mapping({entry.name: _declare(node, entry) for entry in settings()})
 
 
 def apply_changes(config: Config, parameters: list[Parameter]) -> Config:
-    """Return a configuration with live parameters changed; parameters of others, such as use_sim_time, pass.
+    """Return the configuration with new values of live parameters; ignore others (use_sim_time).
 
     Raises:
-        ConfigError: a value does not fit, or that parameter cannot change while the node runs.
+        ConfigError: a value is invalid, or a parameter is read-only while the node runs.
     """
     known = {entry.name: entry for entry in settings()}
     own = [parameter for parameter in parameters if parameter.name in known]
     for parameter in own:
         if not known[parameter.name].live:
-            msg = f"{parameter.name} is fixed while the node runs; set it at the start"
+            msg = f"{parameter.name} is read-only while the node runs; set it at the start"
             raise ConfigError(msg)
     config = from_mapping({parameter.name: parameter.value for parameter in own}, config)
     low, high = config.grid.min_height, config.grid.max_height
@@ -49,23 +49,23 @@ def apply_changes(config: Config, parameters: list[Parameter]) -> Config:
 
 
 def descriptor(entry: Setting) -> ParameterDescriptor:
-    """Describe one setting: meaning, range, choices."""
-    described = ParameterDescriptor(description=entry.help, read_only=not entry.live)
-    described.dynamic_typing = entry.is_switch  # rcl reads an unquoted on or off as a bool
+    """Return the descriptor of a setting: description, range, choices."""
+    result = ParameterDescriptor(description=entry.help, read_only=not entry.live)
+    result.dynamic_typing = entry.is_switch  # rcl reads an unquoted on or off as a bool
     if entry.choices:
-        described.additional_constraints = "one of: " + ", ".join(entry.choices)
+        result.additional_constraints = "one of: " + ", ".join(entry.choices)
     if entry.kind is int and (entry.ge, entry.le) != (None, None):
         low = -_LARGEST_INTEGER if entry.ge is None else int(entry.ge)
         high = _LARGEST_INTEGER if entry.le is None else int(entry.le)
-        described.integer_range = [IntegerRange(from_value=low, to_value=high)]
+        result.integer_range = [IntegerRange(from_value=low, to_value=high)]
     if entry.kind is float and (entry.ge, entry.le) != (None, None):
         low_float = -_LARGEST_FLOAT if entry.ge is None else entry.ge
         high_float = _LARGEST_FLOAT if entry.le is None else entry.le
-        described.floating_point_range = [FloatingPointRange(from_value=low_float, to_value=high_float)]
-    return described
+        result.floating_point_range = [FloatingPointRange(from_value=low_float, to_value=high_float)]
+    return result
 
 
-def _declared(node: Node, entry: Setting) -> object:
+def _declare(node: Node, entry: Setting) -> object:
     try:
         default = list(entry.default) or [""] if isinstance(entry.default, tuple) else entry.default
         return node.declare_parameter(entry.name, default, descriptor(entry)).value

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node's outputs; what nobody subscribes to is not computed."""
+"""Publishers of the node's outputs. Messages without a subscriber are not computed."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
 
 def camera_topic(topic: str, camera: str) -> str:
-    """Return a topic of one of several cameras: ``~/points`` becomes ``~/front/points``."""
+    """Return the topic of a named camera: ``~/points`` becomes ``~/front/points``."""
     if not camera:
         return topic
     return f"~/{camera}/{topic[2:]}" if topic.startswith("~/") else f"{camera}/{topic}"
 
 
 class CameraOutputs:
-    """What a camera sees, in its optical frame; called by the worker thread only."""
+    """Depth, confidence and points of a camera in its optical frame; used only on the worker thread."""
 
     def __init__(self, node: Node, config: Config, robot: RobotSensors, camera: str) -> None:
         self.config = config
@@ -47,15 +47,19 @@ class CameraOutputs:
         self._points = _publisher(node, PointCloud2, "~/points", camera)
 
     def publish(self, update: Update) -> None:
-        """Publish everything that has a subscriber, all with the stamp of the image."""
+        """Publish all outputs that have a subscriber, with the stamp of the image."""
         config = self.config
-        depth = cache(lambda: masked_depth(update, config.min_confidence))  # once for both
+        depth = cache(lambda: masked_depth(update, config.min_confidence))  # for image and points
         frame = self._robot.optical_frame(update.frame.camera_frame)
         header = messages.make_header(update.frame.stamp_ns, frame)
-        _if_wanted(self._depth, lambda: messages.depth_image(update, depth(), config.depth, header))
-        _if_wanted(self._depth_info, lambda: messages.depth_camera_info(update, config.depth, header))
-        _if_wanted(self._confidence, lambda: messages.confidence_image(update, header))
-        _if_wanted(self._points, lambda: messages.frame_cloud(update, depth(), header))
+        _publish_if_subscribed(
+            self._depth, lambda: messages.depth_image(update, depth(), config.depth, header)
+        )
+        _publish_if_subscribed(
+            self._depth_info, lambda: messages.depth_camera_info(update, config.depth, header)
+        )
+        _publish_if_subscribed(self._confidence, lambda: messages.confidence_image(update, header))
+        _publish_if_subscribed(self._points, lambda: messages.frame_cloud(update, depth(), header))
 
 
 class BodyOutputs:
@@ -85,8 +89,8 @@ class BodyOutputs:
         header = messages.make_header(stamp_ns, self._map_frame)
         stamped = messages.pose_stamped(update.T_map_base, header)
         self._poses.append(stamped)
-        _if_wanted(self._pose, lambda: stamped)
-        _if_wanted(self._odom, lambda: self._odometry(update))
+        _publish_if_subscribed(self._pose, lambda: stamped)
+        _publish_if_subscribed(self._odom, lambda: self._odometry(update))
         self._previous_ns = stamp_ns
 
     def publish_path(self) -> None:
@@ -109,7 +113,7 @@ class BodyOutputs:
 
 
 class MapOutputs:
-    """Publishes map and grid, when they have changed and somebody listens; called by a timer."""
+    """Publishes map and grid if they have changed and have a subscriber; called by a timer."""
 
     def __init__(self, node: Node, map_builder: MapBuilder, camera: str, map_frame: str) -> None:
         self._cloud = _publisher(node, PointCloud2, "~/map_cloud", camera, latched=True)
@@ -119,18 +123,20 @@ class MapOutputs:
         self._published = {"cloud": -1, "grid": -1}
 
     def publish(self, stamp_ns: int) -> None:
-        """Publish both as of the newest frame fused, unless that was done before."""
+        """Publish the current map and grid with the stamp of the newest frame."""
         header = messages.make_header(stamp_ns, self._map_frame)
-        if self._due("cloud", self._cloud, self._map.voxels.version):
+        if self._is_due("cloud", self._cloud, self._map.voxels.version):
             cloud = self._map.voxels.point_cloud()
             self._cloud.publish(messages.cloud(cloud.points, cloud.rgb, header))
         grid = (
-            self._map.grid.to_grid() if self._due("grid", self._grid, self._map.grid.version) else None
+            self._map.grid.to_grid()
+            if self._is_due("grid", self._grid, self._map.grid.version)
+            else None
         )
         if grid is not None:
             self._grid.publish(messages.occupancy_grid(grid, header))
 
-    def _due(self, what: str, publisher: Publisher, version: int) -> bool:
+    def _is_due(self, what: str, publisher: Publisher, version: int) -> bool:
         if version == self._published[what] or not publisher.get_subscription_count():
             return False
         self._published[what] = version
@@ -148,6 +154,6 @@ def _publisher(
     )
 
 
-def _if_wanted(publisher: Publisher, make: Callable[[], Any]) -> None:
+def _publish_if_subscribed(publisher: Publisher, make: Callable[[], Any]) -> None:
     if publisher.get_subscription_count():
         publisher.publish(make())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Quality-of-service profiles, by purpose."""
+"""Quality-of-service profiles, and reports of incompatible ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ttt3r_ros.ros.statistics import Statistics
     from ttt3r_ros.ros.throttled_warnings import ThrottledWarnings
 
-# What is computed per frame: reliable, so that both kinds of subscriber match (REP-2003).
+# Outputs of each frame: reliable, so that reliable and best-effort subscribers match (REP-2003).
 STREAM = QoSProfile(
     history=QoSHistoryPolicy.KEEP_LAST,
     depth=5,
@@ -31,7 +31,7 @@ STREAM = QoSProfile(
     durability=QoSDurabilityPolicy.VOLATILE,
 )
 
-# Maps: late joiners get the last one (REP-2003).
+# Maps: a late subscriber receives the last one (REP-2003).
 LATCHED = QoSProfile(
     history=QoSHistoryPolicy.KEEP_LAST,
     depth=1,
@@ -39,35 +39,35 @@ LATCHED = QoSProfile(
     durability=QoSDurabilityPolicy.TRANSIENT_LOCAL,
 )
 
-_NEWEST_IMAGE = QoSProfile(
+_BEST_EFFORT = QoSProfile(
     history=QoSHistoryPolicy.KEEP_LAST,
     depth=1,
     reliability=QoSReliabilityPolicy.BEST_EFFORT,
     durability=QoSDurabilityPolicy.VOLATILE,
 )
-_EVERY_IMAGE = QoSProfile(
+_RELIABLE = QoSProfile(
     history=QoSHistoryPolicy.KEEP_LAST,
     depth=10,
     reliability=QoSReliabilityPolicy.RELIABLE,
     durability=QoSDurabilityPolicy.VOLATILE,
 )
 
-_ALL_IMAGES = QoSProfile(  # nothing is dropped: a reliable sender waits when we are slow
+_KEEP_ALL = QoSProfile(  # back-pressure: a reliable publisher blocks while this node is slow
     history=QoSHistoryPolicy.KEEP_ALL,
     reliability=QoSReliabilityPolicy.RELIABLE,
     durability=QoSDurabilityPolicy.VOLATILE,
 )
 
 _PROFILES = {
-    "sensor_data": _NEWEST_IMAGE,
-    "reliable": _EVERY_IMAGE,
+    "sensor_data": _BEST_EFFORT,
+    "reliable": _RELIABLE,
     "system_default": qos_profile_system_default,
 }
 
 
 def image_profile(image_qos: str, queue_policy: str) -> QoSProfile:
-    """Return the profile of the image subscription."""
-    return _ALL_IMAGES if queue_policy == "keep_all" else _PROFILES[image_qos]
+    """Return the QoS of the image subscription."""
+    return _KEEP_ALL if queue_policy == "keep_all" else _PROFILES[image_qos]
 
 
 def overridable() -> QoSOverridingOptions:
@@ -76,12 +76,12 @@ def overridable() -> QoSOverridingOptions:
 
 
 def image_events(warnings: ThrottledWarnings, statistics: Statistics) -> SubscriptionEventCallbacks:
-    """Return what to do when images cannot match or were lost on their way."""
+    """Return callbacks that report incompatible QoS and count lost images."""
 
     def incompatible(event: Any) -> None:
         policy = getattr(event.last_policy_kind, "name", event.last_policy_kind)
         warnings.warn(
-            f"waiting for images: a publisher offers another {policy} than is asked for; try image_qos:=sensor_data"
+            f"waiting for images: a publisher offers an incompatible {policy}; try image_qos:=sensor_data"
         )
 
     def lost(event: Any) -> None:
@@ -90,16 +90,16 @@ def image_events(warnings: ThrottledWarnings, statistics: Statistics) -> Subscri
     return SubscriptionEventCallbacks(incompatible_qos=incompatible, message_lost=lost)
 
 
-def mismatch(offered: QoSProfile, asked: QoSProfile) -> str:
-    """Return why a publisher's messages never reach a subscription and what helps; empty if they do."""
+def find_mismatch(offered: QoSProfile, requested: QoSProfile) -> str:
+    """Return why a publisher and a subscription are incompatible, and a remedy; empty if they are compatible."""
     if (
-        asked.reliability == QoSReliabilityPolicy.RELIABLE
+        requested.reliability == QoSReliabilityPolicy.RELIABLE
         and offered.reliability == QoSReliabilityPolicy.BEST_EFFORT
     ):
-        return "it is sent best effort and asked for reliable; try image_qos:=sensor_data"
+        return "the publisher is best effort, the subscription reliable; try image_qos:=sensor_data"
     if (
-        asked.durability == QoSDurabilityPolicy.TRANSIENT_LOCAL
+        requested.durability == QoSDurabilityPolicy.TRANSIENT_LOCAL
         and offered.durability == QoSDurabilityPolicy.VOLATILE
     ):
-        return "it is sent volatile and asked for transient local"
+        return "the publisher is volatile, the subscription transient local"
     return ""

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What people and programs may ask of a running node: services, and a pose given by hand."""
+"""Services and the topic initialpose of the running node."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
 
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -14,22 +15,22 @@ from ttt3r_ros.ros import messages
 from ttt3r_ros.transforms.tree import TransformError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-    from typing import Any
-
     from rclpy.node import Node
 
     from ttt3r_ros.ros.mapped_camera import TrackedBody
     from ttt3r_ros.ros.mapping_runtime import MappingRuntime
 
+_Answer = Callable[[Trigger.Request, Trigger.Response], Trigger.Response]
+_AsyncAnswer = Callable[[Trigger.Request, Trigger.Response], Coroutine[Any, Any, Trigger.Response]]
+
 
 class NodeServices:
-    """Answers in words: what was done, or why not."""
+    """Services of the node. A response has a message with the result or the reason of the failure."""
 
     def __init__(self, node: Node, mapping: MappingRuntime) -> None:
         self._log = node.get_logger()
         self._mapping = mapping
-        answers: dict[str, Callable[[], str]] = {
+        actions: dict[str, Callable[[], str]] = {
             "~/reset": self._reset,
             "~/pause": self._pause,
             "~/resume": self._resume,
@@ -37,24 +38,24 @@ class NodeServices:
             "~/load_state": self._load_state,
         }
         saves: dict[str, Callable[[], str]] = {
-            "~/save_map": lambda: self._each(lambda body: body.files.save_map()),
-            "~/save_trajectory": lambda: self._each(lambda body: body.files.save_trajectory()),
+            "~/save_map": lambda: self._for_each_body(lambda body: body.files.save_map()),
+            "~/save_trajectory": lambda: self._for_each_body(lambda body: body.files.save_trajectory()),
             "~/save_state": self._save_state,
         }
-        for name, answer in answers.items():
-            node.create_service(Trigger, name, self._answering(answer))
-        meanwhile = ReentrantCallbackGroup()  # a save may wait for images; all else goes on
+        for name, action in actions.items():
+            node.create_service(Trigger, name, self._answer(action))
+        reentrant = ReentrantCallbackGroup()  # other callbacks run while a save waits for queued images
         for name, save in saves.items():
-            callback = self._answering_later(self._answering(save))
-            node.create_service(Trigger, name, callback, callback_group=meanwhile)
+            callback = self._answer_when_drained(self._answer(save))
+            node.create_service(Trigger, name, callback, callback_group=reentrant)
         node.create_subscription(PoseWithCovarianceStamped, "initialpose", self._set_pose, 1)
 
-    def _answering(
-        self, answer: Callable[[], str]
-    ) -> Callable[[Trigger.Request, Trigger.Response], Trigger.Response]:
+    def _answer(self, action: Callable[[], str]) -> _Answer:
+        """Return a service callback that responds with the action's message or error."""
+
         def callback(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
             try:
-                response.message = answer()
+                response.message = action()
             except (OutputError, SourceError) as error:
                 response.success, response.message = False, str(error)
                 self._log.error(response.message)
@@ -65,9 +66,7 @@ class NodeServices:
 
         return callback
 
-    def _answering_later(
-        self, answer: Callable[[Trigger.Request, Trigger.Response], Trigger.Response]
-    ) -> Callable[[Trigger.Request, Trigger.Response], Coroutine[Any, Any, Trigger.Response]]:
+    def _answer_when_drained(self, answer: _Answer) -> _AsyncAnswer:
         async def callback(request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
             await self._mapping.wait_until_drained()
             return answer(request, response)
@@ -76,7 +75,7 @@ class NodeServices:
 
     def _reset(self) -> str:
         self._mapping.reset()
-        return "state, trajectory and map begin anew"
+        return "reset: state, trajectory and map cleared"
 
     def _pause(self) -> str:
         self._mapping.pause(paused=True)
@@ -84,25 +83,25 @@ class NodeServices:
 
     def _resume(self) -> str:
         self._mapping.pause(paused=False)
-        return "mapping goes on"
+        return "resumed"
 
     def _clear_map(self) -> str:
         with self._mapping.stepping:
             for body in self._mapping.bodies:
                 body.reconstructor.map.clear()
-        return "map emptied; state and trajectory go on"
+        return "map cleared; state and trajectory kept"
 
     def _save_state(self) -> str:
         with self._mapping.stepping:
-            return self._each(lambda body: body.files.save_state())
+            return self._for_each_body(lambda body: body.files.save_state())
 
     def _load_state(self) -> str:
         with self._mapping.stepping:
-            said = self._each(lambda body: body.files.load_state())
+            message = self._for_each_body(lambda body: body.files.load_state())
             self._mapping.start_new_session()
-            return said
+            return message
 
-    def _each(self, act: Callable[[TrackedBody], str]) -> str:
+    def _for_each_body(self, act: Callable[[TrackedBody], str]) -> str:
         return "; ".join(act(body) for body in self._mapping.bodies)
 
     def _set_pose(self, msg: PoseWithCovarianceStamped) -> None:
@@ -117,4 +116,4 @@ class NodeServices:
             return
         mapping.set_pose(T)
         x, y, z = T[:3, 3]
-        self._log.info(f"pose set by hand: {x:.2f} {y:.2f} {z:.2f} in {map_frame}")
+        self._log.info(f"pose set by initialpose: {x:.2f} {y:.2f} {z:.2f} in {map_frame}")

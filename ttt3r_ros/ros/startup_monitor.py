@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Says what the node is waiting for, why, and what would help."""
+"""Log why no images arrive: no publisher, incompatible QoS, or a silent publisher."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ttt3r_ros.ros.qos import mismatch
+from ttt3r_ros.ros.qos import find_mismatch
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from ttt3r_ros.ros.image_subscriber import ImageSubscriber
     from ttt3r_ros.ros.mapping_runtime import MappingRuntime
 
-PERIOD_S = 5.0  # without images, before the log says what is missing
+PERIOD_S = 5.0
+_IMAGE_TYPES = {"sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"}
 
 
 class StartupMonitor:
-    """Looks around every few seconds until each camera has sent an image."""
+    """Checks periodically until every camera has sent an image."""
 
     def __init__(self, node: Node, mapping: MappingRuntime) -> None:
         self._node = node
@@ -27,8 +28,8 @@ class StartupMonitor:
     def _check(self) -> None:
         silent = [subscriber for subscriber in self._mapping.subscribers if not subscriber.received]
         for subscriber in silent:
-            topic = subscriber.subscription.topic_name
-            self._node.get_logger().warning(f"waiting for images on {topic}: {self._reason(subscriber)}")
+            topic, reason = subscriber.subscription.topic_name, self._reason(subscriber)
+            self._node.get_logger().warning(f"waiting for images on {topic}: {reason}")
         if silent:
             self._warn_duplicate_node()
 
@@ -36,20 +37,21 @@ class StartupMonitor:
         topic = subscriber.subscription.topic_name
         publishers = self._node.get_publishers_info_by_topic(topic)
         if not publishers:
-            return f"nobody publishes there; {self._elsewhere(topic)}"
-        asked = subscriber.subscription.qos_profile
-        reasons = [reason for info in publishers if (reason := mismatch(info.qos_profile, asked))]
+            return f"it has no publisher; {self._suggest_topics(topic)}"
+        requested = subscriber.subscription.qos_profile
+        reasons = [
+            reason for info in publishers if (reason := find_mismatch(info.qos_profile, requested))
+        ]
         if reasons:
             return reasons[0]
-        return f"{len(publishers)} publisher(s), but nothing arrives; is it paused?"
+        return f"it has {len(publishers)} publisher(s), but no messages; is the publisher paused?"
 
-    def _elsewhere(self, topic: str) -> str:
-        kinds = {"sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"}
+    def _suggest_topics(self, topic: str) -> str:
         own = self._node.get_fully_qualified_name()
         others = [
             name
             for name, types in self._node.get_topic_names_and_types()
-            if kinds & set(types)
+            if _IMAGE_TYPES & set(types)
             and name != topic
             and not name.startswith(own)
             and self._node.count_publishers(name)
@@ -63,6 +65,6 @@ class StartupMonitor:
         count = self._node.get_node_names_and_namespaces().count(own)
         if count > 1:
             self._node.get_logger().warning(
-                f"{count} nodes are named {self._node.get_fully_qualified_name()}: they publish the same topics and"
-                " TF; give one of them another name or namespace"
+                f"{count} nodes have the name {self._node.get_fully_qualified_name()} and publish the same topics and"
+                " transforms; give one of them another name or namespace"
             )

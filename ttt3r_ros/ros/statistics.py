@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What became of every image, and how long it took."""
+"""Counts of images by outcome, and durations of processing stages."""
 
 from __future__ import annotations
 
@@ -8,30 +8,31 @@ import time
 from collections import deque
 from dataclasses import dataclass, field, replace
 
-WINDOW = 100  # frames over which times are averaged
-RECENT_S = 10.0  # how long an unusable image stays news
+WINDOW = 100  # images over which durations are averaged
+PROBLEM_WINDOW_S = 10.0
+MIN_STALL_S = 2.0
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Where images went; received = refused + dropped + skipped + processed + at most two under way."""
+    """Images by outcome: received = refused + dropped + skipped + processed + at most two in progress."""
 
     received: int = 0
     refused: int = 0  # not convertible or out of order
     dropped: int = 0  # displaced by a newer one
-    skipped: int = 0  # shown to nobody: one color, or the network's answer was not finite
+    skipped: int = 0  # taken but not mapped: uniform color, network output not finite, transform missing
     processed: int = 0
     lost: int = 0  # by the middleware, before they were received
 
 
 @dataclass
 class Statistics:
-    """Counts and recent times; any thread may call any method."""
+    """Counts and recent durations; thread-safe."""
 
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _counts: Counts = field(default_factory=Counts)
     _problems: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
-    _finished: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
+    _processed: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
     _stages: deque[dict[str, float]] = field(default_factory=lambda: deque(maxlen=WINDOW))
 
     def count(self, outcome: str, images: int = 1) -> None:
@@ -42,10 +43,10 @@ class Statistics:
                 self._problems.append(time.monotonic())
 
     def record_processed(self, stages_s: dict[str, float]) -> None:
-        """Count one processed image and remember how long its stages took [s]."""
+        """Count one processed image and record the durations of its stages [s]."""
         self.count("processed")
         with self._lock:
-            self._finished.append(time.monotonic())
+            self._processed.append(time.monotonic())
             self._stages.append(stages_s)
 
     @property
@@ -55,29 +56,30 @@ class Statistics:
             return self._counts
 
     def recent_problems(self) -> int:
-        """Return how many images could not be used in the last seconds, at most a hundred."""
+        """Return how many images were refused or skipped in the last seconds, at most 100."""
         with self._lock:
-            return sum(time.monotonic() - at < RECENT_S for at in self._problems)
+            return sum(time.monotonic() - at < PROBLEM_WINDOW_S for at in self._problems)
 
-    def has_stalled(self) -> bool:
-        """Tell whether images were processed once, but none for a while."""
+    def stalled_s(self) -> float:
+        """Return the time since the last processed image [s] if it is unusually long, else 0."""
         with self._lock:
-            finished = list(self._finished)
-        if not finished:
-            return False
-        mean_interval = (finished[-1] - finished[0]) / max(1, len(finished) - 1)
-        return time.monotonic() - finished[-1] > max(2.0, 10 * mean_interval)
+            processed = list(self._processed)
+        if not processed:
+            return 0.0
+        pause_s = time.monotonic() - processed[-1]
+        mean_interval_s = (processed[-1] - processed[0]) / max(1, len(processed) - 1)
+        return pause_s if pause_s > max(MIN_STALL_S, 10 * mean_interval_s) else 0.0
 
     def rate_hz(self) -> float:
-        """Return the recent rate of processed images; 0 before the second one or when they ceased."""
+        """Return the recent rate of processed images; 0 before the second one and after a stall."""
         with self._lock:
-            finished = list(self._finished)
-        if len(finished) < 2 or self.has_stalled():
+            processed = list(self._processed)
+        if len(processed) < 2 or self.stalled_s():
             return 0.0
-        return (len(finished) - 1) / max(finished[-1] - finished[0], 1e-9)
+        return (len(processed) - 1) / max(processed[-1] - processed[0], 1e-9)
 
     def stage_means_ms(self) -> dict[str, float]:
-        """Return the recent mean time of each stage [ms]."""
+        """Return the recent mean duration of each stage [ms]."""
         with self._lock:
             stages = list(self._stages)
         names = dict.fromkeys(name for times in stages for name in times)

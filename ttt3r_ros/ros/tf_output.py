@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What this node says on /tf: one parent for each frame, and jumps in map -> odom alone (REP-105).
+"""Publish the node's transforms: one parent for each frame, jumps only in map -> odom (REP-105).
 
-A transform that moves with the camera carries the stamp of its image and is sent once: sent again with a later stamp
-it would claim that the camera stands still. map -> odom hardly changes; it is sent again steadily, dated ahead.
+A transform of the camera has the stamp of its image and is sent once: with a later stamp it would state that the
+camera has not moved. map -> odom changes slowly; it is repeated at a fixed rate with a stamp in the near future.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from ttt3r_ros.ros.throttled_warnings import ThrottledWarnings
     from ttt3r_ros.types import Float64Array, Update
 
-_SAME_CLOCK_NS = 10 * 10**9  # images and this node's clock farther apart than this tell different times
-_LATENCY_NS = 1_000_000_000  # more than that, and images were held up
+_SAME_CLOCK_NS = 10 * 10**9  # if stamps and the node's clock differ by more, they are different clocks
+_MAX_LATENCY_NS = 10**9  # of an image; a larger step back is a time jump
 
 
 class TransformOutput:
-    """Publishes the transforms of one body, as `tf_mode` says."""
+    """Publishes the transforms of one body that `tf_mode` selects."""
 
     def __init__(
         self,
@@ -47,88 +47,87 @@ class TransformOutput:
         self._map_frame = map_frame
         self._clock = node.get_clock()
         self._lock = threading.Lock()
-        self._fixed: tuple[Float64Array, int, int] | None = (
-            None  # T_map_odom, image stamp, our clock then
-        )
-        self._latest_ns = 0  # stamp of the last correcting edge
+        # T_map_odom, stamp of its image, time of this node's clock at its reception
+        self._correction: tuple[Float64Array, int, int] | None = None
+        self._latest_ns = 0  # stamp of the last map -> odom
         self._checked_s: dict[str, float] = {}  # by child
         if not config.publish_tf or config.tf_mode == "none":
-            self._moving = self._static = None
+            self._broadcast = self._static = None
             return
-        self._moving = transform_broadcaster(node)
+        self._broadcast = transform_broadcaster(node)
         self._static = (
             StaticTransformBroadcaster(node) if config.camera_frame_convention == "body" else None
         )
-        self._axes_sent: set[str] = set()
+        self._optical_frames_sent: set[str] = set()
         if config.on_robot:
-            node.create_timer(1.0 / config.tf_publish_rate, self._send_again)
+            node.create_timer(1.0 / config.tf_publish_rate, self._publish_correction)
 
     def reset(self) -> None:
-        """Say no more what was true before time went back."""
+        """Stop repeating map -> odom of the time before a jump."""
         with self._lock:
-            self._fixed = None
+            self._correction = None
             self._latest_ns = 0
 
-    def send(self, update: Update) -> None:
-        """Publish what a frame brought; called by the worker."""
-        if self._moving is None:
+    def publish(self, update: Update) -> None:
+        """Publish the transforms of a frame; called on the worker thread."""
+        if self._broadcast is None:
             return
         stamp_ns = update.frame.stamp_ns
         if self._static is not None:
-            self._send_axes(update.frame.camera_frame, stamp_ns)
+            self._send_optical_frame(update.frame.camera_frame, stamp_ns)
         body = self._robot.body_frame(update.frame.camera_frame)
         if (moving := moving_edge(self.config, update, self._map_frame, body)) is not None:
             self._send(moving, stamp_ns)
         if (correcting := correcting_edge(self.config, update, self._map_frame)) is not None:
-            self._fix(correcting.T_parent_child, stamp_ns)
+            self._set_correction(correcting.T_parent_child, stamp_ns)
 
     def correct(self, T_map_map: Float64Array) -> None:
-        """Move odom in the map (4, 4) at once, between two images."""
+        """Apply a correction of odom in the map (4, 4) between two images."""
         with self._lock:
-            if self._fixed is None:
+            if self._correction is None:
                 return
-            T_map_odom, *times = self._fixed
-            self._fixed = T_map_map @ T_map_odom, times[0], times[1]
-        self._send_again()
+            T_map_odom, *times = self._correction
+            self._correction = T_map_map @ T_map_odom, times[0], times[1]
+        self._publish_correction()
 
-    def _fix(self, T_map_odom: Float64Array, stamp_ns: int) -> None:
+    def _set_correction(self, T_map_odom: Float64Array, stamp_ns: int) -> None:
         with self._lock:
-            self._fixed = T_map_odom, stamp_ns, self._clock.now().nanoseconds
-        self._send_again()
+            self._correction = T_map_odom, stamp_ns, self._clock.now().nanoseconds
+        self._publish_correction()
 
-    def _send_again(self) -> None:
-        with self._lock:  # held until it is sent: the timer's stamps and the worker's must not cross
-            if self._fixed is None:
+    def _publish_correction(self) -> None:
+        with self._lock:  # while sending too: stamps of timer and worker must be in order
+            if self._correction is None:
                 return
-            T_map_odom, stamp_ns, then_ns = self._fixed
+            T_map_odom, stamp_ns, received_ns = self._correction
             now_ns = self._clock.now().nanoseconds
-            if abs(then_ns - stamp_ns) < _SAME_CLOCK_NS:
+            if abs(received_ns - stamp_ns) < _SAME_CLOCK_NS:
                 current_ns = max(now_ns, stamp_ns)
             else:
-                current_ns = max(stamp_ns, stamp_ns + now_ns - then_ns)
-            dated_ns = current_ns + int(self.config.transform_tolerance * 1e9)
-            if 0 <= self._latest_ns - dated_ns < _LATENCY_NS:
-                dated_ns = self._latest_ns + 1  # an image that took long to map is no step back in time
-            self._latest_ns = dated_ns
-            self._send(Edge(self._map_frame, self.config.odom_frame, T_map_odom), dated_ns)
+                current_ns = max(stamp_ns, stamp_ns + now_ns - received_ns)
+            stamp_out_ns = current_ns + int(self.config.transform_tolerance * 1e9)
+            if 0 <= self._latest_ns - stamp_out_ns < _MAX_LATENCY_NS:
+                stamp_out_ns = self._latest_ns + 1  # a slowly mapped image is not a step back in time
+            self._latest_ns = stamp_out_ns
+            self._send(Edge(self._map_frame, self.config.odom_frame, T_map_odom), stamp_out_ns)
 
     def _send(self, edge: Edge, stamp_ns: int) -> None:
-        assert self._moving is not None
+        assert self._broadcast is not None
         parent, child, T = edge.inverted() if self.config.invert_odom_tf else edge
-        self._warn_of_second_parent(parent, child)
+        self._warn_second_parent(parent, child)
         header = messages.make_header(stamp_ns, parent)
-        self._moving([messages.transform_stamped(T, header, child)])
+        self._broadcast([messages.transform_stamped(T, header, child)])
 
-    def _send_axes(self, header_frame: str, stamp_ns: int) -> None:
-        """Publish how the optical axes lie in a camera's body frame, once for each camera."""
+    def _send_optical_frame(self, header_frame: str, stamp_ns: int) -> None:
+        """Publish the optical frame of a camera in its body frame, once for each camera."""
         frame = self._robot.camera_frame(header_frame)
-        if frame not in self._axes_sent and self._static is not None:
-            self._axes_sent.add(frame)
+        if frame not in self._optical_frames_sent and self._static is not None:
+            self._optical_frames_sent.add(frame)
             header = messages.make_header(stamp_ns, frame)
             optical = self._robot.optical_frame(header_frame)
             self._static.send([messages.transform_stamped(np.asarray(T_BODY_OPTICAL), header, optical)])
 
-    def _warn_of_second_parent(self, parent: str, child: str) -> None:
+    def _warn_second_parent(self, parent: str, child: str) -> None:
         now_s = time.monotonic()
         if now_s - self._checked_s.get(child, 0.0) < 1.0:
             return

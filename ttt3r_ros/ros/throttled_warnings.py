@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Warnings that come with every image, once per kind and second."""
+"""Log repeated warnings once per second and kind."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _MAX_KINDS = 200
 
 
 class ThrottledWarnings:
-    """Logs a text unless one that differs in its numbers alone was logged a moment ago.
+    """Logs a warning unless one that differs only in its numbers was logged within the last second.
 
-    rclpy throttles per calling line, and so lets the first of several causes hide the others.
+    rclpy throttles by calling line, so one frequent cause would suppress all others.
     """
 
     def __init__(self, logger: RcutilsLogger) -> None:
@@ -27,7 +27,7 @@ class ThrottledWarnings:
         self._logged_s: dict[str, float] = {}
 
     def warn(self, text: str) -> None:
-        """Log a warning, or leave it out."""
+        """Log a warning, or suppress it."""
         kind, now = re.sub(r"[\d.]+", "#", text), time.monotonic()
         with self._lock:
             if now - self._logged_s.get(kind, -_PERIOD_S) < _PERIOD_S:

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keeps a lifecycle node alive when it is asked for a transition that its state does not allow.
+"""Answer a lifecycle transition that the state does not allow with `success: false`.
 
-rclpy lets the error of the state machine fly out of the service's callback and through `spin`, which ends the process
-(Humble to Kilted). The caller is told `success: false` instead.
+In rclpy the error propagates from the service callback through `spin` and ends the process (Humble to Kilted).
 """
 
 from __future__ import annotations
@@ -14,19 +13,19 @@ if TYPE_CHECKING:
 
 
 def guard_transitions(node: LifecycleNode) -> None:
-    """Wrap the node's change_state service."""
+    """Wrap the callback of the node's change_state service."""
     for service in node.services:
         if service.srv_name.endswith("/change_state"):
-            service.callback = _guarded(node, service.callback)
+            service.callback = _guard(node, service.callback)
 
 
-def _guarded(node: LifecycleNode, change_state: Any) -> Any:
+def _guard(node: LifecycleNode, change_state: Any) -> Any:
     def callback(request: Any, response: Any) -> Any:
         try:
             return change_state(request, response)
-        except Exception as error:  # RCLError has moved between the distributions
-            wanted = request.transition.label or request.transition.id
-            node.get_logger().error(f"transition {wanted} is not possible now: {error}")
+        except Exception as error:  # RCLError is in another module in each distribution
+            transition = request.transition.label or request.transition.id
+            node.get_logger().error(f"transition {transition} is not possible in this state: {error}")
             response.success = False
             return response
 

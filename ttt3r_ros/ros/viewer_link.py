@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the mapping node to its viewer: a reference for each frame, nothing that costs time."""
+"""Pass the results of each frame to the viewer, by reference."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 
 
 class ViewerLink:
-    """Does nothing unless the settings want a viewer. It shows one map: of several, the one that begins first."""
+    """Does nothing without ``viewer: true``. Of several maps the viewer shows the one with the first frame."""
 
     def __init__(self, config: Config, log: RcutilsLogger) -> None:
-        """Open the page.
+        """Start the viewer.
 
         Raises:
-            ConfigError: viser is not installed, or the port cannot be had.
+            ConfigError: viser is not installed, or the port is in use.
         """
         self._body: TrackedBody | None = None
-        self.live = _opened(config) if config.viewer else None
+        self.live = _open(config) if config.viewer else None
         if self.live is not None:
-            log.info(f"the map can be seen at {self.live.page.url}")
+            log.info(f"viewer at {self.live.page.url}")
 
     def show(self, camera: MappedCamera, update: Update) -> None:
-        """Leave what a frame brought where the viewer finds it; on the worker thread."""
+        """Pass the results of a frame; called on the worker thread."""
         if self.live is None:
             return
         self._body = self._body or camera.body
@@ -40,21 +40,21 @@ class ViewerLink:
         self.live.show(update, reconstructor, leads=leads)
 
     def facts(self) -> dict[str, str]:
-        """Return what diagnostics say of the viewer."""
+        """Return the diagnostics of the viewer."""
         if self.live is None:
             return {}
         state = self.live.page.url if self.live.failure is None else f"stopped: {self.live.failure}"
         return {"viewer": state, "viewer_dropped": str(self.live.mailbox.dropped)}
 
     def close(self) -> None:
-        """Close the page."""
+        """Stop the viewer."""
         if self.live is not None:
             self.live.close()
             self.live = None
 
 
-def _opened(config: Config) -> LiveViewer:
-    from ttt3r_ros.viewer.live import open_live  # noqa: PLC0415 - only where it is wanted
+def _open(config: Config) -> LiveViewer:
+    from ttt3r_ros.viewer.live import open_live  # noqa: PLC0415 - viser is optional
 
     return open_live(
         config.viewer_host,
