@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ttt3r_ros.config import Config
-from ttt3r_ros.geometry import se3_inverse
+from ttt3r_ros.geometry import se3_inverse, unproject
 from ttt3r_ros.io.export.point_cloud import write_ply
 from ttt3r_ros.pipeline.reconstructor import Reconstructor
 from ttt3r_ros.synthetic.room import ProceduralRoom
@@ -46,20 +46,13 @@ class GroundTruthBackend:
         rendered = self._room.render(index)
         height, width = rendered.depth_m.shape
         prediction = Prediction(
-            points_camera=self._points(rendered.depth_m),
+            points_camera=unproject(rendered.depth_m, self._room.intrinsics),
             confidence=np.full((height, width), 10.0, np.float32),
             T_segment_camera=se3_inverse(self._room.T_world_camera(first)) @ rendered.T_world_camera,
             rgb=rgb,
             geometry=ImageGeometry(width, height, width, height, 0, 0, width, height),
         )
         return prediction, (index + 1, first)
-
-    def _points(self, depth_m: np.ndarray) -> np.ndarray:
-        camera = self._room.intrinsics
-        v, u = np.indices(depth_m.shape)
-        x, y = (u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy
-        points: np.ndarray = np.stack((x * depth_m, y * depth_m, depth_m), axis=-1).astype(np.float32)
-        return points
 
 
 def main(target: Path, frames: int = 120) -> None:

@@ -8,7 +8,7 @@ x right, y down, z forward (REP-103). Stamps are integer nanoseconds. Lengths ar
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
 UInt8Array = NDArray[np.uint8]
 BoolArray = NDArray[np.bool_]
+FloatT = TypeVar("FloatT", bound="np.floating[Any]")
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,7 @@ import numpy as np
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from ttt3r_ros.geometry import quat_xyzw_from_rotation
-from ttt3r_ros.io.quaternions import quaternion_from_rotation
+from ttt3r_ros.geometry import quat_xyzw_from_rotation, quaternion_from_rotation
 from ttt3r_ros.synthetic.room import ProceduralRoom
 
 if TYPE_CHECKING:

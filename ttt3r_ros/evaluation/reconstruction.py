@@ -12,7 +12,7 @@ import numpy as np
 from ttt3r_ros.errors import SourceError
 from ttt3r_ros.evaluation.surfaces import MOST_POINTS, Surface, SurfaceError, registered, surface_error
 from ttt3r_ros.evaluation.trajectory import PosesByTime
-from ttt3r_ros.geometry import se3_inverse, transform
+from ttt3r_ros.geometry import se3_inverse, transform, unproject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -217,9 +217,7 @@ def true_depth_in_network_image(true_m: Float32Array, geometry: ImageGeometry) -
 
 def points_of(depth_m: Float32Array, lens: Intrinsics) -> Float32Array:
     """Return the points (h, w, 3) of a depth image (h, w) in the optical frame."""
-    u, v = np.meshgrid(np.arange(depth_m.shape[1]), np.arange(depth_m.shape[0]))
-    rays = np.stack(((u - lens.cx) / lens.fx, (v - lens.cy) / lens.fy, np.ones(depth_m.shape)), axis=-1)
-    return (rays * depth_m[..., None]).astype(np.float32)
+    return unproject(depth_m.astype(np.float64), lens).astype(np.float32)
 
 
 def _source_index(count: int, crop: int, step: float, most: int) -> NDArray[np.int64]:

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ttt3r_ros.geometry import unproject
 from ttt3r_ros.odometry.guided_filter import fill_unknown, guided_filter
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ttt3r_ros.geometry import FloatT
     from ttt3r_ros.odometry.landmarks import Landmarks
-    from ttt3r_ros.types import BoolArray, Float32Array, Float64Array, Intrinsics, UInt8Array
+    from ttt3r_ros.types import BoolArray, Float32Array, Float64Array, FloatT, Intrinsics, UInt8Array
 
 MIN_LANDMARKS = 12  # landmarks that are sure of their depth
 MAX_RELATIVE_STD = (
@@ -51,20 +51,13 @@ def refine_points(
         return points * factor[..., None]
     known = is_valid_depth(points[..., 2])
     depth = np.where(known, points[..., 2] * factor, np.float32(1.0))
-    return np.where(known[..., None], _on_rays(depth, intrinsics), points)
+    return np.where(known[..., None], unproject(depth, intrinsics), points)
 
 
 def is_valid_depth(depth: NDArray[FloatT]) -> BoolArray:
     """Tell which depths are some: before the camera, in numbers that can be counted with."""
     found: BoolArray = (depth > MIN_DEPTH) & (depth < MAX_DEPTH)
     return found
-
-
-def _on_rays(depth: Float32Array, intrinsics: Intrinsics) -> Float32Array:
-    height, width = depth.shape
-    x = (np.arange(width, dtype=np.float32) - np.float32(intrinsics.cx)) / np.float32(intrinsics.fx)
-    y = (np.arange(height, dtype=np.float32) - np.float32(intrinsics.cy)) / np.float32(intrinsics.fy)
-    return np.stack((x * depth, y[:, None] * depth, depth), axis=-1)
 
 
 def compute_depth_factor(

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Optional ROS Python packages: each name below is the genuine package where it imports and works, else None.
 
-Callers use cv_bridge, sensor_msgs_py, tf_transformations and tf2_ros where they are present, and OpenCV, NumPy, SciPy
+Callers use cv_bridge, sensor_msgs_py, tf_transformations and tf2_ros where they are present, and OpenCV, NumPy
 and a plain publisher otherwise. ``TTT3R_ROS_COMPAT=plain`` in the environment disables all four.
 """
 
@@ -24,7 +24,7 @@ _VARIABLE = "TTT3R_ROS_COMPAT"
 _PURPOSES = {  # package and stand-in
     "images": ("cv_bridge", "OpenCV"),
     "clouds": ("sensor_msgs_py", "NumPy"),
-    "rotations": ("tf_transformations", "SciPy"),
+    "rotations": ("tf_transformations", "NumPy"),
     "transforms": ("tf2_ros", "own publisher"),
 }
 _reasons: dict[str, str] = {}  # why a package is not used

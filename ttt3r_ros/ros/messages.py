@@ -15,16 +15,16 @@ import cv2
 import numpy as np
 from sensor_msgs.msg import CompressedImage
 
-from ttt3r_ros.images.depth import depth_intrinsics, encode_depth
-from ttt3r_ros.images.point_fields import POINT_DTYPE, masked_points, pack_points
-from ttt3r_ros.io.message_builder import MessageBuilder
-from ttt3r_ros.io.quaternions import (
+from ttt3r_ros.geometry import (
     canonical_quaternion,
     normalize_quaternion,
     quaternion_from_rotation,
     require_rotation,
     rotation_from_quaternion,
 )
+from ttt3r_ros.images.depth import depth_intrinsics, encode_depth
+from ttt3r_ros.images.point_fields import POINT_DTYPE, masked_points, pack_points
+from ttt3r_ros.io.message_builder import MessageBuilder
 from ttt3r_ros.ros import compat
 
 if TYPE_CHECKING:

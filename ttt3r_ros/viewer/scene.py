@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ttt3r_ros.geometry import transform
+from ttt3r_ros.geometry import transform, unproject
 from ttt3r_ros.mapping.map_builder import select_pixels
 from ttt3r_ros.mapping.voxel_map import PointCloud
 from ttt3r_ros.viewer import colors
@@ -48,11 +48,7 @@ class Sight:
         cls, rgb: UInt8Array, depth_m: Float32Array, confidence: Float32Array, intrinsics: Intrinsics
     ) -> Sight:
         """Return what a depth image (h, w) shows, NaN where unknown."""
-        v, u = np.indices(depth_m.shape, np.float32)
-        x = (u - np.float32(intrinsics.cx)) / np.float32(intrinsics.fx)
-        y = (v - np.float32(intrinsics.cy)) / np.float32(intrinsics.fy)
-        points = np.stack((x * depth_m, y * depth_m, depth_m), axis=-1)
-        return cls(rgb, points, confidence, intrinsics)
+        return cls(rgb, unproject(depth_m, intrinsics), confidence, intrinsics)
 
     @property
     def depth_m(self) -> Float32Array:

@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pytest
 
-from ttt3r_ros.geometry import interpolate_pose, se3_inverse, so3_exp, so3_log
+from ttt3r_ros.geometry import so3_exp
 from ttt3r_ros.ros.transform_buffer import KEEP_NS, TransformBuffer
 from ttt3r_ros.transforms.tree import TransformError
 
@@ -121,15 +121,3 @@ def test_memory_is_bounded() -> None:
     for step in range(5000):
         buffer.add("a", "b", motion(), step * KEEP_NS // 100)
     assert len(buffer._tree.links["b"].stamps_ns) < 200
-
-
-def test_interpolation_turns_evenly() -> None:
-    half = interpolate_pose(motion(), motion(2.0, 1.0), 0.5)
-    np.testing.assert_allclose(half, motion(1.0, 0.5), atol=1e-12)
-
-
-@pytest.mark.parametrize("angle", [0.0, 1e-9, 1.0, 3.0])
-def test_a_rotation_vector_and_its_rotation_are_inverse(angle: float) -> None:
-    vector = angle * np.array([0.6, 0.0, -0.8])
-    np.testing.assert_allclose(so3_log(so3_exp(vector)), vector, atol=1e-9)
-    assert se3_inverse(motion(1.0))[0, 3] == -1.0

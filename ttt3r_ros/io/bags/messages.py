@@ -7,8 +7,8 @@ from typing import Any
 
 from rosbags.typesys import Stores, get_typestore
 
+from ttt3r_ros.geometry import quaternion_from_rotation
 from ttt3r_ros.io.message_builder import Message, MessageBuilder
-from ttt3r_ros.io.quaternions import quaternion_from_rotation
 
 TYPE_STORE = get_typestore(Stores.ROS2_HUMBLE)  # later distributions define the same fields
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ttt3r_ros.errors import AmbiguousSource, ImageError, SourceError
+from ttt3r_ros.geometry import rotation_from_quaternion
 from ttt3r_ros.images import encodings as pixels
 from ttt3r_ros.images.camera_info import intrinsics_from_camera_info
 from ttt3r_ros.io.bags.storage import open_bag, unreadable_bag
 from ttt3r_ros.io.bags.transforms import BagTransforms, RecordedTransform
-from ttt3r_ros.io.quaternions import rotation_from_quaternion
 from ttt3r_ros.io.sequence import ALL_FRAMES, FrameSelection
 from ttt3r_ros.types import Frame, Intrinsics
 
