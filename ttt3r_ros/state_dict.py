@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Arrays read back from a file, which may be damaged."""
+"""State dicts: nested dicts of NumPy arrays and plain scalars that hold the state of an object.
+
+Every stateful class has ``state_dict()``, which returns copies, and ``load_state_dict()``, which validates all entries
+before it changes anything.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -11,8 +15,183 @@ from ttt3r_ros.errors import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import TracebackType
 
     from numpy.typing import NDArray
+
+StateDict: TypeAlias = "dict[str, Any]"
+_SEPARATOR = "."
+
+
+class Stateful(Protocol):
+    """An object whose state can be saved and restored."""
+
+    def state_dict(self) -> StateDict:
+        """Return a copy of the state."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Replace the state; raise `SourceError` and change nothing if an entry is invalid."""
+        ...
+
+
+class StateReader:
+    """Validated access to the entries of a state dict, which may come from a damaged file.
+
+    As a context manager it raises `SourceError` at the end if there are entries that were not read.
+    """
+
+    def __init__(self, state: Mapping[str, Any], owner: str) -> None:
+        self._state = state
+        self._owner = owner
+        self._read: set[str] = set()
+
+    def __enter__(self) -> StateReader:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        extra = sorted(set(self._state) - self._read)
+        if kind is None:
+            self.require(not extra, f"unexpected entries {', '.join(extra)}")
+
+    def array(self, name: str, dtype: type[np.generic], shape: tuple[int | None, ...]) -> NDArray[Any]:
+        """Return a copy of an array; None in ``shape`` stands for any length.
+
+        Raises:
+            SourceError: the entry is missing, has another type or shape, or is not finite.
+        """
+        found = self._array(name)
+        fits = len(found.shape) == len(shape) and all(
+            expected in (None, length) for length, expected in zip(found.shape, shape, strict=True)
+        )
+        self.require(
+            found.dtype == np.dtype(dtype) and fits,
+            f"{name} is {found.dtype} {found.shape}; expected {dtype.__name__} {shape}",
+        )
+        self.require(np.isfinite(found).all(), f"{name} is not finite")
+        return found.copy()
+
+    def optional(
+        self, name: str, dtype: type[np.generic], shape: tuple[int | None, ...]
+    ) -> NDArray[Any] | None:
+        """Return the array that `pack_optional` packed; raise as `array`."""
+        packed = self.array(name, dtype, (None, *shape))
+        self.require(len(packed) <= 1, f"{name} has {len(packed)} values; expected at most 1")
+        return packed[0] if len(packed) else None
+
+    def integer(self, name: str, minimum: int = 0) -> int:
+        """Return an integer.
+
+        Raises:
+            SourceError: the entry is missing, is no integer, or is less than ``minimum``.
+        """
+        value = int(self.array(name, np.int64, ()))
+        self.require(value >= minimum, f"{name} is {value}; expected {minimum} or more")
+        return value
+
+    def number(self, name: str) -> float:
+        """Return a finite number; raise as `array`."""
+        return float(self.array(name, np.float64, ()))
+
+    def boolean(self, name: str) -> bool:
+        """Return a boolean; raise as `array`."""
+        return bool(self.array(name, np.bool_, ()))
+
+    def text(self, name: str) -> str:
+        """Return a string.
+
+        Raises:
+            SourceError: the entry is missing or is no string.
+        """
+        found = self._array(name)
+        self.require(found.dtype.kind == "U" and found.shape == (), f"{name} is no text")
+        return str(found)
+
+    def texts(self, name: str) -> list[str]:
+        """Return a list of strings; raise as `text`."""
+        found = self._array(name)
+        self.require(found.dtype.kind == "U" and found.ndim == 1, f"{name} is no list of texts")
+        return [str(value) for value in found]
+
+    def group(self, name: str) -> StateDict:
+        """Return a nested state dict; it is empty where the entry is missing, as a file holds no empty groups."""
+        self._read.add(name)
+        found = self._state.get(name, {})
+        self.require(isinstance(found, dict), f"{name} is no group of entries")
+        return dict(found)
+
+    def require(self, holds: bool | np.bool_, problem: str) -> None:  # noqa: FBT001
+        """Raise `SourceError` with a problem unless a condition holds."""
+        if not holds:
+            msg = f"saved {self._owner}: {problem}"
+            raise SourceError(msg)
+
+    def _array(self, name: str) -> NDArray[Any]:
+        self._read.add(name)
+        self.require(name in self._state, f"{name} is missing")
+        return np.asarray(self._state[name])
+
+
+def pack_optional(value: Any, dtype: type[np.generic], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Return an array (1, *shape) that holds a value, or (0, *shape) for None."""
+    return np.empty((0, *shape), dtype) if value is None else np.array(value, dtype)[None]
+
+
+def flatten(state: Mapping[str, Any], prefix: str = "") -> dict[str, NDArray[Any]]:
+    """Return all values of a nested state dict as arrays, under the names of their groups and their own."""
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, value in state.items():
+        assert _SEPARATOR not in name, name
+        if isinstance(value, dict):
+            arrays.update(flatten(value, f"{prefix}{name}{_SEPARATOR}"))
+        else:
+            arrays[prefix + name] = np.asarray(value)
+    return arrays
+
+
+def unflatten(arrays: Mapping[str, NDArray[Any]]) -> StateDict:
+    """Return the nested state dict that `flatten` flattened; scalars stay arrays without dimensions.
+
+    Raises:
+        SourceError: a name is that of a group and of an array.
+    """
+    state: StateDict = {}
+    for path, array in arrays.items():
+        *groups, name = path.split(_SEPARATOR)
+        target = state
+        for group in groups:
+            target = target.setdefault(group, {})
+            if not isinstance(target, dict):
+                break
+        if not isinstance(target, dict) or name in target:
+            msg = f"saved state: {path} is both a group and an array"
+            raise SourceError(msg)
+        target[name] = array
+    return state
+
+
+def load_all(components: Mapping[str, Stateful], state: Mapping[str, Any]) -> None:
+    """Load the state of several objects, each from the group of its name: all of them or none.
+
+    Raises:
+        SourceError: a group is invalid; nothing has changed.
+    """
+    with StateReader(state, "state") as read:
+        groups = {name: read.group(name) for name in components}
+    before: dict[str, StateDict] = {}
+    try:
+        for name, component in components.items():
+            before[name] = component.state_dict()
+            component.load_state_dict(groups[name])
+    except SourceError:
+        for name in list(before)[:-1]:  # the last one has not changed
+            components[name].load_state_dict(before[name])
+        raise
 
 
 def saved(
@@ -21,27 +200,10 @@ def saved(
     dtype: type[np.generic],
     shape: tuple[int | None, ...],
 ) -> NDArray[Any]:
-    """Return a copy of one array; None in ``shape`` stands for any length.
-
-    Raises:
-        SourceError: it is missing, of another type or shape, or not finite.
-    """
-    found = arrays.get(name)
-    if found is None:
-        msg = f"saved map: {name} is missing"
-        raise SourceError(msg)
-    fits = len(found.shape) == len(shape) and all(
-        wanted in (None, length) for length, wanted in zip(found.shape, shape, strict=True)
-    )
-    if found.dtype != np.dtype(dtype) or not fits:
-        msg = f"saved map: {name} is {found.dtype} {found.shape}; expected {dtype.__name__} {shape}"
-        raise SourceError(msg)
-    require(np.isfinite(found).all(), f"{name} is not finite")
-    return found.copy()
+    """Return a copy of one array; raise `SourceError` if it is invalid."""
+    return StateReader(arrays, "map").array(name, dtype, shape)
 
 
 def require(holds: bool | np.bool_, otherwise: str) -> None:  # noqa: FBT001
-    """Raise `SourceError` unless something holds that every saved map has."""
-    if not holds:
-        msg = f"saved map: {otherwise}"
-        raise SourceError(msg)
+    """Raise `SourceError` unless a condition holds."""
+    StateReader({}, "map").require(holds, otherwise)

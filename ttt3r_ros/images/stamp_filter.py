@@ -3,7 +3,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
 from ttt3r_ros.errors import ImageError
+from ttt3r_ros.state_dict import StateReader, pack_optional
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ttt3r_ros.state_dict import StateDict
 
 BACKWARD_NS = 1_000_000_000  # older by more than this: maybe the recording began anew
 FORWARD_NS = 10_000_000_000  # newer by more than this: maybe a stray stamp, unless images come so seldom
@@ -35,6 +45,27 @@ class StampFilter:
         self._confirm(stamp_ns, last)
         self._last_ns, self._elsewhere = stamp_ns, []
         return stamp_ns < last
+
+    def state_dict(self) -> StateDict:
+        """Return the last stamp and those of an unconfirmed jump."""
+        return {
+            "last_ns": pack_optional(self._last_ns, np.int64, ()),
+            "elsewhere": np.array(self._elsewhere, np.int64),
+            "reach_ns": self._reach_ns,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a `state_dict`.
+
+        Raises:
+            SourceError: an entry is invalid; nothing has changed.
+        """
+        with StateReader(state, "stamp filter") as read:
+            last_ns = read.optional("last_ns", np.int64, ())
+            elsewhere = read.array("elsewhere", np.int64, (None,)).tolist()
+            reach_ns = read.integer("reach_ns")
+        self._last_ns = None if last_ns is None else int(last_ns)
+        self._elsewhere, self._reach_ns = elsewhere, reach_ns
 
     def _confirm(self, stamp_ns: int, last: int) -> None:
         elsewhere = self._elsewhere

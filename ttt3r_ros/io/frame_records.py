@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import asdict, astuple, dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import astuple, dataclass, fields, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -78,43 +78,55 @@ def median_camera(records: Iterable[FrameRecord]) -> Intrinsics:
 
 
 def write_frames(path: Path, records: Iterable[FrameRecord]) -> None:
-    """Write records as CSV with a line of names; numbers come back as they were.
+    """Write records as CSV with a header; numbers keep all their digits.
 
     Raises:
         OutputError: the file cannot be written.
     """
+    with atomic_write(path) as file:
+        file.write(format_frames(records))
+
+
+def read_frames(path: Path) -> list[FrameRecord]:
+    """Read the records that `write_frames` wrote.
+
+    Raises:
+        SourceError: the file is missing or is not a table of frames.
+    """
+    try:
+        return parse_frames(path.read_bytes())
+    except OSError as error:
+        msg = f"{path} cannot be read: {error.strerror}"
+        raise SourceError(msg) from error
+    except SourceError as error:
+        msg = f"{path}: {error}"
+        raise SourceError(msg) from error
+
+
+def format_frames(records: Iterable[FrameRecord]) -> bytes:
+    """Return records as CSV with a header; numbers keep all their digits."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(COLUMNS)
     rows.writerows(astuple(record) for record in records)
-    with atomic_write(path) as file:
-        file.write(text.getvalue().encode("utf-8"))
+    return text.getvalue().encode("utf-8")
 
 
-def read_frames(path: Path) -> list[FrameRecord]:
-    """Read back what `write_frames` wrote.
+def parse_frames(data: bytes) -> list[FrameRecord]:
+    """Return the records that `format_frames` formatted.
 
     Raises:
-        SourceError: there is no such file, or it holds something else.
+        SourceError: the data is not a table of frames.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        return [parse_record(row) for row in csv.DictReader(io.StringIO(text, newline=""))]
-    except OSError as error:
-        msg = f"{path} cannot be read: {error.strerror}"
-        raise SourceError(msg) from error
-    except (ValueError, TypeError, KeyError) as error:
-        msg = f"{path} is no table of frames: {error}"
+        rows = csv.DictReader(io.StringIO(data.decode("utf-8"), newline=""))
+        return [_parse_record(row) for row in rows]
+    except (ValueError, TypeError, KeyError, csv.Error) as error:
+        msg = f"not a table of frames: {error}"
         raise SourceError(msg) from error
 
 
-def parse_record(values: dict[str, Any]) -> FrameRecord:
-    """Return the record of these values by name, as text or as numbers."""
+def _parse_record(values: dict[str, str]) -> FrameRecord:
     return FrameRecord(
         **{field.name: _TYPES[str(field.type)](values[field.name]) for field in fields(FrameRecord)}
     )
-
-
-def record_values(record: FrameRecord) -> dict[str, Any]:
-    """Return the values of a record by name."""
-    return asdict(record)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A session in one file: named arrays, nothing that could be executed."""
+"""State files: a state dict in one NPZ file, without anything executable."""
 
 from __future__ import annotations
 
@@ -10,42 +10,44 @@ import numpy as np
 
 from ttt3r_ros.errors import SourceError
 from ttt3r_ros.io.atomic import atomic_write
+from ttt3r_ros.state_dict import flatten, unflatten
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from numpy.typing import NDArray
+    from ttt3r_ros.state_dict import StateDict
 
-FORMAT = 1
+VERSION = 2  # of the saved state as a whole; to be raised when any `state_dict` changes
 
 
-def write_state(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    """Write arrays under their names.
+def write_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a state dict.
 
     Raises:
         OutputError: the file cannot be written.
     """
     with atomic_write(path) as file:
-        np.savez(file, format=np.array(FORMAT), **arrays)  # type: ignore[arg-type]
+        np.savez(file, version=np.array(VERSION), **flatten(state))  # type: ignore[arg-type]
 
 
-def read_state(path: Path) -> dict[str, NDArray[Any]]:
-    """Read back what `write_state` wrote.
+def read_state(path: Path) -> StateDict:
+    """Read the state dict that `write_state` wrote; scalars are arrays without dimensions.
 
     Raises:
-        SourceError: there is no such file, or it is no such file, or a damaged one.
+        SourceError: the file does not exist, is damaged, or has another version.
     """
     try:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except FileNotFoundError as error:
-        msg = f"there is no {path}; save_state writes it"
+        msg = f"{path} does not exist; save_state writes it"
         raise SourceError(msg) from error
     except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        msg = f"{path} is no saved state, or a damaged one: {error}"
+        msg = f"{path} is not a state file or is damaged: {error}"
         raise SourceError(msg) from error
-    found = arrays.pop("format", np.array(0))
-    if found.shape != () or int(found) != FORMAT:
-        msg = f"{path} has format {found}; expected {FORMAT}"
+    found = arrays.pop("version", np.array(0))
+    if found.shape != () or found.dtype.kind != "i" or int(found) != VERSION:
+        msg = f"{path} has version {found}; expected {VERSION}"
         raise SourceError(msg)
-    return arrays
+    return unflatten(arrays)

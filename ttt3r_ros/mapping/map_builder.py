@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from math import gcd, isqrt
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from ttt3r_ros.geometry import transform
 from ttt3r_ros.mapping.occupancy_grid import OccupancyMap
 from ttt3r_ros.mapping.submaps import SubmapCollection
+from ttt3r_ros.state_dict import load_all
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ttt3r_ros.config import Config
+    from ttt3r_ros.state_dict import StateDict
     from ttt3r_ros.types import Float32Array, Float64Array, Update
 
 ScalarT = TypeVar("ScalarT", bound="np.generic")
@@ -42,6 +44,18 @@ class MapBuilder:
         """Remove everything."""
         self.voxels.clear()
         self.grid.clear()
+
+    def state_dict(self) -> StateDict:
+        """Return a copy of voxels and grid."""
+        return {"voxels": self.voxels.state_dict(), "grid": self.grid.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a `state_dict`.
+
+        Raises:
+            SourceError: an entry is invalid; nothing has changed.
+        """
+        load_all({"voxels": self.voxels, "grid": self.grid}, state)
 
     def transform(self, T_map_map: Float64Array) -> None:
         """Move the voxels by a rigid motion (4, 4) and clear the grid, whose floor has changed."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ttt3r_ros.state_dict import require, saved
+from ttt3r_ros.state_dict import StateReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -166,26 +166,26 @@ class OccupancyMap:
                 "resolution": np.array(self._resolution, np.float64),
             }
 
-    def load_state_dict(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Replace everything by a `state_dict`.
 
         Raises:
-            SourceError: the arrays are invalid or of another resolution; nothing has changed.
+            SourceError: an entry is invalid or of another resolution; nothing has changed.
         """
-        size = saved(arrays, "resolution", np.float64, ())
-        require(
-            size == self._resolution,
-            f"grid.resolution is {size} m; expected {self._resolution} m",
-        )
-        log_odds = saved(arrays, "log_odds", np.int8, (_LAYERS, None, None))
-        corner = saved(arrays, "corner", np.int64, (2,))
-        low, high = saved(arrays, "heights", np.float64, (2,)).tolist()
-        frame_count = int(saved(arrays, "frame_count", np.int64, ()))
-        in_range = (log_odds >= -_MAX_LOG_ODDS) & (log_odds <= _MAX_LOG_ODDS)
-        require(in_range.all(), "log_odds are out of range")
-        require((np.abs(corner) < 2**40).all(), "corner is out of range")
-        require(low <= high, f"heights are {low} to {high} m")
-        require(frame_count >= 0, f"frame_count is {frame_count}")
+        with StateReader(state, "grid") as read:
+            resolution = read.number("resolution")
+            read.require(
+                resolution == self._resolution,
+                f"resolution is {resolution} m; grid.resolution is {self._resolution} m",
+            )
+            log_odds = read.array("log_odds", np.int8, (_LAYERS, None, None))
+            corner = read.array("corner", np.int64, (2,))
+            low, high = read.array("heights", np.float64, (2,)).tolist()
+            frame_count = read.integer("frame_count")
+            in_range = (log_odds >= -_MAX_LOG_ODDS) & (log_odds <= _MAX_LOG_ODDS)
+            read.require(in_range.all(), "log_odds are out of range")
+            read.require((np.abs(corner) < 2**40).all(), "corner is out of range")
+            read.require(low <= high, f"heights are {low} to {high} m")
         with self._lock:
             self._log_odds, self._corner = log_odds, corner
             self._heights, self._frame_count = _Heights(low, high), frame_count

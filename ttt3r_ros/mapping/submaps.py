@@ -11,13 +11,12 @@ import numpy as np
 from ttt3r_ros.geometry import is_identity, se3_inverse, transform
 from ttt3r_ros.mapping.voxel_hash import voxel_keys
 from ttt3r_ros.mapping.voxel_map import PointCloud, VoxelMap, weighted_means
-from ttt3r_ros.state_dict import require, saved
+from ttt3r_ros.state_dict import StateReader
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
-
+    from ttt3r_ros.state_dict import StateDict
     from ttt3r_ros.types import BoolArray, Float32Array, Float64Array, Intrinsics, UInt8Array
 
 
@@ -171,39 +170,36 @@ class SubmapCollection:
 
     # --- saving -------------------------------------------------------------------------------------
 
-    def state_dict(self) -> dict[str, NDArray[Any]]:
+    def state_dict(self) -> StateDict:
         """Return a copy of everything, for `load_state_dict`."""
         submaps = self._submaps
-        arrays = {
+        return {
             "T_map_submap": np.array([submap.T_map_submap for submap in submaps], np.float64),
             "max_voxels": np.array([submap.voxels.max_voxels for submap in submaps], np.int64),
-            "eviction_turn": np.array(self._eviction_turn, np.int64),
+            "eviction_turn": self._eviction_turn,
+            **{str(submap.id): submap.voxels.state_dict() for submap in submaps},
         }
-        for submap in submaps:
-            named = submap.voxels.state_dict().items()
-            arrays |= {f"{submap.id}.{name}": array for name, array in named}
-        return arrays
 
-    def load_state_dict(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Replace everything by a `state_dict`; of a map that is too large, keep the newest voxels.
 
         Raises:
-            SourceError: the arrays are invalid or of another voxel size; nothing has changed.
+            SourceError: an entry is invalid or of another voxel size; nothing has changed.
         """
-        poses = saved(arrays, "T_map_submap", np.float64, (None, 4, 4))
-        bounds = saved(arrays, "max_voxels", np.int64, (len(poses),))
-        turn = int(saved(arrays, "eviction_turn", np.int64, ()))
-        require(len(poses) > 0, "there is no submap")
-        require((poses[:, 3] == (0, 0, 0, 1)).all(), "T_map_submap is not rigid")
-        require((bounds > 0).all() and turn >= 0, "max_voxels or eviction_turn is out of range")
+        with StateReader(state, "voxels") as read:
+            poses = read.array("T_map_submap", np.float64, (None, 4, 4))
+            bounds = read.array("max_voxels", np.int64, (len(poses),))
+            turn = read.integer("eviction_turn")
+            groups = [read.group(str(index)) for index in range(len(poses))]
+            read.require(len(poses) > 0, "there is no submap")
+            read.require((poses[:, 3] == (0, 0, 0, 1)).all(), "T_map_submap is not rigid")
+            read.require((bounds > 0).all(), "max_voxels is out of range")
         bounds = np.minimum(bounds, self._max_voxels)
         bounds[-1] = self._max_voxels
         submaps = []
         for index, (T_map_submap, bound) in enumerate(zip(poses, bounds.tolist(), strict=True)):
-            voxels, prefix = VoxelMap(self._voxel_size, bound), f"{index}."
-            voxels.load_state_dict(
-                {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}
-            )
+            voxels = VoxelMap(self._voxel_size, bound)
+            voxels.load_state_dict(groups[index])
             submaps.append(Submap(index, T_map_submap, voxels))
         self._eviction_turn = turn
         self._replace(tuple(submaps))

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ttt3r_ros.geometry import is_identity, pose_matrix_xyzw, quat_xyzw_from_rotation, se3_inverse
-from ttt3r_ros.state_dict import require, saved
+from ttt3r_ros.geometry import se3_inverse, is_identity, pose_matrix_xyzw, quat_xyzw_from_rotation
+from ttt3r_ros.state_dict import StateReader
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -135,22 +135,24 @@ class Trajectory:
                 "keyframe_poses": keyframe_poses.copy(),
             }
 
-    def load_state_dict(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Replace everything by a `state_dict`.
 
         Raises:
             SourceError: an array is missing or invalid; nothing has changed.
         """
-        stamps_ns = saved(arrays, "stamps_ns", np.int64, (None,))
-        keyframe_ids = saved(arrays, "keyframe_ids", np.int64, stamps_ns.shape)
-        poses = saved(arrays, "poses", np.float64, (len(stamps_ns), 7))
-        keyframe_poses = saved(arrays, "keyframe_poses", np.float64, (None, 4, 4))
-        count = len(keyframe_poses)
-        require(count > 0, "there is no keyframe")
-        require(
-            ((keyframe_ids >= 0) & (keyframe_ids < count)).all(), f"keyframe_ids are not below {count}"
-        )
-        require((keyframe_poses[:, 3] == (0, 0, 0, 1)).all(), "keyframe_poses are not rigid")
+        with StateReader(state, "trajectory") as read:
+            stamps_ns = read.array("stamps_ns", np.int64, (None,))
+            keyframe_ids = read.array("keyframe_ids", np.int64, stamps_ns.shape)
+            poses = read.array("poses", np.float64, (len(stamps_ns), 7))
+            keyframe_poses = read.array("keyframe_poses", np.float64, (None, 4, 4))
+            count = len(keyframe_poses)
+            read.require(count > 0, "there is no keyframe")
+            read.require(
+                ((keyframe_ids >= 0) & (keyframe_ids < count)).all(),
+                f"keyframe_ids are not below {count}",
+            )
+            read.require((keyframe_poses[:, 3] == (0, 0, 0, 1)).all(), "keyframe_poses are not rigid")
         self._replace(
             array("q", stamps_ns), array("q", keyframe_ids), array("d", poses.ravel()), keyframe_poses
         )

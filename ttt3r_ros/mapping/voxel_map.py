@@ -12,7 +12,7 @@ import numpy as np
 from ttt3r_ros.geometry import transform
 from ttt3r_ros.mapping.free_space import free_space_mask
 from ttt3r_ros.mapping.voxel_hash import EMPTY, VoxelHashTable, unique_keys, voxel_keys
-from ttt3r_ros.state_dict import require, saved
+from ttt3r_ros.state_dict import StateReader
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -213,29 +213,32 @@ class VoxelMap:
                 **table.rows(slots),
             }
 
-    def load_state_dict(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Replace everything by a `state_dict`; of a map that is too large, keep the voxels observed last.
 
         Raises:
-            SourceError: the arrays are invalid or of another voxel size; nothing has changed.
+            SourceError: an entry is invalid or of another voxel size; nothing has changed.
         """
-        size = saved(arrays, "voxel_size", np.float64, ())
-        require(size == self._voxel_size, f"voxel_size is {size} m; expected {self._voxel_size} m")
-        counters = saved(arrays, "counters", np.int64, (2 + len(self._cursors),)).tolist()
-        capacity, frame_count, *cursors = counters
-        keys = saved(arrays, "keys", np.int64, (None,))
-        slots = saved(arrays, "slots", np.int64, keys.shape)
         table = VoxelHashTable(self._max_voxels)
-        rows = {
-            name: saved(arrays, name, column.dtype.type, (len(keys), *column.shape[1:]))
-            for name, column in table.columns().items()
-        }
-        require(min(counters) >= 0, "counters are negative")
-        _validate_voxels(keys, rows, frame_count)
+        with StateReader(state, "voxel map") as read:
+            size = read.number("voxel_size")
+            read.require(
+                size == self._voxel_size, f"voxel_size is {size} m; expected {self._voxel_size} m"
+            )
+            counters = read.array("counters", np.int64, (2 + len(self._cursors),)).tolist()
+            read.require(min(counters) >= 0, "counters are negative")
+            capacity, frame_count, *cursors = counters
+            keys = read.array("keys", np.int64, (None,))
+            slots = read.array("slots", np.int64, keys.shape)
+            rows = {
+                name: read.array(name, column.dtype.type, (len(keys), *column.shape[1:]))
+                for name, column in table.columns().items()
+            }
+            _validate_voxels(read, keys, rows, frame_count)
         if capacity == table.capacity and len(keys) <= self._max_voxels:
             # The same slots, because they decide which of equally old voxels is evicted first.
-            require(((slots >= 0) & (slots < capacity)).all(), "slots are out of range")
-            require(table.insert_at(slots, keys, rows), "slots do not match the keys")
+            read.require(((slots >= 0) & (slots < capacity)).all(), "slots are out of range")
+            read.require(table.insert_at(slots, keys, rows), "slots do not match the keys")
         else:
             order = np.argsort(rows["last_frame"], kind="stable")
             newest = order[max(0, len(keys) - self._max_voxels) :]
@@ -295,11 +298,13 @@ def weighted_means(
 
 
 def _validate_voxels(
-    keys: NDArray[np.int64], rows: Mapping[str, NDArray[Any]], frame_count: int
+    read: StateReader, keys: NDArray[np.int64], rows: Mapping[str, NDArray[Any]], frame_count: int
 ) -> None:
     """Raise `SourceError` for rows that no map can contain."""
-    require((keys >= 0).all() and len(np.unique(keys)) == len(keys), "keys are negative or not distinct")
-    weight, rgb, last_frame = rows["weight"], rows["mean"][:, 3:], rows["last_frame"]
-    require(((weight > 0) & (weight <= _MAX_WEIGHT)).all(), "weights are out of range")
-    require(((rgb >= 0) & (rgb <= 255)).all(), "colors are out of range")
-    require(((last_frame >= 0) & (last_frame <= frame_count)).all(), "last_frame is out of range")
+    distinct = len(np.unique(keys)) == len(keys)
+    read.require((keys >= 0).all() and distinct, "keys are negative or not distinct")
+    weight, rgb, last_frame = rows["weight"], np.rint(rows["mean"][:, 3:]), rows["last_frame"]
+    read.require(((weight > 0) & (weight <= _MAX_WEIGHT)).all(), "weights are out of range")
+    # Rounded, because a weighted mean in float32 may exceed 255 by a rounding error.
+    read.require(((rgb >= 0) & (rgb <= 255)).all(), "colors are out of range")
+    read.require(((last_frame >= 0) & (last_frame <= frame_count)).all(), "last_frame is out of range")

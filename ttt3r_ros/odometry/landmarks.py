@@ -1,51 +1,56 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Points of the scene that are followed from image to image, and the camera that they tell.
+"""Landmarks tracked from image to image, and the camera pose estimated from them.
 
-A landmark lies on the ray on which it was first seen. How far is first the network's word, worth a fifth of it either
-way; every later view sharpens it, as a depth filter does (Vogiatzis and Hernandez, 2011; Forster et al., SVO, 2014).
-The camera is where the landmarks are seen with the least error (Gauss-Newton with Geman and McClure's weights, by which
-what moves on its own ends up counting nothing), each weighed by the pixels that its own depth may be wrong by.
+A landmark lies on the ray of its first observation. Its depth is at first the network's, with a standard deviation of a
+fifth; every further observation updates it, as a depth filter does (Vogiatzis and Hernandez, 2011; Forster et al., SVO,
+2014). The pose minimizes the reprojection errors by Gauss-Newton with the robust weights of Geman and McClure, so that
+landmarks on moving objects end up with no weight. Each error is normalized by the uncertainty of the landmark's depth.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ttt3r_ros.geometry import orthonormalize, se3_inverse, so3_exp
+from ttt3r_ros.geometry import se3_inverse, orthonormalize, so3_exp
+from ttt3r_ros.state_dict import StateReader
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ttt3r_ros.state_dict import StateDict
     from ttt3r_ros.types import BoolArray, Float32Array, Float64Array, Intrinsics
 
-DEPTH_ERROR = 0.2  # standard deviation of the network's depths, as a share
-PIXEL_ERROR = 0.5  # standard deviation of a track [px]
-ROBUST_SCALE = 3.0  # standard deviations from which on an error counts less and less, in the end nothing
+DEPTH_STD_RATIO = 0.2  # standard deviation of the network's depths over the depth
+PIXEL_STD = 0.5  # standard deviation of a track [px]
+ROBUST_SCALE = 3.0  # normalized error from which on the weight falls toward zero
 MIN_PARALLAX_SIGMA = (
-    1.0  # standard deviations of a track, from which on a view says how far a landmark is
+    1.0  # standard deviations of a track; an observation with less parallax updates no depth
 )
-MIN_INVERSE_DEPTH = 1e-4  # a landmark farther than 10 km is none
-ITERATIONS = 8
-DAMPING = 1e-6  # of the normal equations' diagonal
-_CONVERGED = 1e-5  # rad, and distances of the landmarks
+MIN_INVERSE_DEPTH = 1e-4  # landmarks farther than 10 km are removed
+MAX_ITERATIONS = 8
+DAMPING = 1e-6  # fraction of the diagonal of the normal equations
+_CONVERGED = 1e-5  # step of the pose [rad, and median depths of the landmarks]
 
 
 @dataclass
 class Landmarks:
-    """N points, each on the ray of its first view; lengths are the network's."""
+    """N landmarks, each on the ray of its first observation; distances are in the network's unit."""
 
-    pixels: Float32Array  # (N, 2) where they are seen now
+    pixels: Float32Array  # (N, 2) current observation
     origin: Float64Array  # (N, 3) of the ray, in the world
-    ray: Float64Array  # (N, 3) in the world, as long as one unit of depth of its first view
+    ray: Float64Array  # (N, 3) direction in the world, of unit depth in the first camera
     inverse_depth: Float64Array  # (N,) along the ray
     variance: Float64Array  # (N,) of the inverse depth
 
     @classmethod
     def empty(cls) -> Landmarks:
         """Return no landmarks."""
-        empty = np.empty((0, 3))
-        return cls(np.empty((0, 2), np.float32), empty, empty, np.empty(0), np.empty(0))
+        return cls(
+            np.empty((0, 2), np.float32), np.empty((0, 3)), np.empty((0, 3)), np.empty(0), np.empty(0)
+        )
 
     @classmethod
     def initialize(
@@ -55,21 +60,21 @@ class Landmarks:
         intrinsics: Intrinsics,
         T_world_camera: Float64Array,
     ) -> Landmarks:
-        """Return those first seen at ``pixels`` (N, 2), where the network says ``depth`` (N,)."""
-        rays = np.column_stack((normalized(pixels, intrinsics), np.ones(len(pixels))))
+        """Create landmarks from first observations ``pixels`` (N, 2) and predicted depths (N,)."""
+        rays = np.column_stack((normalize_pixels(pixels, intrinsics), np.ones(len(pixels))))
         return cls(
             pixels,
             np.tile(T_world_camera[:3, 3], (len(pixels), 1)),
             rays @ T_world_camera[:3, :3].T,
             1.0 / depth,
-            (DEPTH_ERROR / depth) ** 2,
+            (DEPTH_STD_RATIO / depth) ** 2,
         )
 
     def __len__(self) -> int:
         return len(self.pixels)
 
     def depth_in(self, T_world_camera: Float64Array) -> Float64Array:
-        """Return how far ahead of a camera they are (N,)."""
+        """Return the depths (N,) in a camera with this pose (4, 4)."""
         forward = T_world_camera[:3, 2]
         depth: Float64Array = (self.origin - T_world_camera[:3, 3]) @ forward + (
             self.ray @ forward
@@ -77,32 +82,47 @@ class Landmarks:
         return depth
 
     def select(self, mask: BoolArray) -> Landmarks:
-        """Return some of them."""
+        """Return the landmarks of a mask (N,)."""
         return Landmarks(*(value[mask] for value in vars(self).values()))
 
     def concatenate(self, others: Landmarks) -> Landmarks:
-        """Return these, then others."""
+        """Return these landmarks followed by others."""
         pairs = zip(vars(self).values(), vars(others).values(), strict=True)
         return Landmarks(*(np.concatenate(pair) for pair in pairs))
 
+    def state_dict(self) -> StateDict:
+        """Return copies of all arrays."""
+        return {name: value.copy() for name, value in vars(self).items()}
 
-def normalized(pixels: Float32Array, intrinsics: Intrinsics) -> Float64Array:
-    """Return pixels (N, 2) at unit depth."""
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Any]) -> Landmarks:
+        """Return the landmarks of a `state_dict`; raise `SourceError` if an entry is invalid."""
+        with StateReader(state, "landmarks") as read:
+            pixels = read.array("pixels", np.float32, (None, 2))
+            count = len(pixels)
+            origin, ray = (read.array(name, np.float64, (count, 3)) for name in ("origin", "ray"))
+            inverse_depth, variance = (
+                read.array(name, np.float64, (count,)) for name in ("inverse_depth", "variance")
+            )
+        return cls(pixels, origin, ray, inverse_depth, variance)
+
+
+def normalize_pixels(pixels: Float32Array, intrinsics: Intrinsics) -> Float64Array:
+    """Return pixels (N, 2) in normalized image coordinates, at unit depth."""
     center, focal = (intrinsics.cx, intrinsics.cy), (intrinsics.fx, intrinsics.fy)
-    at_unit_depth: Float64Array = (pixels.astype(np.float64) - center) / focal
-    return at_unit_depth
+    normalized: Float64Array = (pixels.astype(np.float64) - center) / focal
+    return normalized
 
 
 @dataclass(frozen=True)
 class Reprojection:
-    """Landmarks as a camera sees them, at unit depth."""
+    """Landmarks projected into a camera, in normalized image coordinates."""
 
-    error: Float64Array  # (N, 2) seen minus expected
-    expected: Float64Array  # (N, 2)
-    jacobian_inverse_depth: Float64Array  # (N, 2) derivative of the expected place
+    error: Float64Array  # (N, 2) observed minus predicted
+    predicted: Float64Array  # (N, 2)
+    jacobian_inverse_depth: Float64Array  # (N, 2) derivative of the prediction
     depth: Float64Array  # (N,) in this camera
-    # Share of an error along that derivative that the depth explains, over its square.
-    depth_gain: Float64Array  # (N,)
+    depth_gain: Float64Array  # (N,) Kalman gain of the inverse depth, over the jacobian
     noise: float  # variance of a track along one axis
 
     @classmethod
@@ -112,36 +132,36 @@ class Reprojection:
         """Project landmarks into a camera with this pose (4, 4)."""
         R = T_world_camera[:3, :3]
         baseline = (landmarks.origin - T_world_camera[:3, 3]) @ R
-        # The point times its inverse depth, which stays finite for the farthest.
+        # The point times its inverse depth, which stays finite for distant landmarks.
         point = baseline * landmarks.inverse_depth[:, None] + landmarks.ray @ R
-        ahead = np.maximum(point[:, 2], 1e-6)
-        expected = point[:, :2] / ahead[:, None]
-        jacobian_inverse_depth = (baseline[:, :2] - expected * baseline[:, 2:]) / ahead[:, None]
-        noise = PIXEL_ERROR**2 / (intrinsics.fx * intrinsics.fy)
-        square = (jacobian_inverse_depth**2).sum(axis=1)
+        forward = np.maximum(point[:, 2], 1e-6)
+        predicted = point[:, :2] / forward[:, None]
+        jacobian_inverse_depth = (baseline[:, :2] - predicted * baseline[:, 2:]) / forward[:, None]
+        noise = PIXEL_STD**2 / (intrinsics.fx * intrinsics.fy)
+        jacobian_sq = (jacobian_inverse_depth**2).sum(axis=1)
         return cls(
-            normalized(landmarks.pixels, intrinsics) - expected,
-            expected,
+            normalize_pixels(landmarks.pixels, intrinsics) - predicted,
+            predicted,
             jacobian_inverse_depth,
-            ahead / landmarks.inverse_depth,
-            landmarks.variance / (noise + landmarks.variance * square),
+            forward / landmarks.inverse_depth,
+            landmarks.variance / (noise + landmarks.variance * jacobian_sq),
             noise,
         )
 
     def mahalanobis_sq(self) -> Float64Array:
-        """Return the squared error of each landmark (N,) over what is usual for it."""
-        along = (self.jacobian_inverse_depth * self.error).sum(axis=1)
-        whole = (self.error**2).sum(axis=1)
-        mahalanobis_sq: Float64Array = (whole - self.depth_gain * along**2) / self.noise
-        return mahalanobis_sq
+        """Return the squared errors (N,), normalized by the variances of track and depth."""
+        along_ray = (self.jacobian_inverse_depth * self.error).sum(axis=1)
+        error_sq = (self.error**2).sum(axis=1)
+        normalized: Float64Array = (error_sq - self.depth_gain * along_ray**2) / self.noise
+        return normalized
 
     def jacobian_pose(self) -> Float64Array:
-        """Return the derivative (N, 2, 6) of the expected places by a motion of the scene: shift, then turn."""
-        x, y = self.expected.T
-        near, zero = 1.0 / self.depth, np.zeros(len(x))
+        """Return the derivative (N, 2, 6) of the predictions by a motion of the scene: translation, then rotation."""
+        x, y = self.predicted.T
+        inverse_depth, zero = 1.0 / self.depth, np.zeros(len(x))
         rows = (
-            (near, zero, -x * near, -x * y, 1 + x * x, -y),
-            (zero, near, -y * near, -(1 + y * y), x * y, x),
+            (inverse_depth, zero, -x * inverse_depth, -x * y, 1 + x * x, -y),
+            (zero, inverse_depth, -y * inverse_depth, -(1 + y * y), x * y, x),
         )
         return np.stack([np.stack(row, axis=1) for row in rows], axis=1)
 
@@ -149,40 +169,44 @@ class Reprojection:
 def estimate_pose(
     landmarks: Landmarks, intrinsics: Intrinsics, T_world_start: Float64Array
 ) -> tuple[Float64Array, Float64Array]:
-    """Return T_world_camera (4, 4) that fits best, and each landmark's squared error (N,) over what is usual."""
+    """Return T_world_camera (4, 4) with the least errors, and their normalized squares (N,).
+
+    Where the optimization fails, the pose is the start and all errors are infinite.
+    """
     T_camera_world = se3_inverse(T_world_start)
-    nearness = float(np.median(landmarks.inverse_depth)) if len(landmarks) else 0.0
-    for _ in range(ITERATIONS):
-        view = Reprojection.compute(landmarks, intrinsics, se3_inverse(T_camera_world))
-        motion = _gauss_newton_step(view)
+    inverse_depth = float(np.median(landmarks.inverse_depth)) if len(landmarks) else 0.0
+    for _ in range(MAX_ITERATIONS):
+        reprojection = Reprojection.compute(landmarks, intrinsics, se3_inverse(T_camera_world))
+        motion = _gauss_newton_step(reprojection)
         if not np.isfinite(motion).all():
             return T_world_start, np.full(len(landmarks), np.inf)
         step = np.eye(4)
         step[:3, :3], step[:3, 3] = so3_exp(motion[3:]), motion[:3]
         T_camera_world = step @ T_camera_world
-        if max(np.abs(motion[3:]).max(), np.abs(motion[:3]).max() * nearness) < _CONVERGED:
+        if max(np.abs(motion[3:]).max(), np.abs(motion[:3]).max() * inverse_depth) < _CONVERGED:
             break
     T_world_camera = orthonormalize(se3_inverse(T_camera_world))
     return T_world_camera, Reprojection.compute(landmarks, intrinsics, T_world_camera).mahalanobis_sq()
 
 
-def _gauss_newton_step(view: Reprojection) -> Float64Array:
-    weight = 1.0 / (1.0 + view.mahalanobis_sq() / ROBUST_SCALE**2) ** 2 / view.noise
-    jacobian_pose = view.jacobian_pose()
-    # An error that a wrong depth would explain says nothing about the camera.
-    direction = view.jacobian_inverse_depth
-    along = np.einsum("ni,nij->nj", direction, jacobian_pose)
-    removed = weight * view.depth_gain
+def _gauss_newton_step(reprojection: Reprojection) -> Float64Array:
+    """Return the motion (6,) of the scene that reduces the errors: translation, then rotation; NaN if undetermined."""
+    weight = 1.0 / (1.0 + reprojection.mahalanobis_sq() / ROBUST_SCALE**2) ** 2 / reprojection.noise
+    jacobian_pose = reprojection.jacobian_pose()
+    # The Schur complement marginalizes the depths: errors along a ray do not constrain the pose.
+    direction = reprojection.jacobian_inverse_depth
+    along_ray = np.einsum("ni,nij->nj", direction, jacobian_pose)
+    removed = weight * reprojection.depth_gain
     flat = jacobian_pose.reshape(-1, 6)
     weights = np.repeat(weight, 2)[:, None]
-    normal = (flat * weights).T @ flat - (along * removed[:, None]).T @ along
-    right = (flat * weights).T @ view.error.ravel() - along.T @ (
-        removed * (direction * view.error).sum(axis=1)
+    normal = (flat * weights).T @ flat - (along_ray * removed[:, None]).T @ along_ray
+    right = (flat * weights).T @ reprojection.error.ravel() - along_ray.T @ (
+        removed * (direction * reprojection.error).sum(axis=1)
     )
     damped = normal + DAMPING * np.diag(np.diag(normal)) + 1e-9 * np.eye(6)
     try:
         motion: Float64Array = np.linalg.solve(damped, right)
-    except np.linalg.LinAlgError:  # they do not tell where the camera is
+    except np.linalg.LinAlgError:
         return np.full(6, np.nan)
     return motion
 
@@ -190,19 +214,21 @@ def _gauss_newton_step(view: Reprojection) -> Float64Array:
 def update_depths(
     landmarks: Landmarks, intrinsics: Intrinsics, T_world_camera: Float64Array
 ) -> Landmarks:
-    """Return the landmarks with depths corrected by one more view; those that end up behind a camera go.
+    """Return the landmarks with depths updated by one observation, without those that are now behind a camera.
 
-    The camera is taken to be where it was found. That errs, so a view from nearly the same place says nothing: else
-    the trembling of a camera that stands would pass for parallax, and every depth for the mean of all.
+    The pose (4, 4) is taken as exact, which it is not. Observations with too little parallax are therefore ignored:
+    otherwise the pose noise of a standing camera would pass for parallax and pull all depths to their mean.
     """
-    view = Reprojection.compute(landmarks, intrinsics, T_world_camera)
-    parallax = np.linalg.norm(view.jacobian_inverse_depth, axis=1) * landmarks.inverse_depth
-    told = np.where(parallax > MIN_PARALLAX_SIGMA * np.sqrt(view.noise), view.depth_gain, 0.0)
-    along = (view.jacobian_inverse_depth * view.error).sum(axis=1)
-    square = (view.jacobian_inverse_depth**2).sum(axis=1)
-    better = replace(
+    reprojection = Reprojection.compute(landmarks, intrinsics, T_world_camera)
+    jacobian = reprojection.jacobian_inverse_depth
+    parallax = np.linalg.norm(jacobian, axis=1) * landmarks.inverse_depth
+    has_parallax = parallax > MIN_PARALLAX_SIGMA * np.sqrt(reprojection.noise)
+    gain = np.where(has_parallax, reprojection.depth_gain, 0.0)
+    along_ray = (jacobian * reprojection.error).sum(axis=1)
+    jacobian_sq = (jacobian**2).sum(axis=1)
+    updated = replace(
         landmarks,
-        inverse_depth=landmarks.inverse_depth + told * along,
-        variance=landmarks.variance * (1.0 - told * square),
+        inverse_depth=landmarks.inverse_depth + gain * along_ray,
+        variance=landmarks.variance * (1.0 - gain * jacobian_sq),
     )
-    return better.select(better.inverse_depth > MIN_INVERSE_DEPTH)
+    return updated.select(updated.inverse_depth > MIN_INVERSE_DEPTH)

@@ -6,7 +6,7 @@ The scale applies to later steps and points. It does not move what is already in
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,11 +16,15 @@ from ttt3r_ros.odometry.scale_estimation import (
     depth_ratio,
     height_ratio,
 )
+from ttt3r_ros.state_dict import StateReader, load_all
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ttt3r_ros.config import ScaleConfig
     from ttt3r_ros.odometry.ground_plane import Floor
     from ttt3r_ros.odometry.sensor_context import SensorContext
+    from ttt3r_ros.state_dict import StateDict
     from ttt3r_ros.types import Float32Array, Float64Array, ImageGeometry, Prediction
 
 
@@ -67,11 +71,6 @@ class ScaleCorrection:
     def _is_measured(self) -> bool:
         return self._source not in ("network", "fixed")
 
-    def restore(self, scale: float) -> None:
-        """Continue from a saved scale."""
-        self.reset()
-        self._estimator.update(scale)
-
     def update_from_depth(self, prediction: Prediction, context: SensorContext) -> None:
         """Compare the measured depth with the predicted one, which is still in the network's unit."""
         if self._source == "depth" and context.measured_depth is not None:
@@ -106,6 +105,33 @@ class ScaleCorrection:
         if segment_scale_ratio is not None and self._is_measured:
             self._estimator.on_state_reset(segment_scale_ratio)
 
+    def continue_from(self, scale: float) -> None:
+        """Continue with the scale of another session as the only measurement."""
+        self.reset()
+        self._estimator.update(scale)
+
+    def state_dict(self) -> StateDict:
+        """Return the scale and a copy of the measurements."""
+        return {
+            "scale": float(
+                self.scale
+            ),  # for another session; this one computes it from the measurements
+            "estimator": self._estimator.state_dict(),
+            "odometry": self._odometry.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a `state_dict`.
+
+        Raises:
+            SourceError: an entry is invalid; nothing has changed.
+        """
+        saved_scale(state)
+        load_all(
+            {"estimator": self._estimator, "odometry": self._odometry},
+            {name: group for name, group in state.items() if name != "scale"},
+        )
+
     def _update(self, ratio: float | None) -> None:
         if ratio is not None:
             self._estimator.update(ratio)
@@ -114,6 +140,14 @@ class ScaleCorrection:
         if self._config.camera_height or context.T_base_camera is None:
             return self._config.camera_height
         return float(context.T_base_camera[2, 3])
+
+
+def saved_scale(state: Mapping[str, Any]) -> float:
+    """Return the scale [m per unit] of a `ScaleCorrection.state_dict`; raise `SourceError` if it is not positive."""
+    read = StateReader(state, "scale_correction")
+    scale = read.number("scale")
+    read.require(scale > 0.0, f"scale is {scale}; expected a positive number")
+    return scale
 
 
 def _resample_to_network(depth: Float32Array, geometry: ImageGeometry) -> Float32Array:

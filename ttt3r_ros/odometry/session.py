@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A stream of images shown to a recurrent network, with poses that stay continuous across state resets."""
+"""Streaming session: runs a recurrent network on images and keeps its poses continuous across state resets."""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
 import numpy as np
 
@@ -13,33 +13,40 @@ from ttt3r_ros.backend import Backend, StateT, state_arrays, state_from_arrays
 from ttt3r_ros.errors import NonFiniteError
 from ttt3r_ros.geometry import orthonormalize
 from ttt3r_ros.odometry.scale_estimation import depth_ratio
+from ttt3r_ros.state_dict import StateReader
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ttt3r_ros.state_dict import StateDict
     from ttt3r_ros.types import Float64Array, Prediction, UInt8Array
 
 logger = logging.getLogger(__name__)
 
-_SHORT_SEGMENT = 50  # frames; resets more often than this are routine and logged for debugging only
+_SHORT_SEGMENT = (
+    50  # frames; resets more frequent than this are routine and are logged at debug level only
+)
 
 
 @dataclass(frozen=True)
 class FrameEstimate:
-    """What one image added: a prediction and where its camera was in the session's world."""
+    """Front-end result of one frame."""
 
     prediction: Prediction
-    T_world_camera: Float64Array  # (4, 4); the world is the first camera's optical frame
+    T_world_camera: Float64Array  # (4, 4); the world is the optical frame of the session's first camera
     segment: int
-    # Depths of the ended segment over those of the one that this image opened; None where it opened none.
+    # Depths of the ended segment over those of the segment that this frame starts; None if it starts none.
     segment_scale_ratio: float | None = None
-    landmarks: int = 0  # followed corners that tell where its camera was; 0: the network alone does
+    landmarks: int = 0  # inliers that the pose was estimated from; 0: the pose is the network's
 
 
 class StreamingSession(Generic[StateT]):
     """Owns the recurrent state and the pose of the current segment.
 
-    A state forgets with time, so it is begun anew every ``reset_interval`` frames (0: never). The frame that
-    ends a segment is shown again as the first of the next one, whose world therefore is that frame's camera.
-    A frame that cannot open a segment does not end one either: the next frame then tries.
+    The network's state degrades over long sequences, so it is reset every ``reset_interval`` frames (0: never). The
+    last frame of a segment is also processed as the first of the next one, so the world of the new segment is the
+    camera of that frame. If that frame has no finite prediction as a first frame, the segment continues and the next
+    frame tries again.
     """
 
     def __init__(self, backend: Backend[StateT], reset_interval: int = 0) -> None:
@@ -48,60 +55,61 @@ class StreamingSession(Generic[StateT]):
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything; the next image opens a new world."""
+        """Reset state and poses; the next image starts a new world."""
         self._state = self._backend.initial_state()
         self._T_world_segment: Float64Array = np.eye(4)
         self._T_world_camera: Float64Array = np.eye(4)
         self._segment = 0
-        self._frames = 0  # since the last reset
+        self._frames_in_segment = 0
 
     @property
     def segment(self) -> int:
-        """Return how many state resets there were."""
+        """Return the number of state resets so far."""
         return self._segment
 
     @property
     def frames_in_segment(self) -> int:
-        """Return how many images the state has seen since the last reset."""
-        return self._frames
+        """Return the number of frames since the last state reset."""
+        return self._frames_in_segment
 
     @property
     def state(self) -> StateT:
-        """Return the state that the next image will meet."""
+        """Return the recurrent state for the next image."""
         return self._state
 
     @property
-    def weights_id(self) -> str:
-        """Return which weights the state belongs to."""
-        return self._backend.weights_id
+    def T_world_camera(self) -> Float64Array:
+        """Return the network's pose (4, 4) of the last frame."""
+        return self._T_world_camera
 
     def step(self, rgb: UInt8Array) -> FrameEstimate:
-        """Show one image (H, W, 3).
+        """Process one image (H, W, 3).
 
         Raises:
-            NonFiniteError: the network's answer was not finite; the session is as it was before.
+            NonFiniteError: the prediction is not finite; the session is unchanged.
         """
         return self.commit(rgb, *self._backend.step(rgb, self._state))
 
     def commit(self, rgb: UInt8Array, prediction: Prediction, state: StateT) -> FrameEstimate:
-        """Take in the network's answer to an image shown to `state`, and the state after it."""
+        """Accept the prediction of an image (H, W, 3) that was processed with `state`, and the state after it."""
         self._state = state
         self._T_world_camera = self._T_world_segment @ prediction.T_segment_camera
         estimate = FrameEstimate(prediction, self._T_world_camera, self._segment)
-        self._frames += 1
-        if self._reset_interval and self._frames >= self._reset_interval:
-            opening = self._begin_segment(rgb)
-            if opening is not None:
-                return replace(estimate, segment_scale_ratio=_segment_scale_ratio(prediction, opening))
+        self._frames_in_segment += 1
+        if self._reset_interval and self._frames_in_segment >= self._reset_interval:
+            first = self._start_segment(rgb)
+            if first is not None:
+                return replace(estimate, segment_scale_ratio=_segment_scale_ratio(prediction, first))
         return estimate
 
-    def _begin_segment(self, rgb: UInt8Array) -> Prediction | None:
+    def _start_segment(self, rgb: UInt8Array) -> Prediction | None:
+        """Reset the state and process an image as the first of a new segment; None if that is not possible."""
         try:
-            # Its pose in the new segment is the identity by definition; its depths tell the change of scale.
-            opening, state = self._backend.step(rgb, self._backend.initial_state())
+            # The pose in the new segment is the identity by definition; the depths give the change of scale.
+            first, state = self._backend.step(rgb, self._backend.initial_state())
         except NonFiniteError as error:
             logger.warning(
-                "segment %d goes on: the frame cannot open a new one: %s", self._segment, error
+                "no state reset at this frame, segment %d continues: %s", self._segment, error
             )
             return None
         self._state = state
@@ -110,38 +118,49 @@ class StreamingSession(Generic[StateT]):
         routine = self._reset_interval < _SHORT_SEGMENT
         logger.log(
             logging.DEBUG if routine else logging.INFO,
-            "state reset after %d frames; segment %d begins", self._frames, self._segment,
+            "state reset after %d frames; segment %d starts", self._frames_in_segment, self._segment,
         )  # fmt: skip
-        self._frames = 0
-        return opening
+        self._frames_in_segment = 0
+        return first
 
-    def snapshot(self) -> dict[str, np.ndarray]:
-        """Return all of the session as arrays."""
+    def state_dict(self) -> StateDict:
+        """Return a copy of the recurrent state and the poses."""
         return {
-            **state_arrays(self._backend, self._state),
-            "T_world_segment": self._T_world_segment,
-            "T_world_camera": self._T_world_camera,
-            "counts": np.array([self._segment, self._frames]),
+            "weights_id": self._backend.weights_id,
+            "network_state": state_arrays(self._backend, self._state),
+            "T_world_segment": self._T_world_segment.copy(),
+            "T_world_camera": self._T_world_camera.copy(),
+            "segment": self._segment,
+            "frames_in_segment": self._frames_in_segment,
         }
 
-    def restore(self, arrays: dict[str, np.ndarray]) -> Float64Array:
-        """Go on from a snapshot; return T_world_camera (4, 4) of its last image.
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a `state_dict`.
 
         Raises:
-            SourceError: it does not fit this network; the session is as it was before.
+            SourceError: an entry is invalid or belongs to other weights; nothing has changed.
         """
-        arrays = dict(arrays)
-        T_world_segment, T_world_camera = arrays.pop("T_world_segment"), arrays.pop("T_world_camera")
-        segment, frames = arrays.pop("counts").tolist()
-        self._state = state_from_arrays(self._backend, arrays)
+        with StateReader(state, "session") as read:
+            weights_id = read.text("weights_id")
+            read.require(
+                weights_id == self._backend.weights_id,
+                f"weights_id is {weights_id}; the loaded weights have {self._backend.weights_id}",
+            )
+            T_world_segment = read.array("T_world_segment", np.float64, (4, 4))
+            T_world_camera = read.array("T_world_camera", np.float64, (4, 4))
+            segment, frames_in_segment = read.integer("segment"), read.integer("frames_in_segment")
+            network_state = {
+                name: np.asarray(value) for name, value in read.group("network_state").items()
+            }
+        self._state = state_from_arrays(self._backend, network_state)
         self._T_world_segment, self._T_world_camera = T_world_segment, T_world_camera
-        self._segment, self._frames = segment, frames
-        return self._T_world_camera
+        self._segment, self._frames_in_segment = segment, frames_in_segment
 
 
-def _segment_scale_ratio(ended: Prediction, opening: Prediction) -> float | None:
+def _segment_scale_ratio(last: Prediction, first: Prediction) -> float | None:
+    """Return the depths of a segment's last prediction over the next segment's first one, of the same image."""
     return depth_ratio(
-        ended.points_camera[..., 2],
-        opening.points_camera[..., 2],
-        np.minimum(ended.confidence, opening.confidence),
+        last.points_camera[..., 2],
+        first.points_camera[..., 2],
+        np.minimum(last.confidence, first.confidence),
     )

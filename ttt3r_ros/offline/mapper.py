@@ -12,18 +12,21 @@ import numpy as np
 from ttt3r_ros.backend import set_next_image_source
 from ttt3r_ros.errors import ImageError, NonFiniteError
 from ttt3r_ros.images.preprocessor import ImagePreprocessor
-from ttt3r_ros.io.frame_records import FrameRecord
+from ttt3r_ros.images.stamp_filter import StampFilter
+from ttt3r_ros.io.frame_records import FrameRecord, format_frames, parse_frames
 from ttt3r_ros.odometry.sensor_context import SensorContext
 from ttt3r_ros.offline.recorded_sensors import UnplacedError
-from ttt3r_ros.pipeline.memory import memory_of, remember
+from ttt3r_ros.pipeline import checkpoint
 from ttt3r_ros.pipeline.reconstructor import Reconstructor
+from ttt3r_ros.state_dict import StateReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from ttt3r_ros.backend import AnyBackend
     from ttt3r_ros.config import Config
     from ttt3r_ros.offline.recorded_sensors import RecordedSensors
+    from ttt3r_ros.state_dict import StateDict
     from ttt3r_ros.types import Frame, Update
 
 
@@ -77,13 +80,13 @@ class RecordingMapper:
     def process(self, frame: Frame, upcoming: Frame | None = None) -> Update | None:
         """Map the next prepared image; None if it was skipped. The one after it the network may encode meanwhile."""
         started = time.perf_counter()
-        order = memory_of(self._intake.order)
+        order = self._intake.order.state_dict()
         try:
             set_next_image_source(self._backend, lambda: None if upcoming is None else upcoming.rgb)
             outcome = self._mapped(frame)
         except BaseException:
             # This image was not seen: a run that goes on begins with it.
-            remember(self._intake.order, order)
+            self._intake.order.load_state_dict(order)
             raise
         if isinstance(outcome, str):
             record = FrameRecord(len(self.records), frame.stamp_ns, self._map_id, skipped=outcome)
@@ -96,24 +99,34 @@ class RecordingMapper:
         self.timings_s.append(timings_s)
         return None if isinstance(outcome, str) else outcome
 
-    def memory(self) -> dict[str, Any]:
-        """Return, as plain values, what the reconstructor's snapshot leaves out."""
-        return {
-            "reconstructor": self.reconstructor.memory(),
-            "order": memory_of(self._intake.order),
-            "map_id": self._map_id,
-        }
-
-    def remember(self, memory: dict[str, Any], records: list[FrameRecord]) -> None:
-        """After the reconstructor was restored: go on as if the run had never stopped.
+    def state_dict(self) -> StateDict:
+        """Return the state of the reconstructor and of the run.
 
         Raises:
-            SourceError: the memory is damaged.
+            OutputError: no frame was mapped yet.
         """
-        self.reconstructor.remember(memory["reconstructor"])
-        remember(self._intake.order, memory["order"])
-        self._map_id = memory["map_id"]
-        self.records = list(records)
+        return {
+            "reconstructor": checkpoint.state_dict(self.reconstructor),
+            "stamp_filter": self._intake.order.state_dict(),
+            "map_id": self._map_id,
+            "frames": np.frombuffer(format_frames(self.records), np.uint8),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a `state_dict`, bit by bit as without the interruption.
+
+        Raises:
+            SourceError: an entry is invalid or belongs to other weights or settings; nothing has changed.
+        """
+        order = StampFilter()
+        with StateReader(state, "run") as read:
+            order.load_state_dict(read.group("stamp_filter"))
+            map_id = read.integer("map_id")
+            records = parse_frames(read.array("frames", np.uint8, (None,)).tobytes())
+            reconstructor = read.group("reconstructor")
+        checkpoint.load_state_dict(self.reconstructor, reconstructor)
+        self._intake.order = order
+        self._map_id, self.records = map_id, records
         self._skipped = sum(bool(record.skipped) for record in records)
         self.timings_s = [{} for _ in records]
 

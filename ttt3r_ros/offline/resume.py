@@ -10,28 +10,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ttt3r_ros.errors import SourceError
-from ttt3r_ros.io.frame_records import FrameRecord, parse_record, record_values
 from ttt3r_ros.io.state_file import read_state, write_state
-from ttt3r_ros.pipeline.checkpoint import restore_into, snapshot_of
+from ttt3r_ros.state_dict import StateReader
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from ttt3r_ros.offline.fingerprint import RunFingerprint
     from ttt3r_ros.offline.mapper import RecordingMapper
+    from ttt3r_ros.state_dict import StateDict
 
-_KEY = "run"
 
 
 @dataclass(frozen=True)
 class SavedRun:
     """A run up to the last mapped frame."""
 
-    arrays: dict[str, NDArray[Any]]
-    memory: dict[str, Any]
-    records: list[FrameRecord]
+    state: StateDict  # of its `RecordingMapper`
     outputs: tuple[str, ...]
     fingerprint: dict[str, Any]
 
@@ -42,17 +37,17 @@ def save_run(path: Path, fingerprint: RunFingerprint, mapping: RecordingMapper) 
     Raises:
         OutputError: the file cannot be written, or nothing was mapped.
     """
-    arrays = snapshot_of(mapping.reconstructor)
-    run = {
+    values = {
         "source": fingerprint.source,
         "options": fingerprint.options,
         "settings": fingerprint.settings,
         "outputs": list(fingerprint.outputs),
-        "memory": mapping.memory(),
-        "records": [record_values(record) for record in mapping.records],
     }
-    arrays[_KEY] = np.frombuffer(json.dumps(run, sort_keys=True).encode("utf-8"), np.uint8)
-    write_state(path, arrays)
+    text = json.dumps(values, sort_keys=True).encode("utf-8")
+    run = mapping.state_dict()
+    reconstructor = run.pop("reconstructor")
+    run["fingerprint"] = np.frombuffer(text, np.uint8)
+    write_state(path, {"reconstructor": reconstructor, "run": run})
 
 
 def read_run(path: Path) -> SavedRun:
@@ -61,24 +56,17 @@ def read_run(path: Path) -> SavedRun:
     Raises:
         SourceError: the file is missing, damaged, or was written by the node.
     """
-    arrays = read_state(path)
-    if _KEY not in arrays:
+    state = read_state(path)
+    if "run" not in state:
         msg = f"{path} was saved by the node; only the state of a run can be resumed"
         raise SourceError(msg)
+    with StateReader(state, "state") as read:
+        run, reconstructor = read.group("run"), read.group("reconstructor")
     try:
-        run = json.loads(arrays.pop(_KEY).tobytes())
-        records = [parse_record(values) for values in run["records"]]
-        return SavedRun(arrays, run["memory"], records, tuple(run["outputs"]), run)
+        fingerprint = json.loads(StateReader(run, "run").array("fingerprint", np.uint8, (None,)).tobytes())
+        outputs = tuple(fingerprint["outputs"])
     except (ValueError, KeyError, TypeError) as error:
         msg = f"{path} is damaged: {error!r}"
         raise SourceError(msg) from error
-
-
-def restore_run(saved: SavedRun, mapping: RecordingMapper) -> None:
-    """Restore a mapping from a saved run.
-
-    Raises:
-        SourceError: it was saved with other weights, or is damaged.
-    """
-    restore_into(mapping.reconstructor, saved.arrays)
-    mapping.remember(saved.memory, saved.records)
+    del run["fingerprint"]
+    return SavedRun({**run, "reconstructor": reconstructor}, outputs, fingerprint)

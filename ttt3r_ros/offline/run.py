@@ -162,7 +162,7 @@ def _create_mapping(
     backend, facts = load_backend(config)
     mapping = RecordingMapper(backend, config, robot, logger.warning)
     if saved is not None:
-        saved_runs.restore_run(saved, mapping)
+        mapping.load_state_dict(saved.state)
     return mapping, facts
 
 

@@ -1,95 +1,64 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A reconstructor as arrays and back: recurrent state, segment poses, map, grid, trajectory, place and scale."""
+"""Checkpoints: the state of a reconstructor as a state dict, and the two ways to continue from it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from ttt3r_ros.errors import OutputError, SourceError
-from ttt3r_ros.state_dict import saved
+from ttt3r_ros.errors import OutputError
+from ttt3r_ros.odometry.pose_integrator import PoseIntegrator
+from ttt3r_ros.odometry.scale_correction import saved_scale
+from ttt3r_ros.state_dict import StateReader, load_all
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Mapping
 
     from ttt3r_ros.pipeline.reconstructor import Reconstructor
+    from ttt3r_ros.state_dict import StateDict
 
-Arrays = dict[str, "NDArray[Any]"]
+_MAP_COMPONENTS = ("session", "trajectory", "map")
 
 
-def snapshot_of(reconstructor: Reconstructor[Any]) -> Arrays:
-    """Return all that a later session needs in order to go on, as named arrays.
+def state_dict(reconstructor: Reconstructor[Any]) -> StateDict:
+    """Return the states of all components of a reconstructor.
 
     Raises:
-        OutputError: there was no image yet, so that there is nothing to go on from.
+        OutputError: no frame was processed yet.
     """
-    T_map_base = reconstructor.pose_integrator.T_map_base
-    if T_map_base is None:
+    if reconstructor.pose_integrator.T_map_base is None:
         msg = "there is no state to save before the first image"
         raise OutputError(msg)
-    return {
-        "weights": np.array(reconstructor.session.weights_id),
-        "T_map_base": T_map_base,
-        "T_base_camera": reconstructor.pose_integrator.T_base_camera,
-        "scale": np.array(reconstructor.scale_correction.scale),
-        **_parts_of(reconstructor),
-    }
+    return {name: part.state_dict() for name, part in reconstructor.components().items()}
 
 
-def restore_into(reconstructor: Reconstructor[Any], arrays: Arrays) -> None:
-    """Go on from a snapshot; the next image follows the last one before it.
+def load_state_dict(reconstructor: Reconstructor[Any], state: Mapping[str, Any]) -> None:
+    """Continue exactly: the next frames give the same results, bit by bit, as without the interruption.
 
     Raises:
-        SourceError: it is damaged, or of another network or map; nothing has changed.
+        SourceError: an entry is invalid or belongs to other weights or settings; nothing has changed.
     """
-    before = _parts_of(reconstructor)
-    try:
-        weights, scale = str(arrays["weights"]), float(arrays["scale"])
-        T_map_base, T_base_camera = (
-            saved(arrays, name, np.float64, (4, 4)) for name in ("T_map_base", "T_base_camera")
-        )
-        _require_weights(weights, reconstructor.session.weights_id)
-        T_world_camera = _restore_parts(reconstructor, arrays)
-    except (KeyError, ValueError, TypeError) as error:
-        _restore_parts(reconstructor, before)
-        msg = f"the saved state is incomplete or damaged: {error}"
-        raise SourceError(msg) from error
-    except SourceError:
-        _restore_parts(reconstructor, before)
-        raise
-    reconstructor.pose_integrator.restore(T_map_base, T_base_camera, T_world_camera)
-    reconstructor.scale_correction.restore(scale)
+    load_all(reconstructor.components(), state)
+
+
+def continue_map(reconstructor: Reconstructor[Any], state: Mapping[str, Any]) -> None:
+    """Continue a saved map in a running session: network state, trajectory, map, body pose in the map and scale.
+
+    Odom and the estimators of the running session continue. The next frame counts as taken where the last saved one
+    was; the time between the two is unknown.
+
+    Raises:
+        SourceError: an entry is invalid or belongs to other weights or settings; nothing has changed.
+    """
+    saved = StateReader(state, "state")
+    saved_pose = PoseIntegrator()
+    saved_pose.load_state_dict(saved.group("pose_integrator"))
+    saved.require(saved_pose.T_map_base is not None, "pose_integrator has no pose")
+    scale = saved_scale(saved.group("scale_correction"))
+    components = reconstructor.components()
+    load_all(
+        {name: components[name] for name in _MAP_COMPONENTS},
+        {name: saved.group(name) for name in _MAP_COMPONENTS},
+    )
+    reconstructor.pose_integrator.continue_map(saved_pose, reconstructor.session.T_world_camera)
+    reconstructor.scale_correction.continue_from(scale)
     reconstructor.drop_last()
-
-
-def _require_weights(found: str, own: str) -> None:
-    if found != own:
-        msg = f"the saved state is of other weights ({found}) than these ({own})"
-        raise SourceError(msg)
-
-
-def _parts_of(reconstructor: Reconstructor[Any]) -> Arrays:
-    return {
-        **_named("session", reconstructor.session.snapshot()),
-        **_named("voxels", reconstructor.map.voxels.state_dict()),
-        **_named("trajectory", reconstructor.trajectory.state_dict()),
-        **_named("grid", reconstructor.map.grid.state_dict()),
-    }
-
-
-def _restore_parts(reconstructor: Reconstructor[Any], arrays: Arrays) -> NDArray[np.float64]:
-    T_world_camera = reconstructor.session.restore(_part("session", arrays))
-    reconstructor.map.voxels.load_state_dict(_part("voxels", arrays))
-    reconstructor.trajectory.load_state_dict(_part("trajectory", arrays))
-    reconstructor.map.grid.load_state_dict(_part("grid", arrays))
-    return T_world_camera
-
-
-def _named(group: str, arrays: Arrays) -> Arrays:
-    return {f"{group}.{name}": value for name, value in arrays.items()}
-
-
-def _part(group: str, arrays: Arrays) -> Arrays:
-    prefix = f"{group}."
-    return {name[len(prefix) :]: value for name, value in arrays.items() if name.startswith(prefix)}

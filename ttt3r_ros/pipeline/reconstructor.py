@@ -15,24 +15,24 @@ from ttt3r_ros.backend import (
     recommended_pose_source,
     recommended_reset_interval,
 )
-from ttt3r_ros.errors import ImageError, SourceError
+from ttt3r_ros.errors import ImageError
 from ttt3r_ros.geometry import se3_inverse
 from ttt3r_ros.mapping.map_builder import MapBuilder
 from ttt3r_ros.mapping.trajectory import Trajectory
 from ttt3r_ros.odometry.covariance import OdometryCovariance
-from ttt3r_ros.odometry.focal_estimator import FocalEstimator
+from ttt3r_ros.odometry.focal_estimator import FocalEstimators
 from ttt3r_ros.odometry.leveling import Leveling
 from ttt3r_ros.odometry.pose_integrator import BodyPose, PoseIntegrator
 from ttt3r_ros.odometry.scale_correction import ScaleCorrection
 from ttt3r_ros.odometry.sensor_context import SensorContext
 from ttt3r_ros.odometry.session import FrameEstimate, StreamingSession
 from ttt3r_ros.odometry.visual_odometry import VisualOdometry
-from ttt3r_ros.pipeline.memory import memory_of, remember
 from ttt3r_ros.slam.corrections import CorrectionQueue, MapCorrection
 from ttt3r_ros.types import Frame, Intrinsics, Update
 
 if TYPE_CHECKING:
     from ttt3r_ros.config import Config
+    from ttt3r_ros.state_dict import Stateful
     from ttt3r_ros.types import Float64Array
 
 _MIN_CONTRAST = 2  # gray levels between the darkest and the brightest value of a usable image
@@ -58,11 +58,10 @@ class Reconstructor(Generic[StateT]):
         self._odometry = VisualOdometry() if source == "visual_odometry" else None
         # Of a rig only the leader has landmarks: the others' depths would be of another unit.
         self._refines_depth = config.refine_depth and not config.rig
-        self._focals: dict[str, FocalEstimator] = {}  # by the camera's frame
+        self._focals = FocalEstimators()
         self._covariance = OdometryCovariance(
             config.odometry.translation_noise_ratio, config.odometry.rotation_noise_ratio
         )
-        self._previous_ns: int | None = None
 
     def configure(self, config: Config) -> None:
         """Follow a live change of settings."""
@@ -140,7 +139,7 @@ class Reconstructor(Generic[StateT]):
     def reset(self, *, reset_odom: bool = False) -> None:
         """Forget state, trajectory and map; odom goes on unless it, too, is to be forgotten."""
         self.session.reset()
-        self._focals.clear()
+        self._focals.reset()
         self._leveling.reset()
         self.scale_correction.reset()
         self._covariance.reset()
@@ -204,43 +203,23 @@ class Reconstructor(Generic[StateT]):
 
     def drop_last(self) -> None:
         """Forget the last image and its time: nothing is followed from there to the next."""
-        self._previous_ns = None
+        self._covariance.interrupt()
         if self._odometry is not None:
             self._odometry.reset()
 
-    def memory(self) -> dict[str, Any]:
-        """Return what a snapshot leaves out, as plain values: a later session need not know it, the same run must."""
+    def components(self) -> dict[str, Stateful]:
+        """Return the stateful parts by the names that they are saved under."""
+        odometry = {} if self._odometry is None else {"visual_odometry": self._odometry}
         return {
-            "previous_ns": self._previous_ns,
-            "focals": {frame: memory_of(focal) for frame, focal in self._focals.items()},
-            **{name: memory_of(part) for name, part in self._parts().items()},
-        }
-
-    def remember(self, memory: dict[str, Any]) -> None:
-        """After a snapshot was restored: go on as if the run had never stopped.
-
-        Raises:
-            SourceError: the memory is damaged.
-        """
-        try:
-            self._previous_ns = memory["previous_ns"]
-            self._focals = {frame: FocalEstimator() for frame in memory["focals"]}
-            for frame, focal in self._focals.items():
-                remember(focal, memory["focals"][frame])
-            for name, part in self._parts().items():
-                remember(part, memory[name])
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            msg = f"the saved run is incomplete or damaged: {error!r}"
-            raise SourceError(msg) from error
-
-    def _parts(self) -> dict[str, object]:
-        odometry = {} if self._odometry is None else {"odometry": self._odometry}
-        return {
+            "session": self.session,
             **odometry,
-            "placement": self.pose_integrator,
-            "meters": self.scale_correction,
-            "ground": self._leveling,
-            "uncertainty": self._covariance,
+            "focal_estimators": self._focals,
+            "scale_correction": self.scale_correction,
+            "leveling": self._leveling,
+            "pose_integrator": self.pose_integrator,
+            "covariance": self._covariance,
+            "trajectory": self.trajectory,
+            "map": self.map,
         }
 
     def _relevel(self, body_pose: BodyPose, T_level: Float64Array) -> BodyPose:
@@ -272,19 +251,14 @@ class Reconstructor(Generic[StateT]):
         return seen, tracked.intrinsics
 
     def _update_covariance(self, frame: Frame, estimate: FrameEstimate, body_pose: BodyPose) -> None:
-        if self._previous_ns is not None:
-            seconds = max(1e-3, (frame.stamp_ns - self._previous_ns) * 1e-9)
-            reset = estimate.segment > 0 and self.session.frames_in_segment <= _SETTLING
-            settling = reset and not estimate.landmarks
-            confidence = float(np.mean(estimate.prediction.confidence))
-            self._covariance.propagate(
-                body_pose.T_step,
-                seconds,
-                confidence,
-                after_reset=settling,
-                T_odom_base=body_pose.T_odom_base,
-            )
-        self._previous_ns = frame.stamp_ns
+        reset = estimate.segment > 0 and self.session.frames_in_segment <= _SETTLING
+        self._covariance.update(
+            frame.stamp_ns,
+            body_pose.T_step,
+            body_pose.T_odom_base,
+            float(np.mean(estimate.prediction.confidence)),
+            after_reset=reset and not estimate.landmarks,
+        )
 
     def _update(
         self,
@@ -319,8 +293,7 @@ class Reconstructor(Generic[StateT]):
     def _intrinsics(self, frame: Frame, estimate: FrameEstimate) -> Intrinsics:
         if frame.intrinsics is not None:
             return estimate.prediction.geometry.to_network(frame.intrinsics)
-        focal = self._focals.setdefault(frame.camera_frame, FocalEstimator())
-        return focal.update(estimate.prediction)
+        return self._focals.update(frame.camera_frame, estimate.prediction)
 
 
 def timed(estimate: FrameEstimate, started: float) -> FrameEstimate:

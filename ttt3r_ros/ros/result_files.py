@@ -10,7 +10,8 @@ from ttt3r_ros.errors import ConfigError
 from ttt3r_ros.io.export.map_files import write_map
 from ttt3r_ros.io.state_file import read_state, write_state
 from ttt3r_ros.io.trajectory_files import write_tum
-from ttt3r_ros.pipeline.checkpoint import restore_into, snapshot_of
+from ttt3r_ros.pipeline import checkpoint
+from ttt3r_ros.state_dict import StateReader
 
 if TYPE_CHECKING:
     from ttt3r_ros.pipeline.reconstructor import Reconstructor
@@ -60,7 +61,7 @@ class ResultFiles:
             OutputError: folder or file cannot be written, or no frame was mapped yet.
         """
         path = self._path("state", "", ".npz")
-        write_state(path, snapshot_of(self._reconstructor))
+        write_state(path, {"reconstructor": checkpoint.state_dict(self._reconstructor)})
         return (
             f"state, map and trajectory of {len(self._reconstructor.trajectory)} poses saved to {path}"
         )
@@ -72,7 +73,8 @@ class ResultFiles:
             SourceError: the file is missing, damaged, or of another network or map.
         """
         path = self._path("state", "", ".npz")
-        restore_into(self._reconstructor, read_state(path))
+        state = read_state(path)
+        checkpoint.continue_map(self._reconstructor, StateReader(state, "state").group("reconstructor"))
         return (
             f"{path} loaded: {len(self._reconstructor.trajectory)} poses,"
             f" {len(self._reconstructor.map.voxels)} voxels"

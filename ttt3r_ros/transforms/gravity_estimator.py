@@ -81,7 +81,7 @@ class GravityEstimator:
         return mean / length if length > 0.5 * _GRAVITY else None
 
 
-def leveled(up_camera: Float64Array) -> Float64Array:
+def level_camera_pose(up_camera: Float64Array) -> Float64Array:
     """Return T_map_camera (4, 4), a rotation from the optical camera to a map whose z is ``up_camera`` (3,).
 
     The camera looks along x as far as that goes. Looking straight up or down it has no heading, and the upper edge of

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +24,7 @@ from ttt3r_ros.errors import SourceError
 from ttt3r_ros.geometry import se3_inverse
 from ttt3r_ros.odometry.sensor_context import SensorContext
 from ttt3r_ros.odometry.visual_odometry import VisualOdometry
-from ttt3r_ros.pipeline.checkpoint import restore_into, snapshot_of
-from ttt3r_ros.pipeline.memory import memory_of, remember
+from ttt3r_ros.pipeline import checkpoint
 from ttt3r_ros.pipeline.reconstructor import Reconstructor
 
 if TYPE_CHECKING:
@@ -71,7 +69,7 @@ def test_a_reconstructor_by_the_network_calls_no_tracker(monkeypatch: pytest.Mon
     updates = [mapping.step(frame) for frame in frames_of_walk(3)]
     assert [update.landmarks for update in updates] == [0, 0, 0]
     assert "visual_odometry" not in updates[-1].timings_s
-    assert "odometry" not in mapping.memory()
+    assert "visual_odometry" not in mapping.components()
     T_moved = se3_inverse(updates[0].T_map_camera) @ updates[2].T_map_camera
     np.testing.assert_allclose(T_moved, stumbling()[2], atol=1e-12)
 
@@ -92,7 +90,7 @@ def test_poses_are_made_as_wished_or_else_as_the_weights_were_made_for(
     [
         lambda mapping: mapping.reset(),
         lambda mapping: mapping.reset_state(),
-        lambda mapping: restore_into(mapping, snapshot_of(mapping)),
+        lambda mapping: checkpoint.continue_map(mapping, checkpoint.state_dict(mapping)),
     ],
     ids=["restart", "reopen", "restore"],
 )
@@ -134,27 +132,13 @@ def test_a_run_by_tracks_goes_on_to_the_last_bit_as_if_it_had_never_stopped(
     expected = [whole.step(frame) for frame in frames]
     for frame in frames[:break_at]:
         early.step(frame)
-    arrays, memory = snapshot_of(early), json.loads(json.dumps(early.memory()))
+    state = checkpoint.state_dict(early)
     late = mapping_by("visual_odometry")
-    restore_into(late, arrays)
-    late.remember(memory)
+    checkpoint.load_state_dict(late, state)
     for frame, update in zip(frames[break_at:], expected[break_at:], strict=True):
         assert_same(late.step(frame), update)
-    assert late.memory() == whole.memory()
-    for name, array in snapshot_of(whole).items():
-        np.testing.assert_array_equal(snapshot_of(late)[name], array, err_msg=name)
+    np.testing.assert_equal(checkpoint.state_dict(late), checkpoint.state_dict(whole))
     assert (expected[6].landmarks == 0, expected[9].landmarks > 0) == (True, True)
-
-
-def test_what_the_odometry_remembers_is_an_image_and_its_landmarks_alone() -> None:
-    odometry, other = VisualOdometry(), VisualOdometry()
-    shots, network = walk(), stumbling()
-    for k in range(3):
-        odometry.step(shots[k].prediction, network[k], shots[k].intrinsics)
-    text = json.dumps(memory_of(odometry))
-    assert len(text) < 2 * HEIGHT * WIDTH + 300 * 12 * 25
-    remember(other, json.loads(text))
-    assert memory_of(other) == memory_of(odometry)
 
 
 def test_a_run_by_the_network_cannot_be_gone_on_with_by_tracks() -> None:
@@ -162,7 +146,7 @@ def test_a_run_by_the_network_cannot_be_gone_on_with_by_tracks() -> None:
     for mapping in (by_network, by_tracks):
         mapping.step(frames_of_walk(1)[0])
     with pytest.raises(SourceError, match="odometry"):
-        by_tracks.remember(by_network.memory())
+        checkpoint.load_state_dict(by_tracks, checkpoint.state_dict(by_network))
 
 
 class Swelling(FakeBackend):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from ttt3r_ros.geometry import T_BODY_OPTICAL
-from ttt3r_ros.transforms.gravity_estimator import GravityEstimator, leveled
+from ttt3r_ros.transforms.gravity_estimator import GravityEstimator, level_camera_pose
 
 STEP_NS = 10_000_000
 STILL = np.zeros(3)
@@ -100,12 +100,12 @@ def test_values_that_are_not_finite_or_not_measured_are_passed_over() -> None:
 
 
 def test_a_camera_held_level_gets_the_fixed_rotation_of_rep_103() -> None:
-    np.testing.assert_array_equal(leveled(np.array([0.0, -1.0, 0.0])), T_BODY_OPTICAL)
+    np.testing.assert_array_equal(level_camera_pose(np.array([0.0, -1.0, 0.0])), T_BODY_OPTICAL)
 
 
 @given(directions, st.floats(0.1, 20.0))
 def test_a_leveled_map_has_up_along_z_and_the_optical_axis_ahead(up: np.ndarray, length: float) -> None:
-    T = leveled(length * up)
+    T = level_camera_pose(length * up)
     np.testing.assert_allclose(T[:3, :3] @ T[:3, :3].T, np.eye(3), atol=1e-12)
     assert np.linalg.det(T[:3, :3]) == pytest.approx(1.0)
     np.testing.assert_array_equal(T[:, 3], [0, 0, 0, 1])
@@ -118,6 +118,6 @@ def test_a_leveled_map_has_up_along_z_and_the_optical_axis_ahead(up: np.ndarray,
 
 @pytest.mark.parametrize("up_z", [1.0, -1.0])
 def test_a_vertical_camera_has_the_image_s_upper_edge_ahead(up_z: float) -> None:
-    T = leveled(np.array([0.001, 0.002, up_z]))
+    T = level_camera_pose(np.array([0.001, 0.002, up_z]))
     np.testing.assert_allclose(T[:3, :3] @ T[:3, :3].T, np.eye(3), atol=1e-12)
     np.testing.assert_allclose(T[:3, :3] @ (0.0, -1.0, 0.0), [1.0, 0.0, 0.0], atol=0.005)

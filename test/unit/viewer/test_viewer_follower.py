@@ -8,7 +8,7 @@ import pytest
 from fakes import HEIGHT, WIDTH, FakeBackend, frame
 
 from ttt3r_ros.config import Config
-from ttt3r_ros.pipeline.checkpoint import restore_into, snapshot_of
+from ttt3r_ros.pipeline import checkpoint
 from ttt3r_ros.pipeline.reconstructor import Reconstructor
 from ttt3r_ros.viewer.live import Follower, Snapshot
 from ttt3r_ros.viewer.scene import Choice, Scene
@@ -94,9 +94,9 @@ def test_a_frame_from_before_the_map_was_emptied_adds_a_pose_alone(mapped: Mappe
 
 
 def test_a_restored_reconstruction_shows_its_way_at_once(mapped: Mapped):
-    arrays = snapshot_of(mapped.reconstructor)
+    state = checkpoint.state_dict(mapped.reconstructor)
     mapped.walk(2)
-    restore_into(mapped.reconstructor, arrays)
+    checkpoint.continue_map(mapped.reconstructor, state)
     mapped.follower.look(None)
     assert mapped.seen == (3, 0)
     mapped.walk(1)
