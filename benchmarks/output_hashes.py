@@ -25,6 +25,7 @@ from rosbags.highlevel import AnyReader
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, installed or not
 
+from ttt3r_ros.io.state_file import read_state
 from ttt3r_ros.synthetic.room import ProceduralRoom
 
 if TYPE_CHECKING:
@@ -65,11 +66,16 @@ def bag_messages(folder: Path) -> Iterator[bytes]:
 
 
 def network_state(path: Path) -> Iterator[bytes]:
-    """Yield name and values of each array of the network's state."""
-    with np.load(path) as arrays:
-        for name in sorted(name for name in arrays.files if name.split(".")[0] == "session"):
-            yield name.encode()
-            yield arrays[name].tobytes()
+    """Yield name and values of each array of the network's state and of the segment's poses."""
+    session = read_state(path)["reconstructor"]["session"]
+    arrays = session["network_state"] | {
+        "T_world_segment": session["T_world_segment"],
+        "T_world_camera": session["T_world_camera"],
+        "counts": np.array([session["segment"], session["frames_in_segment"]]),
+    }
+    for name in sorted(arrays):
+        yield f"session.{name}".encode()
+        yield arrays[name].tobytes()
 
 
 def digest(parts: Iterable[bytes]) -> str:

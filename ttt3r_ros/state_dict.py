@@ -192,18 +192,3 @@ def load_all(components: Mapping[str, Stateful], state: Mapping[str, Any]) -> No
         for name in list(before)[:-1]:  # the last one has not changed
             components[name].load_state_dict(before[name])
         raise
-
-
-def saved(
-    arrays: Mapping[str, NDArray[Any]],
-    name: str,
-    dtype: type[np.generic],
-    shape: tuple[int | None, ...],
-) -> NDArray[Any]:
-    """Return a copy of one array; raise `SourceError` if it is invalid."""
-    return StateReader(arrays, "map").array(name, dtype, shape)
-
-
-def require(holds: bool | np.bool_, otherwise: str) -> None:  # noqa: FBT001
-    """Raise `SourceError` unless a condition holds."""
-    StateReader({}, "map").require(holds, otherwise)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ttt3r_ros.errors import NonFiniteError, SourceError
+from ttt3r_ros.errors import NonFiniteError
+from ttt3r_ros.state_dict import StateReader
 from ttt3r_ros.types import Frame, ImageGeometry, Prediction
 
 if TYPE_CHECKING:
@@ -83,10 +84,8 @@ class FakeBackend(MinimalBackend):
         return {"seen": np.array([state.seen])}
 
     def state_from_arrays(self, arrays: Mapping[str, np.ndarray[Any, Any]]) -> FakeState:
-        if set(arrays) != {"seen"}:
-            msg = f"state has {', '.join(arrays)}; expected seen"
-            raise SourceError(msg)
-        return FakeState(int(arrays["seen"][0]))
+        with StateReader(arrays, "fake state") as read:
+            return FakeState(int(read.array("seen", np.int64, (1,))[0]))
 
 
 def prediction(T_segment_camera: np.ndarray | None = None, focal: float = FOCAL) -> Prediction:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ttt3r_ros.geometry import se3_inverse, is_identity, pose_matrix_xyzw, quat_xyzw_from_rotation
+from ttt3r_ros.geometry import is_identity, pose_matrix_xyzw, quat_xyzw_from_rotation, se3_inverse
 from ttt3r_ros.state_dict import StateReader
 
 if TYPE_CHECKING:

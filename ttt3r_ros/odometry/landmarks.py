@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ttt3r_ros.geometry import se3_inverse, orthonormalize, so3_exp
+from ttt3r_ros.geometry import orthonormalize, se3_inverse, so3_exp
 from ttt3r_ros.state_dict import StateReader
 
 if TYPE_CHECKING:

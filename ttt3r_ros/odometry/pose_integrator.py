@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ttt3r_ros.geometry import T_BODY_OPTICAL, se3_inverse, orthonormalize
+from ttt3r_ros.geometry import T_BODY_OPTICAL, orthonormalize, se3_inverse
 from ttt3r_ros.state_dict import StateReader, pack_optional
 from ttt3r_ros.transforms.gravity_estimator import level_camera_pose
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ttt3r_ros.geometry import se3_inverse, orthonormalize
+from ttt3r_ros.geometry import orthonormalize, se3_inverse
 from ttt3r_ros.odometry.depth_refinement import refine_points
 from ttt3r_ros.odometry.feature_tracker import detect_corners, to_gray, track
 from ttt3r_ros.odometry.landmarks import Landmarks, estimate_pose, update_depths

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from ttt3r_ros.state_dict import StateDict
 
 
-
 @dataclass(frozen=True)
 class SavedRun:
     """A run up to the last mapped frame."""
@@ -63,7 +62,9 @@ def read_run(path: Path) -> SavedRun:
     with StateReader(state, "state") as read:
         run, reconstructor = read.group("run"), read.group("reconstructor")
     try:
-        fingerprint = json.loads(StateReader(run, "run").array("fingerprint", np.uint8, (None,)).tobytes())
+        fingerprint = json.loads(
+            StateReader(run, "run").array("fingerprint", np.uint8, (None,)).tobytes()
+        )
         outputs = tuple(fingerprint["outputs"])
     except (ValueError, KeyError, TypeError) as error:
         msg = f"{path} is damaged: {error!r}"

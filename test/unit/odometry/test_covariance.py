@@ -13,8 +13,8 @@ from scipy.spatial.transform import Rotation
 
 from ttt3r_ros.geometry import T_BODY_OPTICAL
 from ttt3r_ros.odometry.covariance import (
-    ROTATION_FLOOR_RAD,
-    TRANSLATION_FLOOR_M,
+    MIN_ROTATION_STD_RAD,
+    MIN_TRANSLATION_STD_M,
     OdometryCovariance,
 )
 
@@ -72,13 +72,13 @@ def test_a_step_leads_where_the_body_looked_before_it_turned() -> None:
     lost = OdometryCovariance(0.0, 0.0)
     lost.propagate(motion(50.0, 0.0, 0.0, turn=(0.0, 0.0, np.pi / 2)), 0.1, SURE, after_reset=False)
     np.testing.assert_allclose(
-        np.diag(lost.pose)[:3], 2 * TRANSLATION_FLOOR_M**2 + np.array([0.0, 1.0, 1.0]) * 0.05**2
+        np.diag(lost.pose)[:3], 2 * MIN_TRANSLATION_STD_M**2 + np.array([0.0, 1.0, 1.0]) * 0.05**2
     )
 
 
 def test_a_camera_that_stands_still_grows_by_the_floor_only() -> None:
     pose = after(*[np.eye(4)] * 99).pose
-    floors = [TRANSLATION_FLOOR_M] * 3 + [ROTATION_FLOOR_RAD] * 3
+    floors = [MIN_TRANSLATION_STD_M] * 3 + [MIN_ROTATION_STD_RAD] * 3
     np.testing.assert_allclose(pose, 100 * np.diag(np.square(floors)), rtol=1e-9)
 
 
@@ -151,13 +151,13 @@ def test_it_stays_positive_definite_over_a_long_way() -> None:
 def test_it_agrees_with_a_simulation_of_a_curve() -> None:
     rng, count, confidence = np.random.default_rng(1), 5000, 4.0
     T_step = motion(0.2, 0.0, 0.05, turn=(0.0, 0.02, 0.06))
-    std_t = 1.5 * (TRANSLATION_ERROR * np.linalg.norm(T_step[:3, 3]) + TRANSLATION_FLOOR_M)
-    std_r = 1.5 * (ROTATION_ERROR * np.hypot(0.02, 0.06) + ROTATION_FLOOR_RAD)
+    std_t = 1.5 * (TRANSLATION_ERROR * np.linalg.norm(T_step[:3, 3]) + MIN_TRANSLATION_STD_M)
+    std_r = 1.5 * (ROTATION_ERROR * np.hypot(0.02, 0.06) + MIN_ROTATION_STD_RAD)
     start = Rotation.from_euler("xyz", (0.3, -0.5, 2.0))
 
     # Many bodies that mean to drive the same curve
-    turns = start * Rotation.from_rotvec(rng.normal(0.0, ROTATION_FLOOR_RAD, (count, 3)))
-    places = rng.normal(0.0, TRANSLATION_FLOOR_M, (count, 3))
+    turns = start * Rotation.from_rotvec(rng.normal(0.0, MIN_ROTATION_STD_RAD, (count, 3)))
+    places = rng.normal(0.0, MIN_TRANSLATION_STD_M, (count, 3))
     T_true = np.eye(4)
     T_true[:3, :3] = start.as_matrix()
     covariance = after()

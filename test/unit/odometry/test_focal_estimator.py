@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from fakes import FOCAL, HEIGHT, WIDTH, prediction
 
-from ttt3r_ros.odometry.focal_estimator import UNKNOWN, FocalEstimator
+from ttt3r_ros.odometry.focal_estimator import INITIAL_RATIO, FocalEstimator
 
 
 def test_one_clean_frame_gives_the_focal_length_and_the_center() -> None:
@@ -42,7 +42,7 @@ def test_a_lasting_change_is_followed() -> None:
 @pytest.mark.parametrize("focal", [0.2 * WIDTH, 11.0 * WIDTH])
 def test_an_implausible_frame_changes_nothing(focal: float) -> None:
     estimator = FocalEstimator()
-    assert estimator.update(prediction(focal=focal)).fx == pytest.approx(UNKNOWN * WIDTH)
+    assert estimator.update(prediction(focal=focal)).fx == pytest.approx(INITIAL_RATIO * WIDTH)
     estimator.update(prediction())
     assert estimator.update(prediction(focal=focal)).fx == pytest.approx(FOCAL)
 
@@ -50,7 +50,7 @@ def test_an_implausible_frame_changes_nothing(focal: float) -> None:
 def test_a_frame_with_nothing_before_the_camera_changes_nothing() -> None:
     behind = prediction()
     behind = replace(behind, points_camera=-behind.points_camera)
-    assert FocalEstimator().update(behind).fx == pytest.approx(UNKNOWN * WIDTH)
+    assert FocalEstimator().update(behind).fx == pytest.approx(INITIAL_RATIO * WIDTH)
 
 
 def test_points_of_low_confidence_have_no_vote() -> None:

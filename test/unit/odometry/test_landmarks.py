@@ -14,9 +14,9 @@ from motions import motion
 
 from ttt3r_ros.geometry import se3_inverse, so3_log
 from ttt3r_ros.odometry.landmarks import (
-    DEPTH_ERROR,
+    DEPTH_STD_RATIO,
     MIN_INVERSE_DEPTH,
-    PIXEL_ERROR,
+    PIXEL_STD,
     ROBUST_SCALE,
     Landmarks,
     Reprojection,
@@ -121,7 +121,7 @@ def test_surprise_is_the_squared_error_of_a_known_landmark_in_deviations_of_a_tr
     seen = Landmarks.initialize(np.array([[80.0, 60.0]]), np.array([2.0]), square, FIRST)
     moved = replace(seen, pixels=seen.pixels + (3.0, -4.0), variance=np.zeros(1))
     mahalanobis_sq = Reprojection.compute(moved, square, FIRST).mahalanobis_sq()
-    np.testing.assert_allclose(mahalanobis_sq, [(5.0 / PIXEL_ERROR) ** 2])
+    np.testing.assert_allclose(mahalanobis_sq, [(5.0 / PIXEL_STD) ** 2])
 
 
 def test_surprise_allows_for_what_a_wrong_depth_explains_and_for_nothing_across_it() -> None:
@@ -131,8 +131,8 @@ def test_surprise_allows_for_what_a_wrong_depth_explains_and_for_nothing_across_
         Reprojection.compute(replace(seen, pixels=seen.pixels + aside), CAMERA, beside).mahalanobis_sq()
         for aside in ((2.0, 0.0), (0.0, 2.0))
     )
-    noise = PIXEL_ERROR**2 / (CAMERA.fx * CAMERA.fy)
-    by_depth = (DEPTH_ERROR * seen.inverse_depth * 0.1) ** 2  # variance of the place along x
+    noise = PIXEL_STD**2 / (CAMERA.fx * CAMERA.fy)
+    by_depth = (DEPTH_STD_RATIO * seen.inverse_depth * 0.1) ** 2  # variance of the place along x
     np.testing.assert_allclose(along, (2.0 / CAMERA.fx) ** 2 / (noise + by_depth))
     np.testing.assert_allclose(across, (2.0 / CAMERA.fy) ** 2 / noise)
 
@@ -147,7 +147,7 @@ def test_the_derivatives_of_a_view_are_those_of_finite_differences(
     by_depth = [
         Reprojection.compute(
             replace(marks, inverse_depth=marks.inverse_depth + h), CAMERA, T_world_camera
-        ).expected
+        ).predicted
         for h in (-tiny, tiny)
     ]
     np.testing.assert_allclose(
@@ -158,7 +158,7 @@ def test_the_derivatives_of_a_view_are_those_of_finite_differences(
         by_motion = [
             Reprojection.compute(
                 marks, CAMERA, T_world_camera @ se3_inverse(motion(h * unit[3:], h * unit[:3]))
-            ).expected
+            ).predicted
             for h in (-1, 1)
         ]
         found = (by_motion[1] - by_motion[0]) / (2 * tiny)
@@ -171,12 +171,14 @@ def test_a_landmark_is_a_pixel_center_at_a_depth_along_the_optical_axis() -> Non
     seen = Landmarks.initialize(pixels, np.array([4.0, 2.0]), camera, motion(move=(7.0, 0.0, 0.0)))
     points = seen.origin + seen.ray / seen.inverse_depth[:, None]
     np.testing.assert_allclose(points, [[7.0, 0.0, 4.0], [9.0, 2.0, 2.0]])
-    np.testing.assert_allclose(seen.variance, [(DEPTH_ERROR / 4.0) ** 2, (DEPTH_ERROR / 2.0) ** 2])
+    np.testing.assert_allclose(
+        seen.variance, [(DEPTH_STD_RATIO / 4.0) ** 2, (DEPTH_STD_RATIO / 2.0) ** 2]
+    )
     view = Reprojection.compute(
         seen, camera, motion(move=(8.0, 0.0, 1.0))
     )  # one to the right, one ahead
     np.testing.assert_allclose(view.depth, [3.0, 1.0])
-    np.testing.assert_allclose(view.expected, [[-1 / 3, 0.0], [1.0, 2.0]])
+    np.testing.assert_allclose(view.predicted, [[-1 / 3, 0.0], [1.0, 2.0]])
     np.testing.assert_allclose(view.error, [[1 / 3, 0.0], [0.0, -1.0]], atol=1e-15)
 
 
@@ -192,7 +194,7 @@ def wrong(marks: Landmarks, seed: int = 5) -> Landmarks:
     return replace(
         marks,
         inverse_depth=marks.inverse_depth / signs,
-        variance=(DEPTH_ERROR * marks.inverse_depth / signs) ** 2,
+        variance=(DEPTH_STD_RATIO * marks.inverse_depth / signs) ** 2,
     )
 
 
@@ -207,7 +209,7 @@ def test_views_from_beside_make_wrong_depths_right_by_the_share_that_is_left_of_
     for k in range(1, 11):
         T = FIRST @ motion(move=(0.05 * k, 0.03 * k, 0.0))  # in the plane of the image: all is linear
         better = update_depths(shown(better, T, truth), CAMERA, T)
-    noise = PIXEL_ERROR**2 / (CAMERA.fx * CAMERA.fy)
+    noise = PIXEL_STD**2 / (CAMERA.fx * CAMERA.fy)
     known = (
         sum((k * np.hypot(0.05, 0.03)) ** 2 for k in range(1, 11)) / noise
     )  # 1 / variance of ten views

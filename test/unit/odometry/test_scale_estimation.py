@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from ttt3r_ros.odometry.scale_estimation import (
-    PLAUSIBLE,
+    PLAUSIBLE_SCALES,
     OdometryScaleEstimator,
     ScaleEstimator,
     depth_ratio,
@@ -111,7 +111,7 @@ def test_the_scale_is_plausible_whatever_comes(events: list[tuple[bool, float]])
     estimator = ScaleEstimator(ema_weight=1.0)
     for is_reset, ratio in events:
         (estimator.on_state_reset if is_reset else estimator.update)(ratio)
-        assert PLAUSIBLE[0] * 0.999 <= estimator.scale <= PLAUSIBLE[1] * 1.001
+        assert PLAUSIBLE_SCALES[0] * 0.999 <= estimator.scale <= PLAUSIBLE_SCALES[1] * 1.001
 
 
 def test_a_restart_forgets_everything() -> None:

@@ -233,8 +233,8 @@ def test_state_files_of_other_versions_or_contents_are_refused(tmp_path: Path) -
     path = tmp_path / "state.npz"
     for arrays in ({"format": 1}, {"version": 1}, {"version": np.array([2])}, {"version": 2.0}, {}):
         np.savez(path, **arrays)
-        with pytest.raises(SourceError, match="state.npz"):
+        with pytest.raises(SourceError, match=r"state\.npz"):
             read_state(path)
     path.write_bytes(noise(0).tobytes())
-    with pytest.raises(SourceError, match="state.npz"):
+    with pytest.raises(SourceError, match=r"state\.npz"):
         read_state(path)
