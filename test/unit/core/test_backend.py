@@ -16,7 +16,7 @@ from ttt3r_ros.backend import (
 )
 from ttt3r_ros.config import Config
 from ttt3r_ros.errors import NonFiniteError, OutputError, SourceError
-from ttt3r_ros.pipeline.checkpoint import snapshot_of
+from ttt3r_ros.pipeline import checkpoint
 from ttt3r_ros.pipeline.reconstructor import Reconstructor
 
 CAPABILITIES = (BatchedBackend, EncodeAheadBackend, RecommendedSettings, StateSerialization)
@@ -71,6 +71,6 @@ def test_a_state_without_serialization_is_neither_saved_nor_loaded() -> None:
     reconstructor = Reconstructor(MinimalBackend(), Config())
     reconstructor.step(frame(20))
     with pytest.raises(OutputError, match="MinimalBackend"):
-        snapshot_of(reconstructor)
+        checkpoint.state_dict(reconstructor)
     with pytest.raises(SourceError, match="MinimalBackend"):
         backends.state_from_arrays(MinimalBackend(), {"seen": np.array([1])})
