@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo from end to end: a sequence, a player in this process, a mapping node in another."""
+"""The demo: play a sequence from this process to a mapping node in another one."""
 
 from __future__ import annotations
 
@@ -44,18 +44,20 @@ def run(arguments: argparse.Namespace) -> int:
     output: Path = arguments.output.expanduser().resolve()
     require_writable(output)
     name, sequence = _sequence(arguments)
-    _announce(name, sequence)
-    chosen = _sample_indices(len(sequence), arguments.max_frames)
+    _print_sequence(name, sequence)
+    sample_indices = _sample_indices(len(sequence), arguments.max_frames)
     rclpy.init(args=[])
     try:
         with mapping_node(_node_parameters(arguments, output), output / "node.log") as node:
             print(f"mapping_node runs as process {node.process.pid}; its log is {node.log}")
             played = PlayedFrames()
-            first, rest = _started(sequence, played, arguments.max_frames)
+            first, rest = _open_frames(sequence, played, arguments.max_frames)
             player = Player(calibrated=first.intrinsics is not None)
             try:
                 player.wait_until_ready(node)
-                _play(player, node, chain([first], rest), arguments, chosen, len(sequence), played)
+                _play(
+                    player, node, chain([first], rest), arguments, sample_indices, len(sequence), played
+                )
                 for service in ("save_trajectory", "save_map"):
                     print(player.call(service))
                 result = DemoResult(name, sequence, played, player, output)
@@ -76,13 +78,13 @@ def _sequence(arguments: argparse.Namespace) -> tuple[str, ImageSequence]:
     return f"procedural room, seed {arguments.seed}", ProceduralRoom(seed=arguments.seed)
 
 
-def _announce(name: str, sequence: ImageSequence) -> None:
+def _print_sequence(name: str, sequence: ImageSequence) -> None:
     print(f"sequence: {name}, {len(sequence) or 'unknown number of'} frames")
 
 
 def _sample_indices(count: int, limit: int) -> set[int]:
     count = min(count, limit) if limit and count else count or limit or 100
-    return {round((count - 1) * share) for share in np.linspace(0.1, 0.9, SAMPLES)}
+    return {round((count - 1) * fraction) for fraction in np.linspace(0.1, 0.9, SAMPLES)}
 
 
 def _node_parameters(arguments: argparse.Namespace, output: Path) -> dict[str, object]:
@@ -95,30 +97,32 @@ def _node_parameters(arguments: argparse.Namespace, output: Path) -> dict[str, o
     }
 
 
-def _started(sequence: ImageSequence, played: PlayedFrames, limit: int) -> tuple[Frame, Iterator[Frame]]:
-    """Return the first of ``limit`` frames (0: all), and those after it, which end where the source breaks off.
+def _open_frames(
+    sequence: ImageSequence, played: PlayedFrames, limit: int
+) -> tuple[Frame, Iterator[Frame]]:
+    """Return the first of ``limit`` frames (0: all) and an iterator over the others, which ends at a read error.
 
     Raises:
-        SourceError: there is not even a first frame.
+        SourceError: the sequence is empty.
     """
     frames = islice(sequence.frames(), limit or None)
     first = next(frames, None)
     if first is None:
-        msg = "the sequence holds no image"
+        msg = "the sequence has no images"
         raise SourceError(msg)
-    return first, _made_ahead(_until_it_breaks(frames, played))
+    return first, _prefetch(_until_error(frames, played))
 
 
-def _made_ahead(frames: Iterator[Frame]) -> Iterator[Frame]:
-    """Yield the frames; the next one is made meanwhile, as a camera does not wait for the node either."""
-    with ThreadPoolExecutor(1, thread_name_prefix="images") as maker:
-        upcoming = maker.submit(next, frames, None)
+def _prefetch(frames: Iterator[Frame]) -> Iterator[Frame]:
+    """Yield the frames and read the next one in the background, because a camera does not wait for the node."""
+    with ThreadPoolExecutor(1, thread_name_prefix="images") as reader:
+        upcoming = reader.submit(next, frames, None)
         while (frame := upcoming.result()) is not None:
-            upcoming = maker.submit(next, frames, None)
+            upcoming = reader.submit(next, frames, None)
             yield frame
 
 
-def _until_it_breaks(frames: Iterator[Frame], played: PlayedFrames) -> Iterator[Frame]:
+def _until_error(frames: Iterator[Frame], played: PlayedFrames) -> Iterator[Frame]:
     try:
         yield from frames
     except SourceError as error:
@@ -130,16 +134,16 @@ def _play(
     node: NodeProcess,
     frames: Iterator[Frame],
     arguments: argparse.Namespace,
-    chosen: set[int],
+    sample_indices: set[int],
     count: int,
     played: PlayedFrames,
 ) -> None:
     total = min(count, arguments.max_frames) if arguments.max_frames else count
     started = time.monotonic()
-    pace_s = 0.1 if sys.stderr.isatty() else 5.0  # a log file wants few lines
-    with tqdm(total=total or None, unit="frame", dynamic_ncols=True, mininterval=pace_s) as bar:
+    interval_s = 0.1 if sys.stderr.isatty() else 5.0  # few lines in a log file
+    with tqdm(total=total or None, unit="frame", dynamic_ncols=True, mininterval=interval_s) as bar:
         for index, frame in enumerate(frames):
-            if index in chosen:
+            if index in sample_indices:
                 played.samples.append(frame)
                 player.request_depth(frame.stamp_ns)
             if arguments.fps:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run of the demo comes to: the account of all images, the trajectory's error, one picture."""
+"""Report of a demo run: counts of images, trajectory error, preview figure."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 
 @dataclass
 class PlayedFrames:
-    """What was sent."""
+    """Frames that the player has sent."""
 
     stamps_ns: list[int] = field(default_factory=list)
     samples: list[Frame] = field(default_factory=list)
     seconds: float = 0.0
-    problem: str = ""  # why the source broke off, if it did
+    problem: str = ""  # read error that ended the source early
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """A finished run; the node has saved its results in ``output``."""
+    """A finished run, whose results the node has saved in ``output``."""
 
     name: str
     sequence: ImageSequence
@@ -47,25 +47,25 @@ class DemoResult:
 
     @property
     def rate_hz(self) -> float:
-        """Return the rate at which frames were mapped."""
+        """Return the rate of mapped frames."""
         return self.player.stats.processed / self.played.seconds if self.played.seconds else 0.0
 
 
 def report(result: DemoResult) -> int:
-    """Print the account and the error, draw the picture; return the exit status."""
+    """Print counts and error, write the preview figure; return the exit status."""
     stats, sent = result.player.stats, len(result.played.stamps_ns)
     estimate = read_tum(result.output / "trajectory.txt")
-    error_text, true_positions = _compared(result, estimate)
+    error_text, true_positions = _compare(result, estimate)
     _draw(result, estimate, true_positions, error_text)
     lost = sent - stats.received
     print(
         f"images: {sent} sent = {stats.processed} processed + {stats.dropped} dropped"
         f" + {stats.skipped} skipped + {stats.refused} refused + {lost} lost in transit;"
-        f" {result.rate_hz:.1f} frames/s, making and sending the images included;"
-        f" from an image to its results {result.player.facts.get('latency_ms', 'unknown')} ms in the node"
+        f" {result.rate_hz:.1f} frames/s, including reading and sending the images;"
+        f" latency from image to results {result.player.facts.get('latency_ms', 'unknown')} ms in the node"
     )
     if result.played.problem:
-        print(f"the sequence broke off: {result.played.problem}")
+        print(f"the sequence ended early: {result.played.problem}")
     print(f"trajectory: {error_text}")
     print(f"weights: {result.player.facts.get('weights', 'unknown')}")
     print(f"results: {result.output}/preview.png, map.ply, trajectory.txt, node.log")
@@ -73,16 +73,16 @@ def report(result: DemoResult) -> int:
     return 0 if complete else 1
 
 
-def _compared(result: DemoResult, estimate: list[StampedPose]) -> tuple[str, Float64Array]:
-    """Return the error against ground truth in words, and the true positions aligned to the estimate."""
+def _compare(result: DemoResult, estimate: list[StampedPose]) -> tuple[str, Float64Array]:
+    """Return the error against ground truth as text, and the true positions aligned to the estimate."""
     truth = result.sequence.ground_truth()
-    nothing = np.empty((0, 3))
+    no_positions = np.empty((0, 3))
     if not truth:
-        return "no ground truth", nothing
+        return "no ground truth", no_positions
     try:
         comparison = compared(truth, estimate)
     except SourceError as problem:
-        return f"no error figure: {problem}", nothing
+        return f"error not available: {problem}", no_positions
     error = comparison.error
     text = (
         f"ATE {error.se3_m:.3f} m (SE3), {error.sim3_m:.3f} m (Sim3, scale {error.scale:.3f})"
@@ -97,7 +97,7 @@ def _draw(
     processed, sent = result.player.stats.processed, len(result.played.stamps_ns)
     points, rgb = read_ply(result.output / "map.ply")
     depths = result.player.depths
-    picture = RunPicture(
+    preview = RunPicture(
         title=f"{result.name}: {processed} of {sent} frames at {result.rate_hz:.1f} frames/s · {error_text}",
         cloud=PointCloud(points, rgb),
         voxel_size_m=MapConfig().voxel_size,
@@ -108,11 +108,11 @@ def _draw(
             for frame in _frames_of(depths, result)
         ],
     )
-    write_preview(result.output / "preview.png", picture)
+    write_preview(result.output / "preview.png", preview)
 
 
 def _frames_of(stamps_ns: Iterable[int], result: DemoResult) -> list[Frame]:
-    """Return the frames of these stamps; those not kept while playing are read again."""
+    """Return the frames with these stamps; frames that are not samples are read again."""
     found = {frame.stamp_ns: frame for frame in result.played.samples}
     missing = set(stamps_ns) - set(found)
     for frame in result.sequence.frames() if missing else ():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A mapping node in a process of its own, for the demo, the benchmarks and the tests."""
+"""Run a mapping node in its own process, for demo, benchmarks and tests."""
 
 from __future__ import annotations
 
@@ -18,30 +18,32 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MODULE = "ttt3r_ros.ros.mapping_node"
-_END_TIMEOUT_S = 30.0
+_STOP_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True)
 class NodeProcess:
-    """A running node and where it logs."""
+    """A running node and its log file."""
 
     process: subprocess.Popen[bytes]
     log: Path
 
     def require_alive(self) -> None:
-        """Raise `SourceError` with the last line of the log if the node has ended."""
+        """Raise `SourceError` with the last line of the log if the node has exited."""
         if self.process.poll() is not None:
             lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            reason = lines[-1] if lines else "it printed nothing"
-            msg = f"mapping_node ended with status {self.process.returncode}: {reason} (log: {self.log})"
+            reason = lines[-1] if lines else "no output"
+            msg = (
+                f"mapping_node exited with status {self.process.returncode}: {reason} (log: {self.log})"
+            )
             raise SourceError(msg)
 
-    def end(self) -> None:
-        """Interrupt the node as Ctrl-C does; kill it if that does not help."""
+    def stop(self) -> None:
+        """Send SIGINT to the node; kill it after a timeout."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
         try:
-            self.process.wait(_END_TIMEOUT_S)
+            self.process.wait(_STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -49,20 +51,20 @@ class NodeProcess:
 
 @contextmanager
 def mapping_node(parameters: Mapping[str, object], log: Path) -> Iterator[NodeProcess]:
-    """Run a node with these parameters while the block lasts; empty values are left at their defaults."""
-    given = {name: _plain(value) for name, value in parameters.items() if value != ""}
+    """Run a node with these parameters during the block; empty values mean the default."""
+    values = {name: _to_plain(value) for name, value in parameters.items() if value != ""}
     file = log.with_suffix(".params.yaml")
-    # JSON is YAML; unlike on the command line no value can be mistaken for syntax.
-    file.write_text(json.dumps({"/**": {"ros__parameters": given}}, indent=1), encoding="utf-8")
+    # JSON is YAML, and unlike on the command line no value can be parsed as syntax.
+    file.write_text(json.dumps({"/**": {"ros__parameters": values}}, indent=1), encoding="utf-8")
     command = [sys.executable, "-m", _MODULE, "--ros-args", "--params-file", str(file)]
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)  # noqa: S603 - our own module
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)  # noqa: S603 - a module of this package
         node = NodeProcess(process, log)
         try:
             yield node
         finally:
-            node.end()
+            node.stop()
 
 
-def _plain(value: object) -> object:
+def _to_plain(value: object) -> object:
     return value if isinstance(value, bool | int | float) else str(value)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plays frames over DDS to a mapping node, and watches what becomes of them."""
+"""Play frames over DDS to a mapping node and collect its results."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from ttt3r_ros.types import Float32Array, Frame
 
 NODE = "mapping_node"
-_START_TIMEOUT_S = 300.0  # a large checkpoint takes its time
-_LOST_AFTER_S = 5.0  # without any news of an image that the node has not seen
+_START_TIMEOUT_S = 300.0  # loading a large checkpoint is slow
+_LOST_AFTER_S = 5.0  # without a change of the counts; the images not received are lost
 
 
 @dataclass(frozen=True)
 class PlaybackStats:
-    """What the node says became of the images."""
+    """Counts of images by outcome, from the node's diagnostics."""
 
     received: int = 0
     processed: int = 0
@@ -45,16 +45,16 @@ class PlaybackStats:
 
     @property
     def finished(self) -> int:
-        """Return how many images are done with, one way or another."""
+        """Return the number of images with a final outcome."""
         return self.processed + self.dropped + self.skipped + self.refused
 
 
 class Player:
-    """Publishes images as a camera would; owns a node and the thread that spins it."""
+    """Publishes images like a camera driver; owns a node and the thread that spins it."""
 
     def __init__(self, *, calibrated: bool) -> None:
         self._node = rclpy.create_node("sequence_player")
-        # Before the images: whoever finds those knows that a calibration comes as well.
+        # Before the images: a node that discovers those also has the CameraInfo publisher.
         self._infos = (
             self._node.create_publisher(CameraInfo, "camera_info", STREAM) if calibrated else None
         )
@@ -64,7 +64,7 @@ class Player:
         self._node.create_subscription(
             Image, f"{NODE}/depth/image", self._on_depth, qos_profile_sensor_data
         )
-        self._wanted_depths_ns: deque[int] = deque()
+        self._requested_depths_ns: deque[int] = deque()
         self.depths: dict[int, Float32Array] = {}
         self.stats = PlaybackStats()
         self.facts: dict[str, str] = {}
@@ -72,7 +72,7 @@ class Player:
         # Called with the stamp of each pose, on the spinning thread.
         self.on_pose: Callable[[int], None] = lambda _: None
         self._newest_sent_ns = -2
-        self._news = threading.Condition()
+        self._changed = threading.Condition()
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self._node)
         self._thread = threading.Thread(target=self._spin, name="player", daemon=True)
@@ -83,13 +83,13 @@ class Player:
             self._executor.spin()
 
     def close(self) -> None:
-        """Stop spinning and leave the graph."""
+        """Stop spinning and destroy the node."""
         self._executor.shutdown()
         self._thread.join(5.0)
         self._node.destroy_node()
 
     def is_connected(self) -> bool:
-        """Tell whether the mapping node has found the images and its answers find us."""
+        """Return whether mapping node and player have discovered each other's topics."""
         return bool(
             self._images.get_subscription_count()
             and (self._infos is None or self._infos.get_subscription_count())
@@ -98,7 +98,7 @@ class Player:
         )
 
     def publish(self, frame: Frame) -> None:
-        """Publish one image and, of a calibrated camera, its calibration."""
+        """Publish one image and, for a calibrated camera, its CameraInfo."""
         header = messages.make_header(frame.stamp_ns, frame.camera_frame)
         if self._infos is not None and frame.intrinsics is not None:
             self._infos.publish(messages.camera_info(frame.intrinsics, header))
@@ -106,12 +106,12 @@ class Player:
         self._images.publish(messages.image(frame.rgb, header))
 
     def request_depth(self, stamp_ns: int) -> None:
-        """Keep in `depths` the first depth image of this stamp or, if that image is dropped, a later one."""
-        with self._news:
-            self._wanted_depths_ns.append(stamp_ns)
+        """Store in `depths` the depth image with this stamp or, if that image is dropped, the next one."""
+        with self._changed:
+            self._requested_depths_ns.append(stamp_ns)
 
     def is_finished(self, sent: int) -> bool:
-        """Tell whether the node is done with the images sent, by pose of the newest or by its account."""
+        """Return whether the node has finished the images sent: by the pose of the newest, or by the counts."""
         return self._newest_sent_ns == self.newest_pose_ns or self.stats.finished >= sent
 
     def wait_until_ready(self, node: NodeProcess) -> None:
@@ -128,39 +128,39 @@ class Player:
                 raise SourceError(msg)
 
     def wait_for(self, node: NodeProcess, condition: Callable[[], bool]) -> None:
-        """Wait for a condition on the node's answers, or until nothing is heard of any image any more.
+        """Wait for a condition on the results, or until the counts have not changed for some seconds.
 
         Raises:
             SourceError: the node ended.
         """
-        heard, deadline = self.stats, time.monotonic() + _LOST_AFTER_S
+        last, deadline = self.stats, time.monotonic() + _LOST_AFTER_S
         while not self._wait(condition, 1.0):
             node.require_alive()
-            if self.stats != heard or self.stats.finished < self.stats.received:
-                heard, deadline = self.stats, time.monotonic() + _LOST_AFTER_S
+            if self.stats != last or self.stats.finished < self.stats.received:
+                last, deadline = self.stats, time.monotonic() + _LOST_AFTER_S
             if time.monotonic() > deadline:
-                return  # lost in transit; the account will show it
+                return  # lost in transit; the counts show it
 
     def _wait(self, condition: Callable[[], bool], timeout_s: float) -> bool:
-        """Wait until news from the node make a condition true; return whether they did."""
-        with self._news:
-            return self._news.wait_for(condition, timeout_s)
+        """Wait until a message from the node makes a condition true; return whether one did."""
+        with self._changed:
+            return self._changed.wait_for(condition, timeout_s)
 
     def call(self, service: str, timeout_s: float = 60.0) -> str:
         """Call a Trigger service of the node; return its message.
 
         Raises:
-            SourceError: the service is absent, does not answer or says no.
+            SourceError: the service is absent, does not respond or reports a failure.
         """
         client = self._node.create_client(Trigger, f"{NODE}/{service}")
         if not client.wait_for_service(timeout_s):
             msg = f"service {NODE}/{service} did not appear within {timeout_s:.0f} s"
             raise SourceError(msg)
-        answered = threading.Event()
+        responded = threading.Event()
         future = client.call_async(Trigger.Request())
-        future.add_done_callback(lambda _: answered.set())
-        if not answered.wait(timeout_s):
-            msg = f"service {NODE}/{service} did not answer within {timeout_s:.0f} s"
+        future.add_done_callback(lambda _: responded.set())
+        if not responded.wait(timeout_s):
+            msg = f"service {NODE}/{service} did not respond within {timeout_s:.0f} s"
             raise SourceError(msg)
         response = future.result()
         if not response.success:
@@ -169,20 +169,20 @@ class Player:
         return str(response.message)
 
     def _on_pose(self, msg: PoseStamped) -> None:
-        with self._news:
+        with self._changed:
             self.newest_pose_ns = messages.stamp_to_ns(msg.header.stamp)
-            self._news.notify_all()
+            self._changed.notify_all()
         self.on_pose(self.newest_pose_ns)
 
     def _on_depth(self, msg: Image) -> None:
         stamp_ns = messages.stamp_to_ns(msg.header.stamp)
-        with self._news:
-            if not self._wanted_depths_ns or stamp_ns < self._wanted_depths_ns[0]:
+        with self._changed:
+            if not self._requested_depths_ns or stamp_ns < self._requested_depths_ns[0]:
                 return
-            while self._wanted_depths_ns and stamp_ns >= self._wanted_depths_ns[0]:
-                self._wanted_depths_ns.popleft()
+            while self._requested_depths_ns and stamp_ns >= self._requested_depths_ns[0]:
+                self._requested_depths_ns.popleft()
             self.depths[stamp_ns] = image_messages.depth_from_image(msg)
-            self._news.notify_all()
+            self._changed.notify_all()
 
     def _on_diagnostics(self, msg: DiagnosticArray) -> None:
         for status in msg.status:
@@ -190,6 +190,6 @@ class Player:
                 continue
             self.facts = {item.key: item.value for item in status.values}
             counts = {name: int(self.facts[name]) for name in vars(PlaybackStats())}
-            with self._news:
+            with self._changed:
                 self.stats = PlaybackStats(**counts)
-                self._news.notify_all()
+                self._changed.notify_all()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the launch files share. They alone import this: nothing else needs the launch packages."""
+"""Functions for the launch files. Nothing else may import this module, because it needs the launch packages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from ament_index_python.packages import get_package_share_directory
 from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription
 from launch.conditions import IfCondition
-from launch.launch_description import LaunchDescription  # launch alone could be the folder of that name
+from launch.launch_description import (
+    LaunchDescription,  # `launch` itself could be this repository's folder
+)
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.substitutions import FindPackageShare
@@ -26,15 +28,15 @@ def share_directory(package: str = "ttt3r_ros") -> Path:
     return Path(get_package_share_directory(package))
 
 
-def mapping_launch(defaults: Mapping[str, tuple[str, str]], *beside: Action) -> LaunchDescription:
-    """Return mapping.launch.py with other defaults (name -> default, description), and what runs beside the node.
+def mapping_launch(defaults: Mapping[str, tuple[str, str]], *actions: Action) -> LaunchDescription:
+    """Return mapping.launch.py with other defaults (name -> default, description) and further actions.
 
     A default of ``params_file`` is a file in config/robots.
     """
     return LaunchDescription(
         [
             *(_argument(name, *default) for name, default in defaults.items()),
-            *beside,
+            *actions,
             IncludeLaunchDescription(
                 PythonLaunchDescriptionSource(str(share_directory() / "launch" / "mapping.launch.py"))
             ),
@@ -53,7 +55,7 @@ def _argument(name: str, default: str, description: str) -> DeclareLaunchArgumen
 
 
 def depth_parameters() -> DeclareLaunchArgument:
-    """With ``use_depth``: the parameters of a camera that measures depth, unless others are typed."""
+    """Return the argument params_file that with ``use_depth`` defaults to the parameters of a depth camera."""
     return DeclareLaunchArgument(
         "params_file",
         default_value=robot_parameters("depth_camera.yaml"),
@@ -65,9 +67,9 @@ def depth_parameters() -> DeclareLaunchArgument:
 def include_driver(
     package: str, file: str, arguments: Mapping[str, Any] | None = None, *before: Action
 ) -> GroupAction:
-    """Include a launch file of another package with these arguments alone; ``before`` acts on its environment.
+    """Include a launch file of another package with only these arguments, after the actions ``before``.
 
-    In a scope of its own: its arguments and ours share names such as params_file and publish_tf.
+    In its own scope, because arguments such as params_file and publish_tf exist on both sides.
     """
     source = PathJoinSubstitution([FindPackageShare(package), "launch", file])
     return GroupAction(
@@ -78,7 +80,7 @@ def include_driver(
 
 
 def temporary_file(name: str, text: str) -> Path:
-    """Write a file that a launched program reads; it stays, as its reader may start late."""
+    """Write a file for a launched program. It is not deleted, because the program may start later."""
     with tempfile.NamedTemporaryFile(
         "w", prefix="ttt3r_ros_", suffix=f"_{name}", delete=False, encoding="utf-8"
     ) as file:
