@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from ttt3r_ros.images.depth_resampling import interpolate_at_source
+
 if TYPE_CHECKING:
-    from ttt3r_ros.types import Float32Array, Float64Array, ImageGeometry, Prediction
+    from ttt3r_ros.types import Float32Array, Float64Array, Prediction
 
 DELTA = 1.25
 _PIXEL_STEP = 4  # neighbors err alike; a sixteenth of the pixels tells the same
@@ -74,7 +76,7 @@ class DepthComparison:
     def add(self, prediction: Prediction, true_m: Float32Array, frame: int = 0) -> None:
         """Compare one frame with the depth (h, w) of its camera, of any size; 0 and NaN are no depth."""
         depth_m = prediction.points_camera[..., 2]
-        predicted = depth_at(depth_m, prediction.geometry, true_m.shape, self.interpolation)
+        predicted = interpolate_at_source(depth_m, prediction.geometry, true_m.shape, self.interpolation)
         rows = slice(self.pixel_step // 2, None, self.pixel_step)
         true_few, predicted_few = true_m[rows, rows], predicted[rows, rows]
         valid = (true_few > 0) & (true_few < self.max_depth_m) & np.isfinite(predicted_few)
@@ -136,27 +138,6 @@ class DepthComparison:
         self, true: Float64Array, predicted: Float64Array, scale: float, shift_m: float = 0.0
     ) -> DepthFigures:
         return figures_of(true, np.minimum(scale * predicted + shift_m, self.clip_m))
-
-
-def depth_at(
-    depth_m: Float32Array,
-    geometry: ImageGeometry,
-    shape: tuple[int, ...],
-    interpolation: int = cv2.INTER_LINEAR,
-) -> Float32Array:
-    """Return the network's depth (h, w) at the pixels of a source image of another size, NaN outside its crop."""
-    height, width = shape
-    x = _network_coordinate(width, geometry.resized_width, geometry.left)
-    y = _network_coordinate(height, geometry.resized_height, geometry.top)
-    grid_x, grid_y = np.meshgrid(x, y)
-    inside = (grid_x >= -0.5) & (grid_x <= geometry.width - 0.5)
-    inside &= (grid_y >= -0.5) & (grid_y <= geometry.height - 0.5)
-    sampled = cv2.remap(depth_m, grid_x, grid_y, interpolation, borderMode=cv2.BORDER_REPLICATE)
-    return np.where(inside, sampled, np.float32(np.nan)).astype(np.float32)
-
-
-def _network_coordinate(count: int, resized: int, crop: int) -> Float32Array:
-    return ((np.arange(count) + 0.5) * (resized / count) - 0.5 - crop).astype(np.float32)
 
 
 def common_scale(true: Float64Array, predicted: Float64Array) -> float:

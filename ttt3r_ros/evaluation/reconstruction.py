@@ -13,11 +13,10 @@ from ttt3r_ros.errors import SourceError
 from ttt3r_ros.evaluation.surfaces import MOST_POINTS, Surface, SurfaceError, registered, surface_error
 from ttt3r_ros.evaluation.trajectory import PosesByTime
 from ttt3r_ros.geometry import se3_inverse, transform, unproject
+from ttt3r_ros.images.depth_resampling import sample_nearest_at_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from numpy.typing import NDArray
 
     from ttt3r_ros.io.sequence import StampedPose
     from ttt3r_ros.types import (
@@ -207,22 +206,14 @@ def _distances(cloud: Float64Array, middle_m: float) -> Float64Array:
 
 
 def true_depth_in_network_image(true_m: Float32Array, geometry: ImageGeometry) -> Float32Array:
-    """Return the true depth (h, w), of any size, at the pixels of the network's image: that of the nearest pixel."""
-    height, width = true_m.shape
-    columns = _source_index(geometry.width, geometry.left, width / geometry.resized_width, width)
-    rows = _source_index(geometry.height, geometry.top, height / geometry.resized_height, height)
-    chosen: Float32Array = np.where(np.isfinite(true_m), true_m, np.float32(0.0))[np.ix_(rows, columns)]
-    return chosen
+    """Return the true depth (H, W), of any size, at the pixels (h, w) of the network's image; 0 where it is unknown."""
+    sampled = sample_nearest_at_network(true_m, geometry)
+    return np.where(np.isfinite(sampled), sampled, np.float32(0.0))
 
 
 def points_of(depth_m: Float32Array, lens: Intrinsics) -> Float32Array:
     """Return the points (h, w, 3) of a depth image (h, w) in the optical frame."""
     return unproject(depth_m.astype(np.float64), lens).astype(np.float32)
-
-
-def _source_index(count: int, crop: int, step: float, most: int) -> NDArray[np.int64]:
-    index = np.rint((np.arange(count) + crop + 0.5) * step - 0.5).astype(int)
-    return np.asarray(np.clip(index, 0, most - 1))
 
 
 def _middle(count: int, share: float) -> slice:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from ttt3r_ros.images.depth_resampling import sample_at_network
 from ttt3r_ros.odometry.scale_estimation import (
     OdometryScaleEstimator,
     ScaleEstimator,
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from ttt3r_ros.odometry.ground_plane import Floor
     from ttt3r_ros.odometry.sensor_context import SensorContext
     from ttt3r_ros.state_dict import StateDict
-    from ttt3r_ros.types import Float32Array, Float64Array, ImageGeometry, Prediction
+    from ttt3r_ros.types import Float64Array, Prediction
 
 
 class ScaleCorrection:
@@ -76,7 +75,7 @@ class ScaleCorrection:
         if self._source == "depth" and context.measured_depth is not None:
             self._update(
                 depth_ratio(
-                    _resample_to_network(context.measured_depth, prediction.geometry),
+                    sample_at_network(context.measured_depth, prediction.geometry),
                     prediction.points_camera[..., 2],
                     prediction.confidence,
                 )
@@ -148,11 +147,3 @@ def saved_scale(state: Mapping[str, Any]) -> float:
     scale = read.number("scale")
     read.require(scale > 0.0, f"scale is {scale}; expected a positive number")
     return scale
-
-
-def _resample_to_network(depth: Float32Array, geometry: ImageGeometry) -> Float32Array:
-    """Sample a depth image (H, W) of the source camera at the pixels of the network's image (nearest neighbor)."""
-    rows = (np.arange(geometry.height) + geometry.top + 0.5) / geometry.resized_height * depth.shape[0]
-    columns = (np.arange(geometry.width) + geometry.left + 0.5) / geometry.resized_width * depth.shape[1]
-    resampled: Float32Array = depth[rows.astype(int)[:, None], columns.astype(int)]
-    return resampled

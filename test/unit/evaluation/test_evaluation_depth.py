@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from fakes import prediction
 
-from ttt3r_ros.evaluation.depth import DepthComparison, common_scale, depth_at
+from ttt3r_ros.evaluation.depth import DepthComparison, common_scale
 from ttt3r_ros.types import ImageGeometry, Prediction
 
 WHOLE = ImageGeometry(64, 48, 16, 12, 0, 0, 16, 12)
@@ -53,23 +53,6 @@ def test_few_wild_pixels_do_not_move_the_common_scale() -> None:
     predicted = true / 1.7
     predicted[:200] /= 20
     assert common_scale(true, predicted) == pytest.approx(1.7, rel=1e-3)
-
-
-def test_depth_is_found_where_the_source_pixel_went_and_nowhere_else() -> None:
-    """A ramp along x, half the size and cut by 4 pixels on the left: source pixel u lies at (u + 0.5) / 2 - 4.5."""
-    geometry = ImageGeometry(32, 16, 16, 8, 4, 0, 8, 8)
-    ramp = np.tile(np.arange(8, dtype=np.float32), (8, 1))
-    found = depth_at(ramp, geometry, (16, 32))
-    assert np.isnan(found[:, :8]).all()
-    assert np.isnan(found[:, 24:]).all()
-    u = np.arange(9, 23)
-    assert found[5, u] == pytest.approx((u + 0.5) / 2 - 4.5)
-
-
-def test_measured_depth_may_have_another_size_than_the_image() -> None:
-    small = depth_at(np.full((12, 16), 2.0, np.float32), WHOLE, (24, 32))
-    assert small.shape == (24, 32)
-    assert (small == 2.0).all()
 
 
 def test_the_common_scale_is_that_of_ten_rounds() -> None:

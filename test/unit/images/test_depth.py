@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Depth at the resolution of the source image, and in millimeters."""
+"""Depth in millimeters, and measured depth in messages."""
 
 from __future__ import annotations
 
@@ -7,90 +7,8 @@ import numpy as np
 import pytest
 
 from ttt3r_ros.errors import ImageError
-from ttt3r_ros.images.depth import decode_depth, depth_to_mm, resize_to_source
+from ttt3r_ros.images.depth import decode_depth, depth_to_mm
 from ttt3r_ros.images.encodings import RawImage
-from ttt3r_ros.types import ImageGeometry
-
-CROPPED = ImageGeometry(640, 480, 80, 60, 0, 2, 80, 56)  # four rows of the resized image are cut off
-WHOLE = ImageGeometry(64, 48, 16, 12, 0, 0, 16, 12)
-
-
-def coordinates(geometry: ImageGeometry) -> tuple[np.ndarray, np.ndarray]:
-    """Return where each source pixel (H, W) lies in the network's image: x, y."""
-    sx, sy = geometry.scale
-    u, v = np.meshgrid(np.arange(geometry.source_width), np.arange(geometry.source_height))
-    return (u + 0.5) * sx - 0.5 - geometry.left, (v + 0.5) * sy - 0.5 - geometry.top
-
-
-def slope(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return (3.0 + 0.02 * x + 0.03 * y).astype(np.float32)
-
-
-def network_grid(geometry: ImageGeometry) -> tuple[np.ndarray, np.ndarray]:
-    return tuple(np.meshgrid(np.arange(geometry.width), np.arange(geometry.height)))
-
-
-@pytest.mark.parametrize(
-    "geometry",
-    [
-        CROPPED,
-        WHOLE,
-        ImageGeometry(480, 640, 60, 80, 2, 0, 56, 80),
-        ImageGeometry(37, 23, 80, 50, 3, 1, 70, 48),  # a source smaller than the network's image
-    ],
-)
-def test_a_sloping_surface_is_interpolated_at_the_centers_of_the_source_s_pixels(
-    geometry: ImageGeometry,
-) -> None:
-    resized = resize_to_source(slope(*network_grid(geometry)), geometry)
-    x, y = coordinates(geometry)
-    assert resized.shape == (geometry.source_height, geometry.source_width)
-    assert resized.dtype == np.float32
-    between = (x >= 0) & (x <= geometry.width - 1) & (y >= 0) & (y <= geometry.height - 1)
-    np.testing.assert_allclose(resized[between], slope(x, y)[between], rtol=1e-5)
-
-
-def test_outside_the_crop_there_is_no_depth_and_inside_there_is() -> None:
-    resized = resize_to_source(np.full((56, 80), 2.0, np.float32), CROPPED)
-    assert np.isnan(resized[:16]).all()
-    assert np.isnan(resized[-16:]).all()
-    np.testing.assert_array_equal(resized[16:-16], 2.0)
-
-
-def test_an_edge_is_not_smeared_into_points_between_the_surfaces() -> None:
-    x, y = network_grid(WHOLE)
-    depth = np.where(x + 0.5 * y < 9, 1.0, 3.0).astype(np.float32)
-    resized = resize_to_source(depth, WHOLE)
-    assert set(np.unique(resized)) == {1.0, 3.0}
-    u, v = (
-        np.rint(np.clip(at, 0, top)).astype(int)
-        for at, top in zip(coordinates(WHOLE), (15, 11), strict=True)
-    )
-    np.testing.assert_array_equal(resized, depth[v, u])
-
-
-def test_the_surfaces_beside_an_edge_are_interpolated() -> None:
-    x, y = network_grid(WHOLE)
-    depth = slope(x, y) + np.where(x < 8, 0.0, 5.0).astype(np.float32)
-    resized, (x, _) = resize_to_source(depth, WHOLE), coordinates(WHOLE)
-    row = resized[24, (x[24] > 1) & (x[24] < 6)]
-    assert (np.diff(row) > 0).all()
-
-
-@pytest.mark.parametrize("hole", [np.nan, np.inf, -1.0, 0.0])
-def test_a_hole_keeps_its_size(hole: float) -> None:
-    depth = np.full((12, 16), 2.0, np.float32)
-    depth[5, 7] = hole
-    resized = resize_to_source(depth, WHOLE)
-    expected = np.full((48, 64), 2.0, np.float32)
-    expected[20:24, 28:32] = hole
-    np.testing.assert_array_equal(resized, expected)
-
-
-def test_an_image_of_one_row_is_resized_as_well() -> None:
-    geometry = ImageGeometry(8, 4, 4, 1, 0, 0, 4, 1)
-    resized = resize_to_source(np.array([[1.0, 1.0, 3.0, 3.0]], np.float32), geometry)
-    np.testing.assert_array_equal(resized, [[1.0] * 4 + [3.0] * 4] * 4)
 
 
 def test_millimeters_are_rounded_and_nought_where_there_is_no_depth() -> None:
