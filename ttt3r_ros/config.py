@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every setting, once: default, meaning and range.
+"""Every setting: default, meaning and range.
 
-ROS parameters, command-line flags, ``config/ttt3r.yaml`` and the README table derive from these classes
+ROS parameters, command-line options, ``config/ttt3r.yaml`` and the README table derive from these classes
 or are tested equal to them. A nested class gives its settings a prefix: ``map.voxel_size``.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ttt3r_ros.settings import Setting, overridden, setting, settings_of, yaml_of
+from ttt3r_ros.settings import Setting, declared_settings, setting, to_yaml, with_overrides
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,51 +31,68 @@ class DepthConfig:
     """Depth images."""
 
     encoding: str = setting(
-        "32FC1", "32FC1: meters, NaN invalid; 16UC1: millimeters, 0 invalid.", choices=("32FC1", "16UC1")
+        "32FC1",
+        "Depth images: 32FC1 (meters, invalid: NaN) or 16UC1 (millimeters, invalid: 0).",
+        choices=("32FC1", "16UC1"),
     )
     resolution: str = setting(
         "network",
-        "Resolution: the network's, or input: resized to the image's.",
+        "Size of depth images: network, or input (that of the camera image).",
         choices=("network", "input"),
     )
 
 
 @dataclass(frozen=True)
 class ScaleConfig:
-    """Where meters come from."""
+    """Scale of the network, in meters per unit."""
 
     source: str = setting(
         "network",
-        "Sensor used to correct the metric scale. network: no correction.",
+        "Metric scale: network, fixed, odometry, camera_height or depth.",
         choices=("network", "fixed", "odometry", "camera_height", "depth"),
     )
     fixed: float = setting(
-        1.0, "Factor on the network's lengths for source fixed.", ge=0.001, le=1000.0, live=True
+        1.0, "Meters per unit of the network, with scale.source fixed.", ge=0.001, le=1000.0, live=True
     )
     camera_height: float = setting(
-        0.0, "Height of the camera over the floor [m]; 0: from base_frame to camera.", ge=0.0, le=100.0
+        0.0,
+        "Height of the camera above the floor [m]. 0: use TF.",
+        ge=0.0,
+        le=100.0,
     )
     ema_weight: float = setting(
         0.05,
-        "Weight of one new measurement of the scale, on a logarithmic scale.",
+        "Weight of a new measurement in the average of log scale.",
         ge=0.001,
         le=1.0,
         live=True,
     )
     min_translation: float = setting(
-        0.1, "Odometry must have moved this far for a measurement [m].", ge=0.001, le=100.0, live=True
+        0.1,
+        "Minimum odometry translation per measurement [m].",
+        ge=0.001,
+        le=100.0,
+        live=True,
     )
 
 
 @dataclass(frozen=True)
 class OdometryConfig:
-    """Covariance of pose and twist: see docs/frames.md."""
+    """Covariance of pose and twist; the model is in docs/frames.md."""
 
     translation_noise_ratio: float = setting(
-        0.08, "Standard deviation of a step's length, as a share of it.", ge=0.0, le=10.0, live=True
+        0.08,
+        "Standard deviation per step length [m/m].",
+        ge=0.0,
+        le=10.0,
+        live=True,
     )
     rotation_noise_ratio: float = setting(
-        0.05, "Standard deviation of a step's turn, as a share of it.", ge=0.0, le=10.0, live=True
+        0.05,
+        "Standard deviation per step angle [rad/rad].",
+        ge=0.0,
+        le=10.0,
+        live=True,
     )
 
 
@@ -83,182 +100,188 @@ class OdometryConfig:
 class MapConfig:
     """Voxel map."""
 
-    voxel_size: float = setting(0.05, "Edge of a voxel [m].", ge=0.001, le=10.0)
+    voxel_size: float = setting(0.05, "Edge length of a voxel [m].", ge=0.001, le=10.0)
     min_confidence: float = setting(
-        1.5, "Points below this confidence (1 to infinity) are not fused.", ge=1.0, le=1e6, live=True
+        1.5, "Minimum confidence of fused points.", ge=1.0, le=1e6, live=True
     )
     max_range: float = setting(
-        10.0, "Points farther from the camera are not fused [m].", ge=0.1, le=1e5, live=True
+        10.0, "Maximum distance of fused points from the camera [m].", ge=0.1, le=1e5, live=True
     )
     max_voxels: int = setting(
-        500_000, "Upper bound of the map; the voxels unseen for longest go.", ge=1000, le=50_000_000
+        500_000,
+        "Maximum number of voxels. The oldest are removed.",
+        ge=1000,
+        le=50_000_000,
     )
     max_radius: float = setting(
-        0.0, "Voxels farther from the camera are forgotten [m]; 0: none.", ge=0.0, le=1e6, live=True
+        0.0, "Remove voxels farther from the camera [m]. 0: never.", ge=0.0, le=1e6, live=True
     )
     max_age: float = setting(
-        0.0, "Voxels unseen for longer are forgotten [s]; 0: none.", ge=0.0, le=1e9, live=True
+        0.0, "Remove voxels not observed for this time [s]. 0: never.", ge=0.0, le=1e9, live=True
     )
     carve_free_space: bool = setting(
         default=True,
-        help="Wear down voxels that the camera sees through: ghosts of what has moved.",
+        help="Remove voxels in observed free space.",
         live=True,
     )
-    publish_period: float = setting(1.0, "Seconds between two map clouds [s].", ge=0.05, le=3600.0)
+    publish_period: float = setting(1.0, "Period of the map cloud [s].", ge=0.05, le=3600.0)
 
 
 @dataclass(frozen=True)
 class GridConfig:
     """Occupancy grid for navigation."""
 
-    resolution: float = setting(0.05, "Edge of a cell [m].", ge=0.01, le=10.0)
+    resolution: float = setting(0.05, "Edge length of a cell [m].", ge=0.01, le=10.0)
     min_height: float = setting(
-        0.1, "What is lower over the floor is no obstacle [m].", ge=-100.0, le=100.0, live=True
+        0.1, "Minimum height of obstacles above the floor [m].", ge=-100.0, le=100.0, live=True
     )
     max_height: float = setting(
-        1.5, "What is higher over the floor is no obstacle [m].", ge=-100.0, le=100.0, live=True
+        1.5, "Maximum height of obstacles above the floor [m].", ge=-100.0, le=100.0, live=True
     )
     max_range: float = setting(
-        5.0, "Points farther from the camera do not mark or clear [m].", ge=0.1, le=1e4, live=True
+        5.0, "Maximum distance of points that mark or clear cells [m].", ge=0.1, le=1e4, live=True
     )
     max_size: float = setting(
-        100.0, "Longest side of the grid [m]; it moves on with the camera.", ge=1.0, le=2000.0
+        100.0, "Maximum side length of the grid [m]. It moves with the camera.", ge=1.0, le=2000.0
     )
 
 
 @dataclass(frozen=True)
 class Config:
-    """The mapping node."""
+    """Settings of the mapping node and of offline runs."""
 
-    model_path: str = setting("", "Weights, .pth or .safetensors. Empty: the small ones of the package.")
-    device: str = setting("auto", "auto, cpu, cuda or cuda:N. Only auto may fall back to the processor.")
+    model_path: str = setting(
+        "", "Weights file, .pth or .safetensors. Empty: the small weights of the package."
+    )
+    device: str = setting("auto", "Device: auto, cpu, cuda or cuda:N. Only auto falls back to the CPU.")
     threads: int = setting(
         0,
-        "Processor threads of each of the network's operations; 0: one for each core, or parts that run at once.",
+        "CPU threads per operation. 0: automatic.",
         ge=0,
         le=256,
     )
     precision: str = setting(
         "auto",
-        "Arithmetic of the network; state, gate and pose stay float32. auto: the fastest that keeps the accuracy.",
+        "Number format of the network: auto, float32, bfloat16, float16 or int8 (CPU only).",
         choices=("auto", "float32", "bfloat16", "float16", "int8"),
     )
     compile: str = setting(
         "auto",
-        "graph: recorded, runs without Python. auto: that, but for wide networks on a processor. inductor: compiled.",
+        "Compilation: none, graph (TorchScript, CUDA graph), inductor, auto (CPU: none if large).",
         choices=("auto", "none", "graph", "inductor"),
     )
     encode_ahead: str = setting(
         "auto",
-        "Encode the next queued image while the current one is mapped. auto: on if the network uses several threads.",
+        "Encode the next image early: on, off, or auto (on for small networks on a CPU).",
         choices=("auto", "off", "on"),
     )
     image_size: int = setting(
-        0, "Long side of the network's image [px]; 0: the one of the weights.", ge=0, le=4096
+        0, "Long side of the network image [px]. 0: as recommended by the weights.", ge=0, le=4096
     )
-    update_rule: str = setting("ttt3r", "How the state learns.", choices=("ttt3r", "cut3r"))
+    update_rule: str = setting(
+        "ttt3r", "Update rule of the recurrent state: ttt3r or cut3r.", choices=("ttt3r", "cut3r")
+    )
     reset_interval: int = setting(
-        -1, "Frames between state resets; 0: never, -1: as the weights were made for.", ge=-1, le=10**9
+        -1, "Frames between state resets. 0: never. -1: as recommended.", ge=-1, le=10**9
     )
     pose_source: str = setting(
         "auto",
-        "network: poses of the network. visual_odometry: tracked corners with network depth. auto: by weights.",
+        "Source of poses: network, visual_odometry (corners, network depth) or auto (by weights).",
         choices=("auto", "network", "visual_odometry"),
     )
     refine_depth: bool = setting(
         default=True,
-        help="With visual_odometry: align depth with the landmarks and smooth patch borders.",
+        help="With visual_odometry: align depth with landmarks, smooth patch borders.",
     )
     autostart: bool = setting(
-        default=True, help="Configure and activate by itself; false: a lifecycle manager does."
+        default=True, help="Configure and activate at start. false: leave that to a lifecycle manager."
     )
 
     cameras: tuple[str, ...] = setting(
         (),
-        "Names of several cameras; each prefixes its topics (front/image). Empty: one camera, no prefix.",
+        "Names of several cameras, used as topic prefixes. Empty: one camera, no prefix.",
     )
     rig: bool = setting(
         default=False,
-        help="The cameras are one rigid rig: one shared state; their baselines give meters.",
+        help="Cameras share one state. Their baselines give the scale.",
     )
     image_transport: str = setting(
-        "raw", "raw subscribes to image, compressed to image/compressed.", choices=("raw", "compressed")
+        "raw",
+        "Subscribed topic: raw (image) or compressed (image/compressed).",
+        choices=("raw", "compressed"),
     )
     image_qos: str = setting(
         "sensor_data",
-        "Quality of service of the image subscription.",
+        "QoS of images: sensor_data, reliable or system_default.",
         choices=("sensor_data", "reliable", "system_default"),
     )
     queue_policy: str = setting(
         "keep_last",
-        "keep_last: drop images under overload. keep_all: map every image and apply back-pressure.",
+        "Under overload: keep_last (drop images) or keep_all (back-pressure).",
         choices=("keep_last", "keep_all"),
     )
     on_time_jump: str = setting(
         "reset",
-        "When time goes back: reset everything (map and trajectory are saved first), or keep_map.",
+        "If time jumps back: reset (saves the map first) or keep_map.",
         choices=("reset", "keep_map"),
     )
     rectify: bool = setting(
         default=True,
-        help="Undistort images whose camera_info has a distortion (plumb_bob, rational, equidistant).",
+        help="Undistort images (plumb_bob, rational_polynomial, equidistant).",
     )
 
     tf_mode: str = setting(
         "camera",
-        "map_odom: others publish odom -> base; odom_base: we do; camera: handheld; none.",
+        "Published transforms: map_odom, odom_base (no robot odometry), camera (handheld), none.",
         choices=("map_odom", "odom_base", "camera", "none"),
     )
     publish_tf: bool = setting(default=True, help="Publish transforms on /tf.")
     invert_odom_tf: bool = setting(
-        default=False, help="Publish our transforms child -> parent, to hang below an existing tree."
+        default=False,
+        help="Publish transforms as child -> parent, below an existing tree.",
     )
     map_frame: str = setting(
-        "map", "Fixed frame, z up. The same as odom_frame: somebody else owns the map."
+        "map", "World frame, z up. Equal to odom_frame: another node publishes map -> odom."
     )
-    odom_frame: str = setting("odom", "Continuous frame of tf_mode map_odom and odom_base.")
-    base_frame: str = setting("base_link", "Body of the robot.")
-    camera_frame: str = setting("", "Frame of the camera. Empty: header.frame_id of the image.")
+    odom_frame: str = setting("odom", "Odometry frame, with tf_mode map_odom or odom_base.")
+    base_frame: str = setting("base_link", "Robot frame.")
+    camera_frame: str = setting("", "Camera frame. Empty: header.frame_id of the image.")
     camera_frame_convention: str = setting(
         "optical",
-        "Axes of the camera's frame: optical (z forward) or body (x forward, such as usb_cam's default_cam).",
+        "Axes of the camera frame: optical (z forward) or body (x forward).",
         choices=("optical", "body"),
     )
     transform_tolerance: float = setting(
-        0.1, "How far map -> odom is dated ahead [s].", ge=0.0, le=10.0, live=True
+        0.1, "Offset added to the stamp of map -> odom [s].", ge=0.0, le=10.0, live=True
     )
-    tf_publish_rate: float = setting(
-        30.0, "Transforms are sent again at this rate [Hz].", ge=20.0, le=1000.0
-    )
+    tf_publish_rate: float = setting(30.0, "Publishing rate of map -> odom [Hz].", ge=20.0, le=1000.0)
     transform_timeout: float = setting(
-        0.2, "How long to wait for the transforms of an image [s].", ge=0.0, le=10.0, live=True
+        0.2, "Maximum wait for the transforms of an image [s].", ge=0.0, le=10.0, live=True
     )
     level_source: str = setting(
         "auto",
-        "Gravity direction: extrinsics (TF), imu, floor (fitted plane), or none (the first camera is level).",
+        "Source of gravity: auto, extrinsics (TF), imu, floor (plane) or none (first camera).",
         choices=("auto", "extrinsics", "imu", "floor", "none"),
     )
 
     min_confidence: float = setting(
-        1.0, "Depth and points below this confidence are NaN or left out.", ge=1.0, le=1e6, live=True
+        1.0, "Minimum confidence of published depth and points.", ge=1.0, le=1e6, live=True
     )
-    path_max_poses: int = setting(1000, "Poses kept in the path; the oldest go.", ge=1, le=10**6)
+    path_max_poses: int = setting(
+        1000, "Maximum number of poses in the path. The oldest are removed.", ge=1, le=10**6
+    )
     diagnostics_period: float = setting(
-        1.0, "Seconds between two diagnostics messages [s].", ge=0.1, le=3600.0
+        1.0, "Period of the diagnostics messages [s].", ge=0.1, le=3600.0
     )
-    output_directory: str = setting(
-        "~/.ros/ttt3r_ros", "Where maps, trajectories and states are written."
-    )
+    output_directory: str = setting("~/.ros/ttt3r_ros", "Folder of saved maps, trajectories and states.")
 
     viewer: bool = setting(
-        default=False, help="Show map, cameras and images in the browser; needs ttt3r_ros[viewer]."
+        default=False, help="Show map, cameras and images in a browser. Needs ttt3r_ros[viewer]."
     )
     viewer_host: str = setting(
-        "127.0.0.1", "Address that the viewer listens on. 0.0.0.0: anyone on the network may look."
+        "127.0.0.1", "Address of the viewer. 0.0.0.0 allows access from the network."
     )
-    viewer_port: int = setting(
-        8080, "Port that the viewer listens on; 0: any that is free.", ge=0, le=65535
-    )
+    viewer_port: int = setting(8080, "Port of the viewer. 0: any free port.", ge=0, le=65535)
 
     depth: DepthConfig = field(default_factory=DepthConfig)
     scale: ScaleConfig = field(default_factory=ScaleConfig)
@@ -268,22 +291,22 @@ class Config:
 
     @property
     def on_robot(self) -> bool:
-        """Tell whether the camera is mounted on a base that stands on the floor, not held by hand."""
+        """Return whether the camera is mounted on a robot, not handheld."""
         return self.tf_mode in ("map_odom", "odom_base")
 
 
 def settings() -> tuple[Setting, ...]:
-    """List the settings in the order of their declaration."""
-    return settings_of(Config)
+    """Return the settings in the order of their declaration."""
+    return declared_settings(Config)
 
 
 def from_mapping(values: Mapping[str, object], base: Config | None = None) -> Config:
-    """Return ``base`` (default: the defaults) with dotted names overridden.
+    """Return ``base`` (default: all defaults) with the values of dotted names replaced.
 
     Raises:
-        ConfigError: a name is unknown or a value does not fit.
+        ConfigError: a name is unknown or a value is invalid.
     """
-    return overridden(base or Config(), values)
+    return with_overrides(base or Config(), values)
 
 
 def setting_values(config: Config) -> dict[str, Any]:
@@ -304,5 +327,5 @@ def changed_settings(config: Config) -> dict[str, Any]:
 
 
 def parameters_yaml() -> str:
-    """Return the parameter file of the node with every setting at its default."""
-    return yaml_of(Config)
+    """Return the parameter file of the node with all defaults."""
+    return to_yaml(Config)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a setting is: default, meaning, range, whether it may change while the node runs; checks and the YAML file.
+"""Declaration, validation and YAML of settings: default, meaning, range, and whether the node may change it live.
 
 The settings themselves are in `ttt3r_ros.config`.
 """
@@ -29,20 +29,20 @@ def setting(
     choices: tuple[str, ...] = (),
     live: bool = False,
 ) -> Any:
-    """Declare one setting; ``ge`` and ``le`` bound numbers, ``choices`` words; ``live``: may change at any time."""
+    """Declare one setting: ``ge`` and ``le`` bound a number, ``choices`` a word; ``live``: may change while running."""
     return field(
         default=default, metadata={"help": help, "ge": ge, "le": le, "choices": choices, "live": live}
     )
 
 
-_KIND_NAMES: dict[type[Any], str] = {tuple: "a list of words"}
+_TYPE_NAMES: dict[type[Any], str] = {tuple: "a list of words"}
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One entry of a configuration, flattened."""
+    """One setting of a configuration class, with its full name."""
 
-    name: str  # dotted
+    name: str  # dotted: map.voxel_size
     default: Value
     help: str
     ge: float | None
@@ -52,41 +52,46 @@ class Setting:
 
     @property
     def kind(self) -> type[Value]:
-        """Return bool, int, float, str or tuple (of words)."""
+        """Return the type: bool, int, float, str or tuple (of words)."""
         return type(self.default)
+
+    @property
+    def description(self) -> str:
+        """Return help and, for a number, its range. The help text itself names all choices."""
+        if self.ge is None or self.le is None:
+            return self.help
+        return f"{self.help} Range {_short_number(self.ge)} to {_short_number(self.le)}."
 
     @property
     def is_switch(self) -> bool:
         """Return whether ``on`` and ``off`` are among the choices."""
         return {"on", "off"} <= set(self.choices)
 
-    def checked(self, value: object) -> Value:
-        """Return ``value`` in this setting's type.
+    def validate(self, value: object) -> Value:
+        """Return ``value`` in the type of this setting.
 
         Raises:
-            ConfigError: it has another type, is out of range or not among the choices.
+            ConfigError: its type is wrong, or it is out of range or not among the choices.
         """
         if self.kind is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
-        if self.is_switch and isinstance(
-            value, bool
-        ):  # YAML reads an unquoted on or off as a truth value
+        if self.is_switch and isinstance(value, bool):  # YAML parses an unquoted on or off as a boolean
             value = "on" if value else "off"
         if self.choices and isinstance(value, str):
-            # Names of QoS profiles are often written in capitals, those of encodings in small letters.
+            # Users write QoS profiles in upper case and encodings in lower case.
             value = {choice.lower(): choice for choice in self.choices}.get(value.lower(), value)
         if self.kind is tuple and isinstance(value, (list, tuple)):
             value = tuple(word for word in value if word != "")
         if type(value) is not self.kind or (
             isinstance(value, tuple) and not all(isinstance(word, str) for word in value)
         ):
-            msg = f"{self.name} is {value!r}; expected {_KIND_NAMES.get(self.kind, self.kind.__name__)}"
+            msg = f"{self.name} is {value!r}; expected {_TYPE_NAMES.get(self.kind, self.kind.__name__)}"
             raise ConfigError(msg)
         assert isinstance(value, bool | int | float | str | tuple)
-        self._check_range(value)
+        self._require_in_range(value)
         return value
 
-    def _check_range(self, value: Value) -> None:
+    def _require_in_range(self, value: Value) -> None:
         if self.choices and value not in self.choices:
             msg = f"{self.name} is {value!r}; expected one of {', '.join(self.choices)}"
             raise ConfigError(msg)
@@ -99,70 +104,73 @@ class Setting:
             raise ConfigError(msg)
 
 
-def settings_of(config_class: type[Any]) -> tuple[Setting, ...]:
-    """List the settings of a configuration class in the order of their declaration."""
-    hashable: Any = config_class  # mypy looks for the __hash__ of an instance
-    return _settings_of(hashable, "")
+def _short_number(value: float) -> str:
+    return f"{value:g}".replace("e+0", "e")
 
 
-@cache  # a node asks anew for each parameter that it declares
-def _settings_of(config_class: Any, prefix: str) -> tuple[Setting, ...]:
+def declared_settings(config_class: type[Any]) -> tuple[Setting, ...]:
+    """Return the settings of a configuration class in the order of their declaration."""
+    hashable: Any = config_class  # mypy checks the __hash__ of an instance
+    return _declared_settings(hashable, "")
+
+
+@cache  # a node lists them once for each parameter that it declares
+def _declared_settings(config_class: Any, prefix: str) -> tuple[Setting, ...]:
     types = get_type_hints(config_class)
     found: list[Setting] = []
     for entry in fields(config_class):
         if is_dataclass(types[entry.name]):
-            found += _settings_of(types[entry.name], f"{prefix}{entry.name}.")
+            found += _declared_settings(types[entry.name], f"{prefix}{entry.name}.")
         else:
             default: Any = entry.default
             found.append(Setting(name=prefix + entry.name, default=default, **entry.metadata))
     return tuple(found)
 
 
-def overridden(base: ConfigT, values: Mapping[str, object]) -> ConfigT:
-    """Return ``base`` with dotted names overridden.
+def with_overrides(base: ConfigT, values: Mapping[str, object]) -> ConfigT:
+    """Return ``base`` with the values of dotted names replaced.
 
     Raises:
-        ConfigError: a name is unknown or a value does not fit.
+        ConfigError: a name is unknown or a value is invalid.
     """
-    known = {entry.name: entry for entry in settings_of(type(base))}
+    known = {entry.name: entry for entry in declared_settings(type(base))}
     unknown = [name for name in values if name not in known]
     if unknown:
         msg = f"unknown setting {', '.join(sorted(unknown))}; known: {', '.join(known)}"
         raise ConfigError(msg)
     config = base
     for name, value in values.items():
-        config = _replaced(config, name.split("."), known[name].checked(value))
+        config = _with_value(config, name.split("."), known[name].validate(value))
     return config
 
 
-def _replaced(config: ConfigT, path: list[str], value: Value) -> ConfigT:
+def _with_value(config: ConfigT, path: list[str], value: Value) -> ConfigT:
     head, *rest = path
-    inner: Any = _replaced(getattr(config, head), rest, value) if rest else value
+    inner: Any = _with_value(getattr(config, head), rest, value) if rest else value
     return replace(config, **{head: inner})  # type: ignore[type-var]
 
 
-def yaml_of(config_class: type[Any]) -> str:
-    """Return the parameter file of the node with every setting at its default."""
+def to_yaml(config_class: type[Any]) -> str:
+    """Return the parameter file of the node with all defaults."""
     lines = [
-        "# Every parameter of mapping_node at its default. Written by `ttt3r_ros params`.",
+        "# Defaults of all parameters of mapping_node. Written by `ttt3r_ros params`.",
         "/**:",
         "  ros__parameters:",
     ]
     group = ""
-    for entry in settings_of(config_class):
+    for entry in declared_settings(config_class):
         *path, name = entry.name.split(".")
         indent = "    " + "  " * len(path)
         if path and path[-1] != group:
             group = path[-1]
             lines.append(f"    {group}:")
-        choices = f" One of: {', '.join(entry.choices)}." if entry.choices else ""
-        lines += [f"{indent}# {entry.help}{choices}", f"{indent}{name}: {_yaml_text(entry.default)}"]
+        lines += [f"{indent}# {entry.description}", f"{indent}{name}: {_yaml_text(entry.default)}"]
     return "\n".join(lines) + "\n"
 
 
 def _yaml_text(value: Value) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, tuple):  # rcl reads no empty list; an empty word stands for none
+    if isinstance(value, tuple):  # rcl cannot read an empty list; an empty word stands for it
         return "[" + ", ".join(f'"{word}"' for word in value or ("",)) + "]"
     return f'"{value}"' if isinstance(value, str) else str(value)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The examples run, and do what they say."""
+"""The examples run and write valid outputs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def run(name: str, *arguments: object) -> str:
     return finished.stdout
 
 
-def test_a_folder_of_images_becomes_a_ply(tmp_path):
+def test_a_folder_of_images_is_mapped_to_a_ply_file(tmp_path):
     room = ProceduralRoom(frames=3)
     for index, frame in enumerate(room.frames()):
         cv2.imwrite(str(tmp_path / f"{index:03d}.png"), frame.rgb[..., ::-1])
@@ -42,13 +42,13 @@ def test_a_folder_of_images_becomes_a_ply(tmp_path):
     assert len(read_ply(tmp_path / "map.ply")[0]) > 125  # of 3 x 4480 pixels, in voxels of 5 cm
 
 
-def test_a_webcam_is_mapped_until_it_ends(tmp_path):
+def test_a_video_in_place_of_a_webcam_is_mapped(tmp_path):
     printed = run("02_webcam.py", tmp_path / "map.ply", video(tmp_path / "walk.avi", 6), 4)
     assert printed.count("camera at") == 4
     assert len(read_ply(tmp_path / "map.ply")[0]) > 125
 
 
-def test_a_bag_becomes_what_splatting_tools_begin_with(tmp_path):
+def test_a_bag_is_exported_for_splatting_tools(tmp_path):
     bag = room_bag(tmp_path / "bag", 6)
     printed = run("04_bag_to_splat.py", bag, tmp_path / "out", 2)
     assert "3 images and" in printed
@@ -58,7 +58,7 @@ def test_a_bag_becomes_what_splatting_tools_begin_with(tmp_path):
     assert sum(line.endswith(".jpg") for line in lines) == 3
 
 
-def test_a_folder_of_bags_becomes_a_list_of_walks(tmp_path):
+def test_a_folder_of_bags_is_mapped_as_a_batch(tmp_path):
     for name in ("one", "two"):
         room_bag(tmp_path / "bags" / name, 4)
     printed = run("05_batch_of_bags.py", tmp_path / "bags", tmp_path / "out")
@@ -71,8 +71,8 @@ def test_there_are_five_examples():
 
 
 @pytest.mark.slow
-def test_perfect_predictions_make_a_map_that_lies_on_the_surfaces_of_the_room(tmp_path):
-    """Session, resets, frames and map together: what goes in right must come out right, to a voxel."""
+def test_perfect_predictions_give_map_points_on_the_surfaces_of_the_room(tmp_path):
+    """Session, state resets, frames and map together; the tolerance is about one voxel."""
     pytest.importorskip("matplotlib")
     frames = 60
     run("03_custom_backend.py", tmp_path / "room.ply", frames)
@@ -84,17 +84,17 @@ def test_perfect_predictions_make_a_map_that_lies_on_the_surfaces_of_the_room(tm
     assert len(points) > 10_000
     assert -0.01 < in_world[:, 2].min() < 0.05  # the floor is level, at height zero of the room
     for index in (0, 30, 55):  # segments 0, 1 and 2
-        assert share_on_surface(room, index, in_world) > 0.97
+        assert fraction_on_surface(room, index, in_world) > 0.97
 
 
-def share_on_surface(room: ProceduralRoom, index: int, points_world: np.ndarray) -> float:
-    """Return the share of map points in view and not hidden that lie within 8 cm of what this camera sees."""
+def fraction_on_surface(room: ProceduralRoom, index: int, points_world: np.ndarray) -> float:
+    """Return the fraction of visible map points within 8 cm of the surface that this camera observes."""
     rendered, camera = room.render(index), room.intrinsics
     points = transform(se3_inverse(rendered.T_world_camera), points_world)
     points = points[points[:, 2] > 0.2]
     u = np.rint(points[:, 0] / points[:, 2] * camera.fx + camera.cx).astype(int)
     v = np.rint(points[:, 1] / points[:, 2] * camera.fy + camera.cy).astype(int)
-    seen = (u >= 0) & (u < camera.width) & (v >= 0) & (v < camera.height)
-    difference = points[seen, 2] - rendered.depth_m[v[seen], u[seen]]
-    in_front_or_on = difference < 0.08
-    return float((np.abs(difference[in_front_or_on]) < 0.08).mean())
+    in_view = (u >= 0) & (u < camera.width) & (v >= 0) & (v < camera.height)
+    difference = points[in_view, 2] - rendered.depth_m[v[in_view], u[in_view]]
+    visible = difference < 0.08
+    return float((np.abs(difference[visible]) < 0.08).mean())

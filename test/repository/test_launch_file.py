@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can be said of the launch file without the launch packages: it is parsed, never imported."""
+"""mapping.launch.py, parsed and not imported, so that the launch packages are not needed."""
 
 from __future__ import annotations
 

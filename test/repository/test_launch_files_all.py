@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can be said of every launch file, layout and container without ROS tools."""
+"""Every launch file, layout and container, checked without ROS tools."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import re
 import subprocess
 from pathlib import Path
 
-import pytest
 import yaml
 
 from ttt3r_ros.config import settings
@@ -50,45 +49,61 @@ def test_there_is_a_launch_file_for_each_common_robot():
     }
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_a_launch_file_compiles_and_says_how_to_try_it(path):
-    tree = ast.parse(path.read_text(), path.name, feature_version=(3, 10))
-    compile(tree, path.name, "exec")
-    assert f"ros2 launch ttt3r_ros {path.name}" in (ast.get_docstring(tree) or "")
+def test_every_launch_file_compiles_and_its_docstring_contains_its_command():
+    without = []
+    for path in FILES:
+        tree = ast.parse(path.read_text(), path.name, feature_version=(3, 10))
+        compile(tree, path.name, "exec")
+        if f"ros2 launch ttt3r_ros {path.name}" not in (ast.get_docstring(tree) or ""):
+            without.append(path.name)
+    assert without == []
 
 
-@pytest.mark.parametrize("path", WRAPPERS, ids=lambda path: path.name)
-def test_its_arguments_are_described_and_those_of_the_node_have_allowed_defaults(path):
-    for name, (default, description) in defaults(path).items():
-        assert description.endswith("."), name
+def arguments() -> list[tuple[Path, str, str, str]]:
+    """Return file, name, default and description of every argument of every wrapper."""
+    return [(path, name, *texts) for path in WRAPPERS for name, texts in defaults(path).items()]
+
+
+def test_every_argument_of_a_wrapper_has_a_sentence_as_description():
+    assert [(path.name, name) for path, name, _, text in arguments() if not text.endswith(".")] == []
+
+
+def test_every_setting_among_the_arguments_is_forwarded_and_has_a_valid_default():
+    for _, name, default, _ in arguments():
         if name in SETTINGS:
             entry = SETTINGS[name]
-            entry.checked({"true": True, "false": False}[default] if entry.kind is bool else default)
-            assert f'"{name}",' in MAPPING, f"{name} is not forwarded to the node"
-        elif f"{name}:" not in MAPPING and f'"{name}"' not in MAPPING:
-            text = path.read_text() + (WRAPPING if "depth_parameters()" in path.read_text() else "")
-            assert f'LaunchConfiguration("{name}")' in text, f"nobody uses {name}"
+            entry.validate({"true": True, "false": False}[default] if entry.kind is bool else default)
+    names = {name for _, name, _, _ in arguments() if name in SETTINGS}
+    assert len(names) > 3
+    assert [name for name in names if f'"{name}",' not in MAPPING] == []
 
 
-@pytest.mark.parametrize("path", WRAPPERS, ids=lambda path: path.name)
-def test_files_that_it_names_exist(path):
-    file, _ = defaults(path).get("params_file", ("wheeled.yaml", ""))
-    assert (ROOT / "config" / "robots" / file).is_file()
-    for folder, name in re.findall(r'"config" / "(\w+)" / "([\w.]+)"', path.read_text()):
-        assert (ROOT / "config" / folder / name).is_file()
+def test_every_other_argument_is_used():
+    unused = []
+    for path, name, _, _ in arguments():
+        text = path.read_text() + (WRAPPING if "depth_parameters()" in path.read_text() else "")
+        used = (f"{name}:" in MAPPING, f'"{name}"' in MAPPING, f'LaunchConfiguration("{name}")' in text)
+        if name not in SETTINGS and not any(used):
+            unused.append((path.name, name))
+    assert unused == []
 
 
-def test_files_that_all_share_exist():
-    for name in re.findall(r'robot_parameters\("([\w.]+)"\)', WRAPPING):
-        assert (ROOT / "config" / "robots" / name).is_file()
+def test_every_file_that_a_wrapper_names_exists():
+    named = [("robots", name) for name in re.findall(r'robot_parameters\("([\w.]+)"\)', WRAPPING)]
+    for path in WRAPPERS:
+        if "params_file" in defaults(path):
+            named.append(("robots", defaults(path)["params_file"][0]))
+        named += re.findall(r'"config" / "(\w+)" / "([\w.]+)"', path.read_text())
+    assert len(named) > 3
+    assert [pair for pair in named if not (ROOT / "config").joinpath(*pair).is_file()] == []
 
 
-@pytest.mark.parametrize("path", WRAPPERS, ids=lambda path: path.name)
-def test_a_wrapper_says_only_what_is_its_own(path):
-    text = path.read_text()
-    assert re.search(r"return mapping_launch\(\s*DEFAULTS", text)
-    assert "IncludeLaunchDescription" not in text
-    assert "DeclareLaunchArgument" not in text
+def test_wrappers_use_the_shared_functions():
+    assert [
+        p.name for p in WRAPPERS if not re.search(r"return mapping_launch\(\s*DEFAULTS", p.read_text())
+    ] == []
+    own = ("IncludeLaunchDescription", "DeclareLaunchArgument")
+    assert [path.name for path in WRAPPERS if any(word in path.read_text() for word in own)] == []
 
 
 def test_the_documents_name_every_launch_file_and_their_number():
@@ -107,18 +122,18 @@ def test_the_readme_lists_settings_that_are_launch_arguments():
     assert [name for name in ast.literal_eval(forwarded) if f"`{name}`" not in section] == []
 
 
-@pytest.mark.parametrize(
-    "path", sorted((ROOT / "config" / "robots").glob("*.yaml")), ids=lambda path: path.name
-)
-def test_parameters_for_a_robot_exist_and_are_allowed(path):
-    def check(tree, prefix=""):
+def test_parameter_files_for_robots_contain_valid_settings():
+    def validate(tree, prefix=""):
         for name, value in tree.items():
             if isinstance(value, dict):
-                check(value, f"{prefix}{name}.")
+                validate(value, f"{prefix}{name}.")
             else:
-                SETTINGS[prefix + name].checked(value)
+                SETTINGS[prefix + name].validate(value)
 
-    check(yaml.safe_load(path.read_text())["/**"]["ros__parameters"])
+    paths = sorted((ROOT / "config" / "robots").glob("*.yaml"))
+    assert len(paths) > 3
+    for path in paths:
+        validate(yaml.safe_load(path.read_text())["/**"]["ros__parameters"])
 
 
 def test_layouts_show_topics_that_the_node_publishes():
@@ -138,12 +153,19 @@ def test_every_launch_and_config_file_is_installed():
     assert installed == {*FILES, *(path for path in (ROOT / "config").rglob("*") if path.is_file())}
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "docker").iterdir()), ids=lambda path: path.name)
-def test_containers_are_built_from_files_that_exist(path):
-    if path.suffix == ".sh":
+def test_containers_copy_files_that_exist():
+    copied = {
+        source
+        for path in (ROOT / "docker").iterdir()
+        for source in re.findall(r"^COPY (\S+) ", path.read_text(), re.MULTILINE)
+    }
+    assert copied
+    assert [source for source in copied if not (ROOT / source).exists()] == []
+
+
+def test_shell_scripts_of_containers_parse():
+    for path in (ROOT / "docker").glob("*.sh"):
         subprocess.run(["bash", "-n", str(path)], check=True)
-    for source in re.findall(r"^COPY (\S+) ", path.read_text(), re.MULTILINE):
-        assert (ROOT / source).exists()
 
 
 def test_compose_builds_every_container_and_starts_a_launch_file():
@@ -154,10 +176,10 @@ def test_compose_builds_every_container_and_starts_a_launch_file():
         assert (ROOT / "launch" / service["command"].split()[-1]).is_file()
 
 
-def test_parameters_for_nav2_can_be_read_by_rcl():
+def test_rcl_can_read_the_parameters_for_nav2():
     text = (ROOT / "config" / "nav2.yaml").read_text()
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        assert getattr(event, "anchor", None) is None, "rcl reads neither anchors nor aliases"
+        assert getattr(event, "anchor", None) is None, "rcl supports neither anchors nor aliases"
     for section, nodes in yaml.safe_load(text).items():
         inner = nodes.get(section, nodes)
         assert "ros__parameters" in inner, section
