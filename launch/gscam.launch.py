@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Map with a GStreamer source, such as an RTSP camera: ``ros2 launch ttt3r_ros gscam.launch.py url:=rtsp://192.168.0.10/stream``.
+"""Map with a GStreamer source, such as an RTSP camera.
 
-Needs ``ros-$ROS_DISTRO-gscam``. Give the pipeline for another source.
+``ros2 launch ttt3r_ros gscam.launch.py url:=rtsp://192.168.0.10/stream``. Needs ``ros-$ROS_DISTRO-gscam``. For another
+source change the pipeline below.
 """
 
 from launch import LaunchDescription
@@ -10,11 +11,11 @@ from launch_ros.actions import Node
 
 from ttt3r_ros.ros.launch_support.wrapping import mapping_launch
 
-# Defaults that differ from those of mapping.launch.py, whose arguments all apply here as well.
+# Arguments of this file; those of mapping.launch.py apply too.
 DEFAULTS = {
     "image_topic": ("/camera/image_raw", "Image topic."),
-    "camera_info_topic": ("/camera/camera_info", "Calibration."),
-    "url": ("rtsp://192.168.0.10/stream", "Stream of the camera."),
+    "camera_info_topic": ("/camera/camera_info", "CameraInfo topic."),
+    "url": ("rtsp://192.168.0.10/stream", "URL of the camera stream."),
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import List  # noqa: UP035 - what launch_ros of Humble knows
+from typing import List  # noqa: UP035 - launch_ros of Humble does not accept list[str]
 
 import yaml
 from launch import Action, LaunchContext, LaunchDescription
@@ -31,7 +31,7 @@ import ttt3r_ros
 from ttt3r_ros.config import Setting, settings
 from ttt3r_ros.ros.launch_support.wrapping import share_directory, temporary_file
 
-# Settings that are worth a launch argument of their own; all others are set in the params_file.
+# Settings with a launch argument; all others are set in params_file.
 FORWARDED = (
     "model_path",
     "device",
@@ -55,7 +55,7 @@ FORWARDED = (
     "scale.source",
 )
 RVIZ_TOPICS = ("map_cloud", "map", "points", "path", "odom", "depth/image")
-# The player offers what was recorded, often best effort, which a reader of every image never matches.
+# The player uses the recorded QoS. Often that is best effort, which does not match keep_all subscriptions.
 RELIABLE = {"history": "keep_all", "reliability": "reliable", "durability": "volatile"}
 FAST_DDS_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 
@@ -64,7 +64,7 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription(
         [
             *arguments(),
-            *(forwarded_argument(entry) for entry in forwarded()),
+            *(setting_argument(entry) for entry in forwarded_settings()),
             *fast_dds_profile(),
             OpaqueFunction(function=mapping),
             OpaqueFunction(function=rviz),
@@ -73,7 +73,7 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def fast_dds_profile() -> list[Action]:
-    # The node would do this for itself; the bag player, which sends the images, would not.
+    # The node sets the profile itself; the bag player, which sends the images, does not.
     if any(os.environ.get(name) for name in FAST_DDS_VARIABLES):
         return []
     profile = Path(ttt3r_ros.__file__).parent / "ros" / "fastdds_profile.xml"
@@ -84,25 +84,25 @@ def arguments() -> list[DeclareLaunchArgument]:
     texts = {
         "image_topic": (
             "/camera/image_raw",
-            "Image topic; /compressed is appended for compressed transport.",
+            "Image topic. Compressed transport appends /compressed.",
         ),
-        "camera_info_topic": ("/camera/camera_info", "Calibration, if there is one."),
-        "depth_topic": ("depth_registered/image_rect", "Depth image, with scale.source:=depth."),
+        "camera_info_topic": ("/camera/camera_info", "CameraInfo topic (optional)."),
+        "depth_topic": ("depth_registered/image_rect", "Depth topic, with scale.source:=depth."),
         "namespace": ("", "Namespace of the node."),
-        "params_file": (str(share_directory() / "config" / "ttt3r.yaml"), "YAML file with parameters."),
-        "use_sim_time": ("", "Follow /clock; on by itself with a bag. Left out: as in params_file."),
-        "bag": ("", "Bag to play as soon as the node is ready; empty plays none."),
+        "params_file": (str(share_directory() / "config" / "ttt3r.yaml"), "YAML file of parameters."),
+        "use_sim_time": ("", "Use the time of /clock. Always on with a bag. Empty: as in params_file."),
+        "bag": ("", "Bag to play when the node is ready. Empty: none."),
         "save_at_end": (
             "false",
-            "With a bag: save map and trajectory when it has ended, then shut down.",
+            "With a bag: save map and trajectory at its end, then shut down.",
         ),
         "bag_images_only": (
             "false",
-            "With a bag: play nothing but images and calibration, such as a /tf that is not ours.",
+            "With a bag: play images and calibration only, for example without its /tf.",
         ),
-        "grid_topic": ("", "Where the occupancy grid goes; empty: ~/map. Nav2 expects /map."),
-        "rviz": ("false", "Open RViz with the package's configuration."),
-        "log_level": ("info", "debug, info, warn, error or fatal."),
+        "grid_topic": ("", "Topic of the occupancy grid. Empty: ~/map. Nav2 expects /map."),
+        "rviz": ("false", "Open RViz with the configuration of the package."),
+        "log_level": ("info", "Log level: debug, info, warn, error or fatal."),
     }
     return [
         DeclareLaunchArgument(name, default_value=default, description=text)
@@ -110,15 +110,15 @@ def arguments() -> list[DeclareLaunchArgument]:
     ]
 
 
-def forwarded() -> list[Setting]:
+def forwarded_settings() -> list[Setting]:
     return [entry for entry in settings() if entry.name in FORWARDED]
 
 
-def forwarded_argument(entry: Setting) -> DeclareLaunchArgument:
+def setting_argument(entry: Setting) -> DeclareLaunchArgument:
     return DeclareLaunchArgument(
         entry.name,
         default_value="",
-        description=f"{entry.help} Left out: as in params_file.",
+        description=f"{entry.description} Empty: as in params_file.",
         choices=["", *entry.choices, *(word.upper() for word in entry.choices)]
         if entry.choices
         else None,
@@ -133,15 +133,15 @@ def mapping(context: LaunchContext) -> list[Action]:
 
 def mapping_node(context: LaunchContext) -> Node:
     image_topic = LaunchConfiguration("image_topic")
-    # Nothing would ever start the bag of a node that has died; a live robot keeps its other nodes.
-    on_exit = [Shutdown(reason="mapping_node has ended")] if argument(context, "bag") else None
+    # With a bag, end the launch if the node fails. On a robot other nodes continue.
+    on_exit = [Shutdown(reason="mapping_node exited")] if argument(context, "bag") else None
     return Node(
         package="ttt3r_ros",
         executable="mapping_node",
         name="mapping_node",
         namespace=LaunchConfiguration("namespace"),
         output="screen",
-        parameters=[str(params_file(context)), typed(context)],
+        parameters=[str(params_file(context)), command_line_parameters(context)],
         remappings=[
             ("image", image_topic),
             ("image/compressed", [image_topic, "/compressed"]),
@@ -156,21 +156,21 @@ def mapping_node(context: LaunchContext) -> Node:
 
 def params_file(context: LaunchContext) -> Path:
     path = Path(argument(context, "params_file")).expanduser()
-    if not path.is_file():  # launch itself would only warn and map with the defaults
+    if not path.is_file():  # launch would only warn and start the node with the defaults
         msg = f"params_file is {path}; expected a YAML file"
         raise FileNotFoundError(msg)
     return path
 
 
-def typed(context: LaunchContext) -> dict[str, ParameterValue]:
-    """Return the parameters that were really typed on the command line; they stand after the file and win."""
-    kinds: dict[str, type] = {entry.name: entry.kind for entry in forwarded()}
+def command_line_parameters(context: LaunchContext) -> dict[str, ParameterValue]:
+    """Return the parameters given as launch arguments. They follow the parameter file and override it."""
+    kinds: dict[str, type] = {entry.name: entry.kind for entry in forwarded_settings()}
     values = {name: argument(context, name) for name in kinds} | {"use_sim_time": sim_time(context)}
     return {name: parameter(value, kinds.get(name, bool)) for name, value in values.items() if value}
 
 
 def parameter(text: str, kind: type) -> ParameterValue:
-    # A plain str would be compared with the type, a substitution is converted to it.
+    # launch converts a substitution to value_type, but rejects a str of another type.
     value_type = List[str] if kind is tuple else kind  # noqa: UP006
     return ParameterValue(TextSubstitution(text=text), value_type=value_type)
 
@@ -181,15 +181,15 @@ def grid_remapping(context: LaunchContext) -> list[tuple[str, str]]:
 
 
 def bag_player(context: LaunchContext, node: Node) -> list[Action]:
-    # The node answers once its weights are loaded and it takes images; before, the first seconds would be lost.
-    # It saves, with queue_policy keep_all, once all images that have reached it are mapped.
+    # The node answers when it is ready for images; an earlier start would lose the first seconds of the bag.
+    # With queue_policy keep_all it saves after all received images are mapped.
     wait = service_call(node, "reset")
     player = ExecuteProcess(cmd=["ros2", "bag", "play", *player_arguments(context)], output="screen")
     steps = [wait, player]
     if is_true(context, "save_at_end"):
         steps += [service_call(node, "save_map"), service_call(node, "save_trajectory")]
-        steps += [Shutdown(reason="the bag has ended and its results are saved")]
-    return one_after_the_other(steps)
+        steps += [Shutdown(reason="end of bag, results saved")]
+    return in_sequence(steps)
 
 
 def player_arguments(context: LaunchContext) -> list[str]:
@@ -199,16 +199,16 @@ def player_arguments(context: LaunchContext) -> list[str]:
         argument(context, "bag"),
         *("--clock", "100"),
         *("--qos-profile-overrides-path", str(overrides)),
-        # The player waits for no reader, and Fast DDS may need 3 s to find one.
+        # The player does not wait for subscriptions, and discovery with Fast DDS takes up to 3 s.
         *("--delay", "5"),
-        # Without a limit: what is still on its way at the end is not lost.
+        # At the end wait without limit until all images are acknowledged.
         *("--wait-for-all-acked", "0"),
         *(["--topics", *topics] if is_true(context, "bag_images_only") else []),
     ]
 
 
 def bag_topics(context: LaunchContext) -> list[str]:
-    """Return the full names that images and calibration may have in the bag."""
+    """Return the full names of all possible image and calibration topics of the bag."""
     image = argument(context, "image_topic")
     names = [image, f"{image}/compressed", argument(context, "camera_info_topic")]
     for camera in cameras(context):
@@ -219,10 +219,10 @@ def bag_topics(context: LaunchContext) -> list[str]:
 
 
 def cameras(context: LaunchContext) -> list[str]:
-    """Return the names of several cameras, typed or in the parameter file."""
-    typed_names = yaml.safe_load(argument(context, "cameras"))
-    if typed_names:
-        return typed_names if isinstance(typed_names, list) else [str(typed_names)]
+    """Return the names of several cameras, from the launch argument or the parameter file."""
+    names = yaml.safe_load(argument(context, "cameras"))
+    if names:
+        return names if isinstance(names, list) else [str(names)]
     sections = yaml.safe_load(params_file(context).read_text(encoding="utf-8")) or {}
     listed = [(section or {}).get("ros__parameters", {}).get("cameras") for section in sections.values()]
     return [name for names in listed for name in names or [] if name]
@@ -233,7 +233,7 @@ def service_call(node: Node, service: str) -> ExecuteProcess:
     return ExecuteProcess(cmd=["ros2", "service", "call", name, "std_srvs/srv/Trigger"], output="screen")
 
 
-def one_after_the_other(steps: list[Action]) -> list[Action]:
+def in_sequence(steps: list[Action]) -> list[Action]:
     handlers = [
         RegisterEventHandler(OnProcessExit(target_action=before, on_exit=[after]))
         for before, after in zip(steps, steps[1:])  # noqa: B905, RUF007 - Humble has Python 3.10
@@ -247,21 +247,25 @@ def rviz(context: LaunchContext) -> list[Action]:
             package="rviz2",
             executable="rviz2",
             name="rviz2",
-            arguments=["-d", str(share_directory() / "config" / "ttt3r.rviz"), *fixed_frame(context)],
-            remappings=in_namespace(context),
+            arguments=[
+                "-d",
+                str(share_directory() / "config" / "ttt3r.rviz"),
+                *fixed_frame_option(context),
+            ],
+            remappings=rviz_remappings(context),
             parameters=[{"use_sim_time": parameter(sim_time(context) or "false", bool)}],
             condition=IfCondition(LaunchConfiguration("rviz")),
         )
     ]
 
 
-def fixed_frame(context: LaunchContext) -> list[str]:
+def fixed_frame_option(context: LaunchContext) -> list[str]:
     frame = argument(context, "map_frame")
     return ["-f", frame] if frame else []
 
 
-def in_namespace(context: LaunchContext) -> list[tuple[str, str]]:
-    """Lead the topics of the RViz configuration to the node's."""
+def rviz_remappings(context: LaunchContext) -> list[tuple[str, str]]:
+    """Remap the topics of the RViz configuration to the namespace of the node."""
     namespace = argument(context, "namespace").strip("/")
     topics = [f"/mapping_node/{name}" for name in RVIZ_TOPICS]
     return [(topic, f"/{namespace}{topic}") for topic in topics] if namespace else []

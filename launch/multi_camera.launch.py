@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Map with several cameras on one robot: ``ros2 launch ttt3r_ros multi_camera.launch.py``.
 
-The names of the cameras and whether they are one rig are in config/robots/multi_camera.yaml; give your own as
-``cameras:="[front, left]" rig:=true``, or as ``params_file``. Camera front is expected on front/image and
+The names of the cameras and the parameter rig are in config/robots/multi_camera.yaml. Override them with
+``cameras:="[front, left]" rig:=true`` or with ``params_file``. Camera front has the topics front/image and
 front/camera_info.
 """
 
@@ -10,10 +10,10 @@ from launch import LaunchDescription
 
 from ttt3r_ros.ros.launch_support.wrapping import mapping_launch
 
-# Defaults that differ from those of mapping.launch.py, whose arguments all apply here as well.
+# Arguments of this file; those of mapping.launch.py apply too.
 DEFAULTS = {
-    "tf_mode": ("odom_base", "This node is the odometry."),
-    "params_file": ("multi_camera.yaml", "Names of the cameras."),
+    "tf_mode": ("odom_base", "Publish odom -> base too."),
+    "params_file": ("multi_camera.yaml", "Parameters: names of the cameras, rig."),
 }
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Map and navigate with one camera: ``ros2 launch ttt3r_ros nav2.launch.py``.
 
-Needs ``ros-$ROS_DISTRO-nav2-bringup`` and a robot that publishes odom -> base and images. Nav2 starts beside the node
-and uses its grid on /map and its cloud; a lifecycle manager of Nav2 starts the node.
+Needs ``ros-$ROS_DISTRO-nav2-bringup`` and a robot that publishes odom -> base and images. Nav2 uses the grid
+and the point cloud of the node. A lifecycle manager of Nav2 starts the node.
 """
 
 from pathlib import Path
@@ -21,17 +21,17 @@ from ttt3r_ros.ros.launch_support.wrapping import (
     temporary_file,
 )
 
-# Defaults that differ from those of mapping.launch.py, whose arguments all apply here as well.
+# Arguments of this file; those of mapping.launch.py apply too.
 DEFAULTS = {
     "nav2_params_file": (
         "",
-        "Parameters of your robot, under config/nav2.yaml; empty: the example of nav2_bringup.",
+        "Parameters of the robot, overridden by config/nav2.yaml. Empty: the example of nav2_bringup.",
     ),
-    "nav2_sim_time": ("false", "Let Nav2 follow /clock."),
-    "tf_mode": ("map_odom", "The robot has odometry."),
-    "grid_topic": ("/map", "Where Nav2 looks for the grid."),
-    "autostart": ("false", "Nav2 starts the node."),
-    "params_file": ("wheeled.yaml", "Scale from the wheels."),
+    "nav2_sim_time": ("false", "use_sim_time of Nav2."),
+    "tf_mode": ("map_odom", "Use the odometry of the robot."),
+    "grid_topic": ("/map", "Topic of the occupancy grid."),
+    "autostart": ("false", "The lifecycle manager starts the node."),
+    "params_file": ("wheeled.yaml", "Parameters: scale from wheel odometry."),
 }
 
 
@@ -64,7 +64,7 @@ def lifecycle_manager() -> Node:
         parameters=[
             {
                 "autostart": True,
-                "bond_timeout": 0.0,  # a node of rclpy has no bond
+                "bond_timeout": 0.0,  # rclpy nodes have no bond
                 "node_names": ["mapping_node"],
                 "use_sim_time": ParameterValue(LaunchConfiguration("nav2_sim_time"), value_type=bool),
             }

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Build a TSDF with nvblox on depth of this node: ``ros2 launch ttt3r_ros nvblox.launch.py``.
 
-Needs ``isaac_ros_nvblox``. nvblox takes depth, camera info and the transforms; its global frame is odom.
+Needs ``isaac_ros_nvblox``. nvblox subscribes to depth, camera info and transforms; its global frame is odom.
 """
 
 from launch import LaunchDescription
@@ -9,9 +9,9 @@ from launch_ros.actions import Node
 
 from ttt3r_ros.ros.launch_support.wrapping import mapping_launch
 
-# Defaults that differ from those of mapping.launch.py, whose arguments all apply here as well.
+# Arguments of this file; those of mapping.launch.py apply too.
 DEFAULTS = {
-    "tf_mode": ("odom_base", "This node is the odometry."),
+    "tf_mode": ("odom_base", "Publish odom -> base too."),
 }
 
 

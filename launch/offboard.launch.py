@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The network on another machine than the camera.
+"""Run the node on another machine than the camera.
 
-``ros2 launch ttt3r_ros offboard.launch.py image_topic:=/camera/image_raw``. Run this on the machine with the GPU; the
-robot publishes compressed images. Both share a ROS_DOMAIN_ID; across a
-network that does not carry multicast, name a Fast DDS discovery server, or take Zenoh (docs/robots.md).
+``ros2 launch ttt3r_ros offboard.launch.py image_topic:=/camera/image_raw``. Start this on the machine with the GPU. The
+robot publishes compressed images with the same ROS_DOMAIN_ID. On a network without multicast use a Fast DDS discovery
+server or Zenoh (docs/robots.md).
 """
 
 from launch import Action, LaunchContext, LaunchDescription
@@ -12,12 +12,12 @@ from launch.substitutions import LaunchConfiguration
 
 from ttt3r_ros.ros.launch_support.wrapping import mapping_launch
 
-# Defaults that differ from those of mapping.launch.py, whose arguments all apply here as well.
+# Arguments of this file; those of mapping.launch.py apply too.
 DEFAULTS = {
-    "image_transport": ("compressed", "Raw images rarely fit through a radio."),
+    "image_transport": ("compressed", "Compressed images, because raw images need too much bandwidth."),
     "discovery_server": (
         "",
-        "HOST:11811 of a Fast DDS discovery server; empty: as ROS_DISCOVERY_SERVER says.",
+        "HOST:11811 of a Fast DDS discovery server. Empty: ROS_DISCOVERY_SERVER.",
     ),
 }
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Close loops with RTAB-Map on depth and odometry of this node: ``ros2 launch ttt3r_ros rtabmap.launch.py``.
 
-Needs ``ros-$ROS_DISTRO-rtabmap-launch`` and a rectified image topic. RTAB-Map owns the map and publishes map -> odom;
-this node maps in odom (its map_frame is odom) and publishes odom -> base alone.
+Needs ``ros-$ROS_DISTRO-rtabmap-launch`` and a rectified image topic. RTAB-Map publishes map -> odom;
+this node maps in odom (its map_frame is odom) and publishes odom -> base only.
 """
 
 from launch import LaunchDescription
@@ -10,13 +10,13 @@ from launch.substitutions import LaunchConfiguration
 
 from ttt3r_ros.ros.launch_support.wrapping import include_driver, mapping_launch
 
-# Defaults that differ from those of mapping.launch.py, whose arguments all apply here as well.
+# Arguments of this file; those of mapping.launch.py apply too.
 DEFAULTS = {
     "image_topic": ("/camera/image_raw", "Rectified image topic."),
-    "base_frame": ("base_link", "Body of the robot."),
-    "tf_mode": ("odom_base", "This node is the odometry."),
-    "map_frame": ("odom", "RTAB-Map owns the map."),
-    "params_file": ("rtabmap.yaml", "Depth at the size of the image."),
+    "base_frame": ("base_link", "Robot frame."),
+    "tf_mode": ("odom_base", "Publish odom -> base too."),
+    "map_frame": ("odom", "RTAB-Map publishes map -> odom."),
+    "params_file": ("rtabmap.yaml", "Parameters: depth at the size of the image."),
 }
 
 

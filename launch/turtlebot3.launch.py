@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Map with a simulated TurtleBot 3 waffle in Gazebo: ``ros2 launch ttt3r_ros turtlebot3.launch.py``.
 
-Needs ``ros-$ROS_DISTRO-turtlebot3-gazebo``. TURTLEBOT3_MODEL is waffle unless it is set: the burger has no camera.
-Its wheels give odom -> base; the node gives map -> odom.
+Needs ``ros-$ROS_DISTRO-turtlebot3-gazebo``. The default of TURTLEBOT3_MODEL is waffle; the burger has no camera.
+The robot publishes odom -> base; the node publishes map -> odom.
 """
 
 from launch import LaunchDescription
@@ -11,21 +11,21 @@ from launch.substitutions import EnvironmentVariable
 
 from ttt3r_ros.ros.launch_support.wrapping import include_driver, mapping_launch
 
-# Defaults that differ from those of mapping.launch.py, whose arguments all apply here as well.
+# Arguments of this file; those of mapping.launch.py apply too.
 DEFAULTS = {
     "image_topic": ("/camera/image_raw", "Image topic."),
-    "camera_info_topic": ("/camera/camera_info", "Calibration."),
-    # Gazebo's images name camera_rgb_frame, whose x looks forward; the optical frame below it is on /tf as well.
+    "camera_info_topic": ("/camera/camera_info", "CameraInfo topic."),
+    # Images of Gazebo have the frame camera_rgb_frame with x forward. Its optical frame is on /tf too.
     "camera_frame": ("camera_rgb_optical_frame", "Optical frame of the camera."),
-    "tf_mode": ("map_odom", "The robot has odometry."),
-    "base_frame": ("base_footprint", "Body of the robot."),
-    "use_sim_time": ("true", "Follow the simulation."),
-    "params_file": ("wheeled.yaml", "Scale from the wheels."),
+    "tf_mode": ("map_odom", "Use the odometry of the robot."),
+    "base_frame": ("base_footprint", "Robot frame."),
+    "use_sim_time": ("true", "Use the time of the simulation."),
+    "params_file": ("wheeled.yaml", "Parameters: scale from wheel odometry."),
 }
 
 
 def generate_launch_description() -> LaunchDescription:
-    # turtlebot3_gazebo does not start without it.
+    # turtlebot3_gazebo requires the variable.
     model = SetEnvironmentVariable(
         "TURTLEBOT3_MODEL", EnvironmentVariable("TURTLEBOT3_MODEL", default_value="waffle")
     )

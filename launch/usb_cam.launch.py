@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Map with any webcam: ``ros2 launch ttt3r_ros usb_cam.launch.py``.
 
-Needs ``ros-$ROS_DISTRO-usb-cam``. Its frame default_cam is no optical frame; the parameter says so.
+Needs ``ros-$ROS_DISTRO-usb-cam``. Its frame default_cam is a body frame (camera_frame_convention).
 """
 
 from launch import LaunchDescription
@@ -10,11 +10,11 @@ from launch_ros.actions import Node
 
 from ttt3r_ros.ros.launch_support.wrapping import mapping_launch
 
-# Defaults that differ from those of mapping.launch.py, whose arguments all apply here as well.
+# Arguments of this file; those of mapping.launch.py apply too.
 DEFAULTS = {
     "image_topic": ("/image_raw", "Image topic."),
-    "camera_info_topic": ("/camera_info", "Calibration."),
-    "camera_frame_convention": ("body", "Axes of the frame that usb_cam names."),
+    "camera_info_topic": ("/camera_info", "CameraInfo topic."),
+    "camera_frame_convention": ("body", "Axes of default_cam: x forward."),
     "video_device": ("/dev/video0", "Device of the camera."),
 }
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Map with the left camera of a Stereolabs ZED: ``ros2 launch ttt3r_ros zed.launch.py``.
 
-Needs ``zed_wrapper``, whose own odometry and map transforms are switched off here.
+Needs ``zed_wrapper``, with its odometry and map transforms disabled.
 """
 
 from launch import LaunchDescription
@@ -9,10 +9,10 @@ from launch.substitutions import LaunchConfiguration
 
 from ttt3r_ros.ros.launch_support.wrapping import include_driver, mapping_launch
 
-# Defaults that differ from those of mapping.launch.py, whose arguments all apply here as well.
+# Arguments of this file; those of mapping.launch.py apply too.
 DEFAULTS = {
     "image_topic": ("/zed/zed_node/rgb/color/rect/image", "Image topic."),
-    "camera_info_topic": ("/zed/zed_node/rgb/color/rect/camera_info", "Calibration."),
+    "camera_info_topic": ("/zed/zed_node/rgb/color/rect/camera_info", "CameraInfo topic."),
     "camera_model": ("zed2i", "Model of the camera."),
 }
 

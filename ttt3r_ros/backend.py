@@ -2,7 +2,7 @@
 """The interface between the pipeline and the network.
 
 A backend needs the three members of `Backend`. It may add capabilities: `BatchedBackend`, `EncodeAheadBackend`,
-`StateSerialization` and `RecommendedSettings`. The functions of this module use a capability, or do without it.
+`StateSerialization` and `RecommendedSettings`. The functions of this module use a capability if it exists.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NextImageSource: TypeAlias = Callable[[], "UInt8Array | None"]
 
 
 class Backend(Protocol[StateT]):
-    """A network with a recurrent state. States are values: `step` never changes the state it is given."""
+    """A network with a recurrent state. States are values: `step` never changes its input state."""
 
     @property
     def weights_id(self) -> str:
@@ -39,8 +39,8 @@ class Backend(Protocol[StateT]):
         """Process one image (H, W, 3); return its prediction and the next state.
 
         Raises:
-            ImageError: the image cannot be resized to the network's size.
-            NonFiniteError: a NaN or an infinity came out; ``state`` is still usable.
+            ImageError: the image cannot be resized to the size of the network.
+            NonFiniteError: the output contains NaN or infinity; ``state`` is still valid.
         """
         ...
 
@@ -50,27 +50,27 @@ AnyBackend = Backend[Any]
 
 @runtime_checkable
 class BatchedBackend(Protocol[StateT]):
-    """Processes images of several streams as one batch."""
+    """Capability: images of several streams as one batch."""
 
     def step_batch(
         self, images: Sequence[UInt8Array], states: Sequence[StateT]
     ) -> list[StepResult[StateT]]:
-        """Process one image for each state; a `NonFiniteError` replaces the result of its stream alone."""
+        """Process one image per state. A `NonFiniteError` replaces the result of its stream only."""
         ...
 
 
 @runtime_checkable
 class EncodeAheadBackend(Protocol):
-    """Prepares the next image while the current one is processed."""
+    """Capability: encode the next image while the current one is processed."""
 
     def set_next_image_source(self, source: NextImageSource) -> None:
-        """Register the source of the image after the next `step`; that step calls it once at most."""
+        """Register the source of the image after the next `step`. That step calls it at most once."""
         ...
 
 
 @runtime_checkable
 class StateSerialization(Protocol[StateT]):
-    """Converts states to arrays, so that a session can be saved and continued."""
+    """Capability: convert states to arrays, to save and continue a session."""
 
     def state_arrays(self, state: StateT) -> dict[str, NDArray[Any]]:
         """Return a state as named arrays."""
@@ -83,7 +83,7 @@ class StateSerialization(Protocol[StateT]):
 
 @runtime_checkable
 class RecommendedSettings(Protocol):
-    """Settings that suit the weights best; used where a setting is automatic."""
+    """Capability: settings recommended for the weights, used for automatic settings."""
 
     reset_interval: int  # frames between state resets; 0: never
     pose_source: str  # network or visual_odometry
@@ -92,10 +92,10 @@ class RecommendedSettings(Protocol):
 def step_batch(
     backend: Backend[StateT], images: Sequence[UInt8Array], states: Sequence[StateT]
 ) -> list[StepResult[StateT]]:
-    """Process one image for each state, as one batch if the backend can.
+    """Process one image per state, as one batch if the backend supports it.
 
     Raises:
-        ImageError: an image cannot be resized to the network's size; no state has changed.
+        ImageError: an image cannot be resized to the size of the network; no state has changed.
     """
     if isinstance(backend, BatchedBackend):
         return backend.step_batch(images, states)
@@ -110,7 +110,7 @@ def _step(backend: Backend[StateT], rgb: UInt8Array, state: StateT) -> StepResul
 
 
 def set_next_image_source(backend: AnyBackend, source: NextImageSource) -> None:
-    """Register the source of the next image with a backend that encodes ahead."""
+    """Register the source of the next image if the backend encodes ahead."""
     if isinstance(backend, EncodeAheadBackend):
         backend.set_next_image_source(source)
 

@@ -310,7 +310,7 @@ def from_mapping(values: Mapping[str, object], base: Config | None = None) -> Co
 
 
 def setting_values(config: Config) -> dict[str, Any]:
-    """Return the value of every setting by its dotted name, as JSON holds it."""
+    """Return the value of every setting by its dotted name; tuples become lists, as in JSON."""
     values: dict[str, Any] = {}
     for entry in settings():
         value: Any = config

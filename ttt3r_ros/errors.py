@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every error this package raises on purpose; each message names the value and what was expected."""
+"""Exceptions of the package. Each message contains the invalid value and the expected one."""
 
 
 class Ttt3rError(Exception):
-    """Base of all errors a caller may want to catch."""
+    """Base class of all exceptions of the package."""
 
 
 class ConfigError(Ttt3rError):
@@ -15,7 +15,7 @@ class CheckpointError(Ttt3rError):
 
 
 class DeviceError(Ttt3rError):
-    """The device asked for does not exist on this machine."""
+    """The requested device does not exist on this machine."""
 
 
 class ImageError(Ttt3rError):
@@ -23,21 +23,21 @@ class ImageError(Ttt3rError):
 
 
 class NonFiniteError(Ttt3rError):
-    """The network met or made a NaN or an infinity; the state it started from is still good."""
+    """The input or output of the network contains NaN or infinity; the previous state is still valid."""
 
 
 class SourceError(Ttt3rError):
     """A folder, video or bag cannot be read as an image sequence."""
 
 
-class AmbiguousSource(SourceError):  # noqa: N818 - no mistake: somebody only has to choose
-    """A source holds several image sequences, and none was named."""
+class AmbiguousSource(SourceError):  # noqa: N818 - the source is valid, but the user must choose
+    """A source contains several image sequences, and none was selected."""
 
-    def __init__(self, message: str, choices: list[str], what: str) -> None:
+    def __init__(self, message: str, choices: list[str], kind: str) -> None:
         super().__init__(message)
         self.choices = choices
-        self.what = what  # kind of thing to choose from, such as "image topic"
+        self.kind = kind  # of the choices, such as "image topic"
 
 
 class OutputError(Ttt3rError):
-    """A result could not be written."""
+    """An output cannot be written."""

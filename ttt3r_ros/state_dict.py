@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""State dicts: nested dicts of NumPy arrays and plain scalars that hold the state of an object.
+"""State dicts: the state of an object as nested dicts of NumPy arrays and scalars.
 
 Every stateful class has ``state_dict()``, which returns copies, and ``load_state_dict()``, which validates all entries
 before it changes anything.
@@ -38,7 +38,7 @@ class Stateful(Protocol):
 class StateReader:
     """Validated access to the entries of a state dict, which may come from a damaged file.
 
-    As a context manager it raises `SourceError` at the end if there are entries that were not read.
+    As a context manager it raises `SourceError` at the end if entries were not read.
     """
 
     def __init__(self, state: Mapping[str, Any], owner: str) -> None:
@@ -79,7 +79,7 @@ class StateReader:
     def optional(
         self, name: str, dtype: type[np.generic], shape: tuple[int | None, ...]
     ) -> NDArray[Any] | None:
-        """Return the array that `pack_optional` packed; raise as `array`."""
+        """Return the value of `pack_optional`; raise as `array`."""
         packed = self.array(name, dtype, (None, *shape))
         self.require(len(packed) <= 1, f"{name} has {len(packed)} values; expected at most 1")
         return packed[0] if len(packed) else None
@@ -119,7 +119,7 @@ class StateReader:
         return [str(value) for value in found]
 
     def group(self, name: str) -> StateDict:
-        """Return a nested state dict; it is empty where the entry is missing, as a file holds no empty groups."""
+        """Return a nested state dict; empty if the entry is missing, because files contain no empty groups."""
         self._read.add(name)
         found = self._state.get(name, {})
         self.require(isinstance(found, dict), f"{name} is no group of entries")
@@ -138,12 +138,12 @@ class StateReader:
 
 
 def pack_optional(value: Any, dtype: type[np.generic], shape: tuple[int, ...]) -> NDArray[Any]:
-    """Return an array (1, *shape) that holds a value, or (0, *shape) for None."""
+    """Return an array (1, *shape) of a value, or (0, *shape) for None."""
     return np.empty((0, *shape), dtype) if value is None else np.array(value, dtype)[None]
 
 
 def flatten(state: Mapping[str, Any], prefix: str = "") -> dict[str, NDArray[Any]]:
-    """Return all values of a nested state dict as arrays, under the names of their groups and their own."""
+    """Return all values of a nested state dict as arrays. Names are ``group.name``."""
     arrays: dict[str, NDArray[Any]] = {}
     for name, value in state.items():
         assert _SEPARATOR not in name, name
@@ -155,10 +155,10 @@ def flatten(state: Mapping[str, Any], prefix: str = "") -> dict[str, NDArray[Any
 
 
 def unflatten(arrays: Mapping[str, NDArray[Any]]) -> StateDict:
-    """Return the nested state dict that `flatten` flattened; scalars stay arrays without dimensions.
+    """Return the nested state dict of `flatten`; scalars stay arrays without dimensions.
 
     Raises:
-        SourceError: a name is that of a group and of an array.
+        SourceError: a group and an array have the same name.
     """
     state: StateDict = {}
     for path, array in arrays.items():
@@ -176,7 +176,7 @@ def unflatten(arrays: Mapping[str, NDArray[Any]]) -> StateDict:
 
 
 def load_all(components: Mapping[str, Stateful], state: Mapping[str, Any]) -> None:
-    """Load the state of several objects, each from the group of its name: all of them or none.
+    """Load the state of several objects, each from the group of its name: all or none.
 
     Raises:
         SourceError: a group is invalid; nothing has changed.
@@ -189,6 +189,6 @@ def load_all(components: Mapping[str, Stateful], state: Mapping[str, Any]) -> No
             before[name] = component.state_dict()
             component.load_state_dict(groups[name])
     except SourceError:
-        for name in list(before)[:-1]:  # the last one has not changed
+        for name in list(before)[:-1]:  # the last one is unchanged
             components[name].load_state_dict(before[name])
         raise

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Values that the pipeline passes on: images, intrinsics, predictions and updates.
+"""Data types of the pipeline: images, intrinsics, predictions and updates.
 
 Transforms are named ``T_parent_child`` and map child coordinates into the parent. Optical frames have
 x right, y down, z forward (REP-103). Stamps are integer nanoseconds. Lengths are meters.
@@ -27,8 +27,8 @@ FloatT = TypeVar("FloatT", bound="np.floating[Any]")
 class Intrinsics:
     """A pinhole camera; pixel centers have integer coordinates, as in sensor_msgs/CameraInfo.
 
-    ``distortion`` holds the coefficients of ``distortion_model`` (ROS names); they act on normalized
-    coordinates and therefore survive scaling and cropping unchanged.
+    ``distortion`` contains the coefficients of ``distortion_model`` (ROS names). They apply to normalized
+    coordinates, so scaling and cropping do not change them.
     """
 
     fx: float
@@ -47,19 +47,19 @@ class Intrinsics:
 
 @dataclass(frozen=True)
 class Frame:
-    """One camera image as it came in."""
+    """One camera image before any processing."""
 
     stamp_ns: int
-    camera_frame: str  # the image's header.frame_id
+    camera_frame: str  # header.frame_id of the image
     rgb: UInt8Array  # (H, W, 3)
     intrinsics: Intrinsics | None = None
 
 
 @dataclass(frozen=True)
 class ImageGeometry:
-    """How a source image became the network's image: resized, then cropped.
+    """Resize and crop that turn a source image into the network image.
 
-    Coordinates refer to pixel centers, so a resize by s maps u to (u + 0.5) * s - 0.5.
+    Coordinates refer to pixel centers: a resize by s maps u to (u + 0.5) * s - 0.5.
     """
 
     source_width: int
@@ -77,7 +77,7 @@ class ImageGeometry:
         return self.resized_width / self.source_width, self.resized_height / self.source_height
 
     def to_network(self, source: Intrinsics) -> Intrinsics:
-        """Return the intrinsics of the network's image for a camera given at any size of the source."""
+        """Return the intrinsics of the network image; ``source`` may be calibrated at another image size."""
         sx = self.resized_width / source.width
         sy = self.resized_height / source.height
         return Intrinsics(
@@ -92,7 +92,7 @@ class ImageGeometry:
         )
 
     def to_source(self, network: Intrinsics) -> Intrinsics:
-        """Return the intrinsics of the source image; the exact inverse of `to_network`."""
+        """Return the intrinsics of the source image; inverse of `to_network`."""
         sx, sy = self.scale
         return Intrinsics(
             fx=network.fx / sx,
@@ -108,39 +108,39 @@ class ImageGeometry:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the network says about one image, at the network's resolution (h, w)."""
+    """Output of the network for one image, at the resolution (h, w) of the network."""
 
     points_camera: Float32Array  # (h, w, 3) optical frame
     confidence: Float32Array  # (h, w) in [1, inf)
-    T_segment_camera: Float64Array  # (4, 4) camera in the first camera of this segment
-    rgb: UInt8Array  # (h, w, 3) the network's own image
+    T_segment_camera: Float64Array  # (4, 4) the segment has the frame of its first camera
+    rgb: UInt8Array  # (h, w, 3) the network image
     geometry: ImageGeometry
     timings_s: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Update:
-    """The result of showing one frame to the reconstructor; lengths are meters, the scale applied."""
+    """Result of one frame, in meters: the scale is applied."""
 
     frame: Frame
     prediction: Prediction
     T_map_camera: Float64Array  # (4, 4) optical camera in the z-up map frame
-    intrinsics: Intrinsics  # of the network's image; given or estimated
+    intrinsics: Intrinsics  # of the network image; calibrated or estimated
     segment: int  # counts state resets
     timings_s: Mapping[str, float]
-    # The same place by way of odom; without a known mount the body (base) is the camera itself.
+    # The same pose split at odom; if the mount is unknown, the base is the camera.
     T_map_odom: Float64Array  # (4, 4)
-    T_odom_base: Float64Array  # (4, 4) never jumps
+    T_odom_base: Float64Array  # (4, 4) continuous
     T_base_camera: Float64Array  # (4, 4)
-    T_step: Float64Array  # (4, 4) motion of the body since the frame before, in its own frame
+    T_step: Float64Array  # (4, 4) motion of the base since the previous frame, in the base frame
     scale: float  # meters per unit of the network
-    pose_covariance: Float64Array  # (6, 6) of the body in odom: x y z, then rotations about them
+    pose_covariance: Float64Array  # (6, 6) of the base in odom: translation, then rotation about x, y, z
     twist_covariance: Float64Array  # (6, 6)
-    T_ext_odom_base: Float64Array | None = None  # (4, 4) the body in somebody else's odometry
-    fused_fraction: float = 0.0  # of its pixels: those sure and near enough for the map
-    landmarks: int = 0  # followed corners that tell the pose; 0: the network alone does
+    T_ext_odom_base: Float64Array | None = None  # (4, 4) base in external odometry
+    fused_fraction: float = 0.0  # of the pixels: confident and near enough for the map
+    landmarks: int = 0  # used for the pose; 0: pose of the network
 
     @property
     def T_map_base(self) -> Float64Array:
-        """Return the body in the map (4, 4)."""
+        """Return the pose of the base in the map (4, 4)."""
         return self.T_map_odom @ self.T_odom_base

@@ -172,7 +172,7 @@ def _map_one(
 
 def _prompt_choice(error: AmbiguousSource) -> str:
     """Return the choice that the user types."""
-    print(f"{error.what}:", file=sys.stderr)
+    print(f"{error.kind}:", file=sys.stderr)
     for number, choice in enumerate(error.choices, start=1):
         print(f"  {number}  {choice}", file=sys.stderr)
     while True:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """SO(3), SE(3) and Sim(3) in double precision.
 
-``T_a_b`` maps points of frame b into frame a, so that inner names cancel: ``T_a_c = T_a_b @ T_b_c``. ``S_a_b`` does
-the same with a scale: a matrix (4, 4) with the blocks scale times rotation, and translation. Tangent vectors are
-translation, then axis times angle [rad], then the logarithm of the scale.
+``T_a_b`` maps points of frame b into frame a: ``T_a_c = T_a_b @ T_b_c``. ``S_a_b`` also scales: it is a matrix (4, 4)
+with the blocks scale times rotation, and translation. Tangent vectors are translation, then axis times angle [rad],
+then log of the scale.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def mean_velocity(T_step: Float64Array, seconds: float) -> tuple[Float64Array, F
 
 
 def interpolate_pose(T_begin: Float64Array, T_end: Float64Array, fraction: float) -> Float64Array:
-    """Return the rigid motion (4, 4) at a fraction between two: linear in translation, slerp in rotation."""
+    """Return the rigid motion (4, 4) at a fraction between two: linear translation, slerp of rotation."""
     T: Float64Array = np.eye(4)
     rotation = so3_log(T_begin[:3, :3].T @ T_end[:3, :3])
     T[:3, :3] = T_begin[:3, :3] @ so3_exp(fraction * rotation)
@@ -131,7 +131,7 @@ def se3_log(T: Float64Array) -> Float64Array:
 
 
 def orthonormalize(T: Float64Array) -> Float64Array:
-    """Return the rigid motion nearest to T (4, 4); removes the rounding errors of long products."""
+    """Return the rigid motion nearest to T (4, 4), without the rounding errors of long products."""
     U, _, Vt = np.linalg.svd(T[:3, :3])
     rigid = np.eye(4)
     rigid[:3, :3] = U @ np.diag([1.0, 1.0, np.linalg.det(U @ Vt)]) @ Vt
@@ -157,7 +157,7 @@ def sim3_scale(S: Float64Array) -> float:
 
 def sim3_inverse(S: Float64Array) -> Float64Array:
     """Return the inverse of a similarity (4, 4)."""
-    scaled = S[:3, :3].T / sim3_scale(S) ** 2  # the transposed rotation over the scale
+    scaled = S[:3, :3].T / sim3_scale(S) ** 2  # transposed rotation divided by the scale
     return sim3(scaled, -scaled @ S[:3, 3], 1.0)
 
 
@@ -179,8 +179,8 @@ def sim3_log(S: Float64Array) -> Float64Array:
 def _translation_jacobian(rotation: Float64Array, log_scale: float) -> Float64Array:
     """Return the integral of exp(s log_scale) so3_exp(s rotation) over s in [0, 1], (3, 3).
 
-    It maps the translation of a tangent vector to that of the group element. With the unit axis every term is
-    exp(z) - 1 over z for z = log_scale + i angle, which has no singularity at zero.
+    It maps the translation of a tangent vector to the translation of the group element. With the unit axis every
+    term contains (exp(z) - 1) / z with z = log_scale + i angle, which has no singularity at zero.
     """
     angle = float(np.linalg.norm(rotation))
     axis = skew(rotation / angle) if angle > 0.0 else np.zeros((3, 3))

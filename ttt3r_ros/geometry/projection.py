@@ -23,10 +23,10 @@ def unproject(depth: NDArray[FloatT], intrinsics: Intrinsics) -> NDArray[FloatT]
 
 
 def ray_map(T_first_camera: Float64Array, K: Float64Array, height: int, width: int) -> Float32Array:
-    """Return origin and direction per pixel (height, width, 6) of a camera seen from the first camera.
+    """Return origin and direction of each pixel (height, width, 6) of a camera, in the frame of the first camera.
 
-    The direction contains the translation before it is normalized. That is no direction of a ray, but it
-    is what the published weights were trained with (CUT3R issue #90).
+    The direction contains the translation before normalization. This is not the direction of a ray, but the
+    published weights were trained with it (CUT3R issue #90).
     """
     u, v = np.meshgrid(np.arange(width), np.arange(height))
     pixels = np.stack((u, v, np.ones_like(u)), axis=-1).astype(np.float64)
@@ -39,7 +39,7 @@ def ray_map(T_first_camera: Float64Array, K: Float64Array, height: int, width: i
 def focal_weiszfeld(points: Float32Array, iterations: int = 10) -> float:
     """Estimate the focal length [px] of a point map (H, W, 3) by reweighted least squares over all pixels.
 
-    This is the published demo's estimator, kept for comparison: few points near Z = 0 ruin it.
+    This is the estimator of the published demo, kept for comparison. It is not robust to points near Z = 0.
     """
     centered, rays = _centered_pixels(points), _rays(points)
     along, squared = (centered * rays).sum(axis=-1), (rays * rays).sum(axis=-1)
@@ -53,8 +53,8 @@ def focal_weiszfeld(points: Float32Array, iterations: int = 10) -> float:
 def focal_median(points: Float32Array, mask: BoolArray | None = None) -> float:
     """Estimate the focal length [px] of a point map (H, W, 3) as the median vote u Z / X and v Z / Y.
 
-    The principal point is the image center (W div 2, H div 2). Returns NaN where ``mask`` (H, W) leaves
-    no vote.
+    The principal point is the image center (W div 2, H div 2). The result is NaN if ``mask`` (H, W) excludes
+    all votes.
     """
     points = np.asarray(points, dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -63,7 +63,7 @@ def focal_median(points: Float32Array, mask: BoolArray | None = None) -> float:
     votes = votes[~np.isnan(votes)]
     if not votes.size:
         return float("nan")
-    middle = (votes.size - 1) // 2  # of an even number the lower one, as the published demo takes it
+    middle = (votes.size - 1) // 2  # lower median, as in the published demo
     return max(float(np.partition(votes, middle)[middle]), 0.0)
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Quaternions and rotation matrices.
 
-The first two functions take arrays of any shape and expect valid input. The others convert one value of a message:
-they validate it and return exactly one of q and -q. Their results differ from the first two in the last bit.
+The first two functions convert arrays of any shape and do not validate them. The others convert one value of a
+message: they validate it and return exactly one of q and -q. Their results differ from the first two in the last bit.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 Quaternion: TypeAlias = tuple[float, float, float, float]  # x, y, z, w
 
-MIN_NORM = 1e-9  # shorter quaternions have no direction; smaller components are rounding noise
+MIN_NORM = 1e-9  # smaller norms have no direction; smaller components are rounding noise
 ORTHOGONALITY_TOLERANCE = 1e-3  # largest error of R R^T of a matrix that is accepted as a rotation
 
 
 def rotation_from_quat_wxyz(quat_wxyz: Float64Array) -> Float64Array:
-    """Return the rotations (..., 3, 3) of quaternions (..., 4) of any norm but zero."""
+    """Return the rotations (..., 3, 3) of quaternions (..., 4) with any norm except zero."""
     quat = np.asarray(quat_wxyz, dtype=np.float64)
     w, x, y, z = np.moveaxis(quat / np.linalg.norm(quat, axis=-1, keepdims=True), -1, 0)
     rows = (
@@ -90,7 +90,7 @@ def normalize_quaternion(quat_xyzw: Sequence[float]) -> Float64Array:
 
 
 def canonical_quaternion(quat_xyzw: Float64Array) -> Quaternion:
-    """Return the one of q and -q with w > 0 or, where w is zero, with a positive first component that is not."""
+    """Return q or -q: the one with w > 0 or, if w is zero, with a positive first non-zero component."""
     quat_xyzw = np.where(np.abs(quat_xyzw) > MIN_NORM, quat_xyzw, 0.0)
     wxyz = np.roll(quat_xyzw, 1)
     x, y, z, w = (np.sign(wxyz[np.flatnonzero(wxyz)[0]]) * quat_xyzw).tolist()

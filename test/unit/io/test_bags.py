@@ -163,7 +163,7 @@ def test_of_several_image_topics_one_must_be_named(tmp_path: Path) -> None:
         AmbiguousSource, match=r"2 image topics; name one \(image topics: /left/image, /right/image\)"
     ) as caught:
         Bag(path)
-    assert (caught.value.choices, caught.value.what) == (["/left/image", "/right/image"], "image topic")
+    assert (caught.value.choices, caught.value.kind) == (["/left/image", "/right/image"], "image topic")
     assert len(open_source(str(path), SourceOptions(topic="/left/image"))) == 2
     assert len(list(Bag(path, "/right/image").frames())) == len(Bag(path, "/right/image")) == 3
 

@@ -169,7 +169,7 @@ def _image_topic(reader: AnyReader, wanted: str, path: Path) -> str:
         msg = f"{path} has no image topic (its topics: {others})"
         raise SourceError(msg)
     msg = f"{path}: {len(chosen)} image topics; name one (image topics: {topics})"
-    raise AmbiguousSource(msg, choices=chosen, what="image topic")
+    raise AmbiguousSource(msg, choices=chosen, kind="image topic")
 
 
 def _is_copy(topic: str, cameras: list[str]) -> bool:

@@ -59,7 +59,7 @@ def depth_parameters() -> DeclareLaunchArgument:
     return DeclareLaunchArgument(
         "params_file",
         default_value=robot_parameters("depth_camera.yaml"),
-        description="With use_depth: scale from measured depth.",
+        description="Parameter file (use_depth: scale from depth).",
         condition=IfCondition(LaunchConfiguration("use_depth")),
     )
 
