@@ -40,7 +40,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # runs from a checkout, installed or not
 
 from ttt3r_ros.config import Config  # noqa: E402
-from ttt3r_ros.geometry import transform  # noqa: E402
+from ttt3r_ros.geometry import transform, unproject  # noqa: E402
 from ttt3r_ros.mapping import voxel_map  # noqa: E402
 from ttt3r_ros.mapping.map_builder import MapBuilder  # noqa: E402
 from ttt3r_ros.mapping.occupancy_grid import OccupancyMap  # noqa: E402
@@ -135,11 +135,9 @@ def _views(width: int, height: int) -> list[Update]:
 def _update(room: ProceduralRoom, index: int) -> Update:
     """Return what a perfect network would say about one view."""
     view, camera, identity = room.render(index), room.intrinsics, np.eye(4)
-    v, u = np.mgrid[0 : camera.height, 0 : camera.width].astype(np.float32)
-    rays = np.stack(((u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, np.ones_like(u)), -1)
     size = (camera.width, camera.height)
     prediction = Prediction(
-        (rays * view.depth_m[..., None]).astype(np.float32), np.full(size[::-1], 3.0, np.float32),
+        unproject(view.depth_m, camera), np.full(size[::-1], 3.0, np.float32),
         identity, np.ascontiguousarray(view.rgb), ImageGeometry(*size, *size, 0, 0, *size),
     )  # fmt: skip
     frame = replace(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ttt3r_ros.errors import ConfigError
-from ttt3r_ros.geometry import T_BODY_OPTICAL
+from ttt3r_ros.geometry import T_BODY_OPTICAL, unproject
 from ttt3r_ros.synthetic.scene import Scene, rotation_about, turned
 from ttt3r_ros.types import Frame, Intrinsics
 
@@ -166,9 +166,8 @@ class ProceduralRoom:
     @cached_property
     def _rays(self) -> Float64Array:
         """Rays (3, H*W) through the pixel centers, of unit depth, in the optical frame."""
-        camera = self.intrinsics
-        v, u = np.mgrid[0 : camera.height, 0 : camera.width].reshape(2, -1)
-        return np.stack([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, np.ones(u.size)])
+        depth = np.ones((self.intrinsics.height, self.intrinsics.width))
+        return np.ascontiguousarray(unproject(depth, self.intrinsics).reshape(-1, 3).T)
 
     @cached_property
     def _vignette(self) -> Float32Array:
