@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real rclpy and DDS, one domain for each test process, nothing beyond this machine."""
+"""Mapping nodes in the test process, over DDS, in a ROS domain that only this process uses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import rclpy
 from fakes import FakeBackend
-from graph import Bench
+from graph import PeerNode
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from ros_domain import lock_domain
@@ -43,8 +43,8 @@ def executor(context: rclpy.context.Context) -> Iterator[SingleThreadedExecutor]
 
 
 @pytest.fixture(scope="session")
-def _modules_set_aside() -> None:
-    """Let collections pass over torch and its kin, whose million objects take a tenth of a second each time."""
+def _frozen_modules() -> None:
+    """Exclude torch's million objects from garbage collection, which otherwise takes 0.1 s each time."""
     import ttt3r_ros.model.runtime.backend
     import ttt3r_ros.ros.mapping_node  # noqa: F401
 
@@ -54,15 +54,15 @@ def _modules_set_aside() -> None:
 
 @pytest.fixture
 def start(
-    context: rclpy.context.Context, tmp_path: Path, _modules_set_aside: None
-) -> Iterator[Callable[..., tuple[MappingNode, Bench]]]:
+    context: rclpy.context.Context, tmp_path: Path, _frozen_modules: None
+) -> Iterator[Callable[..., tuple[MappingNode, PeerNode]]]:
     from ttt3r_ros.ros.mapping_node import (
-        MappingNode,  # not at the top: the other tests here need no torch
+        MappingNode,  # not at the top: other tests in this folder do not need torch
     )
 
-    started: list[tuple[MappingNode, Bench]] = []
+    started: list[tuple[MappingNode, PeerNode]] = []
 
-    def _start(backend: FakeBackend | None = None, **parameters: object) -> tuple[MappingNode, Bench]:
+    def _start(backend: FakeBackend | None = None, **parameters: object) -> tuple[MappingNode, PeerNode]:
         defaults: dict[str, object] = {
             "image_qos": "reliable",
             "diagnostics_period": 0.1,
@@ -71,19 +71,15 @@ def start(
         }
         overrides = [Parameter(name, value=value) for name, value in (defaults | parameters).items()]
         node = MappingNode(backend or FakeBackend(), context=context, parameter_overrides=overrides)
-        bench = Bench(context, node)
-        started.append((node, bench))
-        return node, bench
+        peer = PeerNode(context, node)
+        started.append((node, peer))
+        return node, peer
 
     yield _start
-    _end(started)
-    # rclpy's managed node refers to itself: until that is collected, the graph holds a node of the same name,
-    # without topics, and may answer a later test's question by what it knows of that one.
-    gc.collect()
-
-
-def _end(started: list[tuple[MappingNode, Bench]]) -> None:
-    for node, bench in started:
-        bench.close()
-        node.destroy_node()
+    for started_node, peer in started:
+        peer.close()
+        started_node.destroy_node()
     started.clear()
+    # rclpy's lifecycle node has a reference to itself. Until it is collected, the graph has another node of this
+    # name, without topics.
+    gc.collect()

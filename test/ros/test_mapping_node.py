@@ -8,7 +8,7 @@ import array
 import numpy as np
 import pytest
 from fakes import DEPTH_M, FOCAL, HEIGHT, WIDTH, image
-from graph import FRAME_ID, SECOND, connected, walk
+from graph import FRAME_ID, SECOND, map_images, wait_for_connection
 from sensor_msgs.msg import CameraInfo
 
 from ttt3r_ros.io.export.point_cloud import read_ply
@@ -19,69 +19,70 @@ pytestmark = pytest.mark.ros
 
 
 def test_every_output_carries_the_stamp_of_the_image_and_the_right_frame(start):
-    _, bench = start()
-    bench.listen_to_all()
-    connected(bench)
+    _, peer = start()
+    peer.subscribe_to_all()
+    wait_for_connection(peer)
     stamp_ns = 1_700_000_000_123_456_789
-    walk(bench, 1, stamp_ns)
+    map_images(peer, 1, stamp_ns)
     names = ("pose", "odom", "path", "depth", "depth_info", "confidence", "points", "tf", "map")
-    bench.spin_until(lambda: all(bench.got[name] for name in names), "one message of each output")
+    peer.spin_until(lambda: all(peer.received[name] for name in names), "one message of each output")
     for name in names:
-        message = bench.got[name][-1]
+        message = peer.received[name][-1]
         header = message.transforms[0].header if name == "tf" else message.header
         assert messages.stamp_to_ns(header.stamp) == stamp_ns, name
         expected = FRAME_ID if name in ("depth", "depth_info", "confidence", "points") else "map"
         assert header.frame_id == expected, name
-    assert bench.got["tf"][-1].transforms[0].child_frame_id == FRAME_ID
-    assert bench.got["odom"][-1].child_frame_id == FRAME_ID
+    assert peer.received["tf"][-1].transforms[0].child_frame_id == FRAME_ID
+    assert peer.received["odom"][-1].child_frame_id == FRAME_ID
 
 
 def test_walking_along_the_optical_axis_is_walking_along_x_of_a_z_up_map(start):
-    _, bench = start()
-    bench.listen_to_all()
-    connected(bench)
-    walk(bench, 4)
-    position = bench.got["pose"][-1].pose.position
+    _, peer = start()
+    peer.subscribe_to_all()
+    wait_for_connection(peer)
+    map_images(peer, 4)
+    position = peer.received["pose"][-1].pose.position
     assert (position.x, position.y, position.z) == pytest.approx((3.0, 0.0, 0.0))
-    orientation = bench.got["pose"][-1].pose.orientation
+    orientation = peer.received["pose"][-1].pose.orientation
     rotation = messages.matrix_from_quaternion(
         (orientation.x, orientation.y, orientation.z, orientation.w)
     )[:3, :3]
     np.testing.assert_allclose(rotation @ [0, 0, 1], [1, 0, 0], atol=1e-9)  # looks along x
     np.testing.assert_allclose(rotation @ [0, -1, 0], [0, 0, 1], atol=1e-9)  # its up is z
-    bench.spin_until(lambda: all(len(bench.got[name]) == 4 for name in ("tf", "odom")), "all outputs")
-    assert bench.got["tf"][-1].transforms[0].transform.translation.x == pytest.approx(3.0)
+    peer.spin_until(lambda: all(len(peer.received[name]) == 4 for name in ("tf", "odom")), "all outputs")
+    assert peer.received["tf"][-1].transforms[0].transform.translation.x == pytest.approx(3.0)
     # One meter per tenth of a second, forward in the optical frame.
-    assert bench.got["odom"][-1].twist.twist.linear.z == pytest.approx(10.0)
+    assert peer.received["odom"][-1].twist.twist.linear.z == pytest.approx(10.0)
 
 
 def test_the_path_has_the_newest_poses_and_is_published_with_the_map(start):
-    _, bench = start(path_max_poses=3)
-    bench.listen("pose", "path")
-    connected(bench)
-    bench.wait_for_listener("path")
-    walk(bench, 5)
+    _, peer = start(path_max_poses=3)
+    peer.subscribe("pose", "path")
+    wait_for_connection(peer)
+    peer.wait_until_matched("path")
+    map_images(peer, 5)
     newest_ns = SECOND + 4 * SECOND // 10
 
     def stamps_ns():
-        return [messages.stamp_to_ns(message.header.stamp) for message in bench.got["path"]]
+        return [messages.stamp_to_ns(message.header.stamp) for message in peer.received["path"]]
 
-    bench.spin_until(lambda: newest_ns in stamps_ns(), "the path up to the newest pose")
-    path = bench.got["path"][-1]
-    assert path.poses == bench.got["pose"][-3:]
+    peer.spin_until(lambda: newest_ns in stamps_ns(), "the path up to the newest pose")
+    path = peer.received["path"][-1]
+    assert path.poses == peer.received["pose"][-3:]
     assert path.header == path.poses[-1].header
     assert len(set(stamps_ns())) == len(stamps_ns()), "published again without a new pose"
 
 
 def test_depth_is_meters_along_z_with_a_matching_camera_info(start):
-    _, bench = start()
-    bench.listen("pose", "depth", "depth_info", "confidence")
-    connected(bench)
-    walk(bench, 1)
-    bench.spin_until(
-        lambda: bench.got["depth"] and bench.got["depth_info"] and bench.got["confidence"], "depth"
+    _, peer = start()
+    peer.subscribe("pose", "depth", "depth_info", "confidence")
+    wait_for_connection(peer)
+    map_images(peer, 1)
+    peer.spin_until(
+        lambda: peer.received["depth"] and peer.received["depth_info"] and peer.received["confidence"],
+        "depth",
     )
-    depth, info = bench.got["depth"][-1], bench.got["depth_info"][-1]
+    depth, info = peer.received["depth"][-1], peer.received["depth_info"][-1]
     assert (depth.encoding, depth.width, depth.height) == ("32FC1", WIDTH, HEIGHT)
     assert isinstance(depth.data, array.array)
     np.testing.assert_allclose(np.frombuffer(depth.data, np.float32), DEPTH_M)
@@ -91,29 +92,29 @@ def test_depth_is_meters_along_z_with_a_matching_camera_info(start):
 
 
 def test_unsure_pixels_are_nan_in_depth_and_absent_from_the_cloud(start):
-    _, bench = start(min_confidence=5.0)
-    bench.listen("pose", "depth", "points")
-    connected(bench)
-    walk(bench, 1)
-    bench.spin_until(lambda: bench.got["depth"] and bench.got["points"], "depth and points")
-    assert np.isnan(np.frombuffer(bench.got["depth"][-1].data, np.float32)).all()
-    assert bench.got["points"][-1].width == 0
+    _, peer = start(min_confidence=5.0)
+    peer.subscribe("pose", "depth", "points")
+    wait_for_connection(peer)
+    map_images(peer, 1)
+    peer.spin_until(lambda: peer.received["depth"] and peer.received["points"], "depth and points")
+    assert np.isnan(np.frombuffer(peer.received["depth"][-1].data, np.float32)).all()
+    assert peer.received["points"][-1].width == 0
 
 
 def test_a_given_calibration_is_scaled_to_the_depth_image(start):
-    node, bench = start()
-    bench.listen("pose", "depth_info")
-    connected(bench)
-    bench.spin_until(bench.infos.get_subscription_count, "a subscriber to the calibration")
+    node, peer = start()
+    peer.subscribe("pose", "depth_info")
+    wait_for_connection(peer)
+    peer.spin_until(peer.camera_infos.get_subscription_count, "a subscriber to the calibration")
     info = CameraInfo(width=2 * WIDTH, height=2 * HEIGHT, distortion_model="plumb_bob", d=[0.0] * 5)
     info.k = [60.0, 0.0, 15.5, 0.0, 62.0, 11.5, 0.0, 0.0, 1.0]
-    bench.infos.publish(info)
-    bench.spin_until(
+    peer.camera_infos.publish(info)
+    peer.spin_until(
         lambda: node.mapping.subscribers[0]._camera._intrinsics is not None, "the calibration"
     )
-    walk(bench, 1)
-    bench.spin_until(lambda: bench.got["depth_info"], "camera info")
-    k = bench.got["depth_info"][-1].k
+    map_images(peer, 1)
+    peer.spin_until(lambda: peer.received["depth_info"], "camera info")
+    k = peer.received["depth_info"][-1].k
     # Half the size; the center of the first pixel moves from 0 to -0.25.
     assert list(k) == pytest.approx([30.0, 0.0, 7.5, 0.0, 31.0, 5.5, 0.0, 0.0, 1.0])
 
@@ -123,62 +124,64 @@ def test_nothing_is_computed_for_a_topic_without_subscriber(start, monkeypatch):
     for name in ("depth_image", "confidence_image", "frame_cloud", "odometry", "depth_camera_info"):
         original = getattr(messages, name)
         monkeypatch.setattr(messages, name, lambda *a, n=name, f=original: (made.append(n), f(*a))[1])
-    _, bench = start()
-    bench.listen("pose", "depth")
-    connected(bench)
-    bench.wait_for_listener("depth")
-    walk(bench, 3)
-    bench.spin_until(lambda: bench.got["depth"], "a depth image")
+    _, peer = start()
+    peer.subscribe("pose", "depth")
+    wait_for_connection(peer)
+    peer.wait_until_matched("depth")
+    map_images(peer, 3)
+    peer.spin_until(lambda: peer.received["depth"], "a depth image")
     assert set(made) == {"depth_image"}
 
 
 def test_the_map_reaches_a_late_subscriber(start):
-    _, bench = start()
-    bench.listen("pose")
-    connected(bench)
-    walk(bench, 2)
-    bench.listen_to_map()
-    bench.spin_until(lambda: bench.got["map"], "the map")
-    cloud = bench.got["map"][-1]
+    _, peer = start()
+    peer.subscribe("pose")
+    wait_for_connection(peer)
+    map_images(peer, 2)
+    peer.subscribe_to_map()
+    peer.spin_until(lambda: peer.received["map"], "the map")
+    cloud = peer.received["map"][-1]
     points = np.frombuffer(cloud.data, np.float32).reshape(-1, cloud.point_step // 4)[:, :3]
     # Walls two meters ahead of x = 0 and x = 1.
     assert sorted({round(float(x), 3) for x in points[:, 0]}) == [2.0, 3.0]
 
 
 def test_compressed_images_are_mapped_too(start):
-    _, bench = start(image_transport="compressed")
-    bench.listen("pose")
-    bench.wait_for_outputs("pose")
-    bench.spin_until(bench.compressed.get_subscription_count, "a subscriber to compressed images")
-    bench.compressed.publish(messages.jpeg_image(image(1), messages.make_header(SECOND, FRAME_ID)))
-    bench.spin_until(lambda: bench.got["pose"], "a pose")
+    _, peer = start(image_transport="compressed")
+    peer.subscribe("pose")
+    peer.wait_for_outputs("pose")
+    peer.spin_until(peer.compressed.get_subscription_count, "a subscriber to compressed images")
+    peer.compressed.publish(messages.jpeg_image(image(1), messages.make_header(SECOND, FRAME_ID)))
+    peer.spin_until(lambda: peer.received["pose"], "a pose")
 
 
 def test_reset_begins_a_new_map_at_the_origin(start):
-    node, bench = start()
-    bench.listen("pose", "path")
-    connected(bench)
-    walk(bench, 3)
-    response = bench.call("reset")
+    node, peer = start()
+    peer.subscribe("pose", "path")
+    wait_for_connection(peer)
+    map_images(peer, 3)
+    response = peer.call("reset")
     assert response.success
     assert (
         len(node.mapping.bodies[0].reconstructor.map.voxels),
         len(node.mapping.bodies[0].reconstructor.trajectory),
     ) == (0, 0)
-    bench.got["path"].clear()
-    walk(bench, 1, 10 * SECOND)
-    assert bench.got["pose"][-1].pose.position.x == pytest.approx(0.0)
-    bench.spin_until(lambda: bench.got["path"], "a path")
-    assert [stamped.pose.position.x for stamped in bench.got["path"][-1].poses] == [pytest.approx(0.0)]
+    peer.received["path"].clear()
+    map_images(peer, 1, 10 * SECOND)
+    assert peer.received["pose"][-1].pose.position.x == pytest.approx(0.0)
+    peer.spin_until(lambda: peer.received["path"], "a path")
+    assert [stamped.pose.position.x for stamped in peer.received["path"][-1].poses] == [
+        pytest.approx(0.0)
+    ]
 
 
 def test_map_and_trajectory_are_saved_where_the_parameter_says(start, tmp_path):
-    _, bench = start()
-    bench.listen("pose")
-    connected(bench)
-    walk(bench, 3)
+    _, peer = start()
+    peer.subscribe("pose")
+    wait_for_connection(peer)
+    map_images(peer, 3)
     for service, name in (("save_map", "map.ply"), ("save_trajectory", "trajectory.txt")):
-        response = bench.call(service)
+        response = peer.call(service)
         assert response.success
         assert str(tmp_path / name) in response.message
     points, colors = read_ply(tmp_path / "map.ply")
@@ -191,40 +194,40 @@ def test_map_and_trajectory_are_saved_where_the_parameter_says(start, tmp_path):
 def test_an_unwritable_folder_is_an_answer_not_an_end(start, tmp_path):
     file = tmp_path / "file"
     file.touch()
-    _, bench = start(output_directory=str(file / "below"))
-    bench.listen("pose")
-    connected(bench)
-    walk(bench, 1)
-    response = bench.call("save_map")
+    _, peer = start(output_directory=str(file / "below"))
+    peer.subscribe("pose")
+    wait_for_connection(peer)
+    map_images(peer, 1)
+    response = peer.call("save_map")
     assert not response.success
     assert str(file) in response.message
-    walk(bench, 1, 5 * SECOND)
+    map_images(peer, 1, 5 * SECOND)
 
 
 @pytest.mark.parametrize("rectify", [True, False])
 def test_a_distorted_image_is_rectified_before_it_is_mapped_unless_that_is_switched_off(start, rectify):
-    node, bench = start(rectify=rectify)
-    bench.listen("pose", "depth_info")
-    connected(bench)
-    bench.spin_until(bench.infos.get_subscription_count, "a subscriber to the calibration")
+    node, peer = start(rectify=rectify)
+    peer.subscribe("pose", "depth_info")
+    wait_for_connection(peer)
+    peer.spin_until(peer.camera_infos.get_subscription_count, "a subscriber to the calibration")
     info = CameraInfo(width=2 * WIDTH, height=2 * HEIGHT, distortion_model="plumb_bob")
     info.d, info.k = [-0.2, 0.0, 0.0, 0.0, 0.0], [30.0, 0.0, 15.5, 0.0, 30.0, 11.5, 0.0, 0.0, 1.0]
-    bench.infos.publish(info)
-    bench.spin_until(
+    peer.camera_infos.publish(info)
+    peer.spin_until(
         lambda: node.mapping.subscribers[0]._camera._intrinsics is not None, "the calibration"
     )
-    walk(bench, 1)
-    bench.spin_until(lambda: bench.got["depth_info"], "camera info")
-    assert any(bench.got["depth_info"][-1].d) is not rectify
+    map_images(peer, 1)
+    peer.spin_until(lambda: peer.received["depth_info"], "camera info")
+    assert any(peer.received["depth_info"][-1].d) is not rectify
 
 
 def test_depth_can_have_the_size_of_the_image_and_be_in_millimeters(start):
-    _, bench = start(**{"depth.encoding": "16UC1", "depth.resolution": "input"})
-    bench.listen("pose", "depth", "depth_info")
-    connected(bench)
-    walk(bench, 1)
-    bench.spin_until(lambda: bench.got["depth"] and bench.got["depth_info"], "depth")
-    depth, info = bench.got["depth"][-1], bench.got["depth_info"][-1]
+    _, peer = start(**{"depth.encoding": "16UC1", "depth.resolution": "input"})
+    peer.subscribe("pose", "depth", "depth_info")
+    wait_for_connection(peer)
+    map_images(peer, 1)
+    peer.spin_until(lambda: peer.received["depth"] and peer.received["depth_info"], "depth")
+    depth, info = peer.received["depth"][-1], peer.received["depth_info"][-1]
     assert (depth.encoding, depth.width, depth.height) == ("16UC1", 2 * WIDTH, 2 * HEIGHT)
     assert (info.width, info.height) == (2 * WIDTH, 2 * HEIGHT)
     assert info.k[0] == pytest.approx(2 * FOCAL)
@@ -233,12 +236,12 @@ def test_depth_can_have_the_size_of_the_image_and_be_in_millimeters(start):
 
 
 def test_odometry_tells_how_unsure_it_is_and_gets_less_sure_along_the_way(start):
-    _, bench = start()
-    bench.listen("pose", "odom")
-    connected(bench)
-    walk(bench, 6)
-    bench.spin_until(lambda: len(bench.got["odom"]) == 6, "odometry")
-    variances = [message.pose.covariance[0] for message in bench.got["odom"]]
+    _, peer = start()
+    peer.subscribe("pose", "odom")
+    wait_for_connection(peer)
+    map_images(peer, 6)
+    peer.spin_until(lambda: len(peer.received["odom"]) == 6, "odometry")
+    variances = [message.pose.covariance[0] for message in peer.received["odom"]]
     assert variances == sorted(variances)
     assert 0 < variances[0] < variances[-1] < 10.0
-    assert 0 < bench.got["odom"][-1].twist.covariance[0] < 1e3
+    assert 0 < peer.received["odom"][-1].twist.covariance[0] < 1e3

@@ -9,8 +9,8 @@ import threading
 import numpy as np
 import pytest
 import rclpy
-from fakes import FOCAL, HEIGHT, WIDTH, FakeBackend, GatedBackend, image
-from graph import FRAME_ID, SECOND, connected, jump_back, walk
+from fakes import FOCAL, HEIGHT, WIDTH, BlockingBackend, FakeBackend, image
+from graph import FRAME_ID, SECOND, jump_back, map_images, wait_for_connection
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -39,77 +39,77 @@ BAD_IMAGES = {
 
 @pytest.mark.parametrize("bad", BAD_IMAGES.values(), ids=BAD_IMAGES.keys())
 def test_a_bad_image_is_refused_and_the_next_good_one_is_mapped(start, bad):
-    _, bench = start()
-    bench.listen("pose")
-    bench.listen_to_diagnostics()
-    connected(bench)
+    _, peer = start()
+    peer.subscribe("pose")
+    peer.subscribe_to_diagnostics()
+    wait_for_connection(peer)
     bad.header.stamp = messages.make_stamp(SECOND)
-    bench.images.publish(bad)
-    bench.spin_until(lambda: bench.count("refused") == 1, "the refusal")
-    walk(bench, 1, 2 * SECOND)
-    bench.spin_until(lambda: bench.count("processed") == 1, "the count")
-    assert bench.count("received") == 2
-    assert bench.diagnostics()["level"] == "WARN"
+    peer.images.publish(bad)
+    peer.spin_until(lambda: peer.count("refused") == 1, "the refusal")
+    map_images(peer, 1, 2 * SECOND)
+    peer.spin_until(lambda: peer.count("processed") == 1, "the count")
+    assert peer.count("received") == 2
+    assert peer.diagnostics()["level"] == "WARN"
 
 
 def test_a_corrupt_jpeg_is_refused_and_the_next_good_one_is_mapped(start):
-    _, bench = start(image_transport="compressed")
-    bench.listen("pose")
-    bench.listen_to_diagnostics()
-    bench.wait_for_outputs("pose")
-    bench.spin_until(bench.compressed.get_subscription_count, "a subscriber to compressed images")
+    _, peer = start(image_transport="compressed")
+    peer.subscribe("pose")
+    peer.subscribe_to_diagnostics()
+    peer.wait_for_outputs("pose")
+    peer.spin_until(peer.compressed.get_subscription_count, "a subscriber to compressed images")
     broken = CompressedImage(format="jpeg", data=array.array("B", b"\xff\xd8\xff\xe0 no picture"))
-    bench.compressed.publish(broken)
-    bench.spin_until(lambda: bench.count("refused") == 1, "the refusal")
-    bench.compressed.publish(messages.jpeg_image(image(1), messages.make_header(SECOND, FRAME_ID)))
-    bench.spin_until(lambda: bench.got["pose"], "a pose")
+    peer.compressed.publish(broken)
+    peer.spin_until(lambda: peer.count("refused") == 1, "the refusal")
+    peer.compressed.publish(messages.jpeg_image(image(1), messages.make_header(SECOND, FRAME_ID)))
+    peer.spin_until(lambda: peer.received["pose"], "a pose")
 
 
 @pytest.mark.parametrize("value", [0, 255])
 def test_an_image_of_one_color_is_skipped_and_leaves_the_state_alone(start, value):
     backend = FakeBackend()
-    _, bench = start(backend)
-    bench.listen("pose")
-    bench.listen_to_diagnostics()
-    connected(bench)
-    bench.publish(np.full((2 * HEIGHT, 2 * WIDTH, 3), value, np.uint8), SECOND)
-    bench.spin_until(lambda: bench.count("skipped") == 1, "the skip")
-    walk(bench, 1, 2 * SECOND)
+    _, peer = start(backend)
+    peer.subscribe("pose")
+    peer.subscribe_to_diagnostics()
+    wait_for_connection(peer)
+    peer.publish(np.full((2 * HEIGHT, 2 * WIDTH, 3), value, np.uint8), SECOND)
+    peer.spin_until(lambda: peer.count("skipped") == 1, "the skip")
+    map_images(peer, 1, 2 * SECOND)
     assert backend.shown == [(0, 0)]
 
 
 def test_a_non_finite_answer_is_skipped_and_leaves_the_state_alone(start):
     backend = FakeBackend()
-    _, bench = start(backend)
-    bench.listen("pose")
-    bench.listen_to_diagnostics()
-    connected(bench)
-    walk(bench, 1)
-    bench.publish(image(13), 2 * SECOND)
-    bench.spin_until(lambda: bench.count("skipped") == 1, "the skip")
-    walk(bench, 1, 3 * SECOND)
+    _, peer = start(backend)
+    peer.subscribe("pose")
+    peer.subscribe_to_diagnostics()
+    wait_for_connection(peer)
+    map_images(peer, 1)
+    peer.publish(image(13), 2 * SECOND)
+    peer.spin_until(lambda: peer.count("skipped") == 1, "the skip")
+    map_images(peer, 1, 3 * SECOND)
     assert backend.shown == [(0, 0), (0, 1)]
 
 
 def test_a_stamp_that_repeats_is_refused(start):
-    _, bench = start()
-    bench.listen("pose")
-    bench.listen_to_diagnostics()
-    connected(bench)
-    walk(bench, 1, 5 * SECOND)
-    bench.publish(image(1), 5 * SECOND)
-    bench.spin_until(lambda: bench.count("refused") == 1, "the refusal")
-    walk(bench, 1, 6 * SECOND)
+    _, peer = start()
+    peer.subscribe("pose")
+    peer.subscribe_to_diagnostics()
+    wait_for_connection(peer)
+    map_images(peer, 1, 5 * SECOND)
+    peer.publish(image(1), 5 * SECOND)
+    peer.spin_until(lambda: peer.count("refused") == 1, "the refusal")
+    map_images(peer, 1, 6 * SECOND)
 
 
 def test_a_recording_that_begins_again_begins_a_new_map_and_keeps_the_old_one(start, tmp_path):
-    node, bench = start()
-    bench.listen("pose")
-    bench.listen_to_diagnostics()
-    connected(bench)
-    walk(bench, 3, 100 * SECOND)
-    jump_back(bench)
-    assert bench.got["pose"][-1].pose.position.x == pytest.approx(0.0)
+    node, peer = start()
+    peer.subscribe("pose")
+    peer.subscribe_to_diagnostics()
+    wait_for_connection(peer)
+    map_images(peer, 3, 100 * SECOND)
+    jump_back(peer)
+    assert peer.received["pose"][-1].pose.position.x == pytest.approx(0.0)
     assert len(node.mapping.bodies[0].reconstructor.trajectory) == 1
     stamp = 100 * SECOND + 2 * SECOND // 10
     assert len(read_tum(tmp_path / f"trajectory_until_{stamp}.txt")) == 3
@@ -117,49 +117,49 @@ def test_a_recording_that_begins_again_begins_a_new_map_and_keeps_the_old_one(st
 
 
 def test_one_stray_stamp_loses_nothing(start):
-    node, bench = start()
-    bench.listen("pose")
-    bench.listen_to_diagnostics()
-    connected(bench)
-    walk(bench, 2)
-    bench.publish(image(1), 3600 * SECOND)
-    bench.spin_until(lambda: bench.count("refused") == 1, "the refusal")
-    walk(bench, 1, 2 * SECOND)
-    assert bench.got["pose"][-1].pose.position.x == pytest.approx(2.0)
+    node, peer = start()
+    peer.subscribe("pose")
+    peer.subscribe_to_diagnostics()
+    wait_for_connection(peer)
+    map_images(peer, 2)
+    peer.publish(image(1), 3600 * SECOND)
+    peer.spin_until(lambda: peer.count("refused") == 1, "the refusal")
+    map_images(peer, 1, 2 * SECOND)
+    assert peer.received["pose"][-1].pose.position.x == pytest.approx(2.0)
     assert len(node.mapping.bodies[0].reconstructor.trajectory) == 3
 
 
 def test_an_emptied_map_is_published_too(start):
-    _, bench = start()
-    bench.listen("pose")
-    bench.listen_to_map()
-    connected(bench)
-    walk(bench, 2)
-    bench.spin_until(lambda: bench.got["map"] and bench.got["map"][-1].width > 0, "the map")
-    bench.call("reset")
-    bench.spin_until(lambda: bench.got["map"][-1].width == 0, "the empty map")
+    _, peer = start()
+    peer.subscribe("pose")
+    peer.subscribe_to_map()
+    wait_for_connection(peer)
+    map_images(peer, 2)
+    peer.spin_until(lambda: peer.received["map"] and peer.received["map"][-1].width > 0, "the map")
+    peer.call("reset")
+    peer.spin_until(lambda: peer.received["map"][-1].width == 0, "the empty map")
 
 
 def test_there_is_no_map_before_the_first_image(start):
-    _, bench = start()
-    bench.listen_to_map()
-    bench.listen_to_diagnostics()
-    bench.spin_until(lambda: len(bench.got["diagnostics"]) > 4, "some time")
-    assert not bench.got["map"]
+    _, peer = start()
+    peer.subscribe_to_map()
+    peer.subscribe_to_diagnostics()
+    peer.spin_until(lambda: len(peer.received["diagnostics"]) > 4, "some time")
+    assert not peer.received["map"]
 
 
 def test_a_calibration_of_nan_is_none(start):
-    node, bench = start()
-    bench.listen("pose", "depth_info")
-    connected(bench)
-    bench.spin_until(bench.infos.get_subscription_count, "a subscriber to the calibration")
+    node, peer = start()
+    peer.subscribe("pose", "depth_info")
+    wait_for_connection(peer)
+    peer.spin_until(peer.camera_infos.get_subscription_count, "a subscriber to the calibration")
     info = CameraInfo(width=2 * WIDTH, height=2 * HEIGHT)
     info.k = [float("nan"), 0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0]
-    bench.infos.publish(info)
-    bench.spin_until(lambda: node.mapping.subscribers[0]._camera.complaints, "the complaint")
-    walk(bench, 1)
-    bench.spin_until(lambda: bench.got["depth_info"], "camera info")
-    assert bench.got["depth_info"][-1].k[0] == pytest.approx(FOCAL)
+    peer.camera_infos.publish(info)
+    peer.spin_until(lambda: node.mapping.subscribers[0]._camera.complaints, "the complaint")
+    map_images(peer, 1)
+    peer.spin_until(lambda: peer.received["depth_info"], "camera info")
+    assert peer.received["depth_info"][-1].k[0] == pytest.approx(FOCAL)
 
 
 def test_a_folder_without_a_home_is_refused_at_the_start(start):
@@ -176,26 +176,26 @@ def test_diagnostics_recover_from_an_old_mistake_and_see_a_camera_that_ceased(st
     from ttt3r_ros.ros import statistics
 
     monkeypatch.setattr(statistics, "PROBLEM_WINDOW_S", 0.5)
-    _, bench = start()
-    bench.listen("pose")
-    bench.listen_to_diagnostics()
-    connected(bench)
+    _, peer = start()
+    peer.subscribe("pose")
+    peer.subscribe_to_diagnostics()
+    wait_for_connection(peer)
     bad = Image(encoding="nonsense", width=1, height=1, step=1, data=array.array("B", b"0"))
-    bench.images.publish(bad)
-    bench.spin_until(lambda: bench.diagnostics().get("level") == "WARN", "the warning")
-    walk(bench, 1)
-    bench.spin_until(lambda: bench.diagnostics()["level"] == "OK", "recovery")
-    assert float(bench.diagnostics()["latency_ms"]) > 0
-    bench.spin_until(lambda: bench.diagnostics()["level"] == "STALE", "the end of images")
+    peer.images.publish(bad)
+    peer.spin_until(lambda: peer.diagnostics().get("level") == "WARN", "the warning")
+    map_images(peer, 1)
+    peer.spin_until(lambda: peer.diagnostics()["level"] == "OK", "recovery")
+    assert float(peer.diagnostics()["latency_ms"]) > 0
+    peer.spin_until(lambda: peer.diagnostics()["level"] == "STALE", "the end of images")
 
 
 def test_a_change_of_resolution_does_not_stop_the_mapping(start):
-    _, bench = start()
-    bench.listen("pose")
-    connected(bench)
-    walk(bench, 1)
-    bench.publish(image(1, height=50, width=70), 9 * SECOND)
-    bench.spin_until(lambda: len(bench.got["pose"]) == 2, "the second pose")
+    _, peer = start()
+    peer.subscribe("pose")
+    wait_for_connection(peer)
+    map_images(peer, 1)
+    peer.publish(image(1, height=50, width=70), 9 * SECOND)
+    peer.spin_until(lambda: len(peer.received["pose"]) == 2, "the second pose")
 
 
 def test_a_backend_that_fails_ends_the_node_with_its_reason(start, context):
@@ -204,15 +204,15 @@ def test_a_backend_that_fails_ends_the_node_with_its_reason(start, context):
             msg = "out of memory"
             raise RuntimeError(msg)
 
-    node, bench = start(FailingBackend())
-    bench.wait_for_subscriber()
-    bench.publish(image(1), SECOND)
+    node, peer = start(FailingBackend())
+    peer.wait_for_subscriber()
+    peer.publish(image(1), SECOND)
 
     def ended() -> bool:
         return not context.ok()
 
     with pytest.raises((rclpy.executors.ExternalShutdownException, rclpy._rclpy_pybind11.RCLError)):
-        bench.spin_until(lambda: False if context.ok() else bench.executor.spin_once(0.1), "the end")
+        peer.spin_until(lambda: False if context.ok() else peer.executor.spin_once(0.1), "the end")
     assert ended()
     assert str(node.failure) == "out of memory"
 
@@ -240,36 +240,36 @@ def test_every_parameter_has_a_description_and_cannot_be_changed_while_running(s
 
 
 def test_a_frame_from_before_a_reset_does_not_open_the_new_map(start):
-    backend = GatedBackend()
-    node, bench = start(backend)
-    bench.listen("pose")
-    bench.listen_to_diagnostics()
-    connected(bench)
-    bench.publish(image(0), SECOND)
-    bench.spin_until(backend.entered.is_set, "the first step")
-    bench.publish(image(1), 2 * SECOND)
-    bench.spin_until(lambda: bench.count("received") == 2, "the waiting frame")
+    backend = BlockingBackend()
+    node, peer = start(backend)
+    peer.subscribe("pose")
+    peer.subscribe_to_diagnostics()
+    wait_for_connection(peer)
+    peer.publish(image(0), SECOND)
+    peer.spin_until(backend.entered.is_set, "the first step")
+    peer.publish(image(1), 2 * SECOND)
+    peer.spin_until(lambda: peer.count("received") == 2, "the waiting frame")
     resetting = threading.Thread(target=node.mapping.reset)
     resetting.start()
-    backend.gate.set()
+    backend.released.set()
     resetting.join(30.0)
-    bench.spin_until(lambda: bench.count("processed") + bench.count("dropped") >= 2, "both settled")
-    walk(bench, 1, 3 * SECOND)
+    peer.spin_until(lambda: peer.count("processed") + peer.count("dropped") >= 2, "both settled")
+    map_images(peer, 1, 3 * SECOND)
     # The waiting frame met either the old state, before the reset, or nobody.
     assert backend.shown in ([(0, 0), (0, 0)], [(0, 0), (1, 1), (0, 0)])
     assert len(node.mapping.bodies[0].reconstructor.trajectory) == 1
 
 
 def test_when_overloaded_the_newest_image_wins_and_the_others_are_counted(start):
-    backend = GatedBackend()
-    _, bench = start(backend)
-    bench.listen("pose")
-    bench.listen_to_diagnostics()
-    connected(bench)
+    backend = BlockingBackend()
+    _, peer = start(backend)
+    peer.subscribe("pose")
+    peer.subscribe_to_diagnostics()
+    wait_for_connection(peer)
     for index in range(6):
-        bench.publish(image(index), (index + 1) * SECOND)
-        bench.spin_until(lambda index=index: bench.count("received") == index + 1, "its arrival")
-    backend.gate.set()
-    bench.spin_until(lambda: bench.count("processed") == 2, "the end")
+        peer.publish(image(index), (index + 1) * SECOND)
+        peer.spin_until(lambda index=index: peer.count("received") == index + 1, "its arrival")
+    backend.released.set()
+    peer.spin_until(lambda: peer.count("processed") == 2, "the end")
     assert [mark for mark, _ in backend.shown] == [0, 5]
-    assert bench.count("dropped") == 4
+    assert peer.count("dropped") == 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 from bag_reading import Names, played
-from graph import FRAME_ID, START_S, connected, walk
+from graph import FRAME_ID, START_S, map_images, wait_for_connection
 from motions import MOUNT
 from nav_msgs.msg import Path as PathMessage
 from rclpy.serialization import deserialize_message, serialize_message
@@ -107,7 +107,7 @@ def profile(qos) -> tuple[str, int, str, str]:
     return qos.history.name, qos.depth, qos.reliability.name, qos.durability.name
 
 
-def published(node, bench) -> dict[str, list[str]]:
+def published(node, peer) -> dict[str, list[str]]:
     """Return the node's topics and their types as the graph has them, once it has all that the node made.
 
     The graph is asked by name, and answers for any node that has it: one that is just leaving, too.
@@ -124,16 +124,16 @@ def published(node, bench) -> dict[str, list[str]]:
         nodes = node.get_node_names_and_namespaces().count(named)
         return f"topics of {named} in the graph: {missing()} lack; nodes of this name: {nodes}"
 
-    bench.spin_until(lambda: not missing(), lack, START_S)
+    peer.spin_until(lambda: not missing(), lack, START_S)
     return known
 
 
 def test_topics_types_and_profiles_are_those_of_the_running_node(start, tmp_path):
-    node, bench = start(camera_frame_convention="body")
-    bench.listen("pose")
-    connected(bench)
-    walk(bench, 1)
-    own = published(node, bench)
+    node, peer = start(camera_frame_convention="body")
+    peer.subscribe("pose")
+    wait_for_connection(peer)
+    map_images(peer, 1)
+    own = published(node, peer)
 
     config = from_mapping({"camera_frame_convention": "body", "level_source": "floor"})
     names = Names(FRAME_ID, f"{FRAME_ID}_optical_frame", FRAME_ID)

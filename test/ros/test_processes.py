@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from graph import START_S, Bench, node_process
+from graph import START_S, PeerNode, node_process
 
 from ttt3r_ros.io.trajectory_files import read_tum
 from ttt3r_ros.model.checkpoints.networks import PACKAGE_WEIGHTS, load_network
@@ -36,7 +36,7 @@ def last_line(text: str) -> str:
 
 
 def test_images_become_poses_depth_and_a_map_in_another_process(context, domain_id, tmp_path):
-    bench = Bench(context)
+    peer = PeerNode(context)
     parameters = {
         "image_qos": "reliable",
         "diagnostics_period": 0.2,
@@ -44,30 +44,30 @@ def test_images_become_poses_depth_and_a_map_in_another_process(context, domain_
         "reset_interval": 3,
     }
     with node_process(domain_id, tmp_path / "log", **parameters) as process:
-        bench.listen("pose", "depth", "points")
-        bench.listen_to_diagnostics()
-        bench.spin_until(
-            lambda: bench.images.get_subscription_count() or process.poll() is not None,
+        peer.subscribe("pose", "depth", "points")
+        peer.subscribe_to_diagnostics()
+        peer.spin_until(
+            lambda: peer.images.get_subscription_count() or process.poll() is not None,
             "the node",
             START_S,
         )
-        bench.wait_for_outputs()
+        peer.wait_for_outputs()
         room = ProceduralRoom(frames=5, width=320, height=240)
         for index, frame in enumerate(room.frames()):
-            bench.publish(frame.rgb, frame.stamp_ns)
-            bench.spin_until(lambda index=index: len(bench.got["pose"]) == index + 1, "a pose")
-        bench.spin_until(lambda: bench.got["depth"] and bench.got["points"], "depth and points")
-        bench.spin_until(lambda: bench.count("processed") == 5, "the account")
-        assert bench.diagnostics()["segment"] == "1"
-        assert 50 < int(bench.diagnostics()["fused_pixel_percent"]) <= 100
-        assert bench.diagnostics()["pose_source"] == "visual_odometry"
-        assert int(bench.diagnostics()["landmarks"]) > 50
-        assert bench.diagnostics()["weights"].startswith("ttt3r_small.safetensors")
-        assert bench.call("save_trajectory").success
-        assert bench.call("save_map").success
-    bench.close()
+            peer.publish(frame.rgb, frame.stamp_ns)
+            peer.spin_until(lambda index=index: len(peer.received["pose"]) == index + 1, "a pose")
+        peer.spin_until(lambda: peer.received["depth"] and peer.received["points"], "depth and points")
+        peer.spin_until(lambda: peer.count("processed") == 5, "the account")
+        assert peer.diagnostics()["segment"] == "1"
+        assert 50 < int(peer.diagnostics()["fused_pixel_percent"]) <= 100
+        assert peer.diagnostics()["pose_source"] == "visual_odometry"
+        assert int(peer.diagnostics()["landmarks"]) > 50
+        assert peer.diagnostics()["weights"].startswith("ttt3r_small.safetensors")
+        assert peer.call("save_trajectory").success
+        assert peer.call("save_map").success
+    peer.close()
     assert process.returncode == 0, (tmp_path / "log").read_text()
-    depth = depth_from_image(bench.got["depth"][-1])
+    depth = depth_from_image(peer.received["depth"][-1])
     assert depth.shape == tuple(load_network(PACKAGE_WEIGHTS).network.config.img_size)
     assert np.isfinite(depth).mean() > 0.9
     assert [stamp for stamp, _ in read_tum(tmp_path / "trajectory.txt")] == [
@@ -168,34 +168,34 @@ def test_asking_for_cuda_where_there_is_none_is_an_error(domain_id, tmp_path):
 def test_without_images_the_log_says_what_is_missing_and_warns_of_a_second_node_of_the_same_name(
     context, domain_id, tmp_path
 ):
-    bench = Bench(context)
+    peer = PeerNode(context)
     with (
         node_process(domain_id, tmp_path / "first"),
         node_process(domain_id, tmp_path / "second") as second,
     ):
         log = tmp_path / "second"
-        bench.spin_until(
+        peer.spin_until(
             lambda: " nodes have the name /mapping_node" in log.read_text() or second.poll() is not None,
             "the warning",
             START_S,
         )
         assert second.poll() is None
         for name in ("first", "second"):
-            bench.spin_until(
+            peer.spin_until(
                 lambda name=name: "waiting for images on /image" in (tmp_path / name).read_text(),
                 "what is missing",
             )
-    bench.close()
+    peer.close()
 
 
 def test_a_second_interrupt_does_not_disturb_the_tidying_up(context, domain_id, tmp_path):
-    bench = Bench(context)
+    peer = PeerNode(context)
     log = tmp_path / "log"
     with node_process(domain_id, log) as process:
-        bench.spin_until(lambda: "ready; images" in log.read_text(), "the node", START_S)
+        peer.spin_until(lambda: "ready; images" in log.read_text(), "the node", START_S)
         for _ in range(5):
             process.send_signal(signal.SIGINT)
         process.wait(30.0)
-    bench.close()
+    peer.close()
     assert process.returncode == 0
     assert "Traceback" not in log.read_text()

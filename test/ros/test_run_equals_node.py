@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from graph import START_S, Bench, node_process
+from graph import START_S, PeerNode, node_process
 from recordings import room_bag
 
 from ttt3r_ros.cli.main import main
@@ -32,48 +32,46 @@ def played(
         **parameters,
     }  # fmt: skip
     output.mkdir()
-    bench = Bench(context)
+    peer = PeerNode(context)
     try:
         with node_process(domain_id, output / "node.log", **given) as process:
-            bench.listen_to_diagnostics()
-            bench.listen("pose")
-            bench.spin_until(
-                lambda: bench.images.get_subscription_count() or process.poll() is not None,
+            peer.subscribe_to_diagnostics()
+            peer.subscribe("pose")
+            peer.spin_until(
+                lambda: peer.images.get_subscription_count() or process.poll() is not None,
                 "the node",
                 START_S,
             )
-            bench.wait_for_outputs("pose")
-            play(bench, bag, transforms)
-            bench.spin_until(lambda: bench.count("processed") == FRAMES, "all frames")
+            peer.wait_for_outputs("pose")
+            play(peer, bag, transforms)
+            peer.spin_until(lambda: peer.count("processed") == FRAMES, "all frames")
             for service in ("save_trajectory", "save_map", "save_state"):
-                assert bench.call(service).success
+                assert peer.call(service).success
     finally:
-        bench.close()
+        peer.close()
 
 
-def play(bench: Bench, bag: Path, transforms) -> None:
+def play(peer: PeerNode, bag: Path, transforms) -> None:
     frames = list(Bag(bag).frames())
     calibrated = frames[0].intrinsics is not None
     if calibrated:
-        bench.spin_until(bench.infos.get_subscription_count, "a subscriber to the calibration")
+        peer.spin_until(peer.camera_infos.get_subscription_count, "a subscriber to the calibration")
     if transforms:
-        bench.spin_until(bench.tf.get_subscription_count, "a subscriber to /tf")
+        peer.spin_until(peer.tf.get_subscription_count, "a subscriber to /tf")
         static = [entry for entry in transforms if entry[0] == "/tf_static"]
-        bench.send_static(*[(parent, child, T_at(0)) for _, parent, child, T_at in static])
-        settle(bench)
+        peer.send_static(*[(parent, child, T_at(0)) for _, parent, child, T_at in static])
+        settle(peer)
     for index, frame in enumerate(frames):
         for topic, parent, child, T_at in transforms:
             if topic == "/tf":
-                bench.send_transform(parent, child, T_at(index), frame.stamp_ns)
-        bench.publish(frame.rgb, frame.stamp_ns, frame.camera_frame)
+                peer.send_transform(parent, child, T_at(index), frame.stamp_ns)
+        peer.publish(frame.rgb, frame.stamp_ns, frame.camera_frame)
         if calibrated and index == 0:
-            bench.spin_until(
-                lambda: bench.count("received"), "the image, which waits for its calibration"
-            )
+            peer.spin_until(lambda: peer.count("received"), "the image, which waits for its calibration")
             header = messages.make_header(frame.stamp_ns, frame.camera_frame)
-            bench.infos.publish(messages.camera_info(frame.intrinsics, header))
+            peer.camera_infos.publish(messages.camera_info(frame.intrinsics, header))
         # A few may wait; our publisher keeps no more, and forgets the oldest.
-        bench.spin_until(lambda sent=index + 1: len(bench.got["pose"]) > sent - 4, "a pose")
+        peer.spin_until(lambda sent=index + 1: len(peer.received["pose"]) > sent - 4, "a pose")
     assert len(frames) == FRAMES
 
 
@@ -82,12 +80,12 @@ def offline(bag: Path, output: Path, *settings: str) -> None:
     assert main(["run", str(bag), "--output", str(output), *words]) == 0
 
 
-def settle(bench: Bench) -> None:
+def settle(peer: PeerNode) -> None:
     import time
 
     deadline = time.monotonic() + 1.0
     while time.monotonic() < deadline:
-        bench.executor.spin_once(timeout_sec=0.05)
+        peer.executor.spin_once(timeout_sec=0.05)
 
 
 def assert_the_same(offline: Path, live: Path) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from fakes import image
-from graph import SECOND, connected, walk
+from graph import SECOND, map_images, wait_for_connection
 from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.msg import ParameterType, ParameterValue
 from rcl_interfaces.srv import DescribeParameters, SetParameters
@@ -18,7 +18,7 @@ from ttt3r_ros.ros.diagnostics import KEYS
 pytestmark = pytest.mark.ros
 
 
-def set_live(bench, name, value):
+def set_live(peer, name, value):
     kinds = {
         bool: (ParameterType.PARAMETER_BOOL, "bool_value"),
         float: (ParameterType.PARAMETER_DOUBLE, "double_value"),
@@ -28,112 +28,114 @@ def set_live(bench, name, value):
     request = SetParameters.Request(
         parameters=[ParameterMessage(name=name, value=ParameterValue(type=kind, **{attribute: value}))]
     )
-    (result,) = bench.ask(SetParameters, "set_parameters", request).results
+    (result,) = peer.call_service(SetParameters, "set_parameters", request).results
     return result
 
 
 def test_while_paused_images_are_dropped_and_afterwards_mapping_goes_on(start):
-    _, bench = start()
-    bench.listen("pose")
-    bench.listen_to_diagnostics()
-    connected(bench)
-    walk(bench, 2)
-    assert bench.call("pause").success
-    bench.publish(image(5), 5 * SECOND)
-    bench.spin_until(lambda: bench.count("dropped") == 1, "the drop")
-    assert bench.diagnostics()["paused"] == "true"
-    assert bench.call("resume").success
-    walk(bench, 1, 6 * SECOND)
-    assert bench.got["pose"][-1].pose.position.x == pytest.approx(2.0)
+    _, peer = start()
+    peer.subscribe("pose")
+    peer.subscribe_to_diagnostics()
+    wait_for_connection(peer)
+    map_images(peer, 2)
+    assert peer.call("pause").success
+    peer.publish(image(5), 5 * SECOND)
+    peer.spin_until(lambda: peer.count("dropped") == 1, "the drop")
+    assert peer.diagnostics()["paused"] == "true"
+    assert peer.call("resume").success
+    map_images(peer, 1, 6 * SECOND)
+    assert peer.received["pose"][-1].pose.position.x == pytest.approx(2.0)
 
 
 def test_clearing_the_map_keeps_state_and_trajectory(start):
-    node, bench = start()
-    bench.listen("pose")
-    connected(bench)
-    walk(bench, 3)
+    node, peer = start()
+    peer.subscribe("pose")
+    wait_for_connection(peer)
+    map_images(peer, 3)
     reconstructor = node.mapping.bodies[0].reconstructor
-    assert bench.call("clear_map").success
+    assert peer.call("clear_map").success
     assert (len(reconstructor.map.voxels), len(reconstructor.trajectory)) == (0, 3)
-    walk(bench, 1, 9 * SECOND)
-    assert bench.got["pose"][-1].pose.position.x == pytest.approx(3.0)
+    map_images(peer, 1, 9 * SECOND)
+    assert peer.received["pose"][-1].pose.position.x == pytest.approx(3.0)
 
 
 def test_saving_the_map_leaves_ply_pcd_pgm_and_yaml(start, tmp_path):
-    _, bench = start(**{"grid.min_height": -1.0})
-    bench.listen("pose")
-    connected(bench)
-    walk(bench, 2)
-    response = bench.call("save_map")
+    _, peer = start(**{"grid.min_height": -1.0})
+    peer.subscribe("pose")
+    wait_for_connection(peer)
+    map_images(peer, 2)
+    response = peer.call("save_map")
     assert response.success
     assert {path.name for path in tmp_path.iterdir()} >= {"map.ply", "map.pcd"}
     assert str(tmp_path) in response.message
 
 
 def test_a_session_goes_on_after_a_restart_of_the_node(start, tmp_path):
-    first, bench = start()
-    bench.listen("pose")
-    connected(bench)
-    walk(bench, 3)
+    first, peer = start()
+    peer.subscribe("pose")
+    wait_for_connection(peer)
+    map_images(peer, 3)
     voxels = first.mapping.bodies[0].reconstructor.map.voxels.point_cloud().points
-    assert bench.call("save_state").success
+    assert peer.call("save_state").success
     assert (tmp_path / "state.npz").is_file()
-    bench.close()
+    peer.close()
     first.destroy_node()
 
-    second, bench = start()
-    bench.listen("pose")
-    connected(bench)
-    response = bench.call("load_state")
+    second, peer = start()
+    peer.subscribe("pose")
+    wait_for_connection(peer)
+    response = peer.call("load_state")
     assert response.success, response.message
     reconstructor = second.mapping.bodies[0].reconstructor
     np.testing.assert_array_equal(
         np.sort(reconstructor.map.voxels.point_cloud().points, axis=0), np.sort(voxels, axis=0)
     )
-    walk(bench, 1, 9 * SECOND)
-    assert bench.got["pose"][-1].pose.position.x == pytest.approx(3.0)
-    assert bench.call("save_trajectory").success
+    map_images(peer, 1, 9 * SECOND)
+    assert peer.received["pose"][-1].pose.position.x == pytest.approx(3.0)
+    assert peer.call("save_trajectory").success
     assert len(read_tum(tmp_path / "trajectory.txt")) == 4
 
 
 def test_a_state_that_is_absent_or_damaged_is_refused_and_mapping_goes_on(start, tmp_path):
-    _, bench = start()
-    bench.listen("pose")
-    connected(bench)
-    walk(bench, 2)
-    absent = bench.call("load_state")
+    _, peer = start()
+    peer.subscribe("pose")
+    wait_for_connection(peer)
+    map_images(peer, 2)
+    absent = peer.call("load_state")
     assert not absent.success
     assert "state.npz" in absent.message
     (tmp_path / "state.npz").write_bytes(b"PK no archive")
-    damaged = bench.call("load_state")
+    damaged = peer.call("load_state")
     assert not damaged.success
     assert "damaged" in damaged.message
-    bench.call("save_state")
+    peer.call("save_state")
     whole = (tmp_path / "state.npz").read_bytes()
     (tmp_path / "state.npz").write_bytes(whole[: len(whole) // 2])
-    assert not bench.call("load_state").success
-    walk(bench, 1, 9 * SECOND)
-    assert bench.got["pose"][-1].pose.position.x == pytest.approx(2.0)
+    assert not peer.call("load_state").success
+    map_images(peer, 1, 9 * SECOND)
+    assert peer.received["pose"][-1].pose.position.x == pytest.approx(2.0)
 
 
 def test_nothing_can_be_saved_before_the_first_image(start):
-    _, bench = start()
-    response = bench.call("save_state")
+    _, peer = start()
+    response = peer.call("save_state")
     assert not response.success
     assert "before the first image" in response.message
 
 
 def test_a_live_parameter_acts_on_the_next_image(start):
-    _, bench = start()
-    bench.listen("pose", "depth")
-    connected(bench)
-    bench.wait_for_listener("depth")
-    walk(bench, 1)
-    bench.spin_until(lambda: bench.got["depth"], "depth")
-    assert set_live(bench, "min_confidence", 5.0).successful
-    walk(bench, 1, 9 * SECOND)
-    bench.spin_until(lambda: len(bench.got["depth"]) == 2, "depth")
-    seen = [np.isfinite(np.frombuffer(message.data, np.float32)).any() for message in bench.got["depth"]]
+    _, peer = start()
+    peer.subscribe("pose", "depth")
+    wait_for_connection(peer)
+    peer.wait_until_matched("depth")
+    map_images(peer, 1)
+    peer.spin_until(lambda: peer.received["depth"], "depth")
+    assert set_live(peer, "min_confidence", 5.0).successful
+    map_images(peer, 1, 9 * SECOND)
+    peer.spin_until(lambda: len(peer.received["depth"]) == 2, "depth")
+    seen = [
+        np.isfinite(np.frombuffer(message.data, np.float32)).any() for message in peer.received["depth"]
+    ]
     assert seen == [True, False]
 
 
@@ -147,19 +149,19 @@ def test_a_live_parameter_acts_on_the_next_image(start):
     ],
 )
 def test_a_refused_value_says_why(start, name, value, why):
-    node, bench = start()
+    node, peer = start()
     before = node.config
-    result = set_live(bench, name, value)
+    result = set_live(peer, name, value)
     assert not result.successful
     assert any(word in result.reason for word in why.split("|")), result.reason
     assert node.config == before
 
 
 def test_descriptors_tell_meaning_range_and_whether_it_may_change(start):
-    _, bench = start()
+    _, peer = start()
     entries = list(settings())
     request = DescribeParameters.Request(names=[entry.name for entry in entries])
-    described = bench.ask(DescribeParameters, "describe_parameters", request).descriptors
+    described = peer.call_service(DescribeParameters, "describe_parameters", request).descriptors
     for entry, descriptor in zip(entries, described, strict=True):
         assert descriptor.description == entry.help
         assert descriptor.read_only is not entry.live, entry.name
@@ -168,10 +170,10 @@ def test_descriptors_tell_meaning_range_and_whether_it_may_change(start):
 
 
 def test_every_diagnostics_key_of_a_mapping_node_is_described(start):
-    _, bench = start()
-    bench.listen("pose")
-    bench.listen_to_diagnostics()
-    connected(bench)
-    walk(bench, 2)
-    bench.spin_until(lambda: bench.count("processed") == 2, "diagnostics")
-    assert not bench.diagnostics().keys() - {"level", "message"} - KEYS.keys()
+    _, peer = start()
+    peer.subscribe("pose")
+    peer.subscribe_to_diagnostics()
+    wait_for_connection(peer)
+    map_images(peer, 2)
+    peer.spin_until(lambda: peer.count("processed") == 2, "diagnostics")
+    assert not peer.diagnostics().keys() - {"level", "message"} - KEYS.keys()

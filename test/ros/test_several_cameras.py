@@ -22,18 +22,18 @@ pytestmark = pytest.mark.ros
 class Cameras:
     """Publishers of two cameras, and listeners to what becomes of their images."""
 
-    def __init__(self, bench, *outputs) -> None:
-        self.bench = bench
+    def __init__(self, peer, *outputs) -> None:
+        self.peer = peer
         self.publishers = {
-            name: bench.node.create_publisher(Image, f"{name}/image", STREAM)
+            name: peer.node.create_publisher(Image, f"{name}/image", STREAM)
             for name in ("front", "left")
         }
         for kind, topic, name in outputs:
-            bench.listen_on(name, kind, f"/mapping_node/{topic}")
-        bench.listen_on("tf", TFMessage, "/tf")
-        bench.listen_to_diagnostics()
+            peer.subscribe_to(name, kind, f"/mapping_node/{topic}")
+        peer.subscribe_to("tf", TFMessage, "/tf")
+        peer.subscribe_to_diagnostics()
         for publisher in self.publishers.values():
-            bench.spin_until(publisher.get_subscription_count, "subscribers")
+            peer.spin_until(publisher.get_subscription_count, "subscribers")
 
     def show(self, name: str, mark: int, stamp_ns: int) -> None:
         message = messages.image(image(mark), messages.make_header(stamp_ns, f"{name}_optical_frame"))
@@ -42,25 +42,25 @@ class Cameras:
 
 def test_each_camera_has_its_own_state_outputs_and_map_frame(start):
     backend = FakeBackend()
-    _, bench = start(backend, cameras=["front", "left"])
+    _, peer = start(backend, cameras=["front", "left"])
     cameras = Cameras(
-        bench,
+        peer,
         (PoseStamped, "front/pose", "front"),
         (PoseStamped, "left/pose", "left"),
         (PointCloud2, "left/points", "points"),
     )
     for index in range(3):
         cameras.show("front", index, SECOND + index * SECOND // 10)
-        bench.spin_until(lambda index=index: len(bench.got["front"]) == index + 1, "a pose of front")
+        peer.spin_until(lambda index=index: len(peer.received["front"]) == index + 1, "a pose of front")
     cameras.show("left", 7, 2 * SECOND)
-    bench.spin_until(lambda: bench.got["left"] and bench.got["points"], "results of left")
-    assert bench.got["front"][-1].pose.position.x == pytest.approx(2.0)
-    assert bench.got["left"][-1].pose.position.x == pytest.approx(0.0)
-    assert bench.got["left"][-1].header.frame_id == "left/map"
-    assert bench.got["points"][-1].header.frame_id == "left_optical_frame"
-    bench.spin_until(
+    peer.spin_until(lambda: peer.received["left"] and peer.received["points"], "results of left")
+    assert peer.received["front"][-1].pose.position.x == pytest.approx(2.0)
+    assert peer.received["left"][-1].pose.position.x == pytest.approx(0.0)
+    assert peer.received["left"][-1].header.frame_id == "left/map"
+    assert peer.received["points"][-1].header.frame_id == "left_optical_frame"
+    peer.spin_until(
         lambda: (
-            {(s.header.frame_id, s.child_frame_id) for s in bench.transforms()}
+            {(s.header.frame_id, s.child_frame_id) for s in peer.transforms()}
             == {("front/map", "front_optical_frame"), ("left/map", "left_optical_frame")}
         ),
         "a tree for each",
@@ -75,53 +75,53 @@ def test_images_that_come_together_go_through_the_network_together(start):
             batches.append(len(images))
             return super().step_batch(images, states)
 
-    node, bench = start(CountingBackend(), cameras=["front", "left"])
-    cameras = Cameras(bench, (PoseStamped, "front/pose", "front"), (PoseStamped, "left/pose", "left"))
+    node, peer = start(CountingBackend(), cameras=["front", "left"])
+    cameras = Cameras(peer, (PoseStamped, "front/pose", "front"), (PoseStamped, "left/pose", "left"))
     with node.mapping.stepping:  # the worker waits, so that both images are there when it looks
         cameras.show("front", 1, SECOND)
         cameras.show("left", 2, SECOND)
         cameras.show("front", 3, 2 * SECOND)
-        bench.spin_until(lambda: node.mapping.statistics.counts.received == 3, "all images")
-    bench.spin_until(lambda: bench.got["left"] and len(bench.got["front"]) >= 1, "poses of both")
+        peer.spin_until(lambda: node.mapping.statistics.counts.received == 3, "all images")
+    peer.spin_until(lambda: peer.received["left"] and len(peer.received["front"]) >= 1, "poses of both")
     assert 2 in batches
 
 
 def test_a_rig_shares_one_state_and_measures_the_scale_by_its_baseline(start):
     backend = FakeBackend()  # says that each image was taken one meter ahead of the one before
-    node, bench = start(backend, cameras=["front", "left"], rig=True, tf_mode="odom_base")
-    cameras = Cameras(bench, (PoseStamped, "pose", "pose"), (PointCloud2, "left/points", "left_points"))
+    node, peer = start(backend, cameras=["front", "left"], rig=True, tf_mode="odom_base")
+    cameras = Cameras(peer, (PoseStamped, "pose", "pose"), (PointCloud2, "left/points", "left_points"))
     front, left = T_BODY_OPTICAL.copy(), T_BODY_OPTICAL.copy()
     left[:3, 3] = [0.5, 0.0, 0.0]  # half a meter ahead
-    bench.send_static(
+    peer.send_static(
         ("base_link", "front_optical_frame", front), ("base_link", "left_optical_frame", left)
     )
     buffer = node.mapping.sensors.transforms
-    bench.spin_until(lambda: buffer.root_of("left_optical_frame") == "base_link", "the mounts")
+    peer.spin_until(lambda: buffer.root_of("left_optical_frame") == "base_link", "the mounts")
     for index in range(6):
         for name in ("front", "left"):
             cameras.show(name, 1, SECOND + index * SECOND // 10)
             count = 2 * index + (2 if name == "left" else 1)
-            bench.spin_until(lambda count=count: bench.count("processed") == count, f"image {count}")
+            peer.spin_until(lambda count=count: peer.count("processed") == count, f"image {count}")
     assert [seen for _, seen in backend.shown] == list(range(12)), "one state for all"
-    assert float(bench.diagnostics()["scale"]) == pytest.approx(0.5, rel=0.01)
-    assert bench.diagnostics()["scale_source"] == "baseline"
-    bench.spin_until(lambda: bench.got["left_points"] and len(bench.got["pose"]) == 6, "outputs")
+    assert float(peer.diagnostics()["scale"]) == pytest.approx(0.5, rel=0.01)
+    assert peer.diagnostics()["scale_source"] == "baseline"
+    peer.spin_until(lambda: peer.received["left_points"] and len(peer.received["pose"]) == 6, "outputs")
     # Between two images of front the network says two meters; a meter of them is true.
-    x = [message.pose.position.x for message in bench.got["pose"]]
+    x = [message.pose.position.x for message in peer.received["pose"]]
     assert x[-1] - x[-2] == pytest.approx(1.0, rel=0.05)
 
 
 def test_the_grid_reaches_a_late_subscriber(start):
-    node, bench = start(**{"grid.min_height": -5.0, "grid.max_height": 5.0}, tf_mode="none")
+    node, peer = start(**{"grid.min_height": -5.0, "grid.max_height": 5.0}, tf_mode="none")
     node.mapping.bodies[0].reconstructor._leveling.floor_z = 0.0
-    bench.listen("pose")
-    bench.wait_for_subscriber()
-    bench.wait_for_outputs("pose")
-    bench.publish(image(1), SECOND)
-    bench.spin_until(lambda: bench.got["pose"], "a pose")
-    bench.listen_on("grid", OccupancyGrid, "/mapping_node/map", LATCHED)
-    bench.spin_until(lambda: bench.got["grid"], "the grid")
-    grid = bench.got["grid"][-1]
+    peer.subscribe("pose")
+    peer.wait_for_subscriber()
+    peer.wait_for_outputs("pose")
+    peer.publish(image(1), SECOND)
+    peer.spin_until(lambda: peer.received["pose"], "a pose")
+    peer.subscribe_to("grid", OccupancyGrid, "/mapping_node/map", LATCHED)
+    peer.spin_until(lambda: peer.received["grid"], "the grid")
+    grid = peer.received["grid"][-1]
     values = np.array(grid.data).reshape(grid.info.height, grid.info.width)
     assert set(np.unique(values)) == {-1, 0, 100}
     # The wall of the fake is two meters ahead.

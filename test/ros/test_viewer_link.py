@@ -9,7 +9,7 @@ import sys
 import urllib.request
 
 import pytest
-from graph import connected, walk
+from graph import map_images, wait_for_connection
 
 from ttt3r_ros.errors import ConfigError
 
@@ -19,46 +19,46 @@ needs_viser = pytest.mark.skipif(
 
 
 def after_three_images(start):
-    """Return the bench and what the viewer of a node has seen."""
-    node, bench = start(viewer=True, viewer_port=0)
-    bench.listen_to_all()
-    connected(bench)
-    walk(bench, 3)
+    """Return the peer and what the viewer of a node has seen."""
+    node, peer = start(viewer=True, viewer_port=0)
+    peer.subscribe_to_all()
+    wait_for_connection(peer)
+    map_images(peer, 3)
     live = node.mapping.viewer.live
-    bench.spin_until(lambda: len(live.scene.way) == 3, "three poses in the viewer")
-    return bench, live
+    peer.spin_until(lambda: len(live.scene.way) == 3, "three poses in the viewer")
+    return peer, live
 
 
 @needs_viser
 def test_the_node_serves_its_map_and_says_where(start):
-    bench, live = after_three_images(start)
-    bench.spin_until(lambda: "viewer" in bench.diagnostics(), "diagnostics")
-    url = bench.diagnostics()["viewer"]
+    peer, live = after_three_images(start)
+    peer.spin_until(lambda: "viewer" in peer.diagnostics(), "diagnostics")
+    url = peer.diagnostics()["viewer"]
     assert url.startswith("http://127.0.0.1:")
     assert urllib.request.urlopen(url).status == 200
-    assert int(bench.diagnostics()["viewer_dropped"]) <= 2
+    assert int(peer.diagnostics()["viewer_dropped"]) <= 2
     assert len(live.scene.points) > 0
 
 
 @needs_viser
 def test_after_a_reset_the_viewer_begins_anew(start):
-    bench, live = after_three_images(start)
-    assert bench.call("reset").success
-    bench.got["pose"].clear()
-    walk(bench, 2, first_stamp_ns=5 * 10**9)
-    bench.spin_until(lambda: len(live.scene.way) == 2, "the new trajectory alone")
+    peer, live = after_three_images(start)
+    assert peer.call("reset").success
+    peer.received["pose"].clear()
+    map_images(peer, 2, first_stamp_ns=5 * 10**9)
+    peer.spin_until(lambda: len(live.scene.way) == 2, "the new trajectory alone")
 
 
 @needs_viser
 def test_a_reset_while_paused_empties_the_viewer_and_clearing_the_map_its_points(start):
-    bench, live = after_three_images(start)
-    bench.spin_until(lambda: len(live.scene.points) > 0, "points")
-    assert bench.call("clear_map").success
-    bench.spin_until(lambda: len(live.scene.points) == 0, "no points")
+    peer, live = after_three_images(start)
+    peer.spin_until(lambda: len(live.scene.points) > 0, "points")
+    assert peer.call("clear_map").success
+    peer.spin_until(lambda: len(live.scene.points) == 0, "no points")
     assert len(live.scene.way) == 3
-    assert bench.call("pause").success
-    assert bench.call("reset").success
-    bench.spin_until(lambda: len(live.scene.way) == 0, "no poses")
+    assert peer.call("pause").success
+    assert peer.call("reset").success
+    peer.spin_until(lambda: len(live.scene.way) == 0, "no poses")
 
 
 @needs_viser
@@ -85,10 +85,10 @@ def test_a_node_without_viser_says_what_to_install(start, monkeypatch):
 
 
 def test_a_node_without_a_viewer_loads_none_of_it(start):
-    node, bench = start()
+    node, peer = start()
     assert node.mapping.viewer.live is None
-    bench.listen_to_all()
-    connected(bench)
-    walk(bench, 1)
-    bench.spin_until(bench.diagnostics, "diagnostics")
-    assert "viewer" not in bench.diagnostics()
+    peer.subscribe_to_all()
+    wait_for_connection(peer)
+    map_images(peer, 1)
+    peer.spin_until(peer.diagnostics, "diagnostics")
+    assert "viewer" not in peer.diagnostics()

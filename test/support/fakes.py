@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Backends whose every result can be computed by hand."""
+"""Backends without a network; all their results can be computed by hand."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ DEPTH_M = 2.0
 
 @dataclass(frozen=True)
 class FakeState:
-    """How many images this state has learnt from."""
+    """Counts the images of a segment."""
 
     seen: int = 0
 
 
 class MinimalBackend:
-    """Walks one meter along the optical axis per image, two meters before a wall; has no optional capability.
+    """Moves one meter along the optical axis per image, two meters before a wall; has no optional capability.
 
     An image whose first pixel is (13, 13, 13) has a non-finite result.
     """
@@ -47,7 +47,7 @@ class MinimalBackend:
 
     def step(self, rgb: UInt8Array, state: FakeState) -> tuple[Prediction, FakeState]:
         if tuple(rgb[0, 0]) == (13, 13, 13):
-            msg = "the image is cursed"
+            msg = "non-finite output of the fake network"
             raise NonFiniteError(msg)
         self.shown.append((int(rgb[0, 0, 0]), state.seen))
         T_segment_camera = np.eye(4)
@@ -114,14 +114,14 @@ def frame(mark: int = 0, stamp_ns: int = 0, **kwargs: object) -> Frame:
     return Frame(stamp_ns or (mark + 1) * 10**9, "camera_optical_frame", image(mark), **kwargs)  # type: ignore[arg-type]
 
 
-class GatedBackend(FakeBackend):
-    """Stands still in each step until its gate is opened; says when it got there."""
+class BlockingBackend(FakeBackend):
+    """Sets `entered` at the start of each step, then blocks until `released` is set."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.gate, self.entered = threading.Event(), threading.Event()
+        self.entered, self.released = threading.Event(), threading.Event()
 
     def step(self, rgb: UInt8Array, state: FakeState) -> tuple[Prediction, FakeState]:
         self.entered.set()
-        assert self.gate.wait(30.0)
+        assert self.released.wait(30.0)
         return super().step(rgb, state)
