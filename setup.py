@@ -23,7 +23,7 @@ ROS_WHEELS = [
     "ros-jazzy-diagnostic-msgs",
 ]
 DEMO = ["evo>=1.31", "matplotlib>=3.6", "rosbags>=0.10", "tqdm>=4.60"]
-EVAL = ["evo>=1.31", "matplotlib>=3.6", "rosbags>=0.10"]
+EVAL = ["evo>=1.31", "matplotlib>=3.6", "PyYAML>=5.4", "rosbags>=0.10"]
 EXPORT = ["onnx>=1.19", "onnxruntime>=1.20", "onnxscript>=0.5.4", "torch>=2.9"]
 RAY = ["ray>=2.9"]
 RUN = ["evo>=1.31", "matplotlib>=3.6", "PyYAML>=5.4", "rosbags>=0.10", "tqdm>=4.60", "trimesh>=4.0"]

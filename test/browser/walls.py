@@ -14,7 +14,8 @@ import numpy as np
 from ttt3r_ros.geometry import T_BODY_OPTICAL, quat_xyzw_from_rotation
 from ttt3r_ros.io.export.point_cloud import write_ply
 from ttt3r_ros.io.frame_records import FrameRecord, write_frames
-from ttt3r_ros.io.run_folder import CONFIDENCE, FRAMES, MAP, MM_PER_M, RUN, TRAJECTORY
+from ttt3r_ros.io.image_files import MM_PER_M
+from ttt3r_ros.io.run_folder import CONFIDENCE_SCALE, FRAMES, MAP, RUN, TRAJECTORY
 from ttt3r_ros.io.trajectory_files import write_tum
 from ttt3r_ros.mapping.voxel_map import PointCloud
 from ttt3r_ros.viewer.replay import Replay, open_recording
@@ -73,7 +74,7 @@ def _record(index: int, stamp_ns: int) -> FrameRecord:
 def _write_pictures(folder: Path, index: int) -> None:
     rgb = np.full((HEIGHT, WIDTH, 3), COLORS[index], np.uint8)
     depth = np.full((HEIGHT, WIDTH), DEPTH_M * MM_PER_M, np.uint16)
-    confidence = np.full((HEIGHT, WIDTH), CONFIDENCES[index] * CONFIDENCE, np.uint16)
+    confidence = np.full((HEIGHT, WIDTH), CONFIDENCES[index] * CONFIDENCE_SCALE, np.uint16)
     pictures = {
         "rgb": (rgb[..., ::-1], "jpg"),
         "depth": (depth, "png"),

@@ -156,7 +156,7 @@ def test_a_calibration_of_nan_is_none(start):
     info = CameraInfo(width=2 * WIDTH, height=2 * HEIGHT)
     info.k = [float("nan"), 0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0]
     peer.camera_infos.publish(info)
-    peer.spin_until(lambda: node.mapping.subscribers[0]._camera.complaints, "the complaint")
+    peer.spin_until(lambda: node.mapping.subscribers[0]._camera.warnings, "the warning")
     map_images(peer, 1)
     peer.spin_until(lambda: peer.received["depth_info"], "camera info")
     assert peer.received["depth_info"][-1].k[0] == pytest.approx(FOCAL)

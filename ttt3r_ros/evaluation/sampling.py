@@ -17,7 +17,7 @@ from ttt3r_ros.evaluation.protocols import DEPTH, POSE
 from ttt3r_ros.evaluation.trajectory import PosesByTime
 from ttt3r_ros.images.preprocessor import ImagePreprocessor
 from ttt3r_ros.images.rectification import rectify_depth
-from ttt3r_ros.io.sequence_wrappers import SequenceWrapper
+from ttt3r_ros.io.sequence import SequenceWrapper
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,7 +50,7 @@ class SampledSequence(SequenceWrapper):
 
     def frames(self) -> Iterator[Frame]:
         """Read the chosen frames in order."""
-        intake = ImagePreprocessor(rectify=self._sampling.rectified, complain=logger.warning)
+        intake = ImagePreprocessor(rectify=self._sampling.rectified, warn=logger.warning)
         counted = (
             # A file that is no image leaves a gap, too.
             (index + self._sequence.skipped, frame)

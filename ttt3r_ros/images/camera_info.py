@@ -26,8 +26,8 @@ def camera_info_fields(intrinsics: Intrinsics) -> dict[str, Any]:
 
 
 def intrinsics_from_camera_info(msg: Any) -> Intrinsics | None:
-    """Return the calibration in a CameraInfo of ROS 1 or 2; None if it is uncalibrated (K[0] = 0) or invalid."""
-    k, d = (msg.k, msg.d) if hasattr(msg, "k") else (msg.K, msg.D)  # ROS 1 has capitals
+    """Return the calibration of a CameraInfo of ROS 1 or 2; None: uncalibrated (K[0] = 0) or invalid."""
+    k, d = (msg.k, msg.d) if hasattr(msg, "k") else (msg.K, msg.D)  # ROS 1 has capital names
     fx, cx, fy, cy = (float(k[index]) for index in (0, 2, 4, 5))
     is_finite = all(math.isfinite(value) for value in (fx, cx, fy, cy))
     if not is_finite or min(fx, fy, msg.width, msg.height) <= 0:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from ttt3r_ros.config import DepthConfig
     from ttt3r_ros.types import Float32Array, ImageGeometry, Intrinsics, Update
 
-_MOST_MM = 65535
-_LAYOUTS = {
+_MAX_MM = 65535
+_FORMATS = {
     "32FC1": PixelFormat(1, 32, None),  # meters
     "16UC1": PixelFormat(1, 16, None),  # millimeters
     "mono16": PixelFormat(1, 16, None),
@@ -27,27 +27,27 @@ _LAYOUTS = {
 
 
 def masked_depth(update: Update, min_confidence: float) -> Float32Array:
-    """Return depth along the optical axis [m] (h, w); NaN where unsure or behind the camera (REP-117)."""
+    """Return depth along the optical axis [m] (h, w); NaN (REP-117): below ``min_confidence`` or behind the camera."""
     prediction = update.prediction
     depth = np.ascontiguousarray(prediction.points_camera[..., 2])
-    sure = (prediction.confidence >= min_confidence) & (depth > 0)
-    if sure.all():
+    valid = (prediction.confidence >= min_confidence) & (depth > 0)
+    if valid.all():
         return depth
-    marked: Float32Array = np.full(depth.shape, np.nan, dtype=np.float32)
+    masked: Float32Array = np.full(depth.shape, np.nan, dtype=np.float32)
     # NumPy's masked copies branch at every pixel: ten times slower on a speckled mask.
-    cv2.copyTo(depth, sure.view(np.uint8), marked)
-    return marked
+    cv2.copyTo(depth, valid.view(np.uint8), masked)
+    return masked
 
 
 def encode_depth(depth: Float32Array, geometry: ImageGeometry, config: DepthConfig) -> NDArray[Any]:
-    """Return `masked_depth` at either resolution, float32 in meters or uint16 in millimeters (REP-118)."""
+    """Return `masked_depth` at the configured resolution, float32 in meters or uint16 in millimeters (REP-118)."""
     if config.resolution == "input":
         depth = resize_to_source(depth, geometry)
     return depth_to_mm(depth) if config.encoding == "16UC1" else depth
 
 
 def depth_intrinsics(update: Update, config: DepthConfig) -> Intrinsics:
-    """Return the camera of that depth image."""
+    """Return the camera of the image that `encode_depth` returns."""
     if config.resolution == "network":
         return update.intrinsics
     return update.prediction.geometry.to_source(update.intrinsics)
@@ -57,23 +57,23 @@ def decode_depth(raw: RawImage) -> Float32Array:
     """Return depth (H, W) [m], NaN unknown, of a 32FC1 image in meters or a 16UC1 image in millimeters.
 
     Raises:
-        ImageError: it is another encoding, or its data do not fit its size.
+        ImageError: another encoding, or data that do not fit the size.
     """
-    layout = _LAYOUTS.get(raw.encoding)
-    if layout is None:
+    pixel_format = _FORMATS.get(raw.encoding)
+    if pixel_format is None:
         msg = f"encoding '{raw.encoding}' of a depth image; expected 32FC1 or 16UC1"
         raise ImageError(msg)
-    validate_data(raw, layout)
-    samples = unpack_samples(raw, layout)[..., 0]
-    if layout.bits == 32:
+    validate_data(raw, pixel_format)
+    samples = unpack_samples(raw, pixel_format)[..., 0]
+    if pixel_format.bits == 32:
         return samples.copy()
     meters: Float32Array = samples.astype(np.float32) * np.float32(1e-3)
     return np.where(samples == 0, np.float32(np.nan), meters)
 
 
 def depth_to_mm(depth: Float32Array) -> NDArray[np.uint16]:
-    """Return depth (h, w) [m] in whole millimeters; 0 where it is invalid or beyond 65.535 m."""
+    """Return depth (h, w) [m] in whole millimeters; 0: invalid or beyond 65.535 m."""
     millimeters = np.rint(depth * np.float32(1000.0))
     with np.errstate(invalid="ignore"):  # comparisons with NaN
-        valid = (millimeters > 0) & (millimeters <= _MOST_MM)
+        valid = (millimeters > 0) & (millimeters <= _MAX_MM)
     return np.where(valid, millimeters, np.float32(0.0)).astype(np.uint16)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Decodes the bytes of camera images into RGB with NumPy and OpenCV alone; knows no message types."""
+"""Decoding of camera images into RGB, with NumPy and OpenCV alone and without message types."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PixelFormat:
-    """How one encoding stores its pixels."""
+    """Memory layout of the pixels of one encoding."""
 
     channels: int
     bits: int  # 32: floating point
-    to_rgb: int | None  # OpenCV's conversion code; None where the samples are RGB already
+    to_rgb: int | None  # OpenCV's conversion code; None: the samples are RGB
     width_multiple: int = 1
     height_multiple: int = 1
     min_side_px: int = 1
@@ -53,7 +53,7 @@ class RawImage:
 
 _WIDE_SAMPLES: dict[int, type[Any]] = {16: np.uint16, 32: np.float32}
 
-# ROS names a mosaic by its pixels from the first on, OpenCV by those from the second row and column on.
+# ROS names a Bayer pattern by its first four pixels, OpenCV by those from the second row and column on.
 _BAYER_TO_RGB = {
     "rggb": cv2.COLOR_BayerBG2RGB,
     "bggr": cv2.COLOR_BayerRG2RGB,
@@ -62,10 +62,10 @@ _BAYER_TO_RGB = {
 }
 
 
-def _layouts() -> dict[str, PixelFormat]:
+def _pixel_formats() -> dict[str, PixelFormat]:
     """Return every accepted encoding by its ROS name."""
-    layouts = {
-        # Arrays that come from OpenCV without a color name are BGR by its convention.
+    formats = {
+        # Encodings without a color name are BGR by OpenCV's convention.
         "8UC1": PixelFormat(1, 8, cv2.COLOR_GRAY2RGB),
         "8UC3": PixelFormat(3, 8, cv2.COLOR_BGR2RGB),
         "8UC4": PixelFormat(4, 8, cv2.COLOR_BGRA2RGB),
@@ -73,34 +73,34 @@ def _layouts() -> dict[str, PixelFormat]:
         "nv12": PixelFormat(1, 8, cv2.COLOR_YUV2RGB_NV12, 2, 2, chroma_rows=True),
         "nv21": PixelFormat(1, 8, cv2.COLOR_YUV2RGB_NV21, 2, 2, chroma_rows=True),
     }
-    # Each format has an old and a new name, and both are in use.
+    # Both the old and the new name of each format are in use.
     for name, code in (
         ("yuv422", cv2.COLOR_YUV2RGB_UYVY),
         ("uyvy", cv2.COLOR_YUV2RGB_UYVY),
         ("yuv422_yuy2", cv2.COLOR_YUV2RGB_YUY2),
         ("yuyv", cv2.COLOR_YUV2RGB_YUY2),
     ):
-        layouts[name] = PixelFormat(2, 8, code, width_multiple=2)
+        formats[name] = PixelFormat(2, 8, code, width_multiple=2)
     for bits in (8, 16):
-        layouts[f"rgb{bits}"] = PixelFormat(3, bits, None)
-        layouts[f"bgr{bits}"] = PixelFormat(3, bits, cv2.COLOR_BGR2RGB)
-        layouts[f"rgba{bits}"] = PixelFormat(4, bits, cv2.COLOR_RGBA2RGB)
-        layouts[f"bgra{bits}"] = PixelFormat(4, bits, cv2.COLOR_BGRA2RGB)
-        layouts[f"mono{bits}"] = PixelFormat(1, bits, cv2.COLOR_GRAY2RGB)
+        formats[f"rgb{bits}"] = PixelFormat(3, bits, None)
+        formats[f"bgr{bits}"] = PixelFormat(3, bits, cv2.COLOR_BGR2RGB)
+        formats[f"rgba{bits}"] = PixelFormat(4, bits, cv2.COLOR_RGBA2RGB)
+        formats[f"bgra{bits}"] = PixelFormat(4, bits, cv2.COLOR_BGRA2RGB)
+        formats[f"mono{bits}"] = PixelFormat(1, bits, cv2.COLOR_GRAY2RGB)
         for pattern, code in _BAYER_TO_RGB.items():
-            # OpenCV returns black for a mosaic narrower or lower than three pixels.
-            layouts[f"bayer_{pattern}{bits}"] = PixelFormat(1, bits, code, min_side_px=3)
-    return layouts
+            # OpenCV returns black for a Bayer image of less than three rows or columns.
+            formats[f"bayer_{pattern}{bits}"] = PixelFormat(1, bits, code, min_side_px=3)
+    return formats
 
 
-PIXEL_FORMATS = _layouts()
+PIXEL_FORMATS = _pixel_formats()
 
 
 def pixel_format(encoding: str) -> PixelFormat:
-    """Return the layout of an encoding; raise `ImageError` where it is not a camera image's."""
-    layout = PIXEL_FORMATS.get(encoding)
-    if layout is not None:
-        return layout
+    """Return the format of an encoding; raise `ImageError` if it is not one of camera images."""
+    found = PIXEL_FORMATS.get(encoding)
+    if found is not None:
+        return found
     accepted = ", ".join(sorted(PIXEL_FORMATS))
     if re.match(r"(32|64)FC\d", encoding):
         problem = "holds floating point data; a color or gray camera image is expected"
@@ -111,15 +111,15 @@ def pixel_format(encoding: str) -> PixelFormat:
 
 
 def validate_image(raw: RawImage) -> PixelFormat:
-    """Return the layout after checking that size, step and data agree with it; raise `ImageError`."""
-    layout = pixel_format(raw.encoding)
-    validate_data(raw, layout)
-    return layout
+    """Return the format of an image; raise `ImageError` unless size, step and data agree with it."""
+    found = pixel_format(raw.encoding)
+    validate_data(raw, found)
+    return found
 
 
 def validate_data(raw: RawImage, layout: PixelFormat) -> None:
-    """Raise `ImageError` where size, step and data do not agree with the layout."""
-    _check_size(raw, layout)
+    """Raise `ImageError` unless size, step and data agree with the format."""
+    _validate_size(raw, layout)
     row_bytes = layout.row_bytes(raw.width)
     if raw.step < row_bytes:
         msg = (
@@ -136,7 +136,7 @@ def validate_data(raw: RawImage, layout: PixelFormat) -> None:
         raise ImageError(msg)
 
 
-def _check_size(raw: RawImage, layout: PixelFormat) -> None:
+def _validate_size(raw: RawImage, layout: PixelFormat) -> None:
     size = f"'{raw.encoding}' image of {raw.width}x{raw.height}"
     if min(raw.width, raw.height) < layout.min_side_px:
         msg = f"{size}: expected at least {layout.min_side_px}x{layout.min_side_px} pixels"
@@ -147,22 +147,22 @@ def _check_size(raw: RawImage, layout: PixelFormat) -> None:
 
 
 def decode_image(raw: RawImage, layout: PixelFormat) -> UInt8Array:
-    """Return (H, W, 3) RGB of an image that `validate_image` has passed.
+    """Return (H, W, 3) RGB of an image that `validate_image` accepted.
 
-    Samples of 16 bits are scaled by 255/65535 and rounded, as cv_bridge does. An rgb8 image without
-    padding is returned as a read-only view of its data.
+    16-bit samples are scaled by 255/65535 and rounded, as cv_bridge does. The result for an rgb8 image without padding
+    is a read-only view of its data.
     """
-    picture = unpack_samples(raw, layout)
+    image = unpack_samples(raw, layout)
     if layout.to_rgb is not None:
-        picture = np.asarray(cv2.cvtColor(picture, layout.to_rgb))
-    rgb = np.ascontiguousarray(to_8_bit(picture))
+        image = np.asarray(cv2.cvtColor(image, layout.to_rgb))
+    rgb = np.ascontiguousarray(to_8_bit(image))
     if np.may_share_memory(rgb, raw.data):
         rgb.flags.writeable = False
     return rgb
 
 
 def unpack_samples(raw: RawImage, layout: PixelFormat) -> NDArray[Any]:
-    """Return the samples (rows, width, channels) in the machine's byte order, padding removed."""
+    """Return the samples (rows, width, channels) in native byte order, without padding."""
     row_count = layout.row_count(raw.height)
     rows: NDArray[Any] = raw.data.reshape(row_count, raw.step)[:, : layout.row_bytes(raw.width)]
     if layout.bits > 8:
@@ -172,73 +172,72 @@ def unpack_samples(raw: RawImage, layout: PixelFormat) -> NDArray[Any]:
     return rows.reshape(row_count, raw.width, layout.channels)
 
 
-def to_8_bit(picture: NDArray[Any]) -> UInt8Array:
-    """Return the picture with 16-bit samples scaled by 255/65535 and rounded; 8-bit ones unchanged."""
-    if picture.dtype == np.uint16:
-        return np.asarray(cv2.convertScaleAbs(picture, alpha=255.0 / 65535.0), dtype=np.uint8)
-    return np.asarray(picture, dtype=np.uint8)
+def to_8_bit(image: NDArray[Any]) -> UInt8Array:
+    """Return 16-bit samples scaled by 255/65535 and rounded, 8-bit samples unchanged."""
+    if image.dtype == np.uint16:
+        return np.asarray(cv2.convertScaleAbs(image, alpha=255.0 / 65535.0), dtype=np.uint8)
+    return np.asarray(image, dtype=np.uint8)
 
 
 def decode_compressed(image_format: str, data: UInt8Array) -> UInt8Array:
-    """Return (H, W, 3) RGB of a whole JPEG or PNG; raise `ImageError` on anything else or less.
+    """Return (H, W, 3) RGB of a JPEG or PNG; raise `ImageError` for other or truncated data.
 
-    ``image_format`` is the message's field, such as "jpeg" or "rgb8; jpeg compressed bgr8". Alpha is
-    dropped, 16 bits become 8 as in `decode_image`, and an EXIF rotation is not applied, because the
-    camera's calibration holds for the image as stored.
+    ``image_format`` is the field of the message, such as "jpeg" or "rgb8; jpeg compressed bgr8". Alpha is dropped; 16
+    bits become 8 as in `decode_image`. An EXIF rotation is ignored: the calibration refers to the image as stored.
     """
     described = f"compressed image, format '{image_format}', {data.size} bytes"
     if "compressedDepth" in image_format:
         msg = f"{described}: it holds depth; a color or gray camera image is expected"
         raise ImageError(msg)
-    _check_whole(data.tobytes(), described)
+    _validate_end(data.tobytes(), described)
     try:
-        picture = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+        image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
         msg = f"{described}: OpenCV cannot decode it: {error}"
         raise ImageError(msg) from error
-    if picture is None:
+    if image is None:
         msg = f"{described}: the data are damaged; expected a valid JPEG or PNG"
         raise ImageError(msg)
-    return np.ascontiguousarray(to_8_bit(_opencv_to_rgb(np.asarray(picture), image_format)))
+    return np.ascontiguousarray(to_8_bit(_opencv_to_rgb(np.asarray(image), image_format)))
 
 
-def _check_whole(data: bytes, described: str) -> None:
-    """Refuse what has lost its end: decoders fill the missing part with gray and report success."""
+def _validate_end(data: bytes, described: str) -> None:
+    """Raise `ImageError` for truncated data, whose missing part decoders fill with gray without an error."""
     if data.startswith(b"\xff\xd8\xff"):
-        whole, end = _jpeg_has_end(data), "end-of-image marker"
+        complete, end = _jpeg_has_end(data), "end-of-image marker"
     elif data.startswith(b"\x89PNG\r\n\x1a\n"):
-        whole, end = b"IEND\xaeB`\x82" in data, "IEND chunk"
+        complete, end = b"IEND\xaeB`\x82" in data, "IEND chunk"
     else:
         start = data[:8].hex(" ") or "nothing"
         msg = f"{described}: expected JPEG or PNG, but the data start with {start}"
         raise ImageError(msg)
-    if not whole:
+    if not complete:
         msg = f"{described}: truncated, the {end} is missing"
         raise ImageError(msg)
 
 
 def _jpeg_has_end(data: bytes) -> bool:
-    """Say whether an end-of-image marker follows the start of scan.
+    """Return whether an end-of-image marker follows the start of scan.
 
-    The segments before the scan are skipped by their length, since a thumbnail there has its own end.
+    Segments before the scan are skipped by their length: a thumbnail there has an end marker of its own.
     """
     position = 2
     while position + 4 <= len(data) and data[position] == 0xFF:
         if data[position + 1] == 0xDA:
             return data.find(b"\xff\xd9", position) >= 0
-        if data[position + 1] == 0xFF:  # a fill byte, which may stand before any marker
+        if data[position + 1] == 0xFF:  # a fill byte before a marker
             position += 1
             continue
         position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
     return False
 
 
-def _opencv_to_rgb(picture: NDArray[Any], image_format: str) -> NDArray[Any]:
-    """Return RGB of what `cv2.imdecode` gave: gray, BGR or BGRA."""
-    if picture.ndim == 3:
-        code = cv2.COLOR_BGR2RGB if picture.shape[2] == 3 else cv2.COLOR_BGRA2RGB
-        return np.asarray(cv2.cvtColor(picture, code))
-    # image_transport compresses a mosaic as a gray picture and names the mosaic before the semicolon.
+def _opencv_to_rgb(image: NDArray[Any], image_format: str) -> NDArray[Any]:
+    """Return RGB of a gray, BGR or BGRA image of `cv2.imdecode`."""
+    if image.ndim == 3:
+        code = cv2.COLOR_BGR2RGB if image.shape[2] == 3 else cv2.COLOR_BGRA2RGB
+        return np.asarray(cv2.cvtColor(image, code))
+    # image_transport compresses a Bayer image as gray and names its pattern before the semicolon.
     source_encoding = image_format.split(";", maxsplit=1)[0].strip()
     pattern = source_encoding.removeprefix("bayer_")[:4]
-    return np.asarray(cv2.cvtColor(picture, _BAYER_TO_RGB.get(pattern, cv2.COLOR_GRAY2RGB)))
+    return np.asarray(cv2.cvtColor(image, _BAYER_TO_RGB.get(pattern, cv2.COLOR_GRAY2RGB)))

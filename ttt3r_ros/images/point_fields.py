@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Points with colors in the bytes that PCL, RViz and PCD files agree on."""
+"""Colored points in the memory layout of PCL, RViz and PCD files."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ POINT_DTYPE = np.dtype([(name, "<f4") for name in POINT_FIELDS])
 
 
 def pack_points(points: Float32Array, rgb: UInt8Array, out: NDArray[Any] | None = None) -> NDArray[Any]:
-    """Return records (...) of points and colors (..., 3), whose rgb is 0x00RRGGBB in the bits of a float.
+    """Return records (...) of points and colors (..., 3); rgb is 0x00RRGGBB in the bits of a float.
 
-    They are written to ``out`` where it is given: contiguous records (...).
+    ``out``, contiguous records (...), receives the result if given.
     """
     records = np.empty(points.shape[:-1], dtype=POINT_DTYPE) if out is None else out
     if not records.size:
@@ -34,12 +34,12 @@ def pack_points(points: Float32Array, rgb: UInt8Array, out: NDArray[Any] | None 
 
 
 def masked_points(prediction: Prediction, masked_depth: Float32Array) -> tuple[Float32Array, UInt8Array]:
-    """Return the points (N, 3) in the optical frame, and their colors, where there is a depth (h, w)."""
-    sure = masked_depth > 0  # NaN is not
+    """Return points (N, 3) in the optical frame and their colors at the pixels that have depth (h, w)."""
+    valid = masked_depth > 0  # False for NaN
     points, rgb = prediction.points_camera.reshape(-1, 3), prediction.rgb.reshape(-1, 3)
-    if sure.all():
+    if valid.all():
         return points, rgb
-    indices = np.flatnonzero(sure)  # several times faster than the mask itself
+    indices = np.flatnonzero(valid)  # several times faster than indexing by the mask
     return points.take(indices, axis=0), rgb.take(indices, axis=0)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From decoded images to frames in the right order, rectified: the same for the node and for recordings."""
+"""Preprocessing of decoded images, shared by node and recordings: check of stamps, calibration, rectification."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ if TYPE_CHECKING:
 
 
 class ImagePreprocessor:
-    """Takes the images of one camera; what is odd about them it says once, by ``complain``."""
+    """Makes frames of the images of one camera; calls ``warn`` once for each problem."""
 
-    def __init__(self, *, rectify: bool, complain: Callable[[str], None]) -> None:
-        self.order = StampFilter()
-        self.complaints: set[str] = set()
+    def __init__(self, *, rectify: bool, warn: Callable[[str], None]) -> None:
+        self.stamp_filter = StampFilter()
+        self.warnings: set[str] = set()
         self._rectify = rectify
-        self._complain = complain
+        self._warn = warn
         self._intrinsics: Intrinsics | None = None
         self._rectifier: Rectifier | None = None
         self._size: tuple[int, int] | None = None
 
     def accept(self, stamp_ns: int) -> bool:
-        """Take the next stamp; return whether time has gone back, so that everything begins anew.
+        """Validate the next stamp; return whether time jumped back, which starts a new map.
 
         Raises:
             ImageError: the stamp does not follow the last one.
         """
-        return self.order.accept(stamp_ns)
+        return self.stamp_filter.accept(stamp_ns)
 
     def calibrate(self, intrinsics: Intrinsics | None) -> None:
-        """Take the camera as calibrated for the images from now on, at any size of the image; None: not known."""
+        """Set the calibration of the next images, at any size of the same aspect ratio; None: unknown."""
         if intrinsics == self._intrinsics:
             return
         self._intrinsics, self._rectifier = intrinsics, None
@@ -46,27 +46,27 @@ class ImagePreprocessor:
         try:
             self._rectifier = Rectifier(intrinsics)
         except ConfigError as error:
-            self.complain_once(f"images are used as they come: {error}")
+            self.warn_once(f"images are not rectified: {error}")
 
     def frame(self, stamp_ns: int, camera_frame: str, rgb: UInt8Array) -> Frame:
-        """Return the frame of an image (H, W, 3), as a pinhole camera sees it if the calibration allows."""
-        self._note_size(rgb)
+        """Return the frame of an image (H, W, 3), rectified if its calibration is known and supported."""
+        self._check_size(rgb)
         intrinsics = self._usable_intrinsics(rgb)
         if intrinsics is not None and self._rectifier is not None:
             rgb, intrinsics = self._rectifier.rectify(rgb)
         return Frame(stamp_ns, camera_frame, rgb, intrinsics)
 
-    def complain_once(self, text: str) -> None:
-        """Say something, unless it was said before."""
-        if text not in self.complaints:
-            self.complaints.add(text)
-            self._complain(text)
+    def warn_once(self, text: str) -> None:
+        """Warn of a problem, only the first time."""
+        if text not in self.warnings:
+            self.warnings.add(text)
+            self._warn(text)
 
-    def _note_size(self, rgb: UInt8Array) -> None:
+    def _check_size(self, rgb: UInt8Array) -> None:
         size = (rgb.shape[1], rgb.shape[0])
         if self._size is not None and size != self._size:
-            self.complain_once(
-                f"images changed from {self._size[0]}x{self._size[1]} to {size[0]}x{size[1]}; mapping goes on"
+            self.warn_once(
+                f"images changed from {self._size[0]}x{self._size[1]} to {size[0]}x{size[1]}; mapping continues"
             )
         self._size = size
 
@@ -75,7 +75,7 @@ class ImagePreprocessor:
         height, width = rgb.shape[:2]
         if intrinsics is None or intrinsics.width * height == intrinsics.height * width:
             return intrinsics
-        self.complain_once(
+        self.warn_once(
             f"camera_info is for {intrinsics.width}x{intrinsics.height}, the image is {width}x{height}: "
             "another aspect ratio; the focal length is estimated"
         )

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file for writing that replaces ``path`` when the block ends well, and vanishes otherwise.
+    """Open a temporary file that replaces ``path`` if the block ends without an error, and is deleted otherwise.
 
     Raises:
-        OutputError: folder or file cannot be written; the message names the path and the reason.
+        OutputError: the folder or the file cannot be written; the message names path and reason.
     """
     with atomic_write_together(path) as (file,):
         yield file
@@ -31,10 +31,10 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def atomic_write_together(*paths: Path) -> Iterator[tuple[IO[bytes], ...]]:
-    """Open files for writing that replace ``paths`` together when the block ends well, and all vanish otherwise.
+    """Open temporary files that replace ``paths`` together if the block ends without an error.
 
     Raises:
-        OutputError: a folder or a file cannot be written; what was under the names is still there.
+        OutputError: a folder or a file cannot be written; the former files are unchanged.
     """
     temporary = {path: path.parent / f".{path.name}.{secrets.token_hex(4)}.part" for path in paths}
     try:
@@ -44,7 +44,7 @@ def atomic_write_together(*paths: Path) -> Iterator[tuple[IO[bytes], ...]]:
             files = tuple(stack.enter_context(part.open("xb")) for part in temporary.values())
             modes = [stat.S_IMODE(os.fstat(file.fileno()).st_mode) for file in files]
             yield files
-        # Whoever wrote to the names may have put files of another mode there.
+        # The block may have replaced the temporary files by files of another mode.
         for part, mode in zip(temporary.values(), modes, strict=True):
             part.chmod(mode)
         _replace_together(temporary)
@@ -59,37 +59,37 @@ def atomic_write_together(*paths: Path) -> Iterator[tuple[IO[bytes], ...]]:
 
 
 def _replace_together(temporary: dict[Path, Path]) -> None:
-    """Give files their final names; if one of them cannot have it, let every name have what it had before."""
+    """Rename files to their final names; on an error restore the former files."""
     path, *later = temporary
     if not later:
         temporary[path].replace(path)
         return
-    before = temporary[path].with_suffix(".before")
-    # Not by renaming a folder away: a file must not take its name.
+    backup = temporary[path].with_suffix(".before")
+    # A folder is not moved away: a file must not take its place.
     existed = path.exists() and not path.is_dir()
     if existed:
-        path.replace(before)
+        path.replace(backup)
     try:
         temporary[path].replace(path)
         _replace_together({other: temporary[other] for other in later})
     except BaseException:
         if existed:
-            before.replace(path)
+            backup.replace(path)
         elif not path.is_dir():
             path.unlink(missing_ok=True)
         raise
-    before.unlink(missing_ok=True)
+    backup.unlink(missing_ok=True)
 
 
 @contextmanager
 def atomic_write_folder(folder: Path, last: str) -> Iterator[Path]:
-    """Give a place for files that move to ``folder`` when the block ends well, and vanish otherwise.
+    """Yield a temporary folder whose files move to ``folder`` if the block ends without an error.
 
-    The file ``last`` tells that all are there: an older one goes before the first file moves, the new one comes
-    after the others. Files of other names in ``folder`` stay.
+    The file ``last`` marks the folder as complete: its old version is deleted first, the new one moved last. Files of
+    other names in ``folder`` stay.
 
     Raises:
-        OutputError: folder or a file cannot be written; the message names the folder and the reason.
+        OutputError: the folder or a file cannot be written; the message names folder and reason.
     """
     existed = folder.exists()
     try:
@@ -105,7 +105,7 @@ def atomic_write_folder(folder: Path, last: str) -> Iterator[Path]:
         raise OutputError(msg) from error
     finally:
         if not existed:
-            with suppress(OSError):  # it is not empty: all went well
+            with suppress(OSError):  # not empty if the files were moved
                 folder.rmdir()
 
 
@@ -113,7 +113,7 @@ def _move(staging: Path, folder: Path, last: str) -> None:
     files = sorted(staging.iterdir(), key=lambda file: (file.name == last, file.name))
     for file in files:
         if (folder / file.name).is_dir():
-            msg = f"{file.name} is a folder there"
+            msg = f"{file.name} is a folder"
             raise OSError(msg)
     (folder / last).unlink(missing_ok=True)
     for file in files:
@@ -121,17 +121,17 @@ def _move(staging: Path, folder: Path, last: str) -> None:
 
 
 def require_writable(folder: Path) -> None:
-    """Make a folder, and see that files can be written there.
+    """Create a folder and check that files can be written in it.
 
     Raises:
-        OutputError: they cannot.
+        OutputError: the folder cannot be written.
     """
     probe = folder / ".writable"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b"a")
     except OSError as error:
-        msg = f"--output {folder} cannot be written: {error.strerror or error}"
+        msg = f"{folder} cannot be written: {error.strerror or error}"
         raise OutputError(msg) from error
     finally:
         with suppress(OSError):

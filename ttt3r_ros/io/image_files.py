@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read image and depth files, list them in natural order."""
+"""Reading of image and depth files; lists of images in natural order."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-MM_PER_M = 1000.0  # per meter
+MM_PER_M = 1000.0
 
 
 def read_image(file: Path, mode: int = cv2.IMREAD_COLOR) -> NDArray[Any] | None:
-    """Return an image as `cv2.imread` does, None if it cannot be read.
+    """Return what `cv2.imread` returns, None if the file cannot be read.
 
-    OpenCV itself crashes on a name that is no UTF-8, and writes a line of its own for every file that is no image.
+    `cv2.imread` crashes on names that are not UTF-8, and prints a warning for every file that is not an image.
     """
     try:
         content = np.fromfile(file, np.uint8)
@@ -38,43 +38,44 @@ def read_image(file: Path, mode: int = cv2.IMREAD_COLOR) -> NDArray[Any] | None:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """Return the images of a folder in the order of their names, numbers by value; hidden files are none."""
+    """Return the images of a folder in natural order of their names, without hidden files."""
     return sorted((file for file in folder.iterdir() if is_image_file(file)), key=natural_sort_key)
 
 
 def is_image_file(file: Path) -> bool:
-    """Tell from its name whether a file is an image; macOS leaves hidden files that end alike."""
+    """Return whether the name of a file is that of an image; macOS creates hidden files of the same suffix."""
     return file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".") and not file.is_dir()
 
 
 def natural_sort_key(path: Path) -> tuple[list[str | int], str]:
-    """Return the sorting key that puts img2.png before img10.png."""
-    parts = re.split(r"(\d+)", path.name)  # text and numbers in turn
+    """Return the sorting key by which img2.png comes before img10.png."""
+    parts = re.split(r"(\d+)", path.name)  # alternately text and number
     return [int(part) if part.isdecimal() else part for part in parts], path.name
 
 
 def read_rgb(file: Path) -> UInt8Array | None:
-    """Return an image (H, W, 3); None, with a warning that names it, if it cannot be read."""
-    picture = read_image(file)
-    if picture is None:
-        logger.warning("%s cannot be read as an image; it is left out", file)
+    """Return an image (H, W, 3); None, with a warning, if it cannot be read."""
+    bgr = read_image(file)
+    if bgr is None:
+        logger.warning("%s cannot be read as an image; it is skipped", file)
         return None
-    return bgr_to_rgb(picture)
+    return bgr_to_rgb(bgr)
 
 
 def bgr_to_rgb(bgr: NDArray[Any]) -> UInt8Array:
-    """Return the RGB image of OpenCV's BGR one."""
+    """Return an image (H, W, 3) of OpenCV in RGB."""
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def read_depth_m(path: Path, units_per_m: float) -> Float32Array:
-    """Return the depth (h, w) of a PNG of 16 bits, 0 where there is none.
+    """Return the depth (h, w) [m] of a 16-bit PNG, 0: unknown.
 
     Raises:
-        SourceError: the file is something else.
+        SourceError: the file is not a 16-bit image of one channel.
     """
     raw = read_image(path, cv2.IMREAD_UNCHANGED)
     if raw is None or raw.ndim != 2 or raw.dtype != np.uint16:
-        msg = f"{path} is not a depth image of one channel of 16 bits"
+        found = "no image" if raw is None else f"{raw.dtype} of shape {raw.shape}"
+        msg = f"{path} is not a depth image: expected one channel of 16 bits, found {found}"
         raise SourceError(msg)
     return np.asarray(raw, np.float32) / np.float32(units_per_m)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Image files as a sequence: any files with poses and depth, and plain folders."""
+"""Image files as sequences: lists of files with poses and depth, and plain folders."""
 
 from __future__ import annotations
 
@@ -36,76 +36,76 @@ FOLDER_RATE_HZ = 10.0  # of images without stamps
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """One image file and what is known about it."""
+    """One image file with its depth file, pose and calibration."""
 
     stamp_ns: int
     image: Path
     depth: Path | None = None
-    # (4, 4) of the optical camera that took the image; data sets mark lost tracking by NaN or infinities
+    # (4, 4) of the optical camera; datasets mark lost tracking by NaN or infinity
     T_world_camera: Float64Array | None = None
     intrinsics: Intrinsics | None = None
 
 
 class ImageFileSequence:
-    """The frames of image files, however they are laid out, and their true poses where there are some."""
+    """Frames of image files, in any folder structure, and their true poses."""
 
     def __init__(
         self,
         root: Path,
-        views: Collection[ImageRecord],
+        records: Collection[ImageRecord],
         selection: FrameSelection,
         remarks: tuple[str, ...] = (),
     ) -> None:
-        """Take views; ``remarks`` are what a reader of figures must know about the files."""
+        """Set the records of the images; ``remarks`` are limitations that evaluations report with their figures."""
         self.name = root.resolve().name
         self.skipped = 0
         self.remarks = remarks
         self._root = root
-        self._views = views
+        self._records = records
         self._selection = selection
-        # Of views with one stamp the first, for it is the one that is mapped.
-        self._view_of_stamp: dict[int, ImageRecord] = {}
-        for view in views:
-            self._view_of_stamp.setdefault(view.stamp_ns, view)
-        poses = [(stamp_ns, view.T_world_camera) for stamp_ns, view in self._view_of_stamp.items()]
+        # Of several images with one stamp, the first one is mapped.
+        self._record_by_stamp: dict[int, ImageRecord] = {}
+        for record in records:
+            self._record_by_stamp.setdefault(record.stamp_ns, record)
+        poses = [(stamp_ns, record.T_world_camera) for stamp_ns, record in self._record_by_stamp.items()]
         recorded = [(stamp_ns, T) for stamp_ns, T in poses if T is not None]
         self._truth = [(stamp_ns, T) for stamp_ns, T in recorded if np.isfinite(T).all()]
         if lost := len(recorded) - len(self._truth):
-            remark = f"{lost} of {len(recorded)} true poses are not finite and left out"
+            remark = f"{lost} of {len(recorded)} true poses are not finite and ignored"
             logger.warning("%s: %s", root, remark)
             self.remarks += (remark,)
 
     def __len__(self) -> int:
-        return self._selection.count(len(self._views))
+        return self._selection.count(len(self._records))
 
     def frames(self) -> Iterator[Frame]:
-        """Read the frames in order; a file that is no image is left out with a warning that names it.
+        """Read the frames in order; a file that is not an image is skipped with a warning.
 
         Raises:
             SourceError: none of the files is an image.
         """
         self.skipped = 0
-        for view in self._selection.apply(self._views):
-            rgb = read_rgb(view.image)
+        for record in self._selection.apply(self._records):
+            rgb = read_rgb(record.image)
             if rgb is None:
                 self.skipped += 1
                 continue
-            yield Frame(view.stamp_ns, CAMERA_FRAME, rgb, view.intrinsics)
+            yield Frame(record.stamp_ns, CAMERA_FRAME, rgb, record.intrinsics)
         if self.skipped == len(self):
             msg = f"{self._root}: none of {self.skipped} files can be read as an image"
             raise SourceError(msg)
 
     def ground_truth(self) -> list[StampedPose]:
-        """Return the pose of every view that has one, under the very stamp of its frame."""
+        """Return the pose of every image that has one, with the stamp of its frame."""
         return self._truth
 
 
 class ImageFolder(ImageFileSequence):
-    """A folder of images in the order of their names, numbers in them by value.
+    """A folder of images in natural order of their names.
 
-    Also takes a folder with ``rgb/`` and, beside it, ``groundtruth.txt`` (TUM format, row k for frame k, whose
-    times then are the stamps), ``camera.json`` (fx, fy, cx, cy, width, height, depth_scale) and ``depth/`` (16 bit
-    PNG of the same name as the image, meters = value / depth_scale, 0: none; not every frame needs one).
+    The images may be in ``rgb/``. Optional files beside it: ``groundtruth.txt`` (TUM format, row k is pose and stamp of
+    frame k), ``camera.json`` (fx, fy, cx, cy, width, height, depth_scale) and ``depth/`` (16-bit PNG of the same name
+    as the image, meters = value / depth_scale, 0: unknown; not every frame needs one).
     """
 
     def __init__(
@@ -116,17 +116,17 @@ class ImageFolder(ImageFileSequence):
             raise SourceError(msg)
         files = list_images(path / "rgb" if (path / "rgb").is_dir() else path)
         if not files:
-            msg = f"{path} holds no images ({', '.join(IMAGE_SUFFIXES)})"
+            msg = f"{path} has no images ({', '.join(IMAGE_SUFFIXES)})"
             raise SourceError(msg)
-        described = path / "camera.json"
-        camera = read_camera_json(described) if described.is_file() else {}
-        intrinsics = parse_intrinsics(camera, described) if camera else None
-        self._depth_scale = _depth_scale(camera, described)
+        camera_file = path / "camera.json"
+        camera = read_camera_json(camera_file) if camera_file.is_file() else {}
+        intrinsics = parse_intrinsics(camera, camera_file) if camera else None
+        self._depth_scale = _depth_scale(camera, camera_file)
         truth = read_tum(path / "groundtruth.txt")
         if truth and len(truth) != len(files):
             msg = f"{path}: {len(files)} images, but {len(truth)} rows in groundtruth.txt"
             raise SourceError(msg)
-        views = [
+        records = [
             ImageRecord(
                 truth[index][0] if truth else frame_stamp_ns(index, rate_hz),
                 file,
@@ -135,12 +135,12 @@ class ImageFolder(ImageFileSequence):
             )
             for index, file in enumerate(files)
         ]
-        super().__init__(path, views, selection)
+        super().__init__(path, records, selection)
 
     def true_depth_m(self, stamp_ns: int) -> Float32Array | None:
-        """Return the measured depth (h, w) of the frame of a stamp, 0 where there is none."""
-        view = self._view_of_stamp.get(stamp_ns)
-        path = self._root / "depth" / f"{view.image.stem}.png" if view is not None else None
+        """Return the measured depth (h, w) [m] of the frame with this stamp, 0: unknown; None: no depth image."""
+        record = self._record_by_stamp.get(stamp_ns)
+        path = self._root / "depth" / f"{record.image.stem}.png" if record is not None else None
         if path is None or not path.is_file():
             return None
         return read_depth_m(path, self._depth_scale)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fields of every message that the node publishes, for any library that has the message classes.
+"""Fields of every message that the node publishes, independent of the library of message classes.
 
 `ros.messages` builds them with rclpy's classes, `io.bags.messages` with those of rosbags.
 """
@@ -29,7 +29,7 @@ _ENCODINGS = {"float32": "32FC1", "uint16": "16UC1", "uint8": "rgb8"}
 
 
 class MessageBuilder:
-    """Builds messages from results. Every message that has a header takes one made by `make_header`."""
+    """Builds messages from results. `make_header` makes their headers."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class MessageBuilder:
         to_sequence: Callable[[NDArray[Any]], Any],
         quaternion_from_rotation: Callable[[Float64Array], tuple[float, float, float, float]],
     ) -> None:
-        """Set how messages, sequences and quaternions are made.
+        """Set the functions of the message library.
 
         ``create("geometry_msgs/Point", x=…)`` returns a message; ``to_sequence`` returns a flat array as the value
         of a field of variable length; ``quaternion_from_rotation`` returns the quaternion of a transform (4, 4).
@@ -156,7 +156,7 @@ class MessageBuilder:
         ]
 
     def cloud(self, count: int, data: Any, header: Message) -> Message:
-        """Return packed points, as the sequence of their bytes, as a dense sensor_msgs/PointCloud2."""
+        """Return packed points, given as the value of a uint8[] field, as a dense sensor_msgs/PointCloud2."""
         size = POINT_DTYPE.itemsize
         return self._create(
             "sensor_msgs/PointCloud2",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parameter files of the node (``/**: ros__parameters: ...``) read without ROS."""
+"""Reading of the node's parameter files (``/**: ros__parameters: ...``) without ROS."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def read_parameter_file(path: Path) -> dict[str, Any]:
     """Return the settings of a parameter file by their dotted names, for `ttt3r_ros.config.from_mapping`.
 
     Raises:
-        ConfigError: the file cannot be read or is no parameter file of the node.
+        ConfigError: the file cannot be read, or is not a parameter file of the node.
     """
     import yaml  # noqa: PLC0415 - PyYAML is an optional extra
 
@@ -32,12 +32,14 @@ def read_parameter_file(path: Path) -> dict[str, Any]:
         raise ConfigError(msg) from error
     sections = content if isinstance(content, dict) else {}
     found = [sections[node] for node in _NODES if node in sections]
-    if not found or not all(isinstance(part, dict) and "ros__parameters" in part for part in found):
+    if not found or not all(
+        isinstance(section, dict) and "ros__parameters" in section for section in found
+    ):
         msg = f"{path}: expected '/**:' or 'mapping_node:' with 'ros__parameters:' below it"
         raise ConfigError(msg)
     values: dict[str, Any] = {}
-    for part in found:
-        values |= _flatten(part["ros__parameters"] or {})
+    for section in found:
+        values |= _flatten(section["ros__parameters"] or {})
     return {name: value for name, value in values.items() if name.split(".")[0] not in _RCLPY_PARAMETERS}
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The folder that ``ttt3r_ros run`` leaves: the names of its files, and how to read it."""
+"""The folder of a run: names of its files, and a reader."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from ttt3r_ros.errors import SourceError
 from ttt3r_ros.io.export.point_cloud import read_ply
 from ttt3r_ros.io.frame_records import FrameRecord, mapped_records, read_frames
-from ttt3r_ros.io.image_files import read_image
+from ttt3r_ros.io.image_files import MM_PER_M, read_image
 from ttt3r_ros.io.trajectory_files import read_tum
 from ttt3r_ros.mapping.voxel_map import PointCloud
 
@@ -27,10 +27,9 @@ if TYPE_CHECKING:
 RUN, FRAMES, TRAJECTORY, MAP, CAMERA, REPORT, STATE = (
     "run.json", "frames.csv", "trajectory.txt", "map.ply", "camera.json", "report.html", "state.npz",
 )  # fmt: skip
-MM_PER_M = 1000.0  # what one meter is in depth/*.png
-CONFIDENCE = 1000.0  # what a confidence of one is in confidence/*.png
+CONFIDENCE_SCALE = 1000.0  # value in confidence/*.png for a confidence of one
 
-# All that a run may write, by the name of the output that it belongs to.
+# All files and folders that a run may write, by output.
 FILES: dict[str, tuple[str, ...]] = {
     "trajectory": (TRAJECTORY, "trajectory_kitti.txt", "trajectory_euroc.csv", CAMERA),
     "map": (MAP, "map.pcd", "map.pgm", "map.yaml"),
@@ -51,7 +50,7 @@ DEFAULT_OUTPUTS = ("trajectory", "map", "report", "frames", "state")
 
 
 class SavedFrame(NamedTuple):
-    """The pictures of one frame, at the network's resolution; None: not written by that run."""
+    """The images of one frame, at the network's resolution; None: not an output of the run."""
 
     rgb: UInt8Array | None  # (h, w, 3)
     depth_m: Float32Array | None  # (h, w), NaN where unknown
@@ -59,25 +58,25 @@ class SavedFrame(NamedTuple):
 
 
 class RunFolder:
-    """Reads one run; poses and frames are counted alike, from 0 over what the trajectory holds."""
+    """Reader of one run; frame k has pose k of the trajectory, counted from 0."""
 
     def __init__(self, path: Path) -> None:
         """Open a folder.
 
         Raises:
-            SourceError: no run has left its ``run.json`` there.
+            SourceError: it has no ``run.json`` of a finished run.
         """
         self.path = path
         try:
             meta = json.loads((path / RUN).read_text(encoding="utf-8"))
         except FileNotFoundError as error:
-            msg = f"{path} is no finished run: there is no {RUN}"
+            msg = f"{path} is not a finished run: it has no {RUN}"
             raise SourceError(msg) from error
         except (OSError, ValueError) as error:
             msg = f"{path / RUN} cannot be read: {error}"
             raise SourceError(msg) from error
         if not isinstance(meta, dict):
-            msg = f"{path / RUN} holds {type(meta).__name__}; expected an object"
+            msg = f"{path / RUN}: expected an object, found {type(meta).__name__}"
             raise SourceError(msg)
         self.meta: dict[str, Any] = meta
 
@@ -85,37 +84,39 @@ class RunFolder:
         return len(self._poses)
 
     def poses(self) -> tuple[list[int], Float64Array]:
-        """Return the stamps [ns] and T_map_camera (N, 4, 4); empty if no trajectory was written."""
+        """Return the stamps [ns] and T_map_camera (N, 4, 4); empty without a trajectory."""
         stamps_ns = [stamp_ns for stamp_ns, _ in self._poses]
         return stamps_ns, np.array([T for _, T in self._poses]).reshape(-1, 4, 4)
 
     def records(self) -> list[FrameRecord]:
-        """Return what is known of every frame that has a pose; empty if no ``frames.csv`` was written."""
+        """Return the record of every frame that has a pose; empty without ``frames.csv``."""
         return self._records
 
     def frame(self, index: int) -> SavedFrame:
-        """Return the pictures of the frame of a pose.
+        """Return the images of the frame of a pose.
 
         Raises:
-            SourceError: there is no such frame, or a picture is damaged.
+            SourceError: the frame does not exist, or an image is damaged.
         """
         if not self._records:
             return SavedFrame(None, None, None)
         if not 0 <= index < len(self._records):
-            msg = f"{self.path} has frames 0 to {len(self._records) - 1}, and no {index}"
+            msg = f"{self.path}: frame {index} does not exist; expected 0 to {len(self._records) - 1}"
             raise SourceError(msg)
         name = f"{self._records[index].index:06d}"
-        rgb = self._picture("rgb", f"{name}.jpg", cv2.IMREAD_COLOR)
-        depth = self._picture("depth", f"{name}.png", cv2.IMREAD_UNCHANGED)
-        confidence = self._picture("confidence", f"{name}.png", cv2.IMREAD_UNCHANGED)
+        rgb = self._read_image("rgb", f"{name}.jpg", cv2.IMREAD_COLOR)
+        depth = self._read_image("depth", f"{name}.png", cv2.IMREAD_UNCHANGED)
+        confidence = self._read_image("confidence", f"{name}.png", cv2.IMREAD_UNCHANGED)
         return SavedFrame(
             None if rgb is None else np.ascontiguousarray(rgb[..., ::-1]),
             None if depth is None else _depth_m(depth),
-            None if confidence is None else (confidence / np.float32(CONFIDENCE)).astype(np.float32),
+            None
+            if confidence is None
+            else (confidence / np.float32(CONFIDENCE_SCALE)).astype(np.float32),
         )
 
     def cloud(self) -> PointCloud:
-        """Return the map's points; none if no map was written."""
+        """Return the points of the map; empty without a map."""
         if not (self.path / MAP).is_file():
             return PointCloud(np.empty((0, 3), np.float32), np.empty((0, 3), np.uint8))
         return PointCloud(*read_ply(self.path / MAP))
@@ -128,15 +129,15 @@ class RunFolder:
     def _records(self) -> list[FrameRecord]:
         return mapped_records(read_frames(self.path / FRAMES)) if (self.path / FRAMES).is_file() else []
 
-    def _picture(self, kind: str, name: str, mode: int) -> NDArray[Any] | None:
+    def _read_image(self, kind: str, name: str, mode: int) -> NDArray[Any] | None:
         path = self.path / kind / name
         if not path.is_file():
             return None
-        picture = read_image(path, mode)
-        if picture is None:
+        image = read_image(path, mode)
+        if image is None:
             msg = f"{path} cannot be read as an image"
             raise SourceError(msg)
-        return picture
+        return image
 
 
 def _depth_m(millimeters: NDArray[Any]) -> Float32Array:

@@ -1,59 +1,59 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The interface of image sequences, and the selection of frames."""
+"""The interface of image sequences, the selection of frames, and wrappers of sequences."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ttt3r_ros.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from ttt3r_ros.types import Float64Array, Frame
+    from ttt3r_ros.types import Float64Array, Frame, Intrinsics
 
 CAMERA_FRAME = "camera_optical_frame"
-FIRST_STAMP_NS = 1_000_000_000  # a stamp of zero means "latest" to TF
+FIRST_STAMP_NS = 1_000_000_000  # a stamp of zero means "latest" in TF
 
 StampedPose = tuple[int, "Float64Array"]  # (stamp_ns, T_world_camera)
 ItemT = TypeVar("ItemT")
 
 
 class ImageSequence(Protocol):
-    """Something that yields frames, maybe with ground truth.
+    """A sequence of frames, optionally with ground truth.
 
-    Those with measured depth also have ``true_depth_m(stamp_ns)``, which returns that (h, w) of the frame of a stamp,
-    0 where there is none, or nothing.
+    Sequences with measured depth also have ``true_depth_m(stamp_ns)``: the depth (h, w) [m] of the frame with this
+    stamp, 0: unknown; None: no depth image. Those with recorded transforms have ``transforms()``.
     """
 
     @property
     def name(self) -> str:
-        """Return what to call it in a table."""
+        """Return the name in tables."""
         ...
 
     @property
     def skipped(self) -> int:
-        """Return how many frames were left out as broken, so far in this reading."""
+        """Return the number of damaged frames that the current iteration skipped so far."""
         ...
 
     def __len__(self) -> int:
-        """Return the number of frames, 0 if it is not known beforehand."""
+        """Return the number of frames, 0: unknown."""
         ...
 
     def frames(self) -> Iterator[Frame]:
-        """Read the frames in order; where the source breaks off, `SourceError` follows the last good one."""
+        """Read the frames in order; a truncated source raises `SourceError` after its last complete frame."""
         ...
 
     def ground_truth(self) -> list[StampedPose]:
-        """Return stamped optical camera poses T_world_camera, all of them finite; empty if there are none."""
+        """Return stamped poses T_world_camera of the optical camera, all finite; empty without ground truth."""
         ...
 
 
 @dataclass(frozen=True)
 class FrameSelection:
-    """Every ``stride``-th frame from the first on, at most ``max_frames`` of them (0: all)."""
+    """Every ``stride``-th frame, starting with the first, at most ``max_frames`` (0: all)."""
 
     stride: int = 1
     max_frames: int = 0
@@ -64,12 +64,12 @@ class FrameSelection:
             raise ConfigError(msg)
 
     def count(self, available: int) -> int:
-        """Return how many of so many frames are chosen."""
-        chosen = -(-available // self.stride)
-        return min(chosen, self.max_frames) if self.max_frames else chosen
+        """Return the number of selected frames out of the available ones."""
+        selected = -(-available // self.stride)
+        return min(selected, self.max_frames) if self.max_frames else selected
 
     def apply(self, items: Iterable[ItemT]) -> Iterator[ItemT]:
-        """Choose from items, none of which is taken after the last chosen one."""
+        """Yield the selected items; no item after the last selected one is consumed."""
         stop = self.stride * (self.max_frames - 1) + 1 if self.max_frames else None
         return islice(items, 0, stop, self.stride)
 
@@ -78,5 +78,45 @@ ALL_FRAMES = FrameSelection()
 
 
 def frame_stamp_ns(index: int, rate_hz: float) -> int:
-    """Return the stamp of a frame that has none of its own; the first is at one second."""
+    """Return the stamp of a frame of a source without stamps; the first is one second."""
     return FIRST_STAMP_NS + round(index * 1e9 / rate_hz)
+
+
+class SequenceWrapper:
+    """Base class of sequences that change the frames of another one; forwards its other properties."""
+
+    def __init__(self, sequence: ImageSequence) -> None:
+        self._sequence = sequence
+
+    @property
+    def name(self) -> str:
+        """Return the name of the sequence."""
+        return self._sequence.name
+
+    @property
+    def skipped(self) -> int:
+        """Return the number of frames that the sequence skipped."""
+        return self._sequence.skipped
+
+    def ground_truth(self) -> list[StampedPose]:
+        """Return the poses of the sequence."""
+        return self._sequence.ground_truth()
+
+
+class CalibratedSequence(SequenceWrapper):
+    """A sequence with given intrinsics in place of its own."""
+
+    def __init__(self, sequence: ImageSequence, intrinsics: Intrinsics) -> None:
+        super().__init__(sequence)
+        self._intrinsics = intrinsics
+
+    def __len__(self) -> int:
+        return len(self._sequence)
+
+    def frames(self) -> Iterator[Frame]:
+        """Read the frames; raises the errors of the sequence."""
+        for frame in self._sequence.frames():
+            yield replace(frame, intrinsics=self._intrinsics)
+
+    def __getattr__(self, name: str) -> Any:  # true_depth_m and transforms, where the sequence has them
+        return getattr(self._sequence, name)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Opens whatever somebody names as a source of images: a bag, a video, a folder, a data set or a camera."""
+"""Opening of image sources: bag, video, folder of images, dataset or camera, detected by their files."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ from ttt3r_ros.io.datasets.registry import (
 )
 from ttt3r_ros.io.image_files import IMAGE_SUFFIXES
 from ttt3r_ros.io.image_folder import FOLDER_RATE_HZ, ImageFolder
-from ttt3r_ros.io.sequence import FrameSelection
-from ttt3r_ros.io.sequence_wrappers import CalibratedSequence
+from ttt3r_ros.io.sequence import CalibratedSequence, FrameSelection
 from ttt3r_ros.io.video import Video
-from ttt3r_ros.io.webcam import Webcam, device_of
+from ttt3r_ros.io.webcam import Webcam, parse_device
 
 if TYPE_CHECKING:
     from ttt3r_ros.io.sequence import ImageSequence
@@ -29,17 +28,17 @@ if TYPE_CHECKING:
 __all__ = ["FORMAT_NAMES", "AmbiguousSource", "SourceOptions", "open_source"]
 
 FORMAT_NAMES = ("auto", "folder", *(known.name for known in DATASET_FORMATS), "bag", "video", "webcam")
-# Looked at before rosbags is asked, which need not be installed.
+# Not from `io.bags`, which imports rosbags: an optional dependency.
 _BAG_SUFFIXES = (".mcap", ".db3", ".bag", ".zstd", ".zst")
 _BAG_METADATA = "metadata.yaml"
 
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """How to read a source."""
+    """Options of reading a source."""
 
     topic: str = ""  # bag: image topic; empty: the only one
-    camera_info_topic: str = ""  # bag; empty: the one beside the image topic
+    camera_info_topic: str = ""  # bag; empty: the topic beside the image topic
     format: str = "auto"  # one of FORMAT_NAMES
     calibration: Path | None = None  # camera file; None: the calibration in the source
     fps: float = FOLDER_RATE_HZ  # of a folder of images without stamps
@@ -51,10 +50,10 @@ _DEFAULTS = SourceOptions()
 
 
 def open_source(text: str, options: SourceOptions = _DEFAULTS) -> ImageSequence:
-    """Open a path, or ``webcam``, ``webcam:1``, ``/dev/video1``; what it is is told by the files that are there.
+    """Open a path, or a camera: ``webcam``, ``webcam:1``, ``/dev/video1``. The files determine the format of a path.
 
     Raises:
-        SourceError: it is not there, or nothing that can be read; the message says what was looked for.
+        SourceError: the source does not exist or cannot be read; the message names the expected files.
         AmbiguousSource: a bag has several image topics, and the options name none.
     """
     if options.format not in FORMAT_NAMES:
@@ -68,25 +67,25 @@ def open_source(text: str, options: SourceOptions = _DEFAULTS) -> ImageSequence:
             if options.calibration
             else sequence
         )
-    except (OSError, RuntimeError) as error:  # RuntimeError: a home that is not there
+    except (OSError, RuntimeError) as error:  # RuntimeError: "~user" of an unknown user
         msg = f"{text} cannot be read: {getattr(error, 'strerror', None) or error}"
         raise SourceError(msg) from error
 
 
 def _open(text: str, options: SourceOptions, selection: FrameSelection) -> ImageSequence:
-    device = device_of(text)
+    device = parse_device(text)
     if device is not None or options.format == "webcam":
         return Webcam(text if device is None else device, selection)
     path = Path(text).expanduser()
     if not text or not path.exists():
-        expected = "a bag, video, folder of images or data set, webcam or /dev/videoN"
+        expected = "a bag, video, folder of images, dataset, webcam or /dev/videoN"
         msg = f"{text or 'a source without a name'} does not exist (expected {expected})"
         raise SourceError(msg)
     source_format = _detect(path) if options.format == "auto" else options.format
     if source_format == "bag":
         return _open_bag(path, options, selection)
     if options.topic or options.camera_info_topic:
-        msg = f"{path} is no bag, so it has no topic {options.topic or options.camera_info_topic}"
+        msg = f"{path} is not a bag and has no topic {options.topic or options.camera_info_topic}"
         raise SourceError(msg)
     if source_format == "video":
         return Video(path, selection)
@@ -115,7 +114,7 @@ def _detect_file(path: Path) -> str:
     if path.suffix.lower() in _BAG_SUFFIXES or path.name == _BAG_METADATA:
         return "bag"
     if path.suffix.lower() in IMAGE_SUFFIXES:
-        msg = f"{path} is one image; name the folder it is in"
+        msg = f"{path} is one image; expected a folder of images"
         raise SourceError(msg)
     return "video"
 

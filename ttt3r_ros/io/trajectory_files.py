@@ -24,10 +24,10 @@ _EUROC_COLUMNS = (
 
 
 def read_tum(path: Path) -> list[StampedPose]:
-    """Read a trajectory in TUM format, a row that is not finite as a pose of NaN; empty if there is no such file.
+    """Read a trajectory in TUM format; rows that are not finite become poses of NaN. Empty without the file.
 
     Raises:
-        SourceError: a line has another form; the message names file and line.
+        SourceError: a line is malformed; the message names file and line.
     """
     if not path.is_file():
         return []
@@ -45,7 +45,7 @@ def read_tum(path: Path) -> list[StampedPose]:
 
 
 def parse_stamp_ns(seconds: str) -> int:
-    """Return a decimal number of seconds to the nanosecond, which a float would not hold."""
+    """Return decimal seconds in nanoseconds, exactly; a float has too few digits."""
     whole, _, fraction = seconds.partition(".")
     if "e" in seconds.lower():
         return round(float(seconds) * 1e9)
@@ -55,7 +55,7 @@ def parse_stamp_ns(seconds: str) -> int:
 def _pose(row: list[float]) -> Float64Array:
     x, y, z, qx, qy, qz, qw = row
     if not any((qx, qy, qz, qw)):
-        msg = "a quaternion of zeros is no rotation"
+        msg = "the quaternion is 0"
         raise ValueError(msg)
     if not np.isfinite(row).all():
         return np.full((4, 4), np.nan)
@@ -66,10 +66,10 @@ def write_trajectory(path: Path, stamps_ns: list[int], poses: Float64Array, form
     """Write stamps [ns] and poses (N, 7), x, y, z, qx, qy, qz, qw, of the camera in the map.
 
     tum: ``t x y z qx qy qz qw``; kitti: the upper three rows of T_map_camera, without stamps; euroc: CSV with a
-    line of names, ``t x y z qw qx qy qz``, t in nanoseconds.
+    header, ``t x y z qw qx qy qz``, t in nanoseconds.
 
     Raises:
-        OutputError: there is no such form, or the file cannot be written.
+        OutputError: the format is unknown, or the file cannot be written.
     """
     write = _WRITERS.get(form)
     if write is None:
@@ -107,7 +107,7 @@ def write_tum(path: Path, stamps_ns: list[int], poses: Float64Array) -> None:
 
 
 def _seconds(stamp_ns: int) -> str:
-    # Floats would round the stamps of today to 0.2 microseconds.
+    # Floats would round current stamps to 0.2 microseconds.
     return f"{stamp_ns // 10**9}.{stamp_ns % 10**9:09d}"
 
 

@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_ATTEMPTS = 100  # damaged frames in a row; the end of a file looks like an endless row of them
-# Some containers tell a duration only, and players may cut a few frames off the ends.
+_MAX_DAMAGED = 100  # consecutive frames; more than that is the end of the file
+# Some containers have only a duration, and editors may cut a few frames at the ends.
 _COUNT_TOLERANCE = 0.05
 _COUNT_SLACK = 2
 
 
 class Video:
-    """A video file, decoded from front to back; frame k has the stamp k / rate, one second later.
+    """A video file; frame k has the stamp k / rate + 1 s.
 
-    Frames that the decoder refuses are left out, if a good one follows. Damage that it conceals (a smeared picture) it
-    does not report. A file that does not say how long it is (MPEG-TS) may be cut off without showing it.
+    Frames that the decoder rejects are skipped if a good one follows. Damage that the decoder conceals is not
+    detected, nor the truncation of a file without a duration (MPEG-TS).
     """
 
     def __init__(self, path: Path, selection: FrameSelection = ALL_FRAMES) -> None:
@@ -42,7 +42,7 @@ class Video:
         self.skipped = 0
         self._path = path
         self._selection = selection
-        capture = self._opened()
+        capture = self._open()
         self._count = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
         self._rate_hz = capture.get(cv2.CAP_PROP_FPS) or 30.0
         capture.release()
@@ -51,61 +51,61 @@ class Video:
         return self._selection.count(self._count)
 
     def frames(self) -> Iterator[Frame]:
-        """Decode the chosen frames in order; a damaged one is left out with a warning that names it.
+        """Decode the selected frames in order; a damaged one is skipped with a warning.
 
         Raises:
-            SourceError: none can be decoded, or, after the last good one, the file ends before its time.
+            SourceError: no frame can be decoded, or, after the last good one, the file is truncated.
         """
         self.skipped = usable = 0
-        capture = self._opened()
+        capture = self._open()
         try:
-            for index in self._selection.apply(self._grabbed(capture)):
-                taken, picture = capture.retrieve()
-                if taken:
+            for index in self._selection.apply(self._grab(capture)):
+                success, bgr = capture.retrieve()
+                if success:
                     usable += 1
-                    yield Frame(frame_stamp_ns(index, self._rate_hz), CAMERA_FRAME, bgr_to_rgb(picture))
+                    yield Frame(frame_stamp_ns(index, self._rate_hz), CAMERA_FRAME, bgr_to_rgb(bgr))
                 else:
-                    self._leave_out(index, 1)
+                    self._skip(index, 1)
         finally:
             capture.release()
         if not usable:
-            msg = f"{self._path} holds no frame that can be decoded"
+            msg = f"{self._path}: no frame can be decoded"
             raise SourceError(msg)
 
     def ground_truth(self) -> list[StampedPose]:
-        """Return nothing: a video has no poses."""
+        """Return an empty list: a video has no poses."""
         return []
 
-    def _grabbed(self, capture: cv2.VideoCapture) -> Iterator[int]:
-        """Step from frame to frame and yield the number of each that can be decoded.
+    def _grab(self, capture: cv2.VideoCapture) -> Iterator[int]:
+        """Yield the index of each frame that can be grabbed.
 
         Raises:
-            SourceError: the file ends before its time.
+            SourceError: the file is truncated.
         """
-        at = 0
-        while (damaged := _failures(capture)) is not None:
+        index = 0
+        while (damaged := _grab_next(capture)) is not None:
             if damaged:
-                self._leave_out(at, damaged)
-            at += damaged
-            yield at
-            at += 1
-        if 0 < at < self._count * (1.0 - _COUNT_TOLERANCE) - _COUNT_SLACK:
-            msg = f"{self._path} breaks off after {at} of {self._count} frames"
+                self._skip(index, damaged)
+            index += damaged
+            yield index
+            index += 1
+        if 0 < index < self._count * (1.0 - _COUNT_TOLERANCE) - _COUNT_SLACK:
+            msg = f"{self._path} breaks off after {index} of {self._count} frames"
             raise SourceError(msg)
-        if 0 < at < self._count:
-            logger.warning("%s ends after %d of the %d frames it announces", self._path, at, self._count)
+        if 0 < index < self._count:
+            logger.warning("%s has %d frames; its header has %d", self._path, index, self._count)
 
-    def _leave_out(self, index: int, count: int) -> None:
+    def _skip(self, index: int, count: int) -> None:
         self.skipped += count
         logger.warning(
-            "%s: frame %d (%.2f s) is damaged and left out%s",
+            "%s: frame %d (%.2f s) is damaged and skipped%s",
             self._path,
             index,
             index / self._rate_hz,
-            f", and {count - 1} after it" if count > 1 else "",
+            f", with {count - 1} after it" if count > 1 else "",
         )
 
-    def _opened(self) -> cv2.VideoCapture:
+    def _open(self) -> cv2.VideoCapture:
         capture = cv2.VideoCapture(str(self._path))
         if not capture.isOpened():
             msg = f"{self._path} cannot be opened as a video"
@@ -113,6 +113,6 @@ class Video:
         return capture
 
 
-def _failures(capture: cv2.VideoCapture) -> int | None:
-    """Go to the next frame; return how many damaged ones were passed, nothing at the end of the file."""
-    return next((failed for failed in range(_ATTEMPTS) if capture.grab()), None)
+def _grab_next(capture: cv2.VideoCapture) -> int | None:
+    """Grab the next frame; return the number of damaged frames before it, None at the end of the file."""
+    return next((damaged for damaged in range(_MAX_DAMAGED) if capture.grab()), None)

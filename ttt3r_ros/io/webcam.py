@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A camera at this machine as an image sequence."""
+"""A camera of this computer as an image sequence."""
 
 from __future__ import annotations
 
@@ -20,28 +20,27 @@ if TYPE_CHECKING:
 
     from ttt3r_ros.io.sequence import StampedPose
 
-_NAMED = re.compile(r"webcam(?::(\d+))?")
+_NUMBERED = re.compile(r"webcam(?::(\d+))?")
 _DEVICE = re.compile(r"/dev/video\d+")
 
 
-def device_of(text: str) -> int | str | None:
-    """Return the device that a source's text means, nothing if it means no camera."""
-    if match := _NAMED.fullmatch(text):
+def parse_device(text: str) -> int | str | None:
+    """Return the number or path of the camera that a source names, None if it does not name a camera."""
+    if match := _NUMBERED.fullmatch(text):
         return int(match[1] or 0)
     return text if _DEVICE.fullmatch(text) else None
 
 
 class Webcam:
-    """The images of a camera from now on, until somebody stops it or so many are taken.
+    """Images of a camera, stamped on arrival, until ``max_frames`` or an interrupt.
 
-    Each is stamped when it arrives. While one is being worked on, the driver keeps at most one more, so that the next
-    is not an old one.
+    The driver buffers one image, so that the next one is recent after a slow frame.
     """
 
-    live = True  # what it has shown does not come again
+    live = True  # frames cannot be read again
 
     def __init__(self, device: int | str, selection: FrameSelection = ALL_FRAMES) -> None:
-        """Name a device by its number or its path (or the address of a stream that OpenCV opens)."""
+        """Set the device: number, path, or address of a stream that OpenCV opens."""
         self.name = f"webcam {device}" if isinstance(device, int) else Path(device).name
         self.skipped = 0
         self._device = device
@@ -51,32 +50,35 @@ class Webcam:
         return self._selection.max_frames
 
     def frames(self) -> Iterator[Frame]:
-        """Take images as they come.
+        """Read images as they arrive.
 
         Raises:
-            SourceError: there is no such camera, or it stops sending.
+            SourceError: the camera cannot be opened, or stops sending.
         """
         capture = cv2.VideoCapture(self._device, cv2.CAP_ANY)
         try:
             if not capture.isOpened():
-                msg = f"camera {self._device} cannot be opened: is it there, free, and may this user read it?"
+                msg = (
+                    f"camera {self._device} cannot be opened: it does not exist, is in use, or this user has no "
+                    "permission"
+                )
                 raise SourceError(msg)
             capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-            for stamp_ns in self._selection.apply(self._arrivals(capture)):
-                taken, picture = capture.retrieve()
-                if not taken:
+            for stamp_ns in self._selection.apply(self._grab(capture)):
+                success, bgr = capture.retrieve()
+                if not success:
                     self.skipped += 1
                     continue
-                yield Frame(stamp_ns, CAMERA_FRAME, bgr_to_rgb(picture))
+                yield Frame(stamp_ns, CAMERA_FRAME, bgr_to_rgb(bgr))
         finally:
             capture.release()
 
     def ground_truth(self) -> list[StampedPose]:
-        """Return nothing: a camera has no poses."""
+        """Return an empty list: a camera has no poses."""
         return []
 
-    def _arrivals(self, capture: cv2.VideoCapture) -> Iterator[int]:
-        """Yield the time of each image [ns since 1970] when it is there."""
+    def _grab(self, capture: cv2.VideoCapture) -> Iterator[int]:
+        """Yield the arrival time of each image [ns since 1970]."""
         count = 0
         while capture.grab():
             count += 1

@@ -50,7 +50,7 @@ class RecordingMapper:
         self._complain = complain
         # Called when time has gone back, before map and trajectory are cleared.
         self.before_reset: Callable[[RecordingMapper], None] = lambda _: None
-        self._intake = ImagePreprocessor(rectify=config.rectify, complain=complain)
+        self._intake = ImagePreprocessor(rectify=config.rectify, warn=complain)
         self._map_id = 0
         self._skipped = 0
 
@@ -80,13 +80,13 @@ class RecordingMapper:
     def process(self, frame: Frame, upcoming: Frame | None = None) -> Update | None:
         """Map the next prepared image; None if it was skipped. The one after it the network may encode meanwhile."""
         started = time.perf_counter()
-        order = self._intake.order.state_dict()
+        order = self._intake.stamp_filter.state_dict()
         try:
             set_next_image_source(self._backend, lambda: None if upcoming is None else upcoming.rgb)
             outcome = self._mapped(frame)
         except BaseException:
             # This image was not seen: a run that goes on begins with it.
-            self._intake.order.load_state_dict(order)
+            self._intake.stamp_filter.load_state_dict(order)
             raise
         if isinstance(outcome, str):
             record = FrameRecord(len(self.records), frame.stamp_ns, self._map_id, skipped=outcome)
@@ -107,7 +107,7 @@ class RecordingMapper:
         """
         return {
             "reconstructor": checkpoint.state_dict(self.reconstructor),
-            "stamp_filter": self._intake.order.state_dict(),
+            "stamp_filter": self._intake.stamp_filter.state_dict(),
             "map_id": self._map_id,
             "frames": np.frombuffer(format_frames(self.records), np.uint8),
         }
@@ -125,7 +125,7 @@ class RecordingMapper:
             records = parse_frames(read.array("frames", np.uint8, (None,)).tobytes())
             reconstructor = read.group("reconstructor")
         checkpoint.load_state_dict(self.reconstructor, reconstructor)
-        self._intake.order = order
+        self._intake.stamp_filter = order
         self._map_id, self.records = map_id, records
         self._skipped = sum(bool(record.skipped) for record in records)
         self.timings_s = [{} for _ in records]

@@ -106,7 +106,7 @@ class RunOutputs:
     def close(self) -> None:
         """Discard an unfinished bag."""
         if self._bag is not None:
-            self._bag.abandon()
+            self._bag.abort()
 
     def _write_trajectory(
         self,

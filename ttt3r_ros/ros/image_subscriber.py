@@ -71,7 +71,7 @@ class ImageSubscriber:
         self._statistics = statistics
         self._warnings = warnings
         self._callbacks = callbacks
-        self._camera = ImagePreprocessor(rectify=config.rectify, complain=self._log.warning)
+        self._camera = ImagePreprocessor(rectify=config.rectify, warn=self._log.warning)
         self.received = 0
         self.camera_frame = ""  # header.frame_id of the newest image
         info_topic = camera_topic("camera_info", camera)
@@ -125,7 +125,7 @@ class ImageSubscriber:
     def _on_camera_info(self, msg: CameraInfo) -> None:
         intrinsics = intrinsics_from_camera_info(msg)
         if intrinsics is None:
-            self._camera.complain_once(
+            self._camera.warn_once(
                 f"camera_info is no calibration (K is {[float(k) for k in msg.k]}): the focal length is estimated"
             )
         self._camera.calibrate(intrinsics)

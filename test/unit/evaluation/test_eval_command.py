@@ -148,7 +148,7 @@ def test_one_broken_file_of_each_kind_costs_its_frame_alone(tmp_path: Path) -> N
     assert status == 0
     pose, depths = (found[name]["results"][0] for name in ("pose", "depth"))
     assert (pose["metrics"]["pairs"], pose["metrics"]["steps"]) == (5, 3)
-    assert pose["remarks"] == ["1 of 6 true poses are not finite and left out"]
+    assert pose["remarks"] == ["1 of 6 true poses are not finite and ignored"]
     assert depths["metrics"]["pixels"] == 5 * 24 * 17, "the network crops two rows of pixels"
     assert "000004.png is not a depth image" in depths["remarks"][1]
     assert found["reconstruction"]["results"][0]["metrics"]["views"] == 4

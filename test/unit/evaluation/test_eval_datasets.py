@@ -227,4 +227,4 @@ def test_rows_of_nan_in_the_truth_are_left_out_and_counted(
     truth.write_text("\n".join(lines))
     sequence = open_source(str(truth.parent), SourceOptions(format=dataset))
     assert len(sequence.ground_truth()) == len(lines) - 1
-    assert sequence.remarks == (f"1 of {len(lines)} true poses are not finite and left out",)
+    assert sequence.remarks == (f"1 of {len(lines)} true poses are not finite and ignored",)

@@ -158,4 +158,4 @@ def test_a_frame_whose_true_pose_is_not_finite_is_none_with_a_pose_and_the_remar
     (tmp_path / "groundtruth.txt").write_text("\n".join(poses))
     sequence = SampledSequence(ImageFolder(tmp_path), Sampling(only_with="pose"), SIZE.geometry)
     assert [frame.stamp_ns // 10**9 for frame in sequence.frames()] == [0, 1, 3]
-    assert sequence.remarks == ("1 of 4 true poses are not finite and left out",)
+    assert sequence.remarks == ("1 of 4 true poses are not finite and ignored",)

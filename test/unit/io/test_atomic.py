@@ -34,7 +34,7 @@ def test_files_move_together_and_the_last_one_tells_that_all_are_there(tmp_path)
 
     (folder / "one").unlink()
     (folder / "one").mkdir()
-    with pytest.raises(OutputError, match="one is a folder there"):
+    with pytest.raises(OutputError, match="one is a folder"):
         move_newer(folder)
     assert (folder / "all.json").read_text() == "new"
     assert {path.name for path in folder.iterdir()} == {"all.json", "one", "two"}

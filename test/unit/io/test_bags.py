@@ -160,7 +160,7 @@ def test_a_bag_without_message_definitions_is_read_as_humble_wrote_it(tmp_path: 
 def test_of_several_image_topics_one_must_be_named(tmp_path: Path) -> None:
     path = record(tmp_path / "bag", images("/left/image", 2) + images("/right/image", 3))
     with pytest.raises(
-        AmbiguousSource, match=r"2 image topics; name one \(image topics: /left/image, /right/image\)"
+        AmbiguousSource, match=r"2 image topics; select one \(image topics: /left/image, /right/image\)"
     ) as caught:
         Bag(path)
     assert (caught.value.choices, caught.value.kind) == (["/left/image", "/right/image"], "image topic")
@@ -190,7 +190,7 @@ def test_an_image_that_cannot_be_decoded_is_left_out_by_topic_and_stamp(
 ) -> None:
     messages = [*images(count=1), ("/cam/image_raw", IMAGE, raw_image(1, **broken))]
     assert len(list(Bag(record(tmp_path / "bag", messages)).frames())) == 1
-    assert "/cam/image_raw at 1785000000000000001 is left out: " in caplog.text
+    assert "/cam/image_raw at 1785000000000000001 is skipped: " in caplog.text
 
 
 def test_a_bag_without_a_single_good_image_is_named(tmp_path: Path) -> None:
@@ -234,10 +234,10 @@ def test_what_is_whole_in_a_truncated_mcap_file_is_read_before_its_end_is_named(
     if not has_metadata:
         (path / "metadata.yaml").unlink()
     bag = Bag(path)
-    assert "breaks off (File end magic is invalid)" in caplog.text
+    assert "is truncated (File end magic is invalid)" in caplog.text
     frames: list[Any] = []
     with pytest.raises(
-        SourceError, match=rf"{path} cannot be read as a bag: it breaks off after \d+ images"
+        SourceError, match=rf"{path} cannot be read as a bag: it is truncated after \d+ images"
     ):
         frames.extend(bag.frames())
     assert 8 <= len(frames) <= 14
@@ -329,14 +329,14 @@ def test_one_file_of_a_split_compressed_bag_is_answered_with_a_hint_at_its_folde
 ) -> None:
     path = split(tmp_path / "bag", StoragePlugin.MCAP, CompressionMode.MESSAGE)
     assert len(list(Bag(path).frames())) == 2
-    with pytest.raises(SourceError, match="one of several compressed files; name their folder"):
+    with pytest.raises(SourceError, match="one of several compressed files; open their folder"):
         Bag(path / "bag_0.mcap")
 
 
 def test_a_compressed_file_alone_is_answered_with_what_it_needs(tmp_path: Path) -> None:
     path = record(tmp_path / "bag", images(), compression=CompressionMode.FILE)
     (path / "metadata.yaml").unlink()
-    with pytest.raises(SourceError, match=r"needs the metadata\.yaml beside it"):
+    with pytest.raises(SourceError, match=r"needs metadata\.yaml in its folder"):
         Bag(path / "bag.db3.zstd")
 
 
@@ -364,7 +364,7 @@ def test_a_damaged_message_is_left_out(tmp_path: Path, caplog: pytest.LogCapture
         database.commit()
     bag = Bag(path)
     assert ([frame.stamp_ns % 10 for frame in bag.frames()], bag.skipped) == ([0, 2], 1)
-    assert "a message of /cam/image_raw is damaged and left out" in caplog.text
+    assert "a message of /cam/image_raw is damaged and skipped" in caplog.text
 
 
 def test_what_is_no_bag_is_named(tmp_path: Path) -> None:
@@ -422,7 +422,7 @@ def test_a_truncated_ros1_bag_is_named_with_the_tool_that_may_help(tmp_path: Pat
     path = write_ros1(tmp_path / "old.bag", range(50))
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
-    hint = r".*\('rosbag reindex' may save what is whole\)$" if share else "seems to be empty"
+    hint = r".*\('rosbag reindex' may recover messages\)$" if share else "seems to be empty"
     with pytest.raises(SourceError, match=rf"{path} cannot be read as a bag: .*{hint}"):
         Bag(path)
 
@@ -534,4 +534,4 @@ def test_of_several_parents_the_one_named_most_often_is_taken(caplog: pytest.Log
     said = [RecordedTransform("odom", "base", T, k) for k in range(3)]
     transforms = BagTransforms([RecordedTransform("map", "base", T, None), *said])
     assert transforms.root_of("base") == "odom"
-    assert "several parents of base (map, odom); odom is taken" in caplog.text
+    assert "several parents of base (map, odom); odom is used" in caplog.text

@@ -276,12 +276,12 @@ def test_an_abandoned_bag_leaves_nothing_and_takes_no_more(tmp_path):
     updates, reconstructor = walked(2)
     bag = OutputBag(tmp_path / "bag", Config(), HANDHELD)
     bag.add(updates[0])
-    bag.abandon()
+    bag.abort()
     assert not list(tmp_path.iterdir())
     for use in (lambda: bag.add(updates[1]), lambda: bag.close(reconstructor)):
-        with pytest.raises(OutputError, match=r"cannot write .*bag: it was abandoned"):
+        with pytest.raises(OutputError, match=r"cannot write .*bag: it was aborted"):
             use()
-    bag.abandon()
+    bag.abort()
 
 
 def test_an_abandoned_bag_leaves_the_one_before(tmp_path):
@@ -289,7 +289,7 @@ def test_an_abandoned_bag_leaves_the_one_before(tmp_path):
     before = content(tmp_path / "bag")
     bag = OutputBag(tmp_path / "bag", Config(), HANDHELD)
     bag.add(walked(1)[0][0])
-    bag.abandon()
+    bag.abort()
     assert content(tmp_path / "bag") == before
 
 
@@ -298,7 +298,7 @@ def test_a_closed_bag_stays_when_it_is_abandoned_and_takes_no_more(tmp_path):
     bag = OutputBag(tmp_path / "bag", Config(), HANDHELD)
     bag.add(updates[0])
     bag.close(reconstructor)
-    bag.abandon()
+    bag.abort()
     assert len(played(tmp_path / "bag").messages["/mapping_node/pose"]) == 1
     with pytest.raises(OutputError, match="it is closed"):
         bag.add(updates[1])

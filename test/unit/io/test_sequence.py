@@ -80,7 +80,7 @@ def test_a_pose_that_is_not_finite_is_no_truth_and_its_image_keeps_its_stamp(
     stamps_ns = [1785000000123456789 + k * 10**9 for k in range(3)]
     assert [frame.stamp_ns for frame in folder.frames()] == stamps_ns
     assert [stamp_ns for stamp_ns, _ in folder.ground_truth()] == [stamps_ns[0], stamps_ns[2]]
-    assert folder.remarks == ("1 of 3 true poses are not finite and left out",)
+    assert folder.remarks == ("1 of 3 true poses are not finite and ignored",)
     assert f"{tmp_path}: {folder.remarks[0]}" in caplog.text
 
 
@@ -110,7 +110,7 @@ def test_a_folder_of_nothing_but_broken_images_is_named(tmp_path: Path) -> None:
 
 def test_a_folder_without_images_says_what_counts_as_one(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("not an image")
-    with pytest.raises(SourceError, match=rf"{tmp_path} holds no images \(\.jpg, \.jpeg, \.png"):
+    with pytest.raises(SourceError, match=rf"{tmp_path} has no images \(\.jpg, \.jpeg, \.png"):
         ImageFolder(tmp_path)
 
 
@@ -218,5 +218,5 @@ def test_a_video_whose_frames_cannot_be_decoded_is_named(video: Path) -> None:
     content = bytearray(video.read_bytes())
     content[content.index(b"movi") + 4 :] = b""
     video.write_bytes(content)
-    with pytest.raises(SourceError, match=rf"{video} (holds no frame that|cannot be opened)"):
+    with pytest.raises(SourceError, match=rf"{video}(: no frame can| cannot be opened)"):
         list(Video(video).frames())

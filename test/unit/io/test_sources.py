@@ -16,7 +16,7 @@ from ttt3r_ros.io.image_folder import ImageFolder
 from ttt3r_ros.io.sequence import FrameSelection, ImageSequence
 from ttt3r_ros.io.sources import FORMAT_NAMES, SourceOptions, open_source
 from ttt3r_ros.io.video import Video
-from ttt3r_ros.io.webcam import Webcam, device_of
+from ttt3r_ros.io.webcam import Webcam, parse_device
 
 COUNT, RATE_HZ = 12, 25.0
 
@@ -67,7 +67,7 @@ def test_an_empty_folder_is_answered_with_everything_that_was_looked_for(tmp_pat
     with pytest.raises(SourceError) as caught:
         open_source(str(tmp_path))
     message = str(caught.value)
-    assert message.startswith(f"{tmp_path} is empty: no sequence of images; looked for metadata.yaml, ")
+    assert message.startswith(f"{tmp_path} is empty: not a sequence of images; expected metadata.yaml, ")
     assert "\n" not in message
     for looked_for in (
         "rgb.txt",
@@ -88,7 +88,7 @@ def test_a_folder_of_something_else_is_answered_with_what_is_there_and_with_the_
     write_images(tmp_path / "walk_1", ["0.png"])
     write_images(tmp_path / "seq-02", ["frame-000000.color.png"])
     with pytest.raises(
-        SourceError, match=r"holds notes\.txt, seq-02, walk_1: .*inside it: seq-02, walk_1"
+        SourceError, match=r"has notes\.txt, seq-02, walk_1: .*inside it: seq-02, walk_1"
     ):
         open_source(str(tmp_path))
 
@@ -100,7 +100,7 @@ def test_a_source_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_one_image_is_answered_with_a_hint_at_its_folder(tmp_path: Path) -> None:
     write_images(tmp_path, ["0.png"])
-    with pytest.raises(SourceError, match=r"0\.png is one image; name the folder it is in"):
+    with pytest.raises(SourceError, match=r"0\.png is one image; expected a folder of images"):
         open_source(str(tmp_path / "0.png"))
 
 
@@ -118,7 +118,7 @@ def test_an_unknown_layout_is_answered_with_those_that_are_known(tmp_path: Path)
 
 def test_a_topic_of_what_is_no_bag_is_refused(tmp_path: Path) -> None:
     write_images(tmp_path, ["0.png"])
-    with pytest.raises(SourceError, match="is no bag, so it has no topic /cam/image"):
+    with pytest.raises(SourceError, match="is not a bag and has no topic /cam/image"):
         open_source(str(tmp_path), SourceOptions(topic="/cam/image"))
 
 
@@ -184,7 +184,7 @@ def test_folder_and_video_leave_out_what_is_not_chosen(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_a_camera_is_named_by_number_or_device(text: str, device: int | str | None) -> None:
-    assert device_of(text) == device
+    assert parse_device(text) == device
     if device is not None:
         assert isinstance(open_source(text), Webcam)
 
@@ -192,7 +192,7 @@ def test_a_camera_is_named_by_number_or_device(text: str, device: int | str | No
 @pytest.mark.skipif(Path("/dev/video63").exists(), reason="this machine has 64 cameras")
 @pytest.mark.parametrize("text", ["webcam:63", "/dev/video63"])
 def test_a_camera_that_is_not_there_is_named(text: str) -> None:
-    with pytest.raises(SourceError, match=r"camera \S*63 cannot be opened: is it there, free, "):
+    with pytest.raises(SourceError, match=r"camera \S*63 cannot be opened: it does not exist, "):
         next(iter(open_source(text).frames()))
 
 
@@ -243,7 +243,7 @@ def test_a_damaged_frame_is_left_out_by_name_and_the_others_keep_their_stamps(
     stamps_ns = [frame.stamp_ns for frame in film.frames()]
     assert stamps_ns == [10**9 + k * 40_000_000 for k in range(COUNT) if k != 5]
     assert film.skipped == 1
-    assert f"{path}: frame 5 (0.20 s) is damaged and left out" in caplog.text
+    assert f"{path}: frame 5 (0.20 s) is damaged and skipped" in caplog.text
     assert len(caplog.records) == 1
     assert (
         len(list(open_source(str(path), SourceOptions(max_frames=4)).frames())) == 4
@@ -256,14 +256,14 @@ def test_damaged_frames_at_the_very_end_look_like_an_early_end_and_are_told(
     path = write_video(tmp_path / "walk.avi")
     damage(path, COUNT - 1)
     assert len(list(open_source(str(path)).frames())) == COUNT - 1
-    assert f"{path} ends after {COUNT - 1} of the {COUNT} frames it announces" in caplog.text
+    assert f"{path} has {COUNT - 1} frames; its header has {COUNT}" in caplog.text
 
 
 def test_a_video_of_nothing_but_damaged_frames_is_named(tmp_path: Path) -> None:
     path = write_video(tmp_path / "walk.avi")
     for number in range(COUNT):
         damage(path, number)
-    with pytest.raises(SourceError, match=rf"{path} holds no frame that can be decoded"):
+    with pytest.raises(SourceError, match=rf"{path}: no frame can be decoded"):
         list(open_source(str(path)).frames())
 
 

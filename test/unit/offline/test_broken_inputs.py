@@ -122,7 +122,7 @@ def test_an_image_that_cannot_be_decoded_is_skipped_named_and_counted_whatever_t
         ]  # the first is a header
         content[images[6] + 8 : images[7]] = bytes(images[7] - images[6] - 8)
         source.write_bytes(content)
-        named = f"{source}: frame 6 (0.60 s) is damaged and left out"
+        named = f"{source}: frame 6 (0.60 s) is damaged and skipped"
     assert run(source, "--output", tmp_path / "out") == 0
     meta = json.loads((tmp_path / "out" / "run.json").read_text())
     assert (meta["mapped"], meta["broken"], meta["problems"]) == (11, 1, [])
@@ -221,4 +221,4 @@ def test_an_output_that_cannot_be_written(tmp_path, capsys):
     (tmp_path / "file").touch()
     source = image_folder(tmp_path / "room", truth=False)
     assert run(source, "--output", tmp_path / "file" / "out") == 1
-    assert f"--output {tmp_path / 'file' / 'out'} cannot be written" in complaint(capsys)
+    assert f"{tmp_path / 'file' / 'out'} cannot be written" in complaint(capsys)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node's messages as rosbags has them, without ROS; `io.message_builder` defines their fields."""
+"""The node's messages with the message classes of rosbags; `io.message_builder` defines their fields."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rosbags.typesys import Stores, get_typestore
 from ttt3r_ros.geometry import quaternion_from_rotation
 from ttt3r_ros.io.message_builder import Message, MessageBuilder
 
-TYPE_STORE = get_typestore(Stores.ROS2_HUMBLE)  # later distributions define the same fields
+TYPE_STORE = get_typestore(Stores.ROS2_HUMBLE)  # the same fields as in later distributions
 
 
 def _create(kind: str, /, **fields: Any) -> Message:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bags as image sequences, without ROS: rosbag2 (sqlite3, MCAP) and ROS 1, by the rosbags library."""
+"""Bags as image sequences, without ROS: rosbag2 (sqlite3, MCAP) and ROS 1, with the rosbags library."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ _IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 _INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 _POSE_TYPE = "geometry_msgs/msg/PoseStamped"
 _TRANSFORM_TYPES = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
-_DEPTH_ENCODINGS = ("16UC1", "mono16")  # of a topic with depth in its name; else a gray camera's
+_DEPTH_ENCODINGS = ("16UC1", "mono16")  # if the topic's name contains "depth"; else a gray camera
 
 
 class Bag:
-    """The images of one topic, with its calibration and, from a pose topic named *ground*truth*, the poses."""
+    """The images of one topic with calibration, and ground truth from a pose topic named *ground*truth*."""
 
     def __init__(
         self,
@@ -50,11 +50,11 @@ class Bag:
         camera_info_topic: str = "",
         selection: FrameSelection = ALL_FRAMES,
     ) -> None:
-        """Look into a bag; without names the only image topic is taken, and the calibration beside it.
+        """Open a bag; the defaults are its only image topic and the CameraInfo topic beside that.
 
         Raises:
-            SourceError: the bag cannot be read, or has no such topic.
-            AmbiguousSource: it has several image topics and none is named.
+            SourceError: the bag cannot be read, or does not have the topic.
+            AmbiguousSource: the bag has several image topics, and none is given.
         """
         self.name = path.resolve().name
         self.skipped = 0
@@ -62,33 +62,33 @@ class Bag:
         self._selection = selection
         with open_bag(path) as bag:
             if bag.problem:
-                logger.warning("%s breaks off (%s); what is whole in it is read", path, bag.problem)
+                logger.warning("%s is truncated (%s); its whole records are read", path, bag.problem)
             self._topic = _image_topic(bag.reader, image_topic, path)
             self._info_topics = _info_topics(bag.reader, self._topic, camera_info_topic, path)
             self._count = sum(c.msgcount for c in bag.reader.connections if c.topic == self._topic)
             self._camera_frame = _camera_frame(bag.reader, self._topic)
-            self._truth = _poses(bag.reader)
+            self._truth = _ground_truth(bag.reader)
 
     def __len__(self) -> int:
         return self._selection.count(self._count)
 
     @property
     def image_topic(self) -> str:
-        """Return the topic the images come from."""
+        """Return the image topic."""
         return self._topic
 
     @property
     def camera_frame(self) -> str:
-        """Return the frame that the first image names."""
+        """Return header.frame_id of the first image."""
         return self._camera_frame
 
     def frames(self) -> Iterator[Frame]:
-        """Decode the images in the order they were recorded; a broken one is left out with a warning.
+        """Decode the images in the order of recording; a damaged one is skipped with a warning.
 
-        An image has the calibration that was recorded last before it, the first ones that which came next.
+        An image has the last calibration recorded before it, or the first one of the bag.
 
         Raises:
-            SourceError: none of the images can be decoded, or the bag breaks off.
+            SourceError: no image can be decoded, or, after the last image, the bag is truncated.
         """
         self.skipped = usable = 0
         with open_bag(self._path) as bag:
@@ -100,24 +100,26 @@ class Bag:
                 usable += 1
                 yield frame
             if bag.problem and not self._is_finished(usable):
-                raise unreadable_bag(self._path, f"it breaks off after {usable} images ({bag.problem})")
+                raise unreadable_bag(
+                    self._path, f"it is truncated after {usable} images ({bag.problem})"
+                )
         if not usable:
             msg = f"{self._path}: none of {self.skipped} images on {self._topic} can be decoded"
             raise SourceError(msg)
 
     def ground_truth(self) -> list[StampedPose]:
-        """Return the recorded camera poses, if there were any."""
+        """Return the recorded camera poses."""
         return self._truth
 
     def transforms(self) -> BagTransforms | None:
-        """Return what /tf and /tf_static said, nothing if there are no such topics."""
+        """Return the transforms of /tf and /tf_static, None without these topics."""
         return self._transforms
 
     @cached_property
     def _transforms(self) -> BagTransforms | None:
         with open_bag(self._path) as bag:
             connections = [c for c in bag.reader.connections if c.msgtype in _TRANSFORM_TYPES]
-            return BagTransforms(_recorded(bag.reader, connections)) if connections else None
+            return BagTransforms(_read_transforms(bag.reader, connections)) if connections else None
 
     def _is_finished(self, usable: int) -> bool:
         return bool(self._selection.max_frames) and usable + self.skipped >= self._selection.max_frames
@@ -136,14 +138,14 @@ class Bag:
     def _frame(
         self, reader: AnyReader, connection: Connection, raw: bytes, intrinsics: Intrinsics | None
     ) -> Frame | None:
-        msg = _deserialized(reader, connection, raw)
+        msg = _deserialize(reader, connection, raw)
         if msg is None:
             return None
         stamp_ns = _stamp_ns(msg)
         try:
-            rgb = _decoded(msg, connection.msgtype)
+            rgb = _decode(msg, connection.msgtype)
         except ImageError as error:
-            logger.warning("%s at %d is left out: %s", self._topic, stamp_ns, error)
+            logger.warning("%s at %d is skipped: %s", self._topic, stamp_ns, error)
             return None
         return Frame(stamp_ns, msg.header.frame_id, rgb, intrinsics)
 
@@ -151,34 +153,34 @@ class Bag:
 # --- topics ------------------------------------------------------------------------------------------
 
 
-def _image_topic(reader: AnyReader, wanted: str, path: Path) -> str:
-    # Several publishers of one topic are several connections.
+def _image_topic(reader: AnyReader, name: str, path: Path) -> str:
+    # Each publisher of a topic has a connection.
     images = sorted({c.topic for c in reader.connections if c.msgtype in _IMAGE_TYPES})
     topics = ", ".join(images) or "none"
-    if wanted:
-        if wanted in images:
-            return wanted
-        msg = f"{path}: no image topic {wanted} (image topics: {topics})"
+    if name:
+        if name in images:
+            return name
+        msg = f"{path}: no image topic {name} (image topics: {topics})"
         raise SourceError(msg)
     cameras = [topic for topic in images if not _is_depth(reader, topic)] or images
-    chosen = [topic for topic in cameras if not _is_copy(topic, cameras)]
-    if len(chosen) == 1:
-        return chosen[0]
-    if not chosen:
+    choices = [topic for topic in cameras if not _is_compressed_copy(topic, cameras)]
+    if len(choices) == 1:
+        return choices[0]
+    if not choices:
         others = ", ".join(sorted({c.topic for c in reader.connections})) or "none"
         msg = f"{path} has no image topic (its topics: {others})"
         raise SourceError(msg)
-    msg = f"{path}: {len(chosen)} image topics; name one (image topics: {topics})"
-    raise AmbiguousSource(msg, choices=chosen, kind="image topic")
+    msg = f"{path}: {len(choices)} image topics; select one (image topics: {topics})"
+    raise AmbiguousSource(msg, choices=choices, kind="image topic")
 
 
-def _is_copy(topic: str, cameras: list[str]) -> bool:
-    """Tell whether a topic has the images of another, compressed."""
+def _is_compressed_copy(topic: str, cameras: list[str]) -> bool:
+    """Return whether a topic has the compressed images of another one."""
     return topic.endswith("/compressed") and topic.removesuffix("/compressed") in cameras
 
 
 def _is_depth(reader: AnyReader, topic: str) -> bool:
-    """Tell from its first message whether a topic has depths, which the demand for one camera must not count."""
+    """Return whether the first message of a topic is a depth image."""
     connections = [c for c in reader.connections if c.topic == topic]
     msg = _first(reader, connections)
     if msg is None:
@@ -188,16 +190,16 @@ def _is_depth(reader: AnyReader, topic: str) -> bool:
     return "FC" in msg.encoding or (msg.encoding in _DEPTH_ENCODINGS and "depth" in topic)
 
 
-def _info_topics(reader: AnyReader, image_topic: str, wanted: str, path: Path) -> set[str]:
-    """Return the names under which the calibration of the images may be."""
-    if not wanted:
+def _info_topics(reader: AnyReader, image_topic: str, name: str, path: Path) -> set[str]:
+    """Return the possible names of the CameraInfo topic."""
+    if not name:
         namespaces = [image_topic.rsplit("/", depth)[0] for depth in (1, 2)]
         return {f"{namespace}/camera_info" for namespace in namespaces}
     topics = sorted({c.topic for c in reader.connections if c.msgtype == _INFO_TYPE})
-    if wanted not in topics:
-        msg = f"{path}: no CameraInfo topic {wanted} (CameraInfo topics: {', '.join(topics) or 'none'})"
+    if name not in topics:
+        msg = f"{path}: no CameraInfo topic {name} (CameraInfo topics: {', '.join(topics) or 'none'})"
         raise SourceError(msg)
-    return {wanted}
+    return {name}
 
 
 def _camera_frame(reader: AnyReader, image_topic: str) -> str:
@@ -211,37 +213,37 @@ def _camera_frame(reader: AnyReader, image_topic: str) -> str:
 def _messages(
     reader: AnyReader, connections: list[Connection]
 ) -> Iterator[tuple[Connection, int, bytes]]:
-    """Return the messages in the order of their recording; of several files at one time, the first file's first.
+    """Yield the messages in the order of recording; at equal times in the order of the files.
 
-    The reader's own way would order those by addresses in memory, another order each time.
+    `AnyReader.messages` orders those by memory address, which differs from run to run.
     """
     files: list[Any] = list(dict.fromkeys(c.owner for c in reader.connections))
-    owned = ([c for c in connections if c.owner is file] for file in files)
+    by_file = ([c for c in connections if c.owner is file] for file in files)
     streams = [
-        file.messages(connections=own)
-        for file, own in zip(files, owned, strict=True)
-        if own  # to a file, no connections means all of them
+        file.messages(connections=selected)
+        for file, selected in zip(files, by_file, strict=True)
+        if selected  # an empty list selects all connections of the file
     ]
     yield from merge(*streams, key=itemgetter(1))
 
 
 def _first(reader: AnyReader, connections: list[Connection]) -> Any:
-    """Return the first message that can be read, nothing if there is none among the first few."""
-    few = islice(_messages(reader, connections), 5)
-    messages = (_deserialized(reader, connection, raw) for connection, _, raw in few)
+    """Return the first readable message of the first five, None if all are damaged."""
+    first = islice(_messages(reader, connections), 5)
+    messages = (_deserialize(reader, connection, raw) for connection, _, raw in first)
     return next((msg for msg in messages if msg is not None), None)
 
 
-def _deserialized(reader: AnyReader, connection: Connection, raw: bytes) -> Any:
-    """Return a message, nothing, with a warning, if it is damaged."""
+def _deserialize(reader: AnyReader, connection: Connection, raw: bytes) -> Any:
+    """Return a message; None, with a warning, if it is damaged."""
     try:
         return reader.deserialize(raw, connection.msgtype)
-    except Exception as error:  # whatever damaged bytes make the library do
-        logger.warning("a message of %s is damaged and left out: %s", connection.topic, error)
+    except Exception as error:  # damaged bytes raise errors of many types
+        logger.warning("a message of %s is damaged and skipped: %s", connection.topic, error)
         return None
 
 
-def _decoded(msg: Any, msgtype: str) -> UInt8Array:
+def _decode(msg: Any, msgtype: str) -> UInt8Array:
     if msgtype.endswith("CompressedImage"):
         return pixels.decode_compressed(msg.format, msg.data)
     raw = pixels.RawImage(
@@ -254,7 +256,7 @@ def _intrinsics(reader: AnyReader, connection: Connection, raw: bytes) -> Intrin
     return intrinsics_from_camera_info(reader.deserialize(raw, connection.msgtype))
 
 
-def _poses(reader: AnyReader) -> list[StampedPose]:
+def _ground_truth(reader: AnyReader) -> list[StampedPose]:
     connections = [
         c
         for c in reader.connections
@@ -269,7 +271,7 @@ def _poses(reader: AnyReader) -> list[StampedPose]:
     return poses
 
 
-def _recorded(reader: AnyReader, connections: list[Connection]) -> Iterator[RecordedTransform]:
+def _read_transforms(reader: AnyReader, connections: list[Connection]) -> Iterator[RecordedTransform]:
     for connection, _, raw in _messages(reader, connections):
         is_static = connection.topic.endswith("static")
         msg: Any = reader.deserialize(raw, connection.msgtype)
@@ -283,7 +285,7 @@ def _recorded(reader: AnyReader, connections: list[Connection]) -> Iterator[Reco
 
 
 def _matrix(position: Any, q: Any) -> Float64Array | None:
-    """Return a pose (4, 4), nothing where it is none."""
+    """Return a pose (4, 4), None if it is not finite or its quaternion is invalid."""
     T: Float64Array = np.eye(4)
     T[:3, 3] = position.x, position.y, position.z
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The transforms that a bag recorded, all of them; the live node's buffer keeps the last seconds of the same tree."""
+"""All transforms of a bag as one tree, like the buffer of the node without its time limit."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ class RecordedTransform(NamedTuple):
     parent: str
     child: str
     T_parent_child: Float64Array  # (4, 4)
-    stamp_ns: int | None  # None: it holds for ever
+    stamp_ns: int | None  # None: static
 
 
 class BagTransforms:
-    """A tree of frames; where a frame was given several parents, the one that was named most often is its parent.
+    """A tree of frames. If a frame has several parents, the most frequent one counts.
 
-    What moves at any time counts as moving always.
+    A frame with both static and dynamic transforms is dynamic.
     """
 
     def __init__(self, recorded: Iterable[RecordedTransform]) -> None:
-        said: dict[str, dict[str, list[RecordedTransform]]] = defaultdict(lambda: defaultdict(list))
-        for one in recorded:
-            said[one.child][one.parent].append(one)
+        by_child: dict[str, dict[str, list[RecordedTransform]]] = defaultdict(lambda: defaultdict(list))
+        for transform in recorded:
+            by_child[transform.child][transform.parent].append(transform)
         self._tree = TransformTree()
-        for child, parents in said.items():
-            of_parent = parents[_parent(child, parents)]
-            moving = [one for one in of_parent if one.stamp_ns is not None]
-            for one in moving or of_parent:
-                self._tree.add(*one)
+        for child, by_parent in by_child.items():
+            transforms = by_parent[_select_parent(child, by_parent)]
+            dynamic = [transform for transform in transforms if transform.stamp_ns is not None]
+            for transform in dynamic or transforms:
+                self._tree.add(*transform)
 
     def frames(self) -> set[str]:
         """Return the names of all frames."""
@@ -49,24 +49,24 @@ class BagTransforms:
         return set(links) | {link.parent for link in links.values()}
 
     def lookup(self, parent: str, child: str, stamp_ns: int) -> Float64Array | None:
-        """Return T_parent_child (4, 4) at a stamp, over any chain; None if it is not known at that time."""
+        """Return T_parent_child (4, 4) at a stamp along any chain, None if it is unknown at that time."""
         try:
             return self._tree.lookup(parent, child, stamp_ns)
         except TransformError:
             return None
 
     def root_of(self, frame: str, below: Collection[str] = ()) -> str:
-        """Return the topmost ancestor of a frame below any of these; itself if it has no parent."""
+        """Return the topmost ancestor of a frame below the given frames; the frame itself without a parent."""
         return self._tree.root_of(frame, below)
 
 
-def _parent(child: str, parents: dict[str, list[RecordedTransform]]) -> str:
-    parent = max(parents, key=lambda name: len(parents[name]))
-    if len(parents) > 1:
+def _select_parent(child: str, by_parent: dict[str, list[RecordedTransform]]) -> str:
+    parent = max(by_parent, key=lambda name: len(by_parent[name]))
+    if len(by_parent) > 1:
         logger.warning(
-            "the bag has several parents of %s (%s); %s is taken",
+            "the bag has several parents of %s (%s); %s is used",
             child,
-            ", ".join(sorted(parents)),
+            ", ".join(sorted(by_parent)),
             parent,
         )
     return parent

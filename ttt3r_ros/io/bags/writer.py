@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the live node publishes, as a rosbag2 bag (MCAP) that RViz and Foxglove open as they are.
+"""The topics of the node as a rosbag2 bag (MCAP) for RViz and Foxglove.
 
-It differs where nobody listens yet: map -> odom carries the stamp of its image, not one ahead; the path, the map and
-the grid come once, at the end; and what others say on a robot's /tf (its odometry, the mount of its camera) is in it,
-so that its transforms are one tree. Log times are the stamps of the images.
+Differences to the live node: map -> odom has the stamp of its image; path, map and grid are written once, at the end;
+external transforms (odometry, mount of the camera) are included, so that the bag has a complete tree. Log times are
+the stamps of the images.
 """
 
 from __future__ import annotations
@@ -42,21 +42,21 @@ if TYPE_CHECKING:
     from ttt3r_ros.pipeline.reconstructor import Reconstructor
     from ttt3r_ros.types import Float32Array, UInt8Array, Update
 
-NODE = "/mapping_node"  # the node's name, which "~" in its topics stands for
+NODE = "/mapping_node"  # replaces "~" in topics
 _METADATA = "metadata.yaml"
-_FORMAT: Literal[8] = 8  # the newest that every supported distribution reads
+_FORMAT: Literal[8] = 8  # newest version that every supported distribution reads
 _FOREVER = QosTime(9223372036, 854775807)
 
 
 class FrameNames(Protocol):
-    """What the frames of a camera are called, given header.frame_id of its images."""
+    """Names of the frames of a camera, by header.frame_id of its images."""
 
     def camera_frame(self, header_frame: str) -> str:
         """Return the camera's frame on /tf."""
         ...
 
     def optical_frame(self, header_frame: str) -> str:
-        """Return the frame of images, depths and points."""
+        """Return the frame of images, depth and points."""
         ...
 
     def body_frame(self, header_frame: str) -> str:
@@ -65,13 +65,13 @@ class FrameNames(Protocol):
 
 
 class OutputBag:
-    """Writes a bag frame by frame; it appears under its name when it is closed."""
+    """Writes a bag frame by frame; `close` moves it to its path."""
 
     def __init__(self, path: Path, config: Config, frames: FrameNames) -> None:
-        """Begin a bag that becomes the folder ``path``.
+        """Start a bag, the later folder ``path``.
 
         Raises:
-            OutputError: it cannot be written.
+            OutputError: the bag cannot be written.
         """
         self.path = path
         self._config = config
@@ -79,38 +79,38 @@ class OutputBag:
         self._problem = ""
         self._connections: dict[str, Connection] = {}
         self._poses: deque[Any] = deque(maxlen=config.path_max_poses)
-        self._axes: dict[str, Edge] = {}  # by the optical frame
+        self._optical_edges: dict[str, Edge] = {}  # by optical frame
         self._stamp_ns: int | None = None  # of the newest image
         self._log_ns = 0
-        self._ending = ExitStack()
-        staging = self._ending.enter_context(atomic_write_folder(path, _METADATA))
+        self._exit_stack = ExitStack()
+        staging = self._exit_stack.enter_context(atomic_write_folder(path, _METADATA))
         self._content = staging / path.name
         self._writer = Writer(self._content, version=_FORMAT, storage_plugin=StoragePlugin.MCAP)
         self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
-        with self._reported():
+        with self._abort_on_error():
             self._writer.open()
 
     def add(self, update: Update) -> None:
-        """Write what a frame brought, all with the stamp of its image.
+        """Write the messages of one frame, with the stamp of its image.
 
         Raises:
-            OutputError: it cannot be written; nothing of the bag is left then.
+            OutputError: the bag cannot be written; its files are deleted.
         """
         self._require_open()
-        with self._reported():
+        with self._abort_on_error():
             seconds = self._advance(update.frame.stamp_ns)
             self._write_transforms(update)
-            self._write_body(update, seconds)
-            self._write_sight(update)
+            self._write_pose(update, seconds)
+            self._write_images(update)
 
     def close(self, reconstructor: Reconstructor[Any]) -> None:
-        """Write path, map and grid, and let the bag appear under its name.
+        """Write path, map and grid, and move the bag to its path.
 
         Raises:
-            OutputError: it cannot be written; nothing of the bag is left then.
+            OutputError: the bag cannot be written; its files are deleted.
         """
         self._require_open()
-        with self._reported():
+        with self._abort_on_error():
             if self._stamp_ns is not None:
                 self._write_map(reconstructor, self._stamp_ns)
             self._writer.close()
@@ -118,48 +118,48 @@ class OutputBag:
                 file.replace(self._content.parent / file.name)
             self._content.rmdir()
         self._problem = f"cannot write {self.path}: it is closed"
-        self._ending.close()
+        self._exit_stack.close()
 
-    def abandon(self) -> None:
-        """Leave nothing of a bag that was not closed."""
-        self._give_up(f"cannot write {self.path}: it was abandoned")
+    def abort(self) -> None:
+        """Delete the files of a bag that was not closed."""
+        self._abort(f"cannot write {self.path}: it was aborted")
 
     # --- by frame -----------------------------------------------------------------------------------
 
     def _advance(self, stamp_ns: int) -> float:
-        """Go on to the next image; return how long after the one before it was taken [s], 0 for the first."""
-        before, self._stamp_ns = self._stamp_ns, stamp_ns
-        if before is None:
+        """Set the stamp of the next image; return the time since the image before [s], 0 for the first."""
+        previous, self._stamp_ns = self._stamp_ns, stamp_ns
+        if previous is None:
             self._log_ns = stamp_ns
             return 0.0
-        self._log_ns += max(0, stamp_ns - before)
-        if stamp_ns < before and self._config.on_time_jump == "reset":
+        self._log_ns += max(0, stamp_ns - previous)
+        if stamp_ns < previous and self._config.on_time_jump == "reset":
             self._poses.clear()
             return 0.0
-        return (stamp_ns - before) * 1e-9
+        return (stamp_ns - previous) * 1e-9
 
     def _write_transforms(self, update: Update) -> None:
         config, stamp_ns = self._config, update.frame.stamp_ns
         if not config.publish_tf or config.tf_mode == "none":
             return
-        axes = self._axes_edge(update)
-        if axes is not None and axes.child not in self._axes:
-            self._axes[axes.child] = axes
-            self._write("/tf_static", _tf_message(self._axes.values(), stamp_ns))
-        edges = [*self._own_edges(update), *self._edges_of_others(update)]
+        edge = self._optical_edge(update)
+        if edge is not None and edge.child not in self._optical_edges:
+            self._optical_edges[edge.child] = edge
+            self._write("/tf_static", _tf_message(self._optical_edges.values(), stamp_ns))
+        edges = [*self._node_edges(update), *self._external_edges(update)]
         if edges:
             self._write("/tf", _tf_message(edges, stamp_ns))
 
-    def _write_body(self, update: Update, seconds: float) -> None:
+    def _write_pose(self, update: Update, seconds: float) -> None:
         config, stamp_ns = self._config, update.frame.stamp_ns
-        placed = builder.pose_stamped(update.T_map_base, builder.make_header(stamp_ns, config.map_frame))
-        self._poses.append(placed)
-        self._write("~/pose", placed)
+        pose = builder.pose_stamped(update.T_map_base, builder.make_header(stamp_ns, config.map_frame))
+        self._poses.append(pose)
+        self._write("~/pose", pose)
         edge = body_edge(config, update, config.map_frame, self._body_frame(update))
         header = builder.make_header(stamp_ns, edge.parent)
         self._write("~/odom", builder.odometry(update, seconds, edge.T_parent_child, header, edge.child))
 
-    def _write_sight(self, update: Update) -> None:
+    def _write_images(self, update: Update) -> None:
         config, prediction = self._config, update.prediction
         optical = self._frames.optical_frame(update.frame.camera_frame)
         header = builder.make_header(update.frame.stamp_ns, optical)
@@ -182,18 +182,18 @@ class OutputBag:
 
     # --- transforms ---------------------------------------------------------------------------------
 
-    def _own_edges(self, update: Update) -> list[Edge]:
-        """Return what the node says on /tf."""
+    def _node_edges(self, update: Update) -> list[Edge]:
+        """Return the transforms that the node publishes on /tf."""
         config = self._config
         edges = (
             correcting_edge(config, update, config.map_frame),
             moving_edge(config, update, config.map_frame, self._body_frame(update)),
         )
-        sent = [edge for edge in edges if edge is not None]
-        return [edge.inverted() for edge in sent] if config.invert_odom_tf else sent
+        published = [edge for edge in edges if edge is not None]
+        return [edge.inverted() for edge in published] if config.invert_odom_tf else published
 
-    def _edges_of_others(self, update: Update) -> list[Edge]:
-        """Return what others say there and the node goes by: a robot's odometry, the mount of the camera."""
+    def _external_edges(self, update: Update) -> list[Edge]:
+        """Return the transforms that the node received: external odometry and the mount of the camera."""
         config, edges = self._config, []
         if config.tf_mode == "map_odom" and update.T_ext_odom_base is not None:
             edges.append(Edge(config.odom_frame, config.base_frame, update.T_ext_odom_base))
@@ -203,8 +203,8 @@ class OutputBag:
             edges.append(Edge(body, camera, update.T_base_camera @ se3_inverse(self._T_camera_optical)))
         return edges
 
-    def _axes_edge(self, update: Update) -> Edge | None:
-        """Return how the optical axes lie in the camera's frame, where they are not the same."""
+    def _optical_edge(self, update: Update) -> Edge | None:
+        """Return the transform from the camera's frame to its optical frame, None if they are the same."""
         if self._config.camera_frame_convention == "optical":
             return None
         header_frame = update.frame.camera_frame
@@ -236,26 +236,26 @@ class OutputBag:
             raise OutputError(self._problem)
 
     @contextmanager
-    def _reported(self) -> Iterator[None]:
-        """Give the bag up if the block fails; say of a file why it cannot be written."""
+    def _abort_on_error(self) -> Iterator[None]:
+        """Delete the bag's files if the block raises; raise `OutputError` for an `OSError`."""
         try:
             yield
         except OSError as error:
             msg = f"cannot write {self.path}: {error.strerror or error}"
-            self._give_up(msg)
+            self._abort(msg)
             raise OutputError(msg) from error
         except BaseException:
-            self.abandon()
+            self.abort()
             raise
 
-    def _give_up(self, problem: str) -> None:
+    def _abort(self, problem: str) -> None:
         if self._problem:
             return
         self._problem = problem
-        with suppress(OSError):  # what is still in its buffers need not be written any more
+        with suppress(OSError):  # of flushing the buffers of a deleted file
             self._writer.abort()
         error = OutputError(problem)
-        self._ending.__exit__(OutputError, error, None)
+        self._exit_stack.__exit__(OutputError, error, None)
 
 
 def _tf_message(edges: Iterable[Edge], stamp_ns: int) -> Message:
@@ -272,7 +272,7 @@ def _cloud(points: Float32Array, rgb: UInt8Array, header: Message) -> Message:
 
 
 def _qos(depth: int, durability: QosDurability) -> Qos:
-    """Return a reliable profile that keeps the last messages; the node's are in `ros.qos`."""
+    """Return a reliable profile with history KEEP_LAST; `ros.qos` has those of the node."""
     return Qos(
         history=QosHistory.KEEP_LAST,
         depth=depth,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the layouts of data sets share: a sequence of image files, readers of numbers, association by time."""
+"""Shared by the dataset formats: a sequence of image files, readers of tables, association by time."""
 
 from __future__ import annotations
 
@@ -23,60 +23,58 @@ if TYPE_CHECKING:
 
 
 class DatasetSequence(ImageFileSequence):
-    """A sequence of image files with poses, depth files and calibration as far as there are any."""
+    """A sequence of image files with optional poses, depth files and calibration."""
 
     def __init__(
         self,
         root: Path,
-        views: Sequence[ImageRecord],
+        records: Sequence[ImageRecord],
         selection: FrameSelection,
         read_depth: Callable[[Path], Float32Array] | None = None,
         remarks: tuple[str, ...] = (),
     ) -> None:
-        """Take views in their order; ``read_depth`` returns the depth (h, w) [m] of a file, 0: none.
+        """Set the records in order; ``read_depth`` returns the depth (h, w) [m] of a file, 0: unknown.
 
-        Stamps that repeat or go back are left to whoever reads the frames, as those of a bag are.
-
-        ``remarks`` are what a reader of figures must know about the files.
+        Stamps may repeat or go back, as in a bag: the `ImagePreprocessor` rejects them.
 
         Raises:
-            SourceError: there is no view.
+            SourceError: there is no record.
         """
-        if not views:
-            msg = f"{root} holds no images ({', '.join(IMAGE_SUFFIXES)})"
+        if not records:
+            msg = f"{root} has no images ({', '.join(IMAGE_SUFFIXES)})"
             raise SourceError(msg)
-        super().__init__(root, views, selection, remarks)
+        super().__init__(root, records, selection, remarks)
         self._read_depth = read_depth
 
     def true_depth_m(self, stamp_ns: int) -> Float32Array | None:
-        """Return the measured depth (h, w) of the frame of a stamp, 0 where there is none."""
-        view = self._view_of_stamp.get(stamp_ns)
-        if view is None or view.depth is None or self._read_depth is None:
+        """Return the measured depth (h, w) [m] of the frame with this stamp, 0: unknown; None: no depth image."""
+        record = self._record_by_stamp.get(stamp_ns)
+        if record is None or record.depth is None or self._read_depth is None:
             return None
-        return self._read_depth(view.depth)
+        return self._read_depth(record.depth)
 
 
 def glob_in_order(folder: Path, pattern: str) -> list[Path]:
-    """Return the files of a folder that match, numbers in their names by value."""
+    """Return the files of a folder that match, in natural order."""
     return sorted(folder.glob(pattern), key=natural_sort_key)
 
 
 def has_images(folder: Path) -> bool:
-    """Tell whether a folder is there and holds images."""
+    """Return whether a folder exists and has images."""
     return folder.is_dir() and any(is_image_file(file) for file in folder.iterdir())
 
 
 def image_size(folder: Path) -> tuple[int, int]:
-    """Return width and height of the first image of a folder that can be read.
+    """Return width and height of the first readable image of a folder.
 
     Raises:
-        SourceError: none can.
+        SourceError: no image can be read.
     """
     return first_image_size(list_images(folder), folder)
 
 
 def first_image_size(files: Sequence[Path], folder: Path) -> tuple[int, int]:
-    """Return width and height of the first of these files that is an image."""
+    """Return width and height of the first readable image; raise `SourceError` if none can be read."""
     sizes = (_size(file) for file in files)
     size = next((size for size in sizes if size is not None), None)
     if size is not None:
@@ -93,13 +91,13 @@ def _size(file: Path) -> tuple[int, int] | None:
         return None
 
 
-def existing(path: Path) -> Path | None:
-    """Return a file if it is there."""
+def optional_file(path: Path) -> Path | None:
+    """Return the path if it is a file."""
     return path if path.is_file() else None
 
 
 def number_in_name(path: Path) -> int:
-    """Return the last number in the name of a file; raise `SourceError` where there is none."""
+    """Return the last number in the name of a file; raise `SourceError` if it has none."""
     digits = [part for part in natural_sort_key(path)[0] if isinstance(part, int)]
     if not digits:
         msg = f"{path}: expected a number in the name"
@@ -108,15 +106,15 @@ def number_in_name(path: Path) -> int:
 
 
 def pinhole(K: Float64Array, size: tuple[int, int]) -> Intrinsics:
-    """Return the camera of a matrix (3, 3) and an image's width and height."""
+    """Return the pinhole camera of a matrix (3, 3) or (3, 4), and width and height of its image."""
     return Intrinsics(float(K[0, 0]), float(K[1, 1]), float(K[0, 2]), float(K[1, 2]), *size)
 
 
 def read_matrix(path: Path, *shape: int) -> Float64Array:
-    """Return the numbers of a text file as an array of a shape, of which one side may be -1.
+    """Return the numbers of a text file as an array of the given shape; one side may be -1.
 
     Raises:
-        SourceError: it holds something else; NaN and infinities are numbers.
+        SourceError: the file has other numbers or text; NaN and infinity are numbers.
     """
     try:
         return np.array(path.read_text(encoding="utf-8").split(), np.float64).reshape(shape)
@@ -126,25 +124,25 @@ def read_matrix(path: Path, *shape: int) -> Float64Array:
         raise SourceError(msg) from error
 
 
-def parsed(
-    path: Path, table: list[list[str]], parse: Callable[[list[str]], ItemT], expected: str
+def parse_rows(
+    path: Path, rows: list[list[str]], parse: Callable[[list[str]], ItemT], expected: str
 ) -> list[ItemT]:
-    """Return what each row of a table stands for; raise `SourceError` where one stands for nothing."""
+    """Return ``parse(row)`` of each row of a file; raise `SourceError` where it raises `ValueError`."""
     row: list[str] = []
     try:
-        return [parse(row := words) for words in table]
+        return [parse(row := words) for words in rows]
     except ValueError as error:
         msg = f"{path}: expected '{expected}', found '{' '.join(row)}' ({error})"
         raise SourceError(msg) from error
 
 
-def rows(path: Path, separator: str | None, columns: int, expected: str) -> list[list[str]]:
-    """Return the first columns of a table of text without comments.
+def read_rows(path: Path, separator: str | None, columns: int, expected: str) -> list[list[str]]:
+    """Return the first columns of a text table, without comments.
 
     Raises:
-        SourceError: a row has too few; the message names file and line.
+        SourceError: a row has too few columns; the message names file and line.
     """
-    found = []
+    rows = []
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
@@ -157,13 +155,13 @@ def rows(path: Path, separator: str | None, columns: int, expected: str) -> list
         if len(words) < columns:
             msg = f"{path}:{number}: expected '{expected}', found '{line}'"
             raise SourceError(msg)
-        found.append(words[:columns])
-    return found
+        rows.append(words[:columns])
+    return rows
 
 
-def nearest(stamps_ns: Sequence[int], stamp_ns: int, tolerance_ns: int) -> int | None:
-    """Return the index of the nearest of sorted stamps, nothing if none is near enough."""
+def nearest_index(stamps_ns: Sequence[int], stamp_ns: int, tolerance_ns: int) -> int | None:
+    """Return the index of the nearest of sorted stamps, None if it is not within the tolerance."""
     after = bisect_left(stamps_ns, stamp_ns)
-    near = [index for index in (after - 1, after) if 0 <= index < len(stamps_ns)]
-    best = min(near, key=lambda index: abs(stamps_ns[index] - stamp_ns), default=None)
+    neighbors = [index for index in (after - 1, after) if 0 <= index < len(stamps_ns)]
+    best = min(neighbors, key=lambda index: abs(stamps_ns[index] - stamp_ns), default=None)
     return best if best is not None and abs(stamps_ns[best] - stamp_ns) <= tolerance_ns else None

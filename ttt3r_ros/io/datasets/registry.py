@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DatasetFormat:
-    """One way in which a data set lays out a sequence."""
+    """Files and reader of one dataset."""
 
     name: str
-    expected_files: str  # what is looked for, in words
+    expected_files: str  # for messages
     matches: Callable[[Path], bool]
     open: Callable[[Path, FrameSelection], DatasetSequence]
 
 
-# The first that fits is taken, so the particular ones stand before the general ones.
+# The first match counts: special formats before general ones.
 DATASET_FORMATS = (
     DatasetFormat("7scenes", "frame-*.color.png", indoor.is_7scenes, indoor.open_7scenes),
     DatasetFormat(
@@ -82,31 +82,31 @@ def open_dataset(name: str, root: Path, selection: FrameSelection) -> DatasetSeq
     )
     matches = _MATCHES_BY_NAME.get(name, dataset_format.matches)
     if not root.is_dir() or not matches(root):
-        msg = f"{root} is not a {name} sequence: expected {dataset_format.expected_files}{_inside(root)}"
+        msg = f"{root} is not a {name} sequence: expected {dataset_format.expected_files}{_sequences_inside(root)}"
         raise SourceError(msg)
     return dataset_format.open(root, selection)
 
 
 def unknown_format_error(root: Path) -> SourceError:
-    """Return the error of a folder that has no known format, with all files that were searched for."""
-    looked_for = "; ".join(
+    """Return the error of a folder of unknown format, with the expected files of all formats."""
+    expected = "; ".join(
         f"{dataset_format.expected_files} ({dataset_format.name})" for dataset_format in DATASET_FORMATS
     )
     found = sorted(path.name for path in root.iterdir())
-    what = f"holds {', '.join(found[:5])}{', ...' if len(found) > 5 else ''}" if found else "is empty"
+    content = f"has {', '.join(found[:5])}{', ...' if len(found) > 5 else ''}" if found else "is empty"
     msg = (
-        f"{root} {what}: no sequence of images; looked for metadata.yaml, *.mcap, *.db3, *.bag (bag); "
-        f"{looked_for}; images in it or in rgb/ (folder){_inside(root)}"
+        f"{root} {content}: not a sequence of images; expected metadata.yaml, *.mcap, *.db3, *.bag (bag); "
+        f"{expected}; images in it or in rgb/ (folder){_sequences_inside(root)}"
     )
     return SourceError(msg)
 
 
-def _inside(root: Path) -> str:
-    """Say which folders inside are sequences, since it is easy to name the one above."""
+def _sequences_inside(root: Path) -> str:
+    """Return the part of a message that lists the sequences inside a folder: users often name their parent."""
     if not root.is_dir():
         return ""
     folders = (path for path in sorted(root.iterdir()) if path.is_dir())
-    inside = [folder.name for folder in folders if detect_format(folder) or has_images(folder)]
-    if not inside:
+    names = [folder.name for folder in folders if detect_format(folder) or has_images(folder)]
+    if not names:
         return ""
-    return f"; sequences inside it: {', '.join(inside[:8])}{', ...' if len(inside) > 8 else ''}"
+    return f"; sequences inside it: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"

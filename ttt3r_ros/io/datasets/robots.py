@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Data sets of drones and cars: EuRoC, KITTI odometry and KITTI depth."""
+"""Datasets of drones and cars: EuRoC, KITTI odometry and KITTI depth."""
 
 from __future__ import annotations
 
-import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,17 +10,18 @@ import numpy as np
 
 from ttt3r_ros.errors import SourceError
 from ttt3r_ros.geometry import interpolate_pose, pose_matrix
+from ttt3r_ros.io.camera_files import read_yaml
 from ttt3r_ros.io.datasets.common import (
     DatasetSequence,
-    existing,
     first_image_size,
     has_images,
     image_size,
     number_in_name,
-    parsed,
+    optional_file,
+    parse_rows,
     pinhole,
     read_matrix,
-    rows,
+    read_rows,
 )
 from ttt3r_ros.io.image_files import list_images, read_depth_m
 from ttt3r_ros.io.image_folder import ImageRecord
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 _KITTI_UNITS_PER_M = 256.0
 _KITTI_RATE_HZ = 10.0
 _KITTI_CAMERAS = (2, 0, 3, 1)  # color before gray, left before right
-_EUROC_TRUTH = ("state_groundtruth_estimate0", "mocap0")  # TUM VI has the same layout
-_WIDEST_GAP_NS = 100_000_000
-# Names in sensor.yaml: the ROS model, and how many of its coefficients are given.
+_EUROC_TRUTH = ("state_groundtruth_estimate0", "mocap0")  # EuRoC, TUM VI
+_MAX_GAP_NS = 100_000_000  # between two poses that are interpolated
+# By the name in sensor.yaml: distortion model of ROS, number of coefficients.
 _EUROC_DISTORTION = {
     "radial-tangential": ("plumb_bob", 5),
     "radtan": ("plumb_bob", 5),
@@ -51,32 +51,32 @@ _EUROC_DISTORTION = {
 
 
 def is_euroc(root: Path) -> bool:
-    """Tell whether a folder is a sequence in the ASL format of EuRoC, or its mav0."""
+    """Return whether a folder is a sequence in the ASL format of EuRoC, or its mav0."""
     return (_mav(root) / "cam0" / "data.csv").is_file()
 
 
 def open_euroc(root: Path, selection: FrameSelection) -> DatasetSequence:
     """Open mav0: cam0/data.csv, cam0/sensor.yaml, state_groundtruth_estimate0/data.csv.
 
-    Poses are those of the body, interpolated to the stamps of the images and moved to the camera by T_BS.
+    Poses of the body are interpolated at the stamps of the images and converted to the camera by T_BS.
     """
     mav = _mav(root)
     sensor = mav / "cam0" / "sensor.yaml"
     T_body_camera, camera = _euroc_camera(sensor) if sensor.is_file() else (None, None)
     truth = _euroc_truth(mav) if T_body_camera is not None else []
     stamps_ns = np.array([stamp_ns for stamp_ns, _ in truth], np.int64)
-    listing = mav / "cam0" / "data.csv"
+    path = mav / "cam0" / "data.csv"
     expected = "timestamp [ns],filename"
-    table = rows(listing, ",", 2, expected)
-    views = []
-    for stamp_ns, name in parsed(listing, table, lambda row: (int(row[0]), row[1]), expected):
-        T_world_body = _between(truth, stamps_ns, stamp_ns)
+    rows = read_rows(path, ",", 2, expected)
+    records = []
+    for stamp_ns, name in parse_rows(path, rows, lambda row: (int(row[0]), row[1]), expected):
+        T_world_body = _interpolate(truth, stamps_ns, stamp_ns)
         pose = None
         if T_world_body is not None and T_body_camera is not None:
             pose = T_world_body @ T_body_camera
         image = mav / "cam0" / "data" / name
-        views.append(ImageRecord(stamp_ns, image, T_world_camera=pose, intrinsics=camera))
-    return DatasetSequence(root, views, selection)
+        records.append(ImageRecord(stamp_ns, image, T_world_camera=pose, intrinsics=camera))
+    return DatasetSequence(root, records, selection)
 
 
 def _mav(root: Path) -> Path:
@@ -85,47 +85,33 @@ def _mav(root: Path) -> Path:
 
 def _euroc_camera(path: Path) -> tuple[Float64Array, Intrinsics]:
     """Return T_body_camera (4, 4) and the camera of a sensor.yaml."""
-    sensor = _yaml(path)
+    sensor = read_yaml(path)
     try:
         T_body_camera = np.array(sensor["T_BS"]["data"], np.float64).reshape(4, 4)
         fx, fy, cx, cy = (float(value) for value in sensor["intrinsics"])
         width, height = (int(value) for value in sensor["resolution"])
         model, count = _EUROC_DISTORTION[sensor["distortion_model"]]
-        given = tuple(float(value) for value in sensor["distortion_coefficients"])
+        coefficients = tuple(float(value) for value in sensor["distortion_coefficients"])
     except (KeyError, TypeError, ValueError) as error:
         msg = (
             f"{path}: expected T_BS, intrinsics of four, resolution of two, and a distortion_model of "
             f"{', '.join(_EUROC_DISTORTION)} with its coefficients ({error!r})"
         )
         raise SourceError(msg) from error
-    distortion = given + (0.0,) * (count - len(given))
+    distortion = coefficients + (0.0,) * (count - len(coefficients))
     return T_body_camera, Intrinsics(fx, fy, cx, cy, width, height, model, distortion)
 
 
-def _yaml(path: Path) -> Any:
-    try:
-        from ruamel.yaml import YAML  # noqa: PLC0415 - comes with the extra "run"
-        from ruamel.yaml.error import YAMLError  # noqa: PLC0415
-    except ImportError as error:
-        msg = f"{path} cannot be read without ruamel.yaml: pip install 'ttt3r_ros[run]'"
-        raise SourceError(msg) from error
-    # A file that OpenCV wrote begins with a directive that is no YAML.
-    text = re.sub(r"\A%YAML:.*\n", "", path.read_text(encoding="utf-8", errors="replace"))
-    try:
-        return YAML(typ="safe", pure=True).load(text)
-    except YAMLError as error:
-        msg = f"{path} is no YAML: {str(error).splitlines()[0]}"
-        raise SourceError(msg) from error
-
-
 def _euroc_truth(mav: Path) -> list[StampedPose]:
-    """Return stamped poses of the body, T_world_body, in the order of time."""
-    path = next((found for name in _EUROC_TRUTH if (found := existing(mav / name / "data.csv"))), None)
+    """Return stamped poses T_world_body, sorted by time."""
+    path = next(
+        (found for name in _EUROC_TRUTH if (found := optional_file(mav / name / "data.csv"))), None
+    )
     if path is None:
         return []
     expected = "timestamp [ns], p_x, p_y, p_z, q_w, q_x, q_y, q_z"
     return sorted(
-        parsed(path, rows(path, ",", 8, expected), _euroc_pose, expected),
+        parse_rows(path, read_rows(path, ",", 8, expected), _euroc_pose, expected),
         key=lambda stamped: stamped[0],
     )
 
@@ -134,20 +120,20 @@ def _euroc_pose(row: list[str]) -> StampedPose:
     return int(row[0]), pose_matrix(np.array([float(word) for word in row[1:]]))
 
 
-def _between(
+def _interpolate(
     truth: list[StampedPose], stamps_ns: np.ndarray[Any, np.dtype[np.int64]], stamp_ns: int
 ) -> Float64Array | None:
-    """Return the pose at a stamp, between two of the recorded ones that are not far apart."""
+    """Return the pose (4, 4) at a stamp between two recorded ones; None across a gap or outside of them."""
     after = int(np.searchsorted(stamps_ns, stamp_ns))
     if after < len(truth) and truth[after][0] == stamp_ns:
         return truth[after][1]
     if not 0 < after < len(truth):
         return None
     (begin_ns, T_begin), (end_ns, T_end) = truth[after - 1 : after + 1]
-    if end_ns - begin_ns > _WIDEST_GAP_NS:
+    if end_ns - begin_ns > _MAX_GAP_NS:
         return None
     if not np.isfinite((T_begin, T_end)).all():
-        return np.full((4, 4), np.nan)  # not tracked there: counted as such, not bridged
+        return np.full((4, 4), np.nan)  # no tracking
     return interpolate_pose(T_begin, T_end, (stamp_ns - begin_ns) / (end_ns - begin_ns))
 
 
@@ -155,12 +141,12 @@ def _between(
 
 
 def is_kitti(root: Path) -> bool:
-    """Tell whether a folder is a sequence of KITTI odometry or of KITTI depth."""
+    """Return whether a folder is a sequence of KITTI odometry or of KITTI depth."""
     return _is_odometry(root) or _depth_folders(root) is not None
 
 
 def open_kitti(root: Path, selection: FrameSelection) -> DatasetSequence:
-    """Open a sequence of KITTI odometry, or else one with depth: see `_open_odometry` and `_open_depth`."""
+    """Open a sequence of KITTI odometry (`_open_odometry`) or of KITTI depth (`_open_depth`)."""
     if _is_odometry(root):
         return _open_odometry(root, selection)
     return _open_depth(root, selection)
@@ -177,7 +163,7 @@ def _kitti_camera(root: Path) -> int | None:
 def _open_odometry(root: Path, selection: FrameSelection) -> DatasetSequence:
     """Open sequences/NN: image_2 (or another camera), times.txt, calib.txt, and ../../poses/NN.txt.
 
-    The recorded poses are those of the left gray camera; the calibration moves them to the one that is read.
+    Recorded poses are those of the left gray camera; the calibration converts them to the camera of the images.
     """
     number = _kitti_camera(root)
     folder = root / f"image_{number}"
@@ -189,7 +175,7 @@ def _open_odometry(root: Path, selection: FrameSelection) -> DatasetSequence:
         T_camera0_camera[:3, 3] = -np.linalg.solve(P[:, :3], P[:, 3])
         camera = pinhole(P, image_size(folder))
     poses = _kitti_poses(root)
-    views = []
+    records = []
     for file in files:
         frame = number_in_name(file)
         if frame >= len(times_s) or (poses is not None and frame >= len(poses)):
@@ -197,15 +183,15 @@ def _open_odometry(root: Path, selection: FrameSelection) -> DatasetSequence:
             raise SourceError(msg)
         stamp_ns = FIRST_STAMP_NS + round(times_s[frame] * 1e9)
         pose = None if poses is None else poses[frame] @ T_camera0_camera
-        views.append(ImageRecord(stamp_ns, file, T_world_camera=pose, intrinsics=camera))
-    return DatasetSequence(root, views, selection)
+        records.append(ImageRecord(stamp_ns, file, T_world_camera=pose, intrinsics=camera))
+    return DatasetSequence(root, records, selection)
 
 
 def _kitti_poses(root: Path) -> Float64Array | None:
-    """Return T_world_camera0 (n, 4, 4), where the world is the first left gray camera."""
-    at = root.resolve()
-    candidates = (root / "poses.txt", at.parent.parent / "poses" / f"{at.name}.txt")
-    path = next((found for place in candidates if (found := existing(place))), None)
+    """Return T_world_camera0 (n, 4, 4); the world is the first frame of the left gray camera."""
+    sequence = root.resolve()
+    candidates = (root / "poses.txt", sequence.parent.parent / "poses" / f"{sequence.name}.txt")
+    path = next((found for candidate in candidates if (found := optional_file(candidate))), None)
     if path is None:
         return None
     upper = read_matrix(path, -1, 3, 4)
@@ -213,7 +199,7 @@ def _kitti_poses(root: Path) -> Float64Array | None:
 
 
 def _projection(path: Path, key: str) -> Float64Array:
-    """Return the projection matrix (3, 4) under a key such as P2."""
+    """Return the projection matrix (3, 4) of a key such as P2."""
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         name, _, numbers = line.partition(":")
         if name.strip() == key:
@@ -222,7 +208,7 @@ def _projection(path: Path, key: str) -> Float64Array:
             except ValueError as error:
                 msg = f"{path}: expected '{key}: 12 numbers', found '{line}'"
                 raise SourceError(msg) from error
-    msg = f"{path}: there is no row {key}"
+    msg = f"{path} has no row {key}"
     raise SourceError(msg)
 
 
@@ -230,47 +216,51 @@ def _projection(path: Path, key: str) -> Float64Array:
 
 
 def _depth_folders(root: Path) -> tuple[Path, Path] | None:
-    """Return the folders of images and of depths, in one of three arrangements."""
-    at = root.resolve()
-    arrangements = (
-        (root / "image", root / "groundtruth_depth"),  # val_selection_cropped as it comes
-        (root, at.parent.parent / "groundtruth_depth_gathered" / at.name),  # one drive of it
+    """Return the folders of images and of depth images, in one of three structures."""
+    sequence = root.resolve()
+    structures = (
+        (root / "image", root / "groundtruth_depth"),  # val_selection_cropped
+        (root, sequence.parent.parent / "groundtruth_depth_gathered" / sequence.name),  # one drive of it
         (root / "image_02" / "data", root / "proj_depth" / "groundtruth" / "image_02"),  # raw drive
     )
-    return next((pair for pair in arrangements if all(has_images(folder) for folder in pair)), None)
+    return next((pair for pair in structures if all(has_images(folder) for folder in pair)), None)
 
 
 def _open_depth(root: Path, selection: FrameSelection) -> DatasetSequence:
     """Open images with depth of the KITTI depth benchmark (value / 256 m), at 10 Hz, without poses.
 
-    That is val_selection_cropped, or image_gathered/DRIVE in it beside groundtruth_depth_gathered/DRIVE, or a raw
-    drive with image_02/data and the benchmark's proj_depth/groundtruth/image_02.
+    The folder is val_selection_cropped, or image_gathered/DRIVE with groundtruth_depth_gathered/DRIVE, or a raw drive
+    with image_02/data and proj_depth/groundtruth/image_02.
     """
     folders = _depth_folders(root)
     if folders is None:
-        msg = f"{root} is no sequence of KITTI depth"
+        msg = f"{root} is not a sequence of KITTI depth"
         raise SourceError(msg)
     images, depths = folders
     depth_of_name = {
         file.name.replace("groundtruth_depth", "image"): file for file in list_images(depths)
     }
-    shared = _raw_camera(root, images)
-    views = []
+    common_camera = _raw_camera(root, images)
+    records = []
     for index, image in enumerate(list_images(images)):
-        own = existing(root / "intrinsics" / f"{image.stem}.txt")
-        camera = pinhole(read_matrix(own, 3, 3), first_image_size([image], images)) if own else shared
+        matrix = optional_file(root / "intrinsics" / f"{image.stem}.txt")
+        camera = common_camera
+        if matrix:
+            camera = pinhole(read_matrix(matrix, 3, 3), first_image_size([image], images))
         depth = depth_of_name.get(image.name)
-        views.append(ImageRecord(frame_stamp_ns(index, _KITTI_RATE_HZ), image, depth, intrinsics=camera))
-    if not any(view.depth for view in views):
+        records.append(
+            ImageRecord(frame_stamp_ns(index, _KITTI_RATE_HZ), image, depth, intrinsics=camera)
+        )
+    if not any(record.depth for record in records):
         msg = f"{root}: no image in {images} has a depth of the same name in {depths}"
         raise SourceError(msg)
     read_depth = partial(read_depth_m, units_per_m=_KITTI_UNITS_PER_M)
-    return DatasetSequence(root, views, selection, read_depth)
+    return DatasetSequence(root, records, selection, read_depth)
 
 
 def _raw_camera(root: Path, images: Path) -> Intrinsics | None:
-    """Return the camera of a raw drive, whose calibration lies beside it."""
-    calibration = existing(root.resolve().parent / "calib_cam_to_cam.txt")
+    """Return the camera of a raw drive, whose calibration is in its parent folder."""
+    calibration = optional_file(root.resolve().parent / "calib_cam_to_cam.txt")
     if calibration is None:
         return None
     return pinhole(_projection(calibration, "P_rect_02"), image_size(images))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A COLMAP model as text: what Gaussian-splatting tools start from.
+"""COLMAP models as text, the input of Gaussian splatting tools.
 
-COLMAP's poses are world-to-camera, in optical axes; its pixels have their centers at halves, ours at whole numbers.
+COLMAP's poses are world-to-camera in optical axes. Its pixel centers are at half coordinates, ours at whole ones.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
     from ttt3r_ros.mapping.voxel_map import PointCloud
     from ttt3r_ros.types import Float64Array, Intrinsics
 
-PIXEL_CENTER = 0.5  # of the first pixel, where coordinates begin at its corner
+PIXEL_CENTER = 0.5  # of the first pixel, with the origin at its corner
 Camera = tuple[int, int, float, float, float, float]  # width, height, fx, fy, cx, cy
 
 
 @dataclass(frozen=True)
 class PosedImage:
-    """An image and where it was taken."""
+    """An image file with its pose and camera."""
 
-    name: str  # below the folder of images
+    name: str  # relative to the folder of images
     T_map_camera: Float64Array  # (4, 4) of the optical camera
     intrinsics: Intrinsics  # of the image file; no distortion
     image: Path
 
 
-def corner_based(intrinsics: Intrinsics) -> Camera:
-    """Return a pinhole camera whose pixel coordinates begin at the corner of the first pixel."""
+def to_corner_origin(intrinsics: Intrinsics) -> Camera:
+    """Return a pinhole camera whose pixel coordinates have their origin at the corner of the first pixel."""
     return (
         intrinsics.width, intrinsics.height, intrinsics.fx, intrinsics.fy,
         intrinsics.cx + PIXEL_CENTER, intrinsics.cy + PIXEL_CENTER,
@@ -43,11 +43,7 @@ def corner_based(intrinsics: Intrinsics) -> Camera:
 
 
 def require_pinholes(path: Path, views: Sequence[PosedImage]) -> None:
-    """Refuse images that are distorted.
-
-    Raises:
-        OutputError: names the first one.
-    """
+    """Raise `OutputError` with the name of the first distorted image."""
     for view in views:
         if any(view.intrinsics.distortion):
             camera = view.intrinsics
@@ -61,13 +57,13 @@ def require_pinholes(path: Path, views: Sequence[PosedImage]) -> None:
 def write_colmap(folder: Path, views: Sequence[PosedImage], cloud: PointCloud) -> None:
     """Write cameras.txt, images.txt and points3D.txt, all or none; the world is the map, z up.
 
-    The points carry no tracks: they come from depth, not from matched features.
+    Points have no tracks: they come from depth, not from matched features.
 
     Raises:
         OutputError: an image is distorted, or a file cannot be written.
     """
     require_pinholes(folder, views)
-    cameras = _cameras(views)
+    cameras = _number_cameras(views)
     contents = (_camera_lines(cameras), _image_lines(views, cameras), _point_lines(cloud))
     paths = [folder / f"{name}.txt" for name in ("cameras", "images", "points3D")]
     with atomic_write_together(*paths) as files:
@@ -75,16 +71,16 @@ def write_colmap(folder: Path, views: Sequence[PosedImage], cloud: PointCloud) -
             file.writelines(f"{line}\n".encode() for line in lines)
 
 
-def _cameras(views: Sequence[PosedImage]) -> dict[Camera, int]:
-    """Return the number, from 1, of each camera that differs from the others."""
-    distinct = dict.fromkeys(corner_based(view.intrinsics) for view in views)
+def _number_cameras(views: Sequence[PosedImage]) -> dict[Camera, int]:
+    """Return the number, from 1, of each distinct camera."""
+    distinct = dict.fromkeys(to_corner_origin(view.intrinsics) for view in views)
     return {camera: number for number, camera in enumerate(distinct, start=1)}
 
 
 def _camera_lines(cameras: dict[Camera, int]) -> Iterator[str]:
     yield "# CAMERA_ID, MODEL, WIDTH, HEIGHT, PARAMS[]"
     for (width, height, *pinhole), number in cameras.items():
-        yield f"{number} PINHOLE {width} {height} {_joined(pinhole)}"
+        yield f"{number} PINHOLE {width} {height} {_join(pinhole)}"
 
 
 def _image_lines(views: Sequence[PosedImage], cameras: dict[Camera, int]) -> Iterator[str]:
@@ -93,8 +89,8 @@ def _image_lines(views: Sequence[PosedImage], cameras: dict[Camera, int]) -> Ite
     for number, view in enumerate(views, start=1):
         T_camera_map = se3_inverse(view.T_map_camera)
         x, y, z, w = quat_xyzw_from_rotation(T_camera_map[:3, :3])
-        pose = _joined((w, x, y, z, *T_camera_map[:3, 3]))
-        yield f"{number} {pose} {cameras[corner_based(view.intrinsics)]} {view.name}"
+        pose = _join((w, x, y, z, *T_camera_map[:3, 3]))
+        yield f"{number} {pose} {cameras[to_corner_origin(view.intrinsics)]} {view.name}"
         yield ""
 
 
@@ -105,5 +101,5 @@ def _point_lines(cloud: PointCloud) -> Iterator[str]:
         yield f"{number} {x:.9g} {y:.9g} {z:.9g} {r} {g} {b} 0"
 
 
-def _joined(values: Sequence[float]) -> str:
-    return " ".join(repr(float(value)) for value in values)  # the shortest that comes back the same
+def _join(values: Sequence[float]) -> str:
+    return " ".join(repr(float(value)) for value in values)  # repr: shortest exact decimal

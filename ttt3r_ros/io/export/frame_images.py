@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pictures of every frame, at the network's resolution; those of one frame appear together.
+"""Images of every frame at the network's resolution, written together.
 
-``rgb/*.jpg`` the network's image, ``depth/*.png`` millimeters along the optical axis (0: unsure or behind the camera),
-``confidence/*.png`` a thousandth each, ``depth_npz/*.npz`` all depths and confidences as they are, with pose and K.
+``rgb/*.jpg``: the network's image. ``depth/*.png``: millimeters along the optical axis, 0: low confidence or behind the
+camera. ``confidence/*.png``: thousandths. ``depth_npz/*.npz``: unmasked depth and confidence as float32, pose and K.
 """
 
 from __future__ import annotations
@@ -24,33 +24,33 @@ if TYPE_CHECKING:
 
     from ttt3r_ros.types import Float32Array, UInt8Array, Update
 
-_PLACES = {  # by kind: folder and ending
+_PATHS = {  # by kind: folder and suffix
     "rgb": ("rgb", ".jpg"),
     "depth": ("depth", ".png"),
     "confidence": ("confidence", ".png"),
     "npz": ("depth_npz", ".npz"),
 }
 _JPEG = (cv2.IMWRITE_JPEG_QUALITY, 95)
-_PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)  # noise hardly shrinks, however long it takes
+_PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)  # higher levels take longer and save little on noise
 
 
 class FrameImageWriter:
-    """Writes the chosen kinds of pictures below a folder."""
+    """Writes the selected kinds of images to sub-folders of a folder."""
 
     def __init__(self, folder: Path, kinds: set[str], min_confidence: float = 1.0) -> None:
-        """Write some of rgb, depth, confidence, npz; depths below ``min_confidence`` are 0 in depth/*.png."""
-        if unknown := sorted(kinds - set(_PLACES)):
-            msg = f"cannot write {folder}: kinds of pictures {unknown}; expected some of {list(_PLACES)}"
+        """Set the kinds, of rgb, depth, confidence and npz; depth below ``min_confidence`` is 0 in depth/*.png."""
+        if unknown := sorted(kinds - set(_PATHS)):
+            msg = f"cannot write {folder}: kinds of images {unknown}; expected some of {list(_PATHS)}"
             raise OutputError(msg)
         self._folder = folder
-        self._kinds = [kind for kind in _PLACES if kind in kinds]
+        self._kinds = [kind for kind in _PATHS if kind in kinds]
         self._min_confidence = min_confidence
 
     def add(self, index: int, update: Update) -> None:
-        """Write the pictures of one frame, all or none.
+        """Write the images of one frame, all or none.
 
         Raises:
-            OutputError: one cannot be written; the message names them all.
+            OutputError: an image cannot be written; the message names all of the frame.
         """
         paths = [self._path(kind, index) for kind in self._kinds]
         if not paths:
@@ -60,8 +60,8 @@ class FrameImageWriter:
                 file.write(self._content(kind, update))
 
     def _path(self, kind: str, index: int) -> Path:
-        folder, ending = _PLACES[kind]
-        return self._folder / folder / f"{index:06d}{ending}"
+        folder, suffix = _PATHS[kind]
+        return self._folder / folder / f"{index:06d}{suffix}"
 
     def _content(self, kind: str, update: Update) -> bytes:
         if kind == "rgb":
@@ -74,7 +74,7 @@ class FrameImageWriter:
 
 
 def encode_confidence(confidence: Float32Array) -> NDArray[np.uint16]:
-    """Return confidence (h, w) in thousandths; what is beyond 65.535 is cut off there."""
+    """Return confidence (h, w) in thousandths, at most 65535."""
     thousandths: Float32Array = np.clip(np.rint(confidence * np.float32(1000.0)), 0, 65535)
     return thousandths.astype(np.uint16)
 

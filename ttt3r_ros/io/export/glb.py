@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ttt3r_ros.mapping.voxel_map import PointCloud
     from ttt3r_ros.types import Float64Array
 
-# glTF has y up and looks along -z: the map's x stays, its z becomes y.
+# glTF has y up: x of the map stays x, z becomes y.
 T_GLTF_MAP: Float64Array = np.array(
     [[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0.0, -1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
 )
@@ -25,10 +25,10 @@ _PATH_RGBA = (255, 120, 0, 255)
 
 
 def write_glb(path: Path, cloud: PointCloud, T_map_camera: Sequence[Float64Array]) -> None:
-    """Write the points and, as a line, the way of the camera (N poses of (4, 4)).
+    """Write the points and, as a line, the path of the camera (N poses of (4, 4)).
 
     Raises:
-        OutputError: trimesh is not installed, there is nothing to write, or the file cannot be written.
+        OutputError: trimesh is not installed, there are no points and poses, or the file cannot be written.
     """
     trimesh = _trimesh(path)
     if not len(cloud.points) and not len(T_map_camera):
@@ -45,7 +45,7 @@ def write_glb(path: Path, cloud: PointCloud, T_map_camera: Sequence[Float64Array
 
 def _trimesh(path: Path) -> Any:
     try:
-        import trimesh  # noqa: PLC0415 - not everybody wants this format
+        import trimesh  # noqa: PLC0415 - an optional dependency
         import trimesh.path  # noqa: PLC0415
     except ImportError as error:
         msg = f"cannot write {path}: it needs the module {error.name}: pip install 'ttt3r_ros[run]'"
@@ -64,7 +64,7 @@ def _line(trimesh: Any, T_map_camera: Sequence[Float64Array]) -> Any:
     if not len(T_map_camera):
         return None
     positions = np.array([T[:3, 3] for T in T_map_camera])
-    # One place is a line, too: from there to there.
+    # One pose is a line of zero length.
     order = np.arange(len(positions)) if len(positions) > 1 else np.array([0, 0])
     line = trimesh.path.entities.Line(order)
     return trimesh.path.Path3D([line], vertices=positions, colors=[_PATH_RGBA], process=False)

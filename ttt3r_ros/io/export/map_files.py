@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The files of a saved map: point cloud as PLY and PCD, occupancy grid as PGM and YAML."""
+"""Files of a saved map: point cloud as PLY and PCD, occupancy grid as PGM and YAML."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 
 class SavedMap(NamedTuple):
-    """What was written."""
+    """Summary of the written files."""
 
     points: int
     has_grid: bool
 
 
 def write_map(path: Path, map_builder: MapBuilder) -> SavedMap:
-    """Write the map to ``path`` (.ply) and the files beside it; the grid only if there is one.
+    """Write the map to ``path`` (.ply) and to files of the same name beside it; the grid only if it exists.
 
     Raises:
-        OutputError: folder or file cannot be written.
+        OutputError: the folder or a file cannot be written.
     """
     cloud = map_builder.voxels.point_cloud()
     write_ply(path, cloud)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``transforms.json``, as nerfstudio and the tools around it read it.
+"""``transforms.json`` in the format of nerfstudio.
 
-Its cameras look along -z with y up (OpenGL); pixel coordinates begin at the corner of the first pixel.
+Cameras look along -z, y up (OpenGL). The origin of pixel coordinates is the corner of the first pixel.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ttt3r_ros.io.atomic import atomic_write
-from ttt3r_ros.io.export.colmap import corner_based, require_pinholes
+from ttt3r_ros.io.export.colmap import require_pinholes, to_corner_origin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ T_OPTICAL_OPENGL: Float64Array = np.diag([1.0, -1.0, -1.0, 1.0])
 
 
 def write_transforms(path: Path, views: Sequence[PosedImage], cloud: Path) -> None:
-    """Write where every image was taken; ``cloud`` is the PLY file to start from. The world is the map, z up.
+    """Write pose and camera of every image in the map frame; ``cloud`` is the PLY file of initial points.
 
     Raises:
         OutputError: an image is distorted, or the file cannot be written.
@@ -37,9 +37,9 @@ def write_transforms(path: Path, views: Sequence[PosedImage], cloud: Path) -> No
     content = {
         "camera_model": "OPENCV",
         **shared,
-        "ply_file_path": _beside(path, cloud),
+        "ply_file_path": _relative(path, cloud),
         "frames": [
-            {**({} if shared else camera), **_placed(path, view)}
+            {**({} if shared else camera), **_frame(path, view)}
             for view, camera in zip(views, cameras, strict=True)
         ],
     }
@@ -48,14 +48,14 @@ def write_transforms(path: Path, views: Sequence[PosedImage], cloud: Path) -> No
 
 
 def _camera(intrinsics: Intrinsics) -> dict[str, float | int]:
-    width, height, fx, fy, cx, cy = corner_based(intrinsics)
+    width, height, fx, fy, cx, cy = to_corner_origin(intrinsics)
     return {"w": width, "h": height, "fl_x": fx, "fl_y": fy, "cx": cx, "cy": cy}
 
 
-def _placed(path: Path, view: PosedImage) -> dict[str, Any]:
+def _frame(path: Path, view: PosedImage) -> dict[str, Any]:
     T_map_opengl = view.T_map_camera @ T_OPTICAL_OPENGL
-    return {"file_path": _beside(path, view.image), "transform_matrix": T_map_opengl.tolist()}
+    return {"file_path": _relative(path, view.image), "transform_matrix": T_map_opengl.tolist()}
 
 
-def _beside(path: Path, file: Path) -> str:
+def _relative(path: Path, file: Path) -> str:
     return Path(os.path.relpath(file, path.parent)).as_posix()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Occupancy grids as PGM and YAML, as Nav2's map_server reads them."""
+"""Occupancy grids as PGM and YAML of Nav2's map_server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def write_occupancy_grid(path: Path, grid: OccupancyGrid) -> None:
-    """Write a grid as PGM and, beside it, YAML, as Nav2's map_saver does in trinary mode: both or neither.
+    """Write a grid as PGM and YAML, as Nav2's map_saver in trinary mode; both files or none.
 
     Raises:
         OutputError: a file cannot be written.
@@ -31,5 +31,5 @@ def write_occupancy_grid(path: Path, grid: OccupancyGrid) -> None:
     ]  # fmt: skip
     with atomic_write_together(path, path.with_suffix(".yaml")) as (image, description):
         image.write(f"P5\n{width} {height}\n255\n".encode("ascii"))
-        image.write(shades[::-1].tobytes())  # an image begins at the top, where y is highest
+        image.write(shades[::-1].tobytes())  # the first row of the image has the highest y
         description.write(("\n".join(lines) + "\n").encode("utf-8"))

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ttt3r_ros.errors import SourceError
 from ttt3r_ros.images.point_fields import POINT_FIELDS, pack_points
 from ttt3r_ros.io.atomic import atomic_write
 
@@ -14,8 +16,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ttt3r_ros.mapping.voxel_map import PointCloud
+    from ttt3r_ros.types import Float32Array, UInt8Array
 
 _PLY_VERTEX = np.dtype([("xyz", "<f4", 3), ("rgb", "u1", 3)])
+_PLY_COUNT = "element vertex {}"
+_PLY_HEADER = (
+    "ply",
+    "format binary_little_endian 1.0",
+    _PLY_COUNT,
+    *(f"property float {axis}" for axis in "xyz"),
+    *(f"property uchar {color}" for color in ("red", "green", "blue")),
+    "end_header",
+)
 
 
 def write_ply(path: Path, cloud: PointCloud) -> None:
@@ -26,30 +38,42 @@ def write_ply(path: Path, cloud: PointCloud) -> None:
     """
     vertices = np.empty(len(cloud.points), _PLY_VERTEX)
     vertices["xyz"], vertices["rgb"] = cloud.points, cloud.rgb
-    fields = [f"property float {axis}" for axis in "xyz"]
-    fields += [f"property uchar {color}" for color in ("red", "green", "blue")]
-    lines = [
-        "ply",
-        "format binary_little_endian 1.0",
-        f"element vertex {len(vertices)}",
-        *fields,
-        "end_header",
-    ]
+    header = "".join(f"{line}\n" for line in _PLY_HEADER).format(len(vertices))
     with atomic_write(path) as file:
-        file.write(("\n".join(lines) + "\n").encode("ascii"))
+        file.write(header.encode("ascii"))
         file.write(vertices.tobytes())
 
 
-def read_ply(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read back what `write_ply` wrote: points (N, 3) float32 and colors (N, 3) uint8."""
-    content = path.read_bytes()
-    end = content.index(b"end_header\n") + len(b"end_header\n")
-    vertices = np.frombuffer(content, _PLY_VERTEX, offset=end)
+def read_ply(path: Path) -> tuple[Float32Array, UInt8Array]:
+    """Return points (N, 3) and colors (N, 3) of a file of `write_ply`.
+
+    Raises:
+        SourceError: the file cannot be read or is malformed; the message has the value and what was expected.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        msg = f"{path} cannot be read: {error.strerror}"
+        raise SourceError(msg) from error
+    parts = content.split(b"\n", len(_PLY_HEADER))
+    *lines, body = parts + [b""] * (len(_PLY_HEADER) + 1 - len(parts))
+    count = 0
+    for number, (line, expected) in enumerate(zip(lines, _PLY_HEADER, strict=True), start=1):
+        found = line[:80].decode("ascii", errors="replace")
+        if expected == _PLY_COUNT and (match := re.fullmatch(r"element vertex (\d{1,18})", found)):
+            count = int(match[1])
+        elif found != expected:
+            msg = f"{path}:{number}: expected '{expected.format('N')}', found {found!r}"
+            raise SourceError(msg)
+    if len(body) != count * _PLY_VERTEX.itemsize:
+        msg = f"{path}: expected {count * _PLY_VERTEX.itemsize} bytes for {count} vertices, found {len(body)}"
+        raise SourceError(msg)
+    vertices = np.frombuffer(body, _PLY_VERTEX)
     return vertices["xyz"].copy(), vertices["rgb"].copy()
 
 
 def write_pcd(path: Path, cloud: PointCloud) -> None:
-    """Write colored points as binary PCD 0.7, the color packed into a float as PCL reads it.
+    """Write colored points as binary PCD 0.7; the color is packed into a float, as in PCL.
 
     Raises:
         OutputError: the file cannot be written.
