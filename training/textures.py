@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ttt3r_ros.synthetic.textures import MATERIALS, make
+from ttt3r_ros.synthetic.textures import MATERIALS, make_texture
 
 SIDE = 256  # texels
 LEVELS = SIDE.bit_length()
@@ -35,7 +35,9 @@ class TextureBank:
         for kind in MATERIALS:
             groups[kind] = (len(images), per_material)
             for _ in range(per_material):
-                image = torch.from_numpy(np.clip(make(kind, rng, (SIDE, SIDE)), 0.01, 1.6)).float()
+                image = torch.from_numpy(
+                    np.clip(make_texture(kind, rng, (SIDE, SIDE)), 0.01, 1.6)
+                ).float()
                 images.append(_pyramid(image))
         return cls(torch.cat(images).to(device), torch.tensor(STARTS, device=device), groups)
 

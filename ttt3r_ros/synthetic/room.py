@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The embedded demo sequence: a furnished room, ray cast in NumPy along a handheld camera path.
+"""The demo sequence: a furnished room, ray cast in NumPy along a handheld camera path.
 
-A frame is one ray through each pixel center, filtered textures, and four more rays in pixels on an edge.
+Each pixel has a ray through its center, with filtered textures; pixels on an edge have four more rays.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from ttt3r_ros.errors import ConfigError
 from ttt3r_ros.geometry import T_BODY_OPTICAL, unproject
-from ttt3r_ros.synthetic.scene import Scene, rotation_about, turned
+from ttt3r_ros.synthetic.scene import Scene, rotate, rotation_about
 from ttt3r_ros.types import Frame, Intrinsics
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ttt3r_ros.types import Float32Array, Float64Array, UInt8Array
 
 LOOP_S = 12.0
-START_NS = 1_000_000_000  # ROS reads a stamp of zero as "none"
+START_NS = 1_000_000_000  # a stamp of zero means "latest" in TF
 EDGE_SAMPLES_PX = np.array(
     [[-0.125, 0.375, 0.125, -0.375], [-0.375, -0.125, 0.375, 0.125], [0, 0, 0, 0]]
 )
@@ -32,7 +32,7 @@ EDGE_SAMPLES_PX = np.array(
 
 @dataclass(frozen=True)
 class RenderedFrame:
-    """One rendered view with its truth."""
+    """A rendered image with its depth and pose."""
 
     rgb: UInt8Array  # (H, W, 3)
     depth_m: Float32Array  # (H, W) along the optical z axis, at the pixel center
@@ -40,7 +40,7 @@ class RenderedFrame:
 
 
 class HandheldPath:
-    """A loop around which the camera sways to both sides, with the tremor of hands."""
+    """A closed camera path that turns to both sides, with hand tremor."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._cycles = np.arange(5, 17)
@@ -73,10 +73,10 @@ class HandheldPath:
 
 
 class ProceduralRoom:
-    """A sequence of images with exact depth and poses that needs no file and never differs between runs.
+    """A deterministic sequence of images with exact depth and poses.
 
-    One walk around the loop takes 12 s whatever ``frames`` and ``rate_hz`` are; then it repeats.
-    Raises `ConfigError` for a size, rate, seed or field of view that no camera has.
+    One loop takes `LOOP_S` at any ``frames`` and ``rate_hz``; then the path repeats. Raises `ConfigError` for a size,
+    rate, seed or field of view out of range.
     """
 
     def __init__(
@@ -101,13 +101,13 @@ class ProceduralRoom:
         self.intrinsics = Intrinsics(
             focal_px, focal_px, (width - 1) / 2.0, (height - 1) / 2.0, width, height
         )
-        self._path = _path_of(seed)
+        self._path = _make_path(seed)
 
     def __len__(self) -> int:
         return self._frames
 
     def stamp_ns(self, i: int) -> int:
-        """Return the stamp of frame ``i``; frame 0 is at one second."""
+        """Return the stamp of frame ``i``; frame 0 has one second."""
         if not 0 <= i < self._frames:
             msg = f"frame {i} does not exist: expected 0 to {self._frames - 1}"
             raise IndexError(msg)
@@ -122,23 +122,23 @@ class ProceduralRoom:
         return [(self.stamp_ns(i), self.T_world_camera(i)) for i in range(len(self))]
 
     def frames(self) -> Iterator[Frame]:
-        """Yield every frame as a camera would deliver it."""
+        """Render the frames in order."""
         for i in range(len(self)):
             yield Frame(self.stamp_ns(i), "camera_optical_frame", self.render(i).rgb, self.intrinsics)
 
     def true_depth_m(self, stamp_ns: int) -> Float32Array | None:
-        """Return the exact depth (H, W) of the frame of a stamp; of every fourth one, because it is rendered anew."""
+        """Return the exact depth (H, W) of every fourth frame, by stamp; None: other frames, to save rendering time."""
         index = round((stamp_ns - START_NS) * self._rate_hz / 1e9)
         return self.render(index).depth_m if 0 <= index < self._frames and index % 4 == 0 else None
 
     def clearance_m(self, i: int) -> float:
-        """Return the distance of the camera of frame ``i`` from the nearest surface."""
+        """Return the distance of the camera of frame ``i`` to the nearest surface [m]."""
         return float(self._scene.clearance_m(self.T_world_camera(i)[None, :3, 3])[0])
 
     def render(self, i: int) -> RenderedFrame:
-        """Return frame ``i``; nothing is kept between calls but the scene."""
+        """Render frame ``i``; only the scene is cached."""
         T_world_camera = self.T_world_camera(i)
-        light, depth_m = self._expose(T_world_camera)
+        light, depth_m = self._cast(T_world_camera)
         rng = np.random.default_rng([self._seed, 2, i])
         noise = rng.standard_normal(light.shape, dtype=np.float32) * np.float32(1.8)
         levels = (1.0 - np.exp(-self._exposure * self._vignette * light)) ** np.float32(
@@ -148,24 +148,24 @@ class ProceduralRoom:
         rgb = np.clip(np.rint(levels), 0, 255).astype(np.uint8).T.reshape(*size, 3)
         return RenderedFrame(rgb, depth_m.astype(np.float32).reshape(size), T_world_camera)
 
-    def _expose(self, T_world_camera: Float64Array) -> tuple[Float32Array, Float64Array]:
-        """Return linear light (3, H*W), smoothed where surfaces meet, and depth (H*W,)."""
+    def _cast(self, T_world_camera: Float64Array) -> tuple[Float32Array, Float64Array]:
+        """Return linear light (3, H*W), antialiased at edges, and depth (H*W,)."""
         pixel_rad = 1.0 / self.intrinsics.fx
         rotation, origin = T_world_camera[:3, :3], T_world_camera[:3, 3]
-        light, depth_m, surface = self._scene.radiance(origin, turned(rotation, self._rays), pixel_rad)
+        light, depth_m, surface = self._scene.radiance(origin, rotate(rotation, self._rays), pixel_rad)
         edge = _edge_pixels(surface.reshape(self.intrinsics.height, -1))
         around = (self._rays[:, edge, None] + EDGE_SAMPLES_PX[:, None] * pixel_rad).reshape(3, -1)
-        samples = self._scene.radiance(origin, turned(rotation, around), pixel_rad)[0]
+        samples = self._scene.radiance(origin, rotate(rotation, around), pixel_rad)[0]
         light[:, edge] = samples.reshape(3, edge.size, -1).mean(axis=2)
         return light, depth_m
 
     @cached_property
     def _scene(self) -> Scene:
-        return scene_of(self._seed)
+        return make_scene(self._seed)
 
     @cached_property
     def _rays(self) -> Float64Array:
-        """Rays (3, H*W) through the pixel centers, of unit depth, in the optical frame."""
+        """Return rays (3, H*W) of unit depth through the pixel centers, in the optical frame."""
         depth = np.ones((self.intrinsics.height, self.intrinsics.width))
         return np.ascontiguousarray(unproject(depth, self.intrinsics).reshape(-1, 3).T)
 
@@ -177,27 +177,27 @@ class ProceduralRoom:
 
     @cached_property
     def _exposure(self) -> np.float32:
-        """The gain of a camera that metered the whole loop once and was then locked."""
+        """Return the constant exposure gain, metered over the loop."""
         rays = self._rays[:, :: max(1, self._rays.shape[1] // 1500)]
         poses = [self._path.pose(time_s) for time_s in np.arange(6) * LOOP_S / 6.0]
-        seen = [self._scene.radiance(T[:3, 3], turned(T[:3, :3], rays), 0.02)[0] for T in poses]
-        return np.float32(0.3 / np.mean(seen))
+        light = [self._scene.radiance(T[:3, 3], rotate(T[:3, :3], rays), 0.02)[0] for T in poses]
+        return np.float32(0.3 / np.mean(light))
 
 
-@lru_cache(maxsize=2)  # to paint it takes more than a second
-def scene_of(seed: int) -> Scene:
-    """Return the furnished room of a seed, which images of every size and number share."""
-    path = _path_of(seed)
+@lru_cache(maxsize=2)  # takes more than a second
+def make_scene(seed: int) -> Scene:
+    """Return the furnished room of a seed, the same for every image size and number of frames."""
+    path = _make_path(seed)
     path_m = np.stack([path.pose(time_s)[:3, 3] for time_s in np.linspace(0.0, LOOP_S, 240)])
     return Scene(np.random.default_rng([seed, 1]), path_m)
 
 
-def _path_of(seed: int) -> HandheldPath:
+def _make_path(seed: int) -> HandheldPath:
     return HandheldPath(np.random.default_rng([seed, 0]))
 
 
 def _edge_pixels(surface: IntArray) -> IntArray:
-    """Return the flat indices of pixels (H, W) that see another surface than a neighbor does."""
+    """Return the flat indices of pixels with a neighbor on another surface, from surfaces (H, W)."""
     edge = np.zeros(surface.shape, dtype=np.bool_)
     beside, below = surface[:, 1:] != surface[:, :-1], surface[1:] != surface[:-1]
     edge[:, 1:] |= beside

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A furnished room of boxes and cylinders: what a ray meets there, and how bright it is.
+"""A furnished room of boxes and cylinders: ray casting and radiance.
 
 The world is z-up with its origin in the middle of the floor. Light is baked once, with soft shadows.
 """
@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ttt3r_ros.synthetic.texture_atlas import Skin, TextureAtlas
-from ttt3r_ros.synthetic.textures import MATERIALS, make
+from ttt3r_ros.synthetic.texture_atlas import SurfaceTextures, TextureAtlas
+from ttt3r_ros.synthetic.textures import MATERIALS, make_texture
 
 if TYPE_CHECKING:
     from ttt3r_ros.synthetic.texture_atlas import IntArray
     from ttt3r_ros.types import Float32Array, Float64Array
 
 Triple = tuple[float, float, float]
-# One part: kind, place along the wall (or x), gap to the wall (or y), half extents, height of its foot.
+# One part: kind, position along the wall (or x), gap to the wall (or y), half extents, height of its lower face.
 Part = tuple[str, float, float, Triple, float]
 
 MIN_CLEARANCE_M = 0.4
@@ -50,30 +50,30 @@ FLOOR_PIECES: tuple[tuple[Part, ...], ...] = (
 
 @dataclass(frozen=True)
 class Solid:
-    """A box turned about z, or an upright cylinder of radius ``half[0]``; sizes are half extents."""
+    """A box rotated about z, or an upright cylinder of radius ``half[0]``."""
 
     kind: str
-    center: Float64Array
-    half: Float64Array
+    center: Float64Array  # (3,)
+    half: Float64Array  # (3,) half extents
     R_world_solid: Float64Array
 
     @property
     def flat(self) -> bool:
-        """Tell whether it hangs on something: one image fills its face, and it throws no shadow."""
+        """Return whether one image fills each face and the solid casts no shadow."""
         return self.kind in {"poster", "window", "books"}
 
     def distance_m(self, points: Float64Array) -> Float64Array:
-        """Return the distance of points (N, 3) from the surface; zero inside."""
+        """Return the distance of points (N, 3) to the surface; 0 inside."""
         local = (points - self.center) @ self.R_world_solid
         if self.kind == "ceramic":
             local[:, 0], local[:, 1] = np.hypot(local[:, 0], local[:, 1]), 0.0
         distance: Float64Array = np.linalg.norm(np.maximum(np.abs(local) - self.half, 0.0), axis=1)
         return distance
 
-    def enter(self, origin: Float64Array, rays: Float64Array) -> tuple[Float64Array, IntArray]:
-        """Return where rays (3, N) enter (in multiples of the ray; inf: nowhere) and by which face."""
+    def intersect(self, origin: Float64Array, rays: Float64Array) -> tuple[Float64Array, IntArray]:
+        """Return range (in multiples of the ray; inf: no intersection) and face where rays (3, N) enter."""
         start = (origin - self.center) @ self.R_world_solid
-        local = turned(self.R_world_solid.T, rays)
+        local = rotate(self.R_world_solid.T, rays)
         near, far = _slabs(start, local, self.half)
         if self.kind == "ceramic":
             near[0], far[0] = _cylinder(start, local, self.half[0])
@@ -84,10 +84,10 @@ class Solid:
             face[axis == 0] = SIDE
         return np.where((entry > 0.0) & (entry < far.min(axis=0)), entry, np.inf), face
 
-    def lattice(self, face: int, count: int) -> tuple[Float64Array, Float64Array]:
-        """Return points (3, count^2) spread from edge to edge of a face, and its outward normals."""
+    def sample_face(self, face: int, count: int) -> tuple[Float64Array, Float64Array]:
+        """Return a grid of points (3, count^2) from edge to edge of a face, and their outward normals."""
         down, across = np.divide(np.mgrid[0:count, 0:count].reshape(2, -1), max(count - 1, 1))
-        if face == SIDE:  # laid out from world -x, however the cylinder is turned
+        if face == SIDE:  # starts at world -x at any rotation of the cylinder
             angle = 2.0 * np.pi * (across - 0.5)
             normal = np.stack([np.cos(angle), np.sin(angle), 0.0 * angle])
             rise = np.outer((0.0, 0.0, self.half[2]), 1.0 - 2.0 * down)
@@ -97,12 +97,12 @@ class Solid:
         local = normal * self.half[:, None]
         local[u], local[v] = self.half[u] * (2.0 * across - 1.0), self.half[v] * (1.0 - 2.0 * down)
         turn = self.R_world_solid
-        return turned(turn, local) + self.center[:, None], turned(turn, normal)
+        return rotate(turn, local) + self.center[:, None], rotate(turn, normal)
 
 
-def turned(rotation: Float64Array, vectors: Float64Array) -> Float64Array:
-    """Return vectors (3, N) after a rotation (3, 3)."""
-    # Written out because a BLAS product may round differently with another thread count.
+def rotate(rotation: Float64Array, vectors: Float64Array) -> Float64Array:
+    """Return vectors (3, N) rotated by a matrix (3, 3)."""
+    # Without BLAS, whose rounding depends on the number of threads.
     return np.stack(
         [row[0] * vectors[0] + row[1] * vectors[1] + row[2] * vectors[2] for row in rotation]
     )
@@ -132,7 +132,7 @@ def _slabs(
 def _cylinder(
     start: Float64Array, rays: Float64Array, radius: float
 ) -> tuple[Float64Array, Float64Array]:
-    """Return entries into and exits from an endless upright cylinder around the origin."""
+    """Return entries into and exits from an infinite upright cylinder around the origin."""
     a = np.maximum(rays[0] ** 2 + rays[1] ** 2, 1e-12)
     b = rays[0] * start[0] + rays[1] * start[1]
     discriminant = b * b - a * (start[0] ** 2 + start[1] ** 2 - radius**2)
@@ -141,25 +141,25 @@ def _cylinder(
 
 
 def _solid(part: Part, R_world_piece: Float64Array, at: Triple) -> Solid:
-    kind, x, y, half, foot = part
-    return Solid(kind, R_world_piece @ (x, y, foot + half[2]) + at, np.array(half), R_world_piece)
+    kind, x, y, half, bottom = part
+    return Solid(kind, R_world_piece @ (x, y, bottom + half[2]) + at, np.array(half), R_world_piece)
 
 
 class Scene:
-    """The room (solid 0, seen from inside), what stands in it, and its baked light."""
+    """The room (solid 0, seen from inside), its furniture, and the baked light."""
 
     def __init__(self, rng: np.random.Generator, path_m: Float64Array) -> None:
         half = np.array([rng.uniform(2.85, 3.15), rng.uniform(2.4, 2.6), 1.35])
         self.solids = [Solid("room", np.array([0.0, 0.0, half[2]]), half, np.eye(3))]
         self._furnish_walls(rng)
         self._furnish_floor(rng, path_m)
-        self._skin = _paint(rng, self.solids)
+        self._textures = _make_textures(rng, self.solids)
         self._light = self._bake(rng)
 
     def cast(
         self, origin: Float64Array, rays: Float64Array, *, shadow: bool = False
     ) -> tuple[Float64Array, IntArray]:
-        """Return range (in multiples of the ray) and surface of what each ray (3, N) meets first."""
+        """Return range (in multiples of the ray) and surface of the first intersection of each ray (3, N)."""
         exits = _slabs(origin - self.solids[0].center, rays, self.solids[0].half)[1]
         axis, nearest = exits.argmin(axis=0), exits.min(axis=0)
         surface = 2 * axis + (np.take_along_axis(rays, axis[None], axis=0)[0] > 0.0)
@@ -167,15 +167,15 @@ class Scene:
         for index, solid in enumerate(self.solids[1:], start=1):
             if shadow and solid.flat:
                 continue
-            near = _towards(solid, origin, unit)
-            entry, face = solid.enter(origin, rays[:, near])
+            near = _rays_near(solid, origin, unit)
+            entry, face = solid.intersect(origin, rays[:, near])
             closer = entry < nearest[near]
             nearest[near[closer]] = entry[closer]
             surface[near[closer]] = index * FACES + face[closer]
         return nearest, surface
 
     def clearance_m(self, points: Float64Array) -> Float64Array:
-        """Return the distance of points (N, 3) from the nearest surface; not positive inside a solid."""
+        """Return the distance of points (N, 3) to the nearest surface; not positive inside a solid."""
         walls = (self.solids[0].half - np.abs(points - self.solids[0].center)).min(axis=1)
         distances = [walls] + [solid.distance_m(points) for solid in self.solids[1:]]
         nearest: Float64Array = np.min(distances, axis=0)
@@ -184,11 +184,13 @@ class Scene:
     def radiance(
         self, origin: Float64Array, rays: Float64Array, pixel_rad: float
     ) -> tuple[Float32Array, Float64Array, IntArray]:
-        """Return the light (3, N) that comes along rays, and the range and surface it comes from."""
+        """Return light (3, N), range and surface of the first intersection of each ray (3, N)."""
         ranges, surface = self.cast(origin, rays)
         points = (origin[:, None] + ranges * rays).astype(np.float32)
         footprint_m = (ranges * pixel_rad).astype(np.float32)
-        light = self._skin.radiance(self._light, surface, points, rays.astype(np.float32), footprint_m)
+        light = self._textures.radiance(
+            self._light, surface, points, rays.astype(np.float32), footprint_m
+        )
         return light, ranges, surface
 
     def _furnish_walls(self, rng: np.random.Generator) -> None:
@@ -196,28 +198,28 @@ class Scene:
         for (wall, along), number in zip(slots, rng.permutation(len(slots)), strict=True):
             turn = rotation_about(2, wall * np.pi / 2.0)
             reach = self.solids[0].half[1 - wall % 2]
-            for kind, x, gap, half, foot in WALL_PIECES[number % len(WALL_PIECES)]:
-                part = (kind, along + x, reach - gap - half[1], half, foot)
+            for kind, x, gap, half, bottom in WALL_PIECES[number % len(WALL_PIECES)]:
+                part = (kind, along + x, reach - gap - half[1], half, bottom)
                 self.solids.append(_solid(part, turn, (0.0, 0.0, 0.0)))
 
     def _furnish_floor(self, rng: np.random.Generator, path_m: Float64Array) -> None:
-        taken: list[Triple] = []
+        placed: list[Triple] = []
         for piece in FLOOR_PIECES:
             radius = max(np.hypot(abs(x) + half[0], abs(y) + half[1]) for _, x, y, half, _ in piece)
             for _ in range(200):
                 x0, y0 = rng.uniform(-1.0, 1.0, size=2) * (2.2 - radius, 1.6 - radius)
                 turn = rotation_about(2, rng.uniform(0.0, 2.0 * np.pi))
                 parts = [_solid(part, turn, (x0, y0, 0.0)) for part in piece]
-                apart = all(np.hypot(x0 - x, y0 - y) > radius + r for x, y, r in taken)
+                apart = all(np.hypot(x0 - x, y0 - y) > radius + r for x, y, r in placed)
                 if apart and min(part.distance_m(path_m).min() for part in parts) > MIN_CLEARANCE_M:
-                    taken.append((x0, y0, radius))
+                    placed.append((x0, y0, radius))
                     self.solids += parts
                     break
 
     def _bake(self, rng: np.random.Generator) -> TextureAtlas:
-        """Return the light on each surface: an even term and area lights with soft shadows."""
+        """Return the light on each surface: ambient light, and area lights with soft shadows."""
         patches = [
-            solid.lattice(face, 16 if index else 64)
+            solid.sample_face(face, 16 if index else 64)
             for index, solid in enumerate(self.solids)
             for face in range(FACES)
         ]
@@ -254,8 +256,8 @@ class Scene:
         return received
 
 
-def _towards(solid: Solid, origin: Float64Array, unit: Float64Array) -> IntArray:
-    """Return which unit rays (3, N) can meet the solid's bounding sphere."""
+def _rays_near(solid: Solid, origin: Float64Array, unit: Float64Array) -> IntArray:
+    """Return the indices of unit rays (3, N) that may intersect the bounding sphere of a solid."""
     offset = solid.center - origin
     square, radius = float(offset @ offset), float(np.linalg.norm(solid.half))
     if square <= radius**2:
@@ -264,30 +266,32 @@ def _towards(solid: Solid, origin: Float64Array, unit: Float64Array) -> IntArray
     return np.flatnonzero(along > np.sqrt(square - radius**2))
 
 
-def _paint(rng: np.random.Generator, solids: list[Solid]) -> Skin:
-    """Give every surface its image, and its place in that image."""
+def _make_textures(rng: np.random.Generator, solids: list[Solid]) -> SurfaceTextures:
+    """Return the image of every surface, and the mapping to it."""
     images: list[Float64Array] = []
     image, patches, texels = [], [], []
     for index, solid in enumerate(solids):
         if index:
-            images.append(make(solid.kind, rng, (256, 256)))
+            images.append(make_texture(solid.kind, rng, (256, 256)))
         else:
             images += _room_images(rng)
         for face in range(FACES):
             image.append(len(images) - 1 if index else min(face, 5))
-            patches.append(_patch(solid, face, inward=index == 0))
-            texels.append(_texels(solid, face, images[image[-1]], fills=solid.flat or index == 0))
+            patches.append(_map_face(solid, face, inward=index == 0))
+            texels.append(_count_texels(solid, face, images[image[-1]], fills=solid.flat or index == 0))
     counts = np.array(texels)
     *rows, sizes = (np.array(part) for part in zip(*patches, strict=True))
     to_face, normals, axes, across_down, texel_m = (
         np.ascontiguousarray(part.T, dtype=np.float32)
         for part in (*rows, counts, (sizes / counts).max(axis=1))
     )
-    return Skin(TextureAtlas(images), np.array(image), to_face, normals, axes, across_down, texel_m)
+    return SurfaceTextures(
+        TextureAtlas(images), np.array(image), to_face, normals, axes, across_down, texel_m
+    )
 
 
-def _texels(solid: Solid, face: int, image: Float64Array, *, fills: bool) -> tuple[float, float]:
-    """Return how many texels lie across and down a face: the whole image if it ``fills`` the face."""
+def _count_texels(solid: Solid, face: int, image: Float64Array, *, fills: bool) -> tuple[float, float]:
+    """Return the number of texels across and down a face: the size of the image if it ``fills`` the face."""
     height, width = image.shape[:2]
     if fills:
         return width, height
@@ -300,13 +304,13 @@ def _texels(solid: Solid, face: int, image: Float64Array, *, fills: bool) -> tup
 def _room_images(rng: np.random.Generator) -> list[Float64Array]:
     walls = rng.permutation(len(MATERIALS["wall"]))[:4]
     images = [MATERIALS["wall"][number](rng, (512, 1024)) for number in walls]
-    return images + [make(kind, rng, (1024, 1024)) for kind in ("floor", "ceiling")]
+    return images + [make_texture(kind, rng, (1024, 1024)) for kind in ("floor", "ceiling")]
 
 
-def _patch(
+def _map_face(
     solid: Solid, face: int, *, inward: bool
 ) -> tuple[Float64Array, Float64Array, Float64Array, Float64Array]:
-    """Return a face's map from the world to [0, 1] (8,), normal, cylinder axis and size in meters."""
+    """Return affine map (8,) from the world to [0, 1], normal, cylinder axis and size [m] of a face."""
     u, v = _face_axes(face)
     size = 2.0 * solid.half[[u, v]]
     rows = (solid.R_world_solid[:, [u, v]] * (1.0, -1.0) / size).T

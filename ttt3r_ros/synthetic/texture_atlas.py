@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images on surfaces, sampled by mip level as a pixel sees them.
+"""Images on surfaces with mip mapping.
 
 An image is an (H, W, 3) array of linear light; H and W are powers of two.
 """
@@ -21,7 +21,7 @@ IntArray = NDArray[np.intp]
 
 
 class TextureAtlas:
-    """All images and their mip levels in one (3, texels) array; addresses wrap around."""
+    """All images and their mip levels in one (3, texels) array; images repeat."""
 
     def __init__(self, images: Sequence[Float64Array]) -> None:
         chunks: list[Float64Array] = []
@@ -43,7 +43,7 @@ class TextureAtlas:
     def sample(
         self, image: IntArray, u: Float32Array, v: Float32Array, lod: Float32Array
     ) -> Float32Array:
-        """Return (3, N) colors, trilinear; ``u``, ``v`` are level-0 texels with integer centers."""
+        """Return (3, N) colors, trilinear; ``u``, ``v``: texels of level 0 with integer centers."""
         clipped = np.clip(lod, 0.0, self._last_level[image].astype(np.float32))
         level = clipped.astype(np.intp)
         fraction = clipped - level
@@ -53,7 +53,7 @@ class TextureAtlas:
         return fine
 
     def sample_face(self, image: IntArray, across: Float32Array, down: Float32Array) -> Float32Array:
-        """Return (3, N) colors of images whose outermost texel centers lie on the edges of [0, 1]."""
+        """Return (3, N) colors of images whose outermost texel centers are at 0 and 1."""
         right = (np.left_shift(1, self._log_width[image]) - 1).astype(np.float32)
         bottom = (np.left_shift(1, self._log_height[image]) - 1).astype(np.float32)
         x, y = np.clip(across, 0.0, 1.0) * right, np.clip(down, 0.0, 1.0) * bottom
@@ -92,12 +92,12 @@ def _mip_levels(image: Float64Array) -> list[Float64Array]:
 
 
 @dataclass(frozen=True)
-class Skin:
-    """How images lie on S surfaces, each of which is a rectangle or the side of an upright cylinder."""
+class SurfaceTextures:
+    """Images on S surfaces: rectangles and sides of upright cylinders."""
 
     images: TextureAtlas
     image: IntArray  # (S,)
-    to_face: Float32Array  # (8, S) two affine rows: world point to [0, 1] across and down the face
+    to_face: Float32Array  # (8, S) two affine rows: world point to [0, 1] across and down
     normals: Float32Array  # (3, S)
     axes: Float32Array  # (3, S) x, y and radius of the cylinder; radius 0 for a rectangle
     texels: Float32Array  # (2, S) across and down
@@ -111,7 +111,7 @@ class Skin:
         rays: Float32Array,
         footprint_m: Float32Array,
     ) -> Float32Array:
-        """Return (3, N) albedo times light where ``rays`` (3, N) end, smoothed over a pixel."""
+        """Return (3, N) albedo times light at the ends of ``rays`` (3, N), filtered over a pixel."""
         to_face, normals = self.to_face[:, surface], self.normals[:, surface]
         self._wrap(surface, points, to_face, normals)
         face = [_dot(row[:3], points) + row[3] for row in (to_face[:4], to_face[4:])]
@@ -127,9 +127,9 @@ class Skin:
     def _probes(
         self, surface: IntArray, normals: Float32Array, rays: Float32Array, footprint_m: Float32Array
     ) -> tuple[Float32Array, Float32Array]:
-        """Return how far along the ray's trace two probes lie apart, and their level of detail.
+        """Return the offset of two samples along the projected ray, and their level of detail.
 
-        One probe would either blur a surface seen at a slant or let it shimmer.
+        One sample would either blur slanted surfaces or alias.
         """
         square, slant = _dot(rays, rays), np.abs(_dot(normals, rays))
         major_m = footprint_m * np.minimum(
@@ -145,7 +145,7 @@ class Skin:
     def _wrap(
         self, surface: IntArray, points: Float32Array, to_face: Float32Array, normals: Float32Array
     ) -> None:
-        """Fill in what turns from point to point on the side of a cylinder."""
+        """Set map and normal of points on the side of a cylinder, in place."""
         axes = self.axes[:, surface]
         side = np.flatnonzero(axes[2])
         x, y, radius = axes[:, side]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Surface materials with photographic statistics.
+"""Procedural surface materials with the statistics of photographs, shared with the training code.
 
 A material is an (H, W, 3) image of linear albedo that tiles; H and W are powers of two.
 """
@@ -23,9 +23,9 @@ Material = Callable[[np.random.Generator, Shape], "Float64Array"]
 def fractal_noise(
     rng: np.random.Generator, shape: Shape, *, exponent: float = 1.0, stretch: float = 1.0
 ) -> Float64Array:
-    """Return periodic noise (H, W), zero mean and unit deviation, whose amplitude falls as 1/f^exponent.
+    """Return periodic noise (H, W) of zero mean and unit deviation; its amplitude is proportional to 1/f^exponent.
 
-    ``stretch`` elongates the features along x, as the grain of wood is.
+    ``stretch`` elongates the features along x, like the grain of wood.
     """
     fy = np.fft.fftfreq(shape[0])[:, None]
     fx = np.fft.rfftfreq(shape[1])[None, :] * stretch
@@ -38,7 +38,7 @@ def fractal_noise(
 
 
 def _tint(rng: np.random.Generator, base: Float64Array, lightness: Float64Array) -> Float64Array:
-    """Spread ``base`` by log-lightness (H, W), with a hue that drifts far less than it."""
+    """Return ``base`` with variations of log-lightness (H, W) and, much smaller, of hue."""
     axis = rng.normal(size=3)
     axis = 0.05 * (axis - axis.mean())
     hue = fractal_noise(rng, (lightness.shape[0], lightness.shape[1]))
@@ -61,7 +61,7 @@ def plaster(rng: np.random.Generator, shape: Shape, base: Rgb) -> Float64Array:
     return _tint(rng, np.asarray(base), lightness)
 
 
-def coursed(  # bricks, tiles, planks and panels differ in numbers alone
+def coursed(  # bricks, tiles, planks and panels
     rng: np.random.Generator,
     shape: Shape,
     base: Rgb,
@@ -73,7 +73,7 @@ def coursed(  # bricks, tiles, planks and panels differ in numbers alone
     joint_texels: float = 1.5,
     stretch: float = 1.0,
 ) -> Float64Array:
-    """Return staggered courses of pieces that differ in tone by ``spread`` (log units), with joints."""
+    """Return staggered rows of pieces with joints; their tones differ by ``spread`` (log units)."""
     height, width = shape
     y = (np.arange(height)[:, None] + 0.5) * rows / height
     row = y.astype(np.intp)
@@ -90,7 +90,7 @@ def coursed(  # bricks, tiles, planks and panels differ in numbers alone
 
 
 def plaid(rng: np.random.Generator, shape: Shape, base: Rgb) -> Float64Array:
-    """Return a woven cloth of crossing bands."""
+    """Return woven cloth of crossing bands."""
     bands = [np.repeat(rng.normal(scale=0.4, size=size // 16), 16) for size in shape]
     weave = 0.06 * ((np.arange(shape[0])[:, None] // 2 + np.arange(shape[1]) // 2) % 2 * 2 - 1)
     lightness = bands[0][:, None] + bands[1][None, :] + weave
@@ -119,7 +119,7 @@ def books(rng: np.random.Generator, shape: Shape, *, rows: int) -> Float64Array:
 
 
 def _saturated(rng: np.random.Generator) -> Float64Array:
-    """Return one color such as print and cloth have: any hue, dark to light."""
+    """Return one color of print or cloth: any hue, dark to light."""
     color = rng.uniform(0.15, 1.0, size=3) ** 1.5
     scaled: Float64Array = color / color.max() * rng.uniform(0.06, 0.8)
     return scaled
@@ -221,6 +221,6 @@ MATERIALS: dict[str, tuple[Material, ...]] = {
 }  # fmt: skip
 
 
-def make(kind: str, rng: np.random.Generator, shape: Shape) -> Float64Array:
-    """Return an image of one of the materials of a kind."""
+def make_texture(kind: str, rng: np.random.Generator, shape: Shape) -> Float64Array:
+    """Return an image of a random material of a kind."""
     return MATERIALS[kind][int(rng.integers(len(MATERIALS[kind])))](rng, shape)

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The embedded demo sequence: exact geometry, images with photographic statistics, a handheld path."""
+"""The demo sequence: exact geometry, images with the statistics of photographs, a handheld path."""
 
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from ttt3r_ros.errors import ConfigError
-from ttt3r_ros.synthetic.room import ProceduralRoom, scene_of
+from ttt3r_ros.synthetic.room import ProceduralRoom, make_scene
 from ttt3r_ros.synthetic.scene import Solid
 from ttt3r_ros.synthetic.texture_atlas import TextureAtlas
 from ttt3r_ros.synthetic.textures import fractal_noise
@@ -61,7 +61,7 @@ def bilinear(image: Float64Array, u: Float64Array, v: Float64Array) -> Float64Ar
 
 
 def compare(room: ProceduralRoom, i: int, j: int) -> tuple[Float64Array, Float64Array, Float64Array]:
-    """Return relative depth errors of i seen in j, and gray values in both, where visible."""
+    """Return relative depth errors of frame i projected into j, and gray values in both, where visible."""
     first, second = room.render(i), room.render(j)
     u, v, z = project(room, back_project(room, first), second.T_world_camera).reshape(-1, 3).T
     camera = room.intrinsics
@@ -78,20 +78,18 @@ def compare(room: ProceduralRoom, i: int, j: int) -> tuple[Float64Array, Float64
     return error[visible], gray_i, gray_j
 
 
-@pytest.mark.parametrize(("i", "j"), [(0, 3), (30, 38), (70, 65), (100, 110)])
-def test_depth_of_one_frame_reprojects_onto_the_depth_of_another(
-    room: ProceduralRoom, i: int, j: int
-) -> None:
-    error = compare(room, i, j)[0]
-    assert np.median(error) < 1e-5
-    assert np.quantile(error, 0.9) < 1e-3
+def test_depth_of_one_frame_reprojects_to_the_depth_of_another(room: ProceduralRoom) -> None:
+    for i, j in ((0, 3), (30, 38), (70, 65), (100, 110)):
+        error = compare(room, i, j)[0]
+        assert np.median(error) < 1e-5, (i, j)
+        assert np.quantile(error, 0.9) < 1e-3, (i, j)
 
 
-@pytest.mark.parametrize("i", [5, 45, 85])
-def test_a_point_keeps_its_color_from_frame_to_frame(room: ProceduralRoom, i: int) -> None:
-    _, gray_i, gray_j = compare(room, i, i + 2)
-    assert np.corrcoef(gray_i, gray_j)[0, 1] > 0.95
-    assert np.median(np.abs(gray_i - gray_j)) < 4.0
+def test_a_point_has_the_same_color_in_nearby_frames(room: ProceduralRoom) -> None:
+    for i in (5, 45, 85):
+        _, gray_i, gray_j = compare(room, i, i + 2)
+        assert np.corrcoef(gray_i, gray_j)[0, 1] > 0.95, i
+        assert np.median(np.abs(gray_i - gray_j)) < 4.0, i
 
 
 def test_rotations_are_orthonormal_and_the_camera_is_upright(room: ProceduralRoom) -> None:
@@ -108,7 +106,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_bytes(
     rooms: dict[int, ProceduralRoom],
 ) -> None:
     first, other = (rooms[seed].render(4) for seed in SEEDS)
-    scene_of.cache_clear()
+    make_scene.cache_clear()
     again = ProceduralRoom(seed=SEEDS[0]).render(4)
     assert first.rgb.tobytes() == again.rgb.tobytes()
     assert first.depth_m.tobytes() == again.depth_m.tobytes()
@@ -124,46 +122,45 @@ def test_a_frame_does_not_depend_on_which_frames_were_rendered_before(room: Proc
     assert room.render(9).rgb.tobytes() != room.render(10).rgb.tobytes()
 
 
-@pytest.mark.parametrize("i", [0, 60])
-def test_the_spectrum_of_an_image_falls_roughly_as_one_over_frequency(
-    room: ProceduralRoom, i: int
-) -> None:
-    gray = room.render(i).rgb.mean(axis=2)[:, 40:280]
+def test_the_spectrum_of_an_image_is_roughly_one_over_frequency(room: ProceduralRoom) -> None:
     window = np.outer(np.hanning(240), np.hanning(240))
-    amplitude = np.abs(np.fft.fft2((gray - gray.mean()) * window))
     frequency = np.hypot(np.fft.fftfreq(240)[:, None], np.fft.fftfreq(240)[None, :]) * 240
     rings = np.geomspace(3, 90, 12)
-    radial = [amplitude[(frequency >= low) & (frequency < high)].mean() for low, high in pairwise(rings)]
-    slope = np.polyfit(np.log(np.sqrt(rings[1:] * rings[:-1])), np.log(radial), 1)[0]
-    assert -2.2 < slope < -0.6
+    bands = [(frequency >= low) & (frequency < high) for low, high in pairwise(rings)]
+    for i in (0, 60):
+        gray = room.render(i).rgb.mean(axis=2)[:, 40:280]
+        amplitude = np.abs(np.fft.fft2((gray - gray.mean()) * window))
+        radial = [amplitude[band].mean() for band in bands]
+        slope = np.polyfit(np.log(np.sqrt(rings[1:] * rings[:-1])), np.log(radial), 1)[0]
+        assert -2.2 < slope < -0.6, i
 
 
-@pytest.mark.parametrize("i", range(0, 120, 20))
-def test_images_are_neither_dark_nor_saturated_nor_flat(room: ProceduralRoom, i: int) -> None:
-    rgb = room.render(i).rgb
-    assert 60 < rgb.mean() < 190
-    assert np.mean((rgb == 0) | (rgb == 255)) < 0.05
-    blocks = rgb.mean(axis=2).reshape(6, 40, 8, 40).std(axis=(1, 3))
-    assert blocks.min() > 2.5, "more than sensor noise everywhere"
-    assert np.median(blocks) > 8.0
+def test_images_are_neither_dark_nor_saturated_nor_flat(room: ProceduralRoom) -> None:
+    for i in range(0, 120, 20):
+        rgb = room.render(i).rgb
+        assert 60 < rgb.mean() < 190, i
+        assert np.mean((rgb == 0) | (rgb == 255)) < 0.05, i
+        blocks = rgb.mean(axis=2).reshape(6, 40, 8, 40).std(axis=(1, 3))
+        assert blocks.min() > 2.5, f"frame {i}: more than sensor noise everywhere"
+        assert np.median(blocks) > 8.0, i
 
 
-def test_the_path_stays_inside_the_room_and_off_every_object(room: ProceduralRoom) -> None:
+def test_the_path_is_inside_the_room_and_clear_of_objects(room: ProceduralRoom) -> None:
     assert min(room.clearance_m(i) for i in range(len(room))) > 0.35
     positions = np.array([T[:3, 3] for _, T in room.ground_truth()])
     assert np.all(np.abs(positions[:, :2]) < 2.0)
     assert np.all((positions[:, 2] > 1.0) & (positions[:, 2] < 1.9))
 
 
-@pytest.mark.parametrize("i", range(0, 120, 15))
-def test_nothing_a_camera_sees_is_nearer_than_its_clearance(room: ProceduralRoom, i: int) -> None:
-    frame = room.render(i)
-    ranges_m = np.linalg.norm(back_project(room, frame) - frame.T_world_camera[:3, 3], axis=-1)
-    assert ranges_m.min() > room.clearance_m(i) - 1e-4
-    assert 0.35 < frame.depth_m.min() < frame.depth_m.max() < 7.0
+def test_no_visible_point_is_nearer_than_the_clearance(room: ProceduralRoom) -> None:
+    for i in range(0, 120, 15):
+        frame = room.render(i)
+        ranges_m = np.linalg.norm(back_project(room, frame) - frame.T_world_camera[:3, 3], axis=-1)
+        assert ranges_m.min() > room.clearance_m(i) - 1e-4, i
+        assert 0.35 < frame.depth_m.min() < frame.depth_m.max() < 7.0, i
 
 
-def test_motion_is_that_of_a_hand_and_the_loop_closes(room: ProceduralRoom) -> None:
+def test_steps_are_those_of_a_handheld_camera_and_the_loop_closes(room: ProceduralRoom) -> None:
     poses = np.array([T for _, T in room.ground_truth()])
     step_m = np.linalg.norm(np.diff(poses[:, :3, 3], axis=0), axis=1)
     cosine = (np.einsum("nij,nij->n", poses[1:, :3, :3], poses[:-1, :3, :3]) - 1.0) / 2.0
@@ -183,7 +180,7 @@ def test_stamps_follow_the_rate_and_speed_does_not_depend_on_it() -> None:
     np.testing.assert_allclose(slow.T_world_camera(3), fast.T_world_camera(6), atol=1e-12)
 
 
-def test_frames_carry_the_image_stamp_frame_id_and_exact_intrinsics(
+def test_frames_have_image_stamp_frame_id_and_exact_intrinsics(
     rooms: dict[int, ProceduralRoom],
 ) -> None:
     room = rooms[SEEDS[0]]
@@ -205,29 +202,22 @@ def test_intrinsics_follow_from_size_and_field_of_view() -> None:
     assert camera.fx == camera.fy == pytest.approx(40.0)
 
 
-@pytest.mark.parametrize("i", [-1, 3])
-def test_a_frame_outside_the_sequence_is_an_index_error(i: int) -> None:
-    with pytest.raises(IndexError, match=f"frame {i} .*0 to 2"):
-        ProceduralRoom(frames=3).render(i)
+def test_a_frame_outside_the_sequence_is_an_index_error() -> None:
+    for i in (-1, 3):
+        with pytest.raises(IndexError, match=f"frame {i} .*0 to 2"):
+            ProceduralRoom(frames=3).render(i)
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("seed", -1),
-        ("frames", 0),
-        ("width", 1),
-        ("height", 0),
-        ("rate_hz", 0.0),
-        ("horizontal_fov_deg", 180.0),
-    ],
-)
-def test_a_camera_that_cannot_exist_is_refused_by_name(name: str, value: Any) -> None:
-    with pytest.raises(ConfigError, match=rf"{name} is {value}: expected"):
-        ProceduralRoom(**{name: value})
+def test_parameters_out_of_range_are_errors_with_name_and_value() -> None:
+    invalid = {
+        "seed": -1, "frames": 0, "width": 1, "height": 0, "rate_hz": 0.0, "horizontal_fov_deg": 180.0,
+    }  # fmt: skip
+    for name, value in invalid.items():
+        with pytest.raises(ConfigError, match=rf"{name} is {value}: expected"):
+            ProceduralRoom(**{name: value})  # type: ignore[arg-type]
 
 
-def test_a_ray_meets_a_turned_box_and_a_cylinder_where_geometry_says() -> None:
+def test_rays_intersect_a_rotated_box_and_a_cylinder_at_the_exact_range() -> None:
     c = np.sqrt(0.5)
     turn = np.array([[c, -c, 0.0], [c, c, 0.0], [0.0, 0.0, 1.0]])
     box = Solid("wood", np.array([3.0, 0.0, 0.0]), np.array([1.0, 1.0, 1.0]), turn)
@@ -235,15 +225,15 @@ def test_a_ray_meets_a_turned_box_and_a_cylinder_where_geometry_says() -> None:
     rays = np.array([[1.0, 0.1, 0.0], [2.0, 0.2, 0.0], [1.0, 2.0, 0.0], [-1.0, 0.0, 0.0]]).T
     expected = (3.0 - np.sqrt(2.0)) / 0.9  # on the edge 3 - x + y = sqrt(2)
     np.testing.assert_allclose(
-        box.enter(np.zeros(3), rays)[0], [expected, expected / 2, np.inf, np.inf], atol=1e-12
+        box.intersect(np.zeros(3), rays)[0], [expected, expected / 2, np.inf, np.inf], atol=1e-12
     )
-    hit = cylinder.enter(np.zeros(3), np.array([[1.0], [0.0], [0.2]]))[0][0]
+    hit = cylinder.intersect(np.zeros(3), np.array([[1.0], [0.0], [0.2]]))[0][0]
     assert hit == pytest.approx(2.5)
-    above = cylinder.enter(np.array([3.0, 0.2, 4.0]), np.array([[0.0], [0.0], [-1.0]]))
+    above = cylinder.intersect(np.array([3.0, 0.2, 4.0]), np.array([[0.0], [0.0], [-1.0]]))
     assert (above[0][0], int(above[1][0])) == (pytest.approx(3.0), 5)
 
 
-def test_a_texture_seen_from_afar_becomes_its_mean() -> None:
+def test_a_texture_at_a_high_mip_level_is_its_mean() -> None:
     board = np.where(np.indices((16, 16)).sum(axis=0) % 2 == 0, 0.9, 0.1)[..., None].repeat(3, axis=2)
     atlas = TextureAtlas([board])
     image = np.zeros(3, dtype=np.intp)
@@ -254,7 +244,7 @@ def test_a_texture_seen_from_afar_becomes_its_mean() -> None:
     np.testing.assert_allclose(far, 0.5, atol=1e-6)
 
 
-def test_noise_amplitude_falls_with_the_exponent_asked_for() -> None:
+def test_noise_has_the_given_spectral_exponent() -> None:
     field = fractal_noise(np.random.default_rng(0), (256, 256), exponent=1.0)
     row = np.abs(np.fft.rfft2(field))
     frequency = np.hypot(np.fft.fftfreq(256)[:, None], np.fft.rfftfreq(256)[None, :])
