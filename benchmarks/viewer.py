@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""What the viewer costs: `points` shows a large map in a browser, `node` times the mapping node with and without it."""
+"""Cost of the viewer: `points` shows a large map in a browser, `node` times the mapping node with and without it."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ sys.path[:0] = [
 from ttt3r_ros.synthetic.room import ProceduralRoom  # noqa: E402
 from ttt3r_ros.types import Intrinsics  # noqa: E402
 from ttt3r_ros.viewer.panel import PanelSettings  # noqa: E402
-from ttt3r_ros.viewer.scene import Scene, Sight  # noqa: E402
-from ttt3r_ros.viewer.server import Page, Showing  # noqa: E402
+from ttt3r_ros.viewer.scene import RgbdImage, Scene  # noqa: E402
+from ttt3r_ros.viewer.server import Page  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,18 +38,18 @@ PIXELS = (96, 128)
 
 
 def main() -> int:
-    """Run one of the two; return the exit status."""
+    """Run one of the two benchmarks; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(required=True)
-    points = commands.add_parser("points", help="show so many points in a headless Chromium")
+    points = commands.add_parser("points", help="show a number of points in a headless Chromium")
     points.add_argument("--points", type=int, default=2_000_000)
     points.set_defaults(run=show_points)
     node = commands.add_parser(
         "node",
-        help="frame time of the node without a viewer, and with one that nobody or somebody looks at",
+        help="frame time of the node without viewer, with viewer, and with viewer and browser",
     )
     node.add_argument("--rounds", type=int, default=3)
-    node.add_argument("--frames", type=int, default=240, help="timed in each round")
+    node.add_argument("--frames", type=int, default=240, help="timed frames per round")
     node.set_defaults(run=time_node)
     arguments = parser.parse_args()
     arguments.run(arguments)
@@ -60,13 +60,13 @@ def main() -> int:
 
 
 def show_points(arguments: argparse.Namespace) -> None:
-    scene, seconds = _filled(arguments.points)
+    scene, seconds = _fill_scene(arguments.points)
     print(
-        f"scene: {len(scene.points):,} points of {len(scene.way)} frames, {1e3 * seconds:.1f} ms a frame to add"
+        f"scene: {len(scene.points):,} points of {len(scene.camera_path)} frames, {1e3 * seconds:.1f} ms per frame"
     )
     page = Page("127.0.0.1", 0, PanelSettings(frames=0))
-    show = lambda: page.show(scene, Showing())  # noqa: E731
-    page.panel.most.value = page.panel.most.max
+    show = partial(page.show, scene)
+    page.panel.max_points.value = page.panel.max_points.max
     with _browser(page.url) as tab:
         _report("all points", page, tab, scene, show)
         _report("nothing new", page, tab, scene, show)
@@ -76,9 +76,9 @@ def show_points(arguments: argparse.Namespace) -> None:
         _report("confidence back", page, tab, scene, show)
         page.panel.point_size.value = 0.05
         _report("point size", page, tab, scene, show)
-        _add(scene, len(scene.way), np.random.default_rng(1))
+        _add(scene, len(scene.camera_path), np.random.default_rng(1))
         _report("one frame more", page, tab, scene, show)
-        print(f"browser: {tab.page.evaluate(_FRAMES_PER_SECOND):.1f} frames/s, drawn by the processor")
+        print(f"browser: {tab.page.evaluate(_FRAMES_PER_SECOND):.1f} frames/s, rendered on the CPU")
     page.close()
 
 
@@ -89,8 +89,8 @@ _FRAMES_PER_SECOND = """() => new Promise(done => {
   requestAnimationFrame(next); })"""
 
 
-def _filled(points: int) -> tuple[Scene, float]:
-    """Return a scene of so many points, all from different places, and the time that a frame took [s]."""
+def _fill_scene(points: int) -> tuple[Scene, float]:
+    """Return a scene of a number of points from random poses, and the mean time to add a frame [s]."""
     scene, rng, index = Scene(0.02, capacity=2 * points), np.random.default_rng(0), 0
     started = time.perf_counter()
     while len(scene.points) < points:
@@ -101,31 +101,30 @@ def _filled(points: int) -> tuple[Scene, float]:
 
 def _add(scene: Scene, index: int, rng: np.random.Generator) -> None:
     height, width = PIXELS
-    scene.follow(np.array([[*rng.uniform(-20, 20, 3), 0, 0, 0, 1.0]]), index)
+    scene.update_poses(np.array([[*rng.uniform(-20, 20, 3), 0, 0, 0, 1.0]]), index)
     depth = rng.uniform(1, 6, (height, width)).astype(np.float32)
     confidence = (1 + rng.exponential(3, (height, width))).astype(np.float32)
     rgb = rng.integers(0, 255, (height, width, 3), dtype=np.uint8)
     camera = Intrinsics(100.0, 100.0, width / 2, height / 2, width, height)
-    scene.add(Sight.of_depth(rgb, depth, confidence, camera), index, 0)
+    scene.add(RgbdImage.from_depth(rgb, depth, confidence, camera), index, 0)
 
 
 def _report(what: str, page: Page, tab: Any, scene: Scene, show: Callable[[], bool]) -> None:
-    """Show until all is sent and has arrived; print what that took."""
-    received, started, spent, pictures, complete = tab.received_bytes, time.perf_counter(), [], 0, False
+    """Update the page until everything was sent and received; print bytes and times."""
+    received, started, times_s, complete = tab.received_bytes, time.perf_counter(), [], False
     while not complete:
         began = time.perf_counter()
         complete = show()
-        spent.append(time.perf_counter() - began)
-        pictures += 1
-        tab.page.wait_for_timeout(max(0.0, 1e3 * (PERIOD_S - spent[-1])))
+        times_s.append(time.perf_counter() - began)
+        tab.page.wait_for_timeout(max(0.0, 1e3 * (PERIOD_S - times_s[-1])))
     sent_s = time.perf_counter() - started
     tab.settle()
-    arrived = tab.received_bytes - received
-    drawn = scene.count(page.panel.choice())
+    received = tab.received_bytes - received
+    drawn = scene.count(page.panel.selection())
     print(
-        f"{what}: {drawn:,} points drawn, {arrived / 1e6:.2f} MB in {pictures} pictures, {sent_s:.2f} s at"
-        f" {1 / PERIOD_S:.0f} pictures/s; work for a picture: median {1e3 * np.median(spent):.1f} ms,"
-        f" worst {1e3 * max(spent):.1f} ms"
+        f"{what}: {drawn:,} points drawn, {received / 1e6:.2f} MB in {len(times_s)} updates, {sent_s:.2f} s at"
+        f" {1 / PERIOD_S:.0f} updates/s; work per update: median {1e3 * np.median(times_s):.1f} ms,"
+        f" worst {1e3 * max(times_s):.1f} ms"
     )
 
 
@@ -156,14 +155,14 @@ def time_node(arguments: argparse.Namespace) -> None:
     rclpy.init(args=[])
     cases: dict[str, Callable[[], AbstractContextManager[Any]] | None] = {
         "no viewer": None,
-        "viewer, nobody looks": nullcontext,
-        "viewer, looked at from another machine": _onlooker,
-        "viewer, looked at here, drawn by the processor": lambda: _browser(_URL),
+        "viewer, no browser": nullcontext,
+        "browser on another machine": _receiver,
+        "browser here, rendered on the CPU": lambda: _browser(_URL),
     }
     rounds: dict[str, list[NodeRound]] = {name: [] for name in cases}
     for number in range(arguments.rounds):
-        for name, looking in cases.items():
-            rounds[name].append(_node_round(arguments.frames, looking))
+        for name, browser in cases.items():
+            rounds[name].append(_node_round(arguments.frames, browser))
             median = np.median(rounds[name][-1].times_ms)
             print(f"round {number + 1}, {name}: median {median:.1f} ms", file=sys.stderr, flush=True)
     rclpy.utilities.try_shutdown()
@@ -175,33 +174,33 @@ class NodeRound:
     """One run of the node over the same images."""
 
     times_ms: np.ndarray  # (N,) from sending an image to receiving its pose
-    worker_ms: float  # mean of the last hundred frames, from an image's arrival to its results, by the node's clock
-    left_out: str  # by the viewer, as the node says
-    received_mb: float  # by who looked
+    worker_ms: float  # mean of the last hundred frames, from receiving an image to its results, measured by the node
+    dropped: str  # frames that the viewer dropped, from the diagnostics
+    received_mb: float  # by the browser
     positions: np.ndarray  # (N, 3) of all frames [m]
 
 
 def _print_node_table(rounds: dict[str, list[NodeRound]]) -> None:
     reference = rounds["no viewer"][0].positions
     print(
-        "| | image to pose: median [ms] | rounds | p95 [ms] | in the node: mean [ms] | frames left out | received [MB]"
+        "| | image to pose: median [ms] | rounds | p95 [ms] | in the node: mean [ms] | viewer dropped | received [MB]"
         " | positions differ by |"
     )
     print("|---|--:|--:|--:|--:|--:|--:|--:|")
     for name, runs in rounds.items():
         times = np.concatenate([run.times_ms for run in runs])
         medians = [float(np.median(run.times_ms)) for run in runs]
-        off_mm = max(1e3 * float(np.abs(run.positions - reference).max()) for run in runs)
+        difference_mm = max(1e3 * float(np.abs(run.positions - reference).max()) for run in runs)
         print(
             f"| {name} | {np.median(times):.1f} | {min(medians):.1f} to {max(medians):.1f}"
             f" | {np.percentile(times, 95):.1f} | {np.mean([run.worker_ms for run in runs]):.1f}"
-            f" | {', '.join(run.left_out for run in runs)} | {np.mean([run.received_mb for run in runs]):.1f}"
-            f" | {off_mm:.3g} mm |"
+            f" | {', '.join(run.dropped for run in runs)} | {np.mean([run.received_mb for run in runs]):.1f}"
+            f" | {difference_mm:.3g} mm |"
         )
 
 
-def _node_round(frames: int, looking: Callable[[], AbstractContextManager[Any]] | None) -> NodeRound:
-    """Show the node one image at a time; the first ones are not timed."""
+def _node_round(frames: int, browser: Callable[[], AbstractContextManager[Any]] | None) -> NodeRound:
+    """Send the node one image at a time; the first ones are not timed."""
     from ttt3r_ros.io.run_folder import TRAJECTORY
     from ttt3r_ros.io.trajectory_files import read_tum
     from ttt3r_ros.ros.harness.node_process import mapping_node
@@ -211,7 +210,7 @@ def _node_round(frames: int, looking: Callable[[], AbstractContextManager[Any]] 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         parameters = {
-            "viewer": looking is not None,
+            "viewer": browser is not None,
             "viewer_port": _PORT,
             "diagnostics_period": 0.5,
             "image_qos": "reliable",
@@ -220,7 +219,7 @@ def _node_round(frames: int, looking: Callable[[], AbstractContextManager[Any]] 
         with mapping_node(parameters, folder / "node.log") as node:
             player = Player(calibrated=True)
             player.wait_until_ready(node)
-            with (looking or nullcontext)() as onlooker:
+            with (browser or nullcontext)() as client:
                 for index in range(count):
                     frame = replace(images[index % LOOP], stamp_ns=(index + 1) * 10**7)
                     started = time.perf_counter()
@@ -228,24 +227,22 @@ def _node_round(frames: int, looking: Callable[[], AbstractContextManager[Any]] 
                     player.wait_for(node, partial(player.is_finished, index + 1))
                     times.append(1e3 * (time.perf_counter() - started))
                 player.wait_for(node, lambda: player.stats.processed == count)
-                if onlooker is not None:
-                    onlooker.settle()
-                received_mb = 0.0 if onlooker is None else 1e-6 * onlooker.received_bytes
+                if client is not None:
+                    client.settle()
+                received_mb = 0.0 if client is None else 1e-6 * client.received_bytes
             player.call("save_trajectory")
-            worker_ms, left_out = (
-                player.facts.get(key, "-") for key in ("latency_ms", "viewer_dropped")
-            )
+            worker_ms, dropped = (player.facts.get(key, "-") for key in ("latency_ms", "viewer_dropped"))
             player.close()
         positions = np.array([T[:3, 3] for _, T in read_tum(folder / TRAJECTORY)])
-    return NodeRound(np.array(times[WARM_UP:]), float(worker_ms), left_out, received_mb, positions)
+    return NodeRound(np.array(times[WARM_UP:]), float(worker_ms), dropped, received_mb, positions)
 
 
 _PORT = 8099
 _URL = f"http://127.0.0.1:{_PORT}"
 
 
-class Onlooker:
-    """Receives what a browser would, without drawing it: that is another machine's work."""
+class Receiver:
+    """Receives the data of a browser without rendering it, like a browser on another machine."""
 
     def __init__(self, messages: Iterator[str | bytes]) -> None:
         self.received_bytes = 0
@@ -258,17 +255,17 @@ class Onlooker:
             self.received_bytes += len(message)
 
     def settle(self) -> None:
-        """Do nothing: what arrives is counted at once."""
+        """Do nothing: received bytes are counted immediately."""
 
 
 @contextmanager
-def _onlooker() -> Iterator[Onlooker]:
+def _receiver() -> Iterator[Receiver]:
     import viser
     from websockets.sync.client import connect
 
     protocol: Any = f"viser-v{viser.__version__}"
     with connect(_URL.replace("http", "ws"), subprotocols=[protocol], max_size=None) as socket:
-        yield Onlooker(iter(socket))
+        yield Receiver(iter(socket))
 
 
 if __name__ == "__main__":

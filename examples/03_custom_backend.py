@@ -20,7 +20,7 @@ from ttt3r_ros.io.export.point_cloud import write_ply
 from ttt3r_ros.pipeline.reconstructor import Reconstructor
 from ttt3r_ros.synthetic.room import ProceduralRoom
 from ttt3r_ros.types import ImageGeometry, Prediction
-from ttt3r_ros.viewer.preview import FrameSample, RunPicture, write_preview
+from ttt3r_ros.viewer.preview import FrameSample, RunPreview, write_preview
 
 if TYPE_CHECKING:
     from ttt3r_ros.types import UInt8Array
@@ -64,7 +64,7 @@ def main(target: Path, frames: int = 120) -> None:
     write_ply(target, cloud)
     samples = [room.render(round(share * (frames - 1))) for share in (0.1, 0.5, 0.9)]
     _, poses = reconstructor.trajectory.poses()
-    run = RunPicture(
+    run = RunPreview(
         title=f"the procedural room, mapped from true depth and pose ({frames} frames, state reset every 25)",
         cloud=cloud,
         voxel_size_m=Config().map.voxel_size,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real browser without a screen, which draws in software and asks nobody but us."""
+"""A headless browser that renders in software."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FLAGS = (
     "--enable-unsafe-swiftshader", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
-SIZE = {"width": 960, "height": 600}  # what draws is software
+SIZE = {"width": 960, "height": 600}  # small, because rendering is slow
 LIMIT_S = 60.0
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -31,17 +31,15 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 def browser() -> Iterator[Browser]:
     playwright = pytest.importorskip("playwright.sync_api")
     if CHROMIUM is None:
-        pytest.skip("there is no chromium on this machine")
+        pytest.skip("chromium is not installed")
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(
-            executable_path=CHROMIUM, args=list(FLAGS)
-        )  # with a profile of its own
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
         yield browser
         browser.close()
 
 
 class Tab:
-    """A page, what it asked for and what it complained about."""
+    """A page with its requested hosts, received bytes and errors."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -53,44 +51,46 @@ class Tab:
             lambda message: self.errors.append(message.text) if message.type == "error" else None,
         )
         page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.on("request", lambda request: self._note(request.url))
+        page.on("request", lambda request: self._record_host(request.url))
         page.on("websocket", self._on_websocket)
 
     def open(self, url: str) -> None:
         self.page.goto(url)
 
-    def picture(self) -> np.ndarray:
-        """Return what is seen (h, w, 3)."""
+    def screenshot(self) -> np.ndarray:
+        """Return the rendered page (h, w, 3)."""
         encoded = np.frombuffer(self.page.screenshot(), np.uint8)
         return cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1]
 
     def pixels_of(self, rgb: tuple[int, int, int], tolerance: int = 40) -> int:
-        """Return how many pixels have nearly this color."""
-        away = np.abs(self.picture().astype(int) - rgb).max(axis=-1)
-        return int(np.count_nonzero(away <= tolerance))
+        """Return the number of pixels with approximately this color."""
+        difference = np.abs(self.screenshot().astype(int) - rgb).max(axis=-1)
+        return int(np.count_nonzero(difference <= tolerance))
 
     def wait_until(self, condition: Callable[[], object], what: str) -> None:
         deadline = time.monotonic() + LIMIT_S
         while not condition():
-            assert time.monotonic() < deadline, f"not within {LIMIT_S:.0f} s: {what}; {self.errors}"
+            assert time.monotonic() < deadline, (
+                f"{what}: not within {LIMIT_S:.0f} s; errors of the page: {self.errors}"
+            )
             self.page.wait_for_timeout(100)
 
     def settle(self) -> None:
-        """Wait until nothing has arrived for half a second."""
-        before = -1
-        while before != self.received_bytes:
-            before = self.received_bytes
+        """Wait until nothing was received for half a second."""
+        previous = -1
+        while previous != self.received_bytes:
+            previous = self.received_bytes
             self.page.wait_for_timeout(500)
 
-    def _note(self, url: str) -> None:
+    def _record_host(self, url: str) -> None:
         if urlparse(url).scheme not in ("data", "blob"):
             self.hosts.add(urlparse(url).hostname)
 
     def _on_websocket(self, socket: object) -> None:
-        self._note(socket.url)  # type: ignore[attr-defined]
-        socket.on("framereceived", self._count)  # type: ignore[attr-defined]
+        self._record_host(socket.url)  # type: ignore[attr-defined]
+        socket.on("framereceived", self._count_bytes)  # type: ignore[attr-defined]
 
-    def _count(self, payload: str | bytes) -> None:
+    def _count_bytes(self, payload: str | bytes) -> None:
         self.received_bytes += len(payload)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The viewer of a reconstruction that is running."""
+"""The page of a running reconstruction in a browser."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def live() -> Iterator[LiveViewer]:
     live.close()
 
 
-def test_the_map_grows_in_the_browser_while_frames_come(live: LiveViewer, tab: Tab):
+def test_the_map_grows_with_each_frame(live: LiveViewer, tab: Tab):
     reconstructor = Reconstructor(FakeBackend(), Config(level_source="none"))
     tab.open(live.page.url)
     text = tab.page.locator("strong").first
@@ -43,15 +43,15 @@ def test_the_map_grows_in_the_browser_while_frames_come(live: LiveViewer, tab: T
     assert tab.hosts == {"127.0.0.1"}
 
 
-def test_frames_that_come_too_fast_are_left_out_and_counted(live: LiveViewer):
+def test_frames_that_arrive_too_fast_are_dropped_and_counted(live: LiveViewer):
     reconstructor = Reconstructor(FakeBackend(), Config(level_source="none"))
     for index in range(50):
         live.show(reconstructor.step(frame(0, (index + 1) * 10**9)), reconstructor)
-    assert live.mailbox.dropped >= 45
+    assert live.slot.dropped >= 45
     assert live.failure is None
 
 
-def test_a_reset_empties_the_page_though_no_frame_comes(live: LiveViewer, tab: Tab):
+def test_a_reset_clears_the_page_without_a_new_frame(live: LiveViewer, tab: Tab):
     reconstructor = Reconstructor(FakeBackend(), Config(level_source="none"))
     tab.open(live.page.url)
     text = tab.page.locator("strong").first
@@ -65,9 +65,9 @@ def test_a_reset_empties_the_page_though_no_frame_comes(live: LiveViewer, tab: T
     assert live.failure is None
 
 
-def test_a_viewer_that_failed_says_so_on_its_page(live: LiveViewer, tab: Tab, monkeypatch):
+def test_a_failed_viewer_is_reported_on_the_page(live: LiveViewer, tab: Tab, monkeypatch):
     tab.open(live.page.url)
     tab.wait_until(tab.page.get_by_text("of 0 points").count, "the page")
     monkeypatch.setattr(live.page, "show", lambda *_: 1 // 0)
-    tab.wait_until(tab.page.get_by_text("The viewer stopped:").count, "the words")
+    tab.wait_until(tab.page.get_by_text("The viewer stopped:").count, "the error")
     assert isinstance(live.failure, ZeroDivisionError)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report of a run, opened as a file."""
+"""The report of a run, opened as a file in a browser."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "out" / "report.html"
 
 
-def test_the_report_opens_by_itself_and_asks_nobody(tab: Tab, report: Path):
+def test_the_report_requests_no_other_files_or_hosts(tab: Tab, report: Path):
     tab.open(report.as_uri())
     assert tab.errors == []
-    assert tab.hosts in ({None}, {""})  # the file itself and nothing else
+    assert tab.hosts in ({None}, {""})  # only the file itself
 
 
-def test_every_picture_of_the_report_is_drawn(tab: Tab, report: Path):
+def test_every_image_of_the_report_is_drawn(tab: Tab, report: Path):
     tab.open(report.as_uri())
-    pictures = tab.page.locator("img")
-    assert pictures.count() + tab.page.locator("svg").count() >= 2
+    images = tab.page.locator("img")
+    assert images.count() + tab.page.locator("svg").count() >= 2
     widths = [
-        pictures.nth(index).evaluate("image => image.naturalWidth") for index in range(pictures.count())
+        images.nth(index).evaluate("image => image.naturalWidth") for index in range(images.count())
     ]
     assert all(widths)

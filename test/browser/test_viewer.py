@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The viewer as its users meet it: in a browser."""
+"""The page of a recorded run in a browser."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from walls import COLORS, PLACES, poses, shown, write_walls
+from walls import COLORS, POSITIONS, poses, serve_run, write_walls
 
 from ttt3r_ros.io.export.point_cloud import read_ply
 from ttt3r_ros.viewer import colors
@@ -23,70 +23,70 @@ if TYPE_CHECKING:
     from ttt3r_ros.viewer.replay import Replay
 
 MAGENTA, GREEN, BLUE = COLORS
-MANY = 500  # pixels of a wall that is in view
+WALL_PX = 500  # minimum number of pixels of a visible wall
 
 
 @pytest.fixture(scope="module")
 def replay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replay]:
-    with shown(write_walls(tmp_path_factory.mktemp("run"))) as replay:
+    with serve_run(write_walls(tmp_path_factory.mktemp("run"))) as replay:
         yield replay
 
 
 @pytest.fixture
-def seen(replay: Replay, tab: Tab) -> Tab:
-    """The page, looked at from behind all walls, its controls as at first."""
+def view(replay: Replay, tab: Tab) -> Tab:
+    """The page with its initial settings and a view in which all walls are visible."""
     panel = replay.page.panel
     panel.confidence.value, panel.by_segment.value, panel.follow.value = 1.5, False, False
-    assert panel.player is not None
-    panel.player.slider.value = len(PLACES) - 1
+    assert panel.playback is not None
+    panel.playback.slider.value = len(POSITIONS) - 1
     tab.open(replay.page.url)
-    tab.wait_until(lambda: [x for x in places_of_users(replay) if -2.0 < x[0] < -1.5], "the first view")
-    look_from_behind(replay)
-    tab.wait_until(lambda: all(tab.pixels_of(color) > MANY for color in COLORS), "three walls")
+    tab.wait_until(lambda: [x for x in view_positions(replay) if -2.0 < x[0] < -1.5], "the initial view")
+    set_view_behind(replay)
+    tab.wait_until(lambda: all(tab.pixels_of(color) > WALL_PX for color in COLORS), "three walls")
     return tab
 
 
-def places_of_users(replay: Replay) -> list[np.ndarray]:
+def view_positions(replay: Replay) -> list[np.ndarray]:
     return [client.camera.position for client in replay.page.clients()]
 
 
-def look_from_behind(replay: Replay) -> None:
+def set_view_behind(replay: Replay) -> None:
     for client in replay.page.clients():
         client.camera.position, client.camera.look_at = (-7.0, 0.0, 1.5), (2.0, 0.0, 1.0)
 
 
-def drawn(tab: Tab) -> int:
-    """Return how many points the page says it shows."""
+def drawn_points(tab: Tab) -> int:
+    """Return the number of drawn points, as displayed."""
     text = tab.page.locator("strong").first.inner_text()
     return int(text.replace(",", ""))
 
 
 def press(tab: Tab, label: str, key: str, times: int) -> None:
-    """Move a slider by the keyboard."""
+    """Move a slider with the keyboard."""
     thumb = tab.page.get_by_role("slider").nth(
-        ["confidence", "size [m]", "at most [M]", "frame"].index(label)
+        ["min. confidence", "point size [m]", "max. points [M]", "frame"].index(label)
     )
     thumb.focus()
     for _ in range(times):
         thumb.press(key)
 
 
-def choose_confidence(tab: Tab, least: float, before: float = 1.5) -> None:
-    """Move the slider until it stands there; it stops at the bands alone."""
-    path = [band for band in BANDS if min(before, least) <= band <= max(before, least)]
-    for band in path[1:] if least > before else path[-2::-1]:
-        press(tab, "confidence", "ArrowRight" if least > before else "ArrowLeft", 1)
+def select_confidence(tab: Tab, minimum: float, previous: float = 1.5) -> None:
+    """Move the slider band by band to a minimum confidence."""
+    bands = [band for band in BANDS if min(previous, minimum) <= band <= max(previous, minimum)]
+    for band in bands[1:] if minimum > previous else bands[-2::-1]:
+        press(tab, "min. confidence", "ArrowRight" if minimum > previous else "ArrowLeft", 1)
         tab.wait_until(
-            tab.page.get_by_text(f"confidence {band:g} or more").count, f"confidence {band:g}"
+            tab.page.get_by_text(f"confidence at least {band:g}").count, f"confidence {band:g}"
         )
 
 
-def test_the_page_loads_without_an_error_and_asks_no_other_host(seen):
-    assert seen.errors == []
-    assert seen.hosts == {"127.0.0.1"}
+def test_the_page_loads_without_errors_and_requests_nothing_from_other_hosts(view):
+    assert view.errors == []
+    assert view.hosts == {"127.0.0.1"}
 
 
-def test_no_public_link_is_opened_though_a_client_asks_for_one(replay, tab, caplog):
+def test_a_request_for_a_public_link_is_refused(replay, tab, caplog):
     import msgspec
     import viser
     from websockets.sync.client import connect
@@ -97,143 +97,145 @@ def test_no_public_link_is_opened_though_a_client_asks_for_one(replay, tab, capl
         tab.wait_until(lambda: "public link" in caplog.text, "a refusal")
 
 
-def test_the_points_of_the_map_arrive_in_their_colors(seen, replay):
-    assert drawn(seen) == len(replay.scene.points) > 3000
-    assert seen.received_bytes > 9 * len(replay.scene.points)
+def test_the_points_of_the_map_arrive_in_their_colors(view, replay):
+    assert drawn_points(view) == len(replay.scene.points) > 3000
+    assert view.received_bytes > 9 * len(replay.scene.points)
 
 
-def test_the_confidence_slider_hides_what_is_less_sure(seen, replay):
-    before = drawn(seen)
-    choose_confidence(seen, 3.0)
-    seen.wait_until(lambda: seen.pixels_of(MAGENTA) == 0, "no magenta")
-    assert seen.pixels_of(GREEN) > MANY
-    assert seen.pixels_of(BLUE) > MANY
-    assert 0 < drawn(seen) < before
+def test_the_confidence_slider_hides_points_and_shows_them_again_without_transfer(view, replay):
+    before = drawn_points(view)
+    select_confidence(view, 3.0)
+    view.wait_until(lambda: view.pixels_of(MAGENTA) == 0, "no magenta")
+    assert view.pixels_of(GREEN) > WALL_PX
+    assert view.pixels_of(BLUE) > WALL_PX
+    assert 0 < drawn_points(view) < before
     sent = replay.page.map.sent_bytes
-    choose_confidence(seen, 1.5, before=3.0)
-    seen.wait_until(lambda: seen.pixels_of(MAGENTA) > MANY, "magenta again")
-    assert replay.page.map.sent_bytes == sent  # what was hidden had stayed in the browser
+    select_confidence(view, 1.5, previous=3.0)
+    view.wait_until(lambda: view.pixels_of(MAGENTA) > WALL_PX, "magenta again")
+    assert replay.page.map.sent_bytes == sent
 
 
-def test_going_back_in_time_takes_points_away_and_moves_the_camera(seen, replay):
+def test_an_earlier_frame_hides_later_points_and_moves_the_camera(view, replay):
     camera = replay.page.current_camera
-    assert camera.position == pytest.approx(PLACES[2])
-    press(seen, "frame", "ArrowLeft", 1)
-    seen.wait_until(lambda: seen.pixels_of(BLUE, 60) < MANY, "no blue")
-    assert seen.pixels_of(GREEN) > MANY
-    seen.wait_until(lambda: np.allclose(replay.page.current_camera.position, PLACES[1]), "the camera")
+    assert camera.position == pytest.approx(POSITIONS[2])
+    press(view, "frame", "ArrowLeft", 1)
+    view.wait_until(lambda: view.pixels_of(BLUE, 60) < WALL_PX, "no blue")
+    assert view.pixels_of(GREEN) > WALL_PX
+    view.wait_until(lambda: np.allclose(replay.page.current_camera.position, POSITIONS[1]), "the camera")
 
 
-def test_playing_goes_on_to_the_last_frame_and_stops(seen, replay):
-    player = replay.page.panel.player
-    player.rate.value = 0.5
-    seen.page.get_by_role("button", name="play").click()
-    seen.wait_until(lambda: player.playing, "it to play")
-    seen.wait_until(lambda: seen.pixels_of(GREEN) < MANY, "the first frame alone")
-    seen.wait_until(lambda: not player.playing, "the end")
-    seen.wait_until(lambda: seen.pixels_of(BLUE) > MANY, "all walls")
+def test_playback_runs_to_the_last_frame_and_stops(view, replay):
+    playback = replay.page.panel.playback
+    playback.rate.value = 0.5
+    view.page.get_by_role("button", name="play").click()
+    view.wait_until(lambda: playback.playing, "playback")
+    view.wait_until(lambda: view.pixels_of(GREEN) < WALL_PX, "only the first frame")
+    view.wait_until(lambda: not playback.playing, "the end")
+    view.wait_until(lambda: view.pixels_of(BLUE) > WALL_PX, "all walls")
 
 
-def test_colors_of_segments_tell_them_apart(seen, replay):
-    seen.page.get_by_text("color segments").click()
-    seen.wait_until(lambda: seen.pixels_of(MAGENTA) + seen.pixels_of(GREEN) < MANY, "other colors")
+def test_color_by_segment_replaces_the_colors_of_the_images(view, replay):
+    view.page.get_by_text("color by segment").click()
+    view.wait_until(lambda: view.pixels_of(MAGENTA) + view.pixels_of(GREEN) < WALL_PX, "other colors")
 
 
-def test_the_last_camera_is_red_as_the_page_says(seen):
-    red = tuple(colors.of_shares(np.ones(1))[0].tolist())
-    seen.wait_until(lambda: seen.pixels_of(red) > 20, "the frustum")
+def test_the_last_camera_is_red(view):
+    red = tuple(colors.turbo_colors(np.ones(1))[0].tolist())
+    view.wait_until(lambda: view.pixels_of(red) > 20, "the frustum")
 
 
-def test_following_takes_the_user_along(seen, replay):
-    seen.page.get_by_text("follow").click()
-    press(seen, "frame", "ArrowLeft", 2)
+def test_the_view_follows_the_camera(view, replay):
+    view.page.get_by_text("follow camera").click()
+    press(view, "frame", "ArrowLeft", 2)
     (client,) = replay.page.clients()
-    seen.wait_until(lambda: client.camera.position[1] > PLACES[0][1] - 0.5, "the camera")
+    view.wait_until(lambda: client.camera.position[1] > POSITIONS[0][1] - 0.5, "the camera")
 
 
-def test_the_view_goes_behind_the_camera_at_once_when_it_is_to_follow(seen, replay):
-    seen.settle()  # until the browser has told where its camera was before
-    seen.wait_until(lambda: places_of_users(replay)[0][0] < -5.0, "the view from far behind")
-    seen.page.get_by_text("follow").click()
-    seen.wait_until(lambda: -3.0 < places_of_users(replay)[0][0] < 0.0, "the view from close behind")
+def test_the_view_moves_behind_the_camera_when_following_is_selected(view, replay):
+    view.settle()  # until the browser has sent the position of its view
+    view.wait_until(lambda: view_positions(replay)[0][0] < -5.0, "the view from far behind")
+    view.page.get_by_text("follow camera").click()
+    view.wait_until(lambda: -3.0 < view_positions(replay)[0][0] < 0.0, "the view from close behind")
 
 
-def test_the_page_says_which_frame_is_seen_counting_as_the_files_do(seen, replay):
-    seen.wait_until(lambda: seen.page.get_by_text("frame 2 (0 to 2)").count(), "the last frame")
-    press(seen, "frame", "ArrowLeft", 2)
-    seen.wait_until(lambda: seen.page.get_by_text("frame 0 (0 to 2)").count(), "the first frame")
+def test_the_page_displays_the_frame_index_of_the_files(view, replay):
+    view.wait_until(lambda: view.page.get_by_text("frame 2 (0 to 2)").count(), "the last frame")
+    press(view, "frame", "ArrowLeft", 2)
+    view.wait_until(lambda: view.page.get_by_text("frame 0 (0 to 2)").count(), "the first frame")
 
 
-def test_the_depth_image_says_which_depths_its_colors_are(seen):
-    label = seen.page.get_by_text("depth, 2.0 m (red) to 2.0 m (blue)")
-    seen.wait_until(label.count, "the label")
+def test_the_depth_image_has_a_label_with_the_range_of_its_colors(view):
+    label = view.page.get_by_text("depth, 2.0 m (red) to 2.0 m (blue)")
+    view.wait_until(label.count, "the label")
 
 
-def test_where_nearly_all_is_hidden_the_page_says_why(seen):
-    text = seen.page.get_by_text("most points are below the confidence chosen")
-    choose_confidence(seen, 10.0)
-    seen.wait_until(lambda: drawn(seen) > 0, "the blue wall")
-    assert text.count() == 0  # a third is left
-    press(seen, "frame", "ArrowLeft", 1)
-    seen.wait_until(text.count, "the reason")
-    assert drawn(seen) == 0
+def test_the_page_states_that_most_points_are_below_the_selected_confidence(view):
+    text = view.page.get_by_text("most points are below the selected confidence")
+    select_confidence(view, 10.0)
+    view.wait_until(lambda: drawn_points(view) > 0, "the blue wall")
+    assert text.count() == 0  # a third of the points is visible
+    press(view, "frame", "ArrowLeft", 1)
+    view.wait_until(text.count, "the text")
+    assert drawn_points(view) == 0
 
 
-def test_a_download_that_fails_ends_nothing_else(seen, replay, monkeypatch):
-    def full(*_: object) -> None:
+def test_a_failed_download_is_reported_and_the_next_one_succeeds(view, replay, monkeypatch):
+    def raise_disk_full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    with monkeypatch.context() as broken:
-        broken.setattr("tempfile.TemporaryDirectory", full)
-        seen.page.get_by_role("button", name="download PLY").click()
-        text = seen.page.get_by_text("the PLY could not be sent")
-        seen.wait_until(text.count, "the reason")
-    with seen.page.expect_download():
-        seen.page.get_by_role("button", name="download PLY").click()
-    seen.wait_until(lambda: text.count() == 0, "it to be over")
+    with monkeypatch.context() as patch:
+        patch.setattr("tempfile.TemporaryDirectory", raise_disk_full)
+        view.page.get_by_role("button", name="download PLY").click()
+        text = view.page.get_by_text("the PLY could not be sent")
+        view.wait_until(text.count, "the text")
+    with view.page.expect_download():
+        view.page.get_by_role("button", name="download PLY").click()
+    view.wait_until(lambda: text.count() == 0, "no text")
 
 
-def test_the_ply_holds_the_points_that_are_drawn(seen, replay, tmp_path):
-    choose_confidence(seen, 3.0)
-    seen.wait_until(lambda: seen.pixels_of(MAGENTA) == 0, "no magenta")
-    with seen.page.expect_download() as download:
-        seen.page.get_by_role("button", name="download PLY").click()
+def test_the_ply_contains_the_drawn_points(view, replay, tmp_path):
+    select_confidence(view, 3.0)
+    view.wait_until(lambda: view.pixels_of(MAGENTA) == 0, "no magenta")
+    with view.page.expect_download() as download:
+        view.page.get_by_role("button", name="download PLY").click()
     download.value.save_as(tmp_path / "map.ply")
     points, rgb = read_ply(tmp_path / "map.ply")
-    assert len(points) == drawn(seen)
+    assert len(points) == drawn_points(view)
     assert points[:, 0] == pytest.approx(2.0, abs=1e-3)
     assert (rgb[:, 0] < 128).all()  # no magenta
     assert rgb.max(axis=0)[1] > 200
 
 
-def test_the_screenshot_shows_what_is_seen(seen, tmp_path):
+def test_the_screenshot_shows_the_view(view, tmp_path):
     import cv2
 
-    with seen.page.expect_download() as download:
-        seen.page.get_by_role("button", name="screenshot").click()
+    with view.page.expect_download() as download:
+        view.page.get_by_role("button", name="screenshot").click()
     download.value.save_as(tmp_path / "viewer.png")
-    picture = cv2.imread(str(tmp_path / "viewer.png"))
-    assert picture.shape == (1080, 1920, 3)
-    away = np.abs(picture[..., ::-1].astype(int) - MAGENTA).max(axis=-1)
-    assert np.count_nonzero(away < 40) > MANY
+    image = cv2.imread(str(tmp_path / "viewer.png"))
+    assert image.shape == (1080, 1920, 3)
+    difference = np.abs(image[..., ::-1].astype(int) - MAGENTA).max(axis=-1)
+    assert np.count_nonzero(difference < 40) > WALL_PX
 
 
-def test_a_map_and_a_trajectory_alone_are_enough(tab, tmp_path):
-    with shown(write_walls(tmp_path, pictures=False)) as replay:
+def test_a_folder_with_only_map_and_trajectory_is_shown(tab, tmp_path):
+    with serve_run(write_walls(tmp_path, images=False)) as replay:
         tab.open(replay.page.url)
-        tab.wait_until(lambda: tab.pixels_of(MAGENTA) > MANY, "the map")
-        assert drawn(tab) == 1600
+        tab.wait_until(lambda: tab.pixels_of(MAGENTA) > WALL_PX, "the map")
+        assert drawn_points(tab) == 1600
         assert replay.page.current_camera.position == pytest.approx(poses()[2][:3, 3])
     assert tab.hosts == {"127.0.0.1"}
 
 
-def test_a_damaged_picture_is_skipped_and_named_and_all_else_is_shown(tab, tmp_path):
+def test_a_damaged_image_is_skipped_and_named_and_the_others_are_shown(tab, tmp_path):
     damaged = write_walls(tmp_path) / "depth" / "000000.png"
-    damaged.write_bytes(b"no picture")
-    with shown(tmp_path) as replay:
+    damaged.write_bytes(b"no image")
+    with serve_run(tmp_path) as replay:
         tab.open(replay.page.url)
         tab.wait_until(tab.page.get_by_text(f"{damaged} cannot be read").count, "the file's name")
-        tab.wait_until(lambda: tab.pixels_of(BLUE) > MANY, "the last wall")
-        assert drawn(tab) == len(replay.scene.points) > 2000
+        tab.wait_until(lambda: tab.pixels_of(BLUE) > WALL_PX, "the last wall")
+        assert drawn_points(tab) == len(replay.scene.points) > 2000
         press(tab, "frame", "ArrowLeft", 2)
-        tab.wait_until(lambda: np.allclose(replay.page.current_camera.position, PLACES[0]), "the camera")
+        tab.wait_until(
+            lambda: np.allclose(replay.page.current_camera.position, POSITIONS[0]), "the camera"
+        )

@@ -18,20 +18,20 @@ needs_viser = pytest.mark.skipif(
 )
 
 
-def after_three_images(start):
-    """Return the peer and what the viewer of a node has seen."""
+def show_three_images(start):
+    """Return the peer and the viewer of a node after three images."""
     node, peer = start(viewer=True, viewer_port=0)
     peer.subscribe_to_all()
     wait_for_connection(peer)
     map_images(peer, 3)
     live = node.mapping.viewer.live
-    peer.spin_until(lambda: len(live.scene.way) == 3, "three poses in the viewer")
+    peer.spin_until(lambda: len(live.scene.camera_path) == 3, "three poses in the viewer")
     return peer, live
 
 
 @needs_viser
-def test_the_node_serves_its_map_and_says_where(start):
-    peer, live = after_three_images(start)
+def test_the_node_serves_its_map_and_publishes_the_address(start):
+    peer, live = show_three_images(start)
     peer.spin_until(lambda: "viewer" in peer.diagnostics(), "diagnostics")
     url = peer.diagnostics()["viewer"]
     assert url.startswith("http://127.0.0.1:")
@@ -41,36 +41,36 @@ def test_the_node_serves_its_map_and_says_where(start):
 
 
 @needs_viser
-def test_after_a_reset_the_viewer_begins_anew(start):
-    peer, live = after_three_images(start)
+def test_after_a_reset_the_viewer_shows_only_the_new_trajectory(start):
+    peer, live = show_three_images(start)
     assert peer.call("reset").success
     peer.received["pose"].clear()
     map_images(peer, 2, first_stamp_ns=5 * 10**9)
-    peer.spin_until(lambda: len(live.scene.way) == 2, "the new trajectory alone")
+    peer.spin_until(lambda: len(live.scene.camera_path) == 2, "only the new trajectory")
 
 
 @needs_viser
-def test_a_reset_while_paused_empties_the_viewer_and_clearing_the_map_its_points(start):
-    peer, live = after_three_images(start)
+def test_clear_map_removes_the_points_and_a_reset_while_paused_everything(start):
+    peer, live = show_three_images(start)
     peer.spin_until(lambda: len(live.scene.points) > 0, "points")
     assert peer.call("clear_map").success
     peer.spin_until(lambda: len(live.scene.points) == 0, "no points")
-    assert len(live.scene.way) == 3
+    assert len(live.scene.camera_path) == 3
     assert peer.call("pause").success
     assert peer.call("reset").success
-    peer.spin_until(lambda: len(live.scene.way) == 0, "no poses")
+    peer.spin_until(lambda: len(live.scene.camera_path) == 0, "no poses")
 
 
 @needs_viser
-def test_a_port_that_is_taken_is_an_error_that_names_it(start):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(ConfigError, match=f"cannot listen on 127.0.0.1, port {port}"):
+def test_a_port_in_use_is_an_error_with_its_number(start):
+    with socket.create_server(("127.0.0.1", 0)) as occupied:
+        port = occupied.getsockname()[1]
+        with pytest.raises(ConfigError, match=rf"127\.0\.0\.1.*{port}"):
             start(viewer=True, viewer_port=port)
 
 
 @needs_viser
-def test_the_port_is_free_again_once_the_node_is_gone(start):
+def test_the_port_is_free_after_the_viewer_is_closed(start):
     node, _ = start(viewer=True, viewer_port=0)
     port = int(node.mapping.viewer.live.page.url.rpartition(":")[2])
     node.mapping.viewer.close()
@@ -78,13 +78,13 @@ def test_the_port_is_free_again_once_the_node_is_gone(start):
         pass
 
 
-def test_a_node_without_viser_says_what_to_install(start, monkeypatch):
+def test_without_viser_the_error_names_the_extra_to_install(start, monkeypatch):
     monkeypatch.setitem(sys.modules, "viser", None)
     with pytest.raises(ConfigError, match=r"pip install 'ttt3r_ros\[viewer\]'"):
         start(viewer=True, viewer_port=0)
 
 
-def test_a_node_without_a_viewer_loads_none_of_it(start):
+def test_without_a_viewer_the_diagnostics_have_no_viewer_keys(start):
     node, peer = start()
     assert node.mapping.viewer.live is None
     peer.subscribe_to_all()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The subcommand ``view``: a run in the browser."""
+"""The subcommand ``view``: show a run in the browser."""
 
 from __future__ import annotations
 
@@ -14,29 +14,31 @@ if TYPE_CHECKING:
     import argparse
 
 DESCRIPTION = (
-    "Show what `ttt3r_ros run` or the demo left in the browser: points, cameras, images, depth, frame by frame. A"
-    " run with `--outputs default rgb depth confidence` can be played and its points chosen by confidence; of others"
-    " the map and the trajectory are shown."
+    "Show the output of `ttt3r_ros run` or of the demo in the browser: points, cameras, images and depth. A run with"
+    " `--outputs default rgb depth confidence` can be played frame by frame and filtered by confidence; of other runs"
+    " the page shows map and trajectory."
 )
 
 
 def add_parser(commands: Any) -> None:
     """Add the subcommand ``view``."""
-    parser = commands.add_parser("view", help="look at a run in the browser", description=DESCRIPTION)
-    parser.add_argument("folder", type=Path, metavar="RUN_FOLDER", help="what a run has written")
+    parser = commands.add_parser("view", help="show a run in the browser", description=DESCRIPTION)
     parser.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on (127.0.0.1: this machine alone)"
+        "folder", type=Path, metavar="RUN_FOLDER", help="folder with the output of a run"
     )
     parser.add_argument(
-        "--port", type=integer(0, 65535), default=8080, help="port to listen on; 0: any (8080)"
+        "--host", default="127.0.0.1", help="address to listen on (127.0.0.1: only this machine)"
+    )
+    parser.add_argument(
+        "--port", type=integer(0, 65535), default=8080, help="port to listen on; 0: any free port (8080)"
     )
     parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from ttt3r_ros.viewer.replay import Replay, open_recording  # noqa: PLC0415 - OpenCV takes a while to load
+    from ttt3r_ros.viewer.replay import Replay, open_run  # noqa: PLC0415 - loads OpenCV
 
-    replay = Replay(open_recording(arguments.folder.expanduser()), arguments.host, arguments.port)
+    replay = Replay(open_run(arguments.folder.expanduser()), arguments.host, arguments.port)
     print(f"{arguments.folder} is at {replay.page.url} until Ctrl-C", flush=True)
     with suppress(KeyboardInterrupt):
         replay.run(threading.Event())

@@ -43,6 +43,11 @@ def pose_matrix_xyzw(pose: Float64Array) -> Float64Array:
     return pose_matrix(np.asarray(pose)[..., [0, 1, 2, 6, 3, 4, 5]])
 
 
+def pose_row_xyzw(T: Float64Array) -> Float64Array:
+    """Return matrices (..., 4, 4) as poses (..., 7): x, y, z, then quaternion x, y, z, w."""
+    return np.concatenate((T[..., :3, 3], quat_xyzw_from_rotation(T[..., :3, :3])), axis=-1)
+
+
 def is_identity(T: Float64Array) -> bool:
     """Return whether a matrix (4, 4) is exactly the identity."""
     return bool((np.eye(4) == T).all())

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from math import gcd, isqrt
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from ttt3r_ros.geometry import transform
 from ttt3r_ros.mapping.occupancy_grid import OccupancyMap
+from ttt3r_ros.mapping.point_selection import select_points
 from ttt3r_ros.mapping.submaps import SubmapCollection
 from ttt3r_ros.state_dict import load_all
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 ScalarT = TypeVar("ScalarT", bound="np.generic")
 
-_MAX_FRAME_POINTS = 1 << 14  # of a larger image each frame integrates another subset of the pixels
 _MAX_GRID_POINTS = 4000  # per frame; more points do not change the grid
 
 
@@ -92,22 +91,22 @@ class MapBuilder:
         self.voxels.carve_free_space(depth, update.intrinsics, update.T_map_camera, valid)
 
     def _integrate_voxels(self, update: Update) -> tuple[Float32Array, float]:
-        """Integrate the selected pixels; return the valid points (N, 3) in the map and their fraction."""
+        """Integrate the selected points; return them (N, 3) in the map and the fraction of pixels that are valid."""
         config, prediction = self._config.map, update.prediction
-        selection, stride = select_pixels(prediction.confidence.shape, self.voxels.frame_count)
-        # Slices first: they are cheap for any memory layout of the arrays.
-        points = prediction.points_camera[selection].reshape(-1, 3)
-        confidence = prediction.confidence[selection].ravel()
-        depth = points[:, 2]
-        valid = (confidence >= config.min_confidence) & (depth > 0) & (depth <= config.max_range)
-        indices = np.flatnonzero(valid)
-        points_map = transform(update.T_map_camera, points.take(indices, axis=0))
-        if len(indices):
+        selected = select_points(
+            prediction.points_camera,
+            prediction.rgb,
+            prediction.confidence,
+            self.voxels.frame_count,
+            config.min_confidence,
+            config.max_range,
+        )
+        points_map = transform(update.T_map_camera, selected.points_camera)
+        if len(points_map):
             # Each pixel also represents those not selected: voxel weights do not depend on the stride.
-            weights = confidence.take(indices) * np.float32(stride)
-            rgb = prediction.rgb[selection].reshape(-1, 3).take(indices, axis=0)
-            self.voxels.integrate(points_map, rgb, weights, update.frame.stamp_ns)
-        return points_map, len(indices) / max(1, len(points))
+            weights = selected.confidence * np.float32(selected.stride)
+            self.voxels.integrate(points_map, selected.rgb, weights, update.frame.stamp_ns)
+        return points_map, selected.fraction
 
     def _integrate_grid(self, position: Float64Array, points_map: Float32Array, floor_z: float) -> None:
         config = self._config.grid
@@ -121,19 +120,3 @@ class MapBuilder:
 def _subsample(rows: NDArray[ScalarT], count: int) -> NDArray[ScalarT]:
     """Return evenly spaced rows of (N, ...): all, or between once and twice the count."""
     return rows[:: max(1, len(rows) // count)]
-
-
-def select_pixels(shape: tuple[int, ...], frame_count: int) -> tuple[tuple[slice, slice], int]:
-    """Return slices of the pixels of an image (height, width) to integrate, and one in how many they are.
-
-    All pixels of an image of up to 16384; of a larger one a lattice that changes with the frame count.
-    """
-    height, width = shape
-    stride = -(-height * width // _MAX_FRAME_POINTS)
-    row_stride = max(1, min(height, isqrt(stride)))
-    column_stride = -(-stride // row_stride)
-    period = row_stride * column_stride
-    # Consecutive frames use distant lattices: a step coprime to the period, near the golden section, visits all.
-    step = next(step for step in range(round(0.38 * period) or 1, period + 1) if gcd(step, period) == 1)
-    row, column = divmod(frame_count * step % period, column_stride)
-    return (slice(row, None, row_stride), slice(column, None, column_stride)), period

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ttt3r_ros.geometry import is_identity, pose_matrix_xyzw, quat_xyzw_from_rotation, se3_inverse
+from ttt3r_ros.geometry import is_identity, pose_matrix_xyzw, pose_row_xyzw, se3_inverse
 from ttt3r_ros.state_dict import StateReader
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Trajectory:
     def append(self, stamp_ns: int, T_map_camera: Float64Array) -> None:
         """Append one pose (4, 4), relative to the newest keyframe."""
         T_map_keyframe = self._keyframe_poses[-1]
-        row = _rows(
+        row = pose_row_xyzw(
             T_map_camera if is_identity(T_map_keyframe) else se3_inverse(T_map_keyframe) @ T_map_camera
         )
         with self._lock:
@@ -182,10 +182,7 @@ def _compose(
     """Return poses (N, 7) in the map; those of keyframes with the identity pose are returned as stored."""
     moved = (keyframe_poses != np.eye(4)).any(axis=(1, 2))[keyframe_ids]
     if moved.any():
-        poses[moved] = _rows(keyframe_poses[keyframe_ids[moved]] @ pose_matrix_xyzw(poses[moved]))
+        poses[moved] = pose_row_xyzw(
+            keyframe_poses[keyframe_ids[moved]] @ pose_matrix_xyzw(poses[moved])
+        )
     return poses
-
-
-def _rows(T: Float64Array) -> Float64Array:
-    """Return rigid motions (..., 4, 4) as x, y, z, qx, qy, qz, qw (..., 7)."""
-    return np.concatenate((T[..., :3, 3], quat_xyzw_from_rotation(T[..., :3, :3])), axis=-1)

@@ -36,15 +36,15 @@ class ViewerLink:
         if camera.body is not self._body:
             return
         reconstructor = self._body.reconstructor
-        leads = reconstructor.is_reference_camera(update.frame)
-        self.live.show(update, reconstructor, leads=leads)
+        is_reference_camera = reconstructor.is_reference_camera(update.frame)
+        self.live.show(update, reconstructor, is_reference_camera=is_reference_camera)
 
     def facts(self) -> dict[str, str]:
         """Return the diagnostics of the viewer."""
         if self.live is None:
             return {}
         state = self.live.page.url if self.live.failure is None else f"stopped: {self.live.failure}"
-        return {"viewer": state, "viewer_dropped": str(self.live.mailbox.dropped)}
+        return {"viewer": state, "viewer_dropped": str(self.live.slot.dropped)}
 
     def close(self) -> None:
         """Stop the viewer."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pieces of a scene on their way to the browser: only what has changed is sent, and only so much at once."""
+"""Transfer of scene nodes to the browser: only changed nodes are sent, with a limit per update."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
     from ttt3r_ros.types import Float64Array
     from ttt3r_ros.viewer.cameras import Lines
-    from ttt3r_ros.viewer.scene import Piece
+    from ttt3r_ros.viewer.scene import SceneNode
 
-MOST_BYTES = 2_000_000  # of new content for each picture; what is left over comes with the next ones
+MAX_BYTES_PER_UPDATE = 2_000_000  # the next update sends the rest
 _LINE_PX = 1.5
-# viser takes the colors of lines for linear light and those of points and images for what the screen shows (sRGB).
+# viser expects linear colors for lines, but sRGB colors for points and images.
 _SRGB = np.arange(256) / 255.0
 _LINEAR = np.rint(
     255.0 * np.where(_SRGB <= 0.04045, _SRGB / 12.92, ((_SRGB + 0.055) / 1.055) ** 2.4)
@@ -27,56 +27,57 @@ _LINEAR = np.rint(
 
 
 class Layer:
-    """The nodes of one kind that the browser has, by their names."""
+    """Nodes of one kind in the browser, by name."""
 
     def __init__(self, server: Any) -> None:
         self.sent_bytes = 0
         self._server = server
-        self._nodes: dict[str, Any] = {}
+        self._handles: dict[str, Any] = {}  # of viser
         self._signatures: dict[str, Hashable] = {}
-        self._places: dict[str, Float64Array] = {}
+        self._poses: dict[str, Float64Array] = {}
         self._point_size: float | None = None
 
-    def show(self, pieces: Iterable[Piece], point_size: float = 0.0) -> bool:
-        """Draw these pieces and nothing else; tell whether all of them are up to date."""
-        wanted = {piece.name: piece for piece in pieces}
+    def show(self, nodes: Iterable[SceneNode], point_size: float = 0.0) -> bool:
+        """Draw these nodes and hide all others; return whether all of them are up to date."""
+        visible = {node.name: node for node in nodes}
         self._resize(point_size)
-        left = MOST_BYTES
-        for name, piece in wanted.items():
-            if self._signatures.get(name) != piece.signature:
-                if left <= 0:
+        remaining_bytes = MAX_BYTES_PER_UPDATE
+        for name, node in visible.items():
+            if self._signatures.get(name) != node.signature:
+                if remaining_bytes <= 0:
                     continue
-                left -= self._send(piece)
-            self._move(piece)
-        for name, node in self._nodes.items():
-            # What is hidden stays in the browser: shown again, it costs no more than saying so.
-            if node.visible != (name in wanted):
-                node.visible = name in wanted
-        return left > 0
+                remaining_bytes -= self._send(node)
+            self._move(node)
+        for name, handle in self._handles.items():
+            # A hidden node stays in the browser and reappears without transfer.
+            if handle.visible != (name in visible):
+                handle.visible = name in visible
+        return remaining_bytes > 0
 
     def clear(self) -> None:
         """Remove everything."""
-        for node in self._nodes.values():
-            node.remove()
-        for known in (self._nodes, self._signatures, self._places):
-            known.clear()
+        for handle in self._handles.values():
+            handle.remove()
+        for entries in (self._handles, self._signatures, self._poses):
+            entries.clear()
 
-    def _send(self, piece: Piece) -> int:
-        content = piece.make()
-        node = (
-            self._points(piece, content) if isinstance(content, Points) else self._lines(piece, content)
-        )
-        self._nodes[piece.name], self._signatures[piece.name] = node, piece.signature
-        self._places[piece.name] = piece.T_map_piece
-        size = content.rgb.nbytes
-        size += 6 * len(content.xyz) if isinstance(content, Points) else content.ends.nbytes
+    def _send(self, node: SceneNode) -> int:
+        """Send a node; return its size in bytes."""
+        content = node.create()
+        if isinstance(content, Points):
+            handle, size = self._add_points(node, content), 6 * len(content.xyz)
+        else:
+            handle, size = self._add_lines(node, content), content.ends.nbytes
+        size += content.rgb.nbytes
+        self._handles[node.name], self._signatures[node.name] = handle, node.signature
+        self._poses[node.name] = node.T_map_node
         self.sent_bytes += size
         return size
 
-    def _points(self, piece: Piece, points: Points) -> Any:
-        position, wxyz = _place(piece.T_map_piece)
+    def _add_points(self, node: SceneNode, points: Points) -> Any:
+        position, wxyz = position_and_wxyz(node.T_map_node)
         return self._server.scene.add_point_cloud(
-            piece.name,
+            node.name,
             points.xyz.astype(np.float16),
             np.ascontiguousarray(points.rgb),
             point_size=self._point_size,
@@ -87,24 +88,25 @@ class Layer:
             wxyz=wxyz,
         )
 
-    def _lines(self, piece: Piece, lines: Lines) -> Any:
+    def _add_lines(self, node: SceneNode, lines: Lines) -> Any:
         return self._server.scene.add_line_segments(
-            piece.name, lines.ends, _LINEAR[lines.rgb], thickness=_LINE_PX, thickness_units="screen"
+            node.name, lines.ends, _LINEAR[lines.rgb], thickness=_LINE_PX, thickness_units="screen"
         )
 
-    def _move(self, piece: Piece) -> None:
-        if self._places[piece.name] is not piece.T_map_piece:
-            node = self._nodes[piece.name]
-            node.position, node.wxyz = _place(piece.T_map_piece)
-            self._places[piece.name] = piece.T_map_piece
+    def _move(self, node: SceneNode) -> None:
+        if self._poses[node.name] is not node.T_map_node:
+            handle = self._handles[node.name]
+            handle.position, handle.wxyz = position_and_wxyz(node.T_map_node)
+            self._poses[node.name] = node.T_map_node
 
     def _resize(self, point_size: float) -> None:
         if self._point_size != point_size:
             self._point_size = point_size
-            for node in self._nodes.values():
-                if hasattr(node, "point_size"):
-                    node.point_size = point_size
+            for handle in self._handles.values():
+                if hasattr(handle, "point_size"):
+                    handle.point_size = point_size
 
 
-def _place(T_map_piece: Float64Array) -> tuple[Float64Array, Float64Array]:
-    return T_map_piece[:3, 3], quat_xyzw_from_rotation(T_map_piece[:3, :3])[[3, 0, 1, 2]]
+def position_and_wxyz(T: Float64Array) -> tuple[Float64Array, Float64Array]:
+    """Return the position (3,) and the quaternion (4,) of a pose (4, 4), in the order of viser."""
+    return T[:3, 3], quat_xyzw_from_rotation(T[:3, :3])[[3, 0, 1, 2]]

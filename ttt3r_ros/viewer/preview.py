@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One picture of a run: the map from above with the trajectory, and some frames with their depth."""
+"""Preview figure of a run: map from above, trajectory, and some frames with their depth."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from ttt3r_ros.io.atomic import atomic_write
-from ttt3r_ros.viewer.map_views import below_ceiling, bulk_bounds
+from ttt3r_ros.viewer.colors import depth_range
+from ttt3r_ros.viewer.map_views import robust_bounds, select_top_view
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +30,7 @@ _INK, _PAPER = "#e8e8ea", "#17181b"
 
 @dataclass(frozen=True)
 class FrameSample:
-    """An input image and the depth seen in it."""
+    """An input image and its depth."""
 
     title: str
     rgb: UInt8Array  # (H, W, 3)
@@ -37,8 +38,8 @@ class FrameSample:
 
 
 @dataclass(frozen=True)
-class RunPicture:
-    """What the picture shows; positions in the z-up map frame."""
+class RunPreview:
+    """Content of the figure; positions in the z-up map frame."""
 
     title: str
     cloud: PointCloud
@@ -48,8 +49,8 @@ class RunPicture:
     samples: list[FrameSample]
 
 
-def write_preview(path: Path, run: RunPicture) -> None:
-    """Draw a run as PNG.
+def write_preview(path: Path, run: RunPreview) -> None:
+    """Write the figure as PNG.
 
     Raises:
         OutputError: the file cannot be written.
@@ -70,9 +71,10 @@ def write_preview(path: Path, run: RunPicture) -> None:
             figure.savefig(file, format="png", facecolor=_PAPER)
 
 
-def _draw_map(axes: Axes, run: RunPicture) -> None:
+def _draw_map(axes: Axes, run: RunPreview) -> None:
     axes.set_facecolor("#0e0f11")
-    points, rgb = _visible_from_above(run.cloud, run.positions)
+    order = select_top_view(run.cloud.points, run.positions, _MAX_POINTS)
+    points, rgb = run.cloud.points[order], run.cloud.rgb[order]
     low, high = _bounds(points, run)
     extent = float((high - low)[:2].max())
     side_pt = np.clip(_MAP_SIDE_PT * run.voxel_size_m / extent, 0.8, 12.0)  # one marker covers one voxel
@@ -97,18 +99,10 @@ def _draw_map(axes: Axes, run: RunPicture) -> None:
         text.set_color(_INK)
 
 
-def _visible_from_above(cloud: PointCloud, positions: Float64Array) -> tuple[Float32Array, UInt8Array]:
-    """Take away the ceiling, thin out, and order from low to high, as seen from above."""
-    below = below_ceiling(cloud.points, positions)
-    order = below[np.argsort(cloud.points[below, 2], kind="stable")]
-    order = order[:: max(1, len(order) // _MAX_POINTS)]
-    return cloud.points[order], cloud.rgb[order]
-
-
-def _bounds(points: Float32Array, run: RunPicture) -> tuple[Float64Array, Float64Array]:
-    """Frame the map and the estimate, and the truth where it does not make them small."""
-    low, high = bulk_bounds(points, run.positions)
-    wider = bulk_bounds(points, run.positions, run.true_positions)
+def _bounds(points: Float32Array, run: RunPreview) -> tuple[Float64Array, Float64Array]:
+    """Return bounds of map and estimate, with the ground truth unless it is much larger."""
+    low, high = robust_bounds(points, run.positions)
+    wider = robust_bounds(points, run.positions, run.true_positions)
     return wider if np.ptp(wider, axis=0).max() < 3 * (high - low).max() else (low, high)
 
 
@@ -119,9 +113,7 @@ def _draw_image(axes: Axes, sample: FrameSample) -> None:
 
 
 def _draw_depth(axes: Axes, sample: FrameSample) -> None:
-    depth = sample.depth_m
-    valid = depth[np.isfinite(depth)]
-    low, high = np.percentile(valid, [2, 98]) if valid.size else (0.0, 1.0)
-    axes.imshow(depth, cmap="turbo_r", vmin=low, vmax=max(high, low + 1e-6))
+    low, high = depth_range(sample.depth_m) or (0.0, 1.0)
+    axes.imshow(sample.depth_m, cmap="turbo_r", vmin=low, vmax=max(high, low + 1e-6))
     axes.set_title(f"depth {low:.2f} to {high:.2f} m", fontsize=10)
     axes.set_axis_off()

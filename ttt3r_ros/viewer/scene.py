@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is shown, as values: points in pieces, the camera's way, the newest images. Knows no browser."""
+"""Content of the viewer, independent of the browser: points, camera path and newest image."""
 
 from __future__ import annotations
 
@@ -10,44 +10,53 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ttt3r_ros.geometry import transform, unproject
-from ttt3r_ros.mapping.map_builder import select_pixels
+from ttt3r_ros.mapping.point_selection import select_points
 from ttt3r_ros.mapping.voxel_map import PointCloud
 from ttt3r_ros.viewer import colors
-from ttt3r_ros.viewer.cameras import DEFAULT_LENS, GROUP, Lens, Lines, Way, lines_of
+from ttt3r_ros.viewer.cameras import (
+    DEFAULT_FIELD_OF_VIEW,
+    GROUP,
+    CameraPath,
+    FieldOfView,
+    Lines,
+    camera_lines,
+)
 from ttt3r_ros.viewer.points import BANDS, PointStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
 
     from ttt3r_ros.types import Float32Array, Float64Array, Intrinsics, UInt8Array, Update
-    from ttt3r_ros.viewer.points import Chunk, Part
+    from ttt3r_ros.viewer.points import BandPoints, PointChunk
 
-# Points kept, 16 bytes each. The two tables of voxels (`VoxelBands`) have 38 MB each at most.
+# Stored points, 16 bytes each. The two voxel tables (`VoxelBands`) take at most 38 MB each.
 CAPACITY = 4_000_000
-MOST_POINTS = 2_500_000  # drawn, unless the user wants fewer or more
-_UNMOVED = np.eye(4)
+MAX_POINTS = 2_500_000  # drawn by default
+SCENE_VOXEL_SIZE = 0.5  # relative to the voxels of the map
+POINT_SIZE = 0.6  # initial, relative to the voxels of the map
+_IDENTITY = np.eye(4)
 
 
 @dataclass(frozen=True)
-class Sight:
-    """What one image shows, at any resolution (h, w)."""
+class RgbdImage:
+    """Color image with points and confidence per pixel, at any resolution (h, w)."""
 
     rgb: UInt8Array  # (h, w, 3)
-    points_camera: Float32Array  # (h, w, 3) optical frame, NaN where unknown
+    points_camera: Float32Array  # (h, w, 3) optical frame, NaN where invalid
     confidence: Float32Array  # (h, w)
     intrinsics: Intrinsics
 
     @classmethod
-    def of(cls, update: Update) -> Sight:
-        """Return what the network saw; nothing is copied."""
-        seen = update.prediction
-        return cls(seen.rgb, seen.points_camera, seen.confidence, update.intrinsics)
+    def from_update(cls, update: Update) -> RgbdImage:
+        """Return image and points of an update, without a copy."""
+        prediction = update.prediction
+        return cls(prediction.rgb, prediction.points_camera, prediction.confidence, update.intrinsics)
 
     @classmethod
-    def of_depth(
+    def from_depth(
         cls, rgb: UInt8Array, depth_m: Float32Array, confidence: Float32Array, intrinsics: Intrinsics
-    ) -> Sight:
-        """Return what a depth image (h, w) shows, NaN where unknown."""
+    ) -> RgbdImage:
+        """Return a color image with the points of a depth image (h, w) [m], NaN where invalid."""
         return cls(rgb, unproject(depth_m, intrinsics), confidence, intrinsics)
 
     @property
@@ -57,38 +66,36 @@ class Sight:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What the user wants to see."""
+class Selection:
+    """Content selected by the user."""
 
-    band: int = 0  # the lowest band of confidence
-    most_points: int = MOST_POINTS
-    by_segment: bool = False  # colors
+    band: int = 0  # lowest drawn band of confidence
+    max_points: int = MAX_POINTS
+    by_segment: bool = False  # color by segment
     frusta: bool = True
-    until: int | None = None  # the last pose; None: the newest
+    until: int | None = None  # index of the last pose; None: the newest
 
 
 @dataclass(frozen=True)
 class Points:
-    """Some points to draw."""
+    """Points to draw."""
 
-    xyz: Float32Array  # (N, 3) near the origin of their piece
+    xyz: Float32Array  # (N, 3) in the frame of their node
     rgb: UInt8Array  # (N, 3)
 
 
 @dataclass(frozen=True)
-class Piece:
-    """Something that is drawn as a whole; as long as its signature stays, so does its content."""
+class SceneNode:
+    """Unit of drawing and transfer. Its content is sent again only if the signature changes."""
 
     name: str
     signature: Hashable
-    make: Callable[[], Points | Lines]
-    T_map_piece: (
-        Float64Array  # (4, 4) another array once it has changed, which it may without the content
-    )
+    create: Callable[[], Points | Lines]
+    T_map_node: Float64Array  # (4, 4), replaced by a new array when it changes
 
 
 class Scene:
-    """Grows with every sight. Not for several threads at once."""
+    """Points and camera path, extended with each image. Not thread-safe."""
 
     def __init__(self, voxel_size: float, max_range: float = np.inf, capacity: int = CAPACITY) -> None:
         self._voxel_size = voxel_size
@@ -97,126 +104,149 @@ class Scene:
         self.clear()
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove everything."""
         self.clear_points()
-        self.way = Way()
-        self.sight: Sight | None = None  # the one of the pose that is shown last
+        self.camera_path = CameraPath()
+        self.rgbd: RgbdImage | None = None  # of the last displayed pose
 
     def clear_points(self) -> None:
-        """Forget the points; the way goes on."""
+        """Remove the points, keep the camera path."""
         self.points = PointStore(self._voxel_size, self._capacity)
-        self._sights = 0
+        self._image_count = 0
 
     @property
-    def lens(self) -> Lens:
-        """Return what the camera sees."""
-        return Lens.of(self.sight.intrinsics) if self.sight is not None else DEFAULT_LENS
+    def field_of_view(self) -> FieldOfView:
+        """Return the camera's field of view."""
+        if self.rgbd is None:
+            return DEFAULT_FIELD_OF_VIEW
+        return FieldOfView.from_intrinsics(self.rgbd.intrinsics)
 
-    # --- growing ------------------------------------------------------------------------------------
+    # --- updates ------------------------------------------------------------------------------------
 
-    def follow(self, poses: Float64Array, start: int = 0) -> None:
-        """Take over poses (N, 7: x y z qx qy qz qw) of the trajectory from an index on.
+    def update_poses(self, poses: Float64Array, start: int = 0) -> None:
+        """Replace the poses from an index on by poses (N, 7): x, y, z, qx, qy, qz, qw.
 
-        Points move with the poses that saw them.
+        Points move with the pose that observed them.
         """
-        if self.way.follow(poses, start):
+        if self.camera_path.update(poses, start):
             self._move_points()
 
     def _move_points(self) -> None:
         for chunk in self.points.chunks:
             if chunk.anchor >= 0:
-                chunk.move_with(self.way.T_map_camera[chunk.anchor])
-        self.points.seal()
+                chunk.move_with_anchor(self.camera_path.T_map_camera[chunk.anchor])
+        self.points.finish_chunk()
 
     def add(
-        self, sight: Sight, index: int, segment: int, T_map_camera: Float64Array | None = None
+        self, rgbd: RgbdImage, index: int, segment: int, T_map_camera: Float64Array | None = None
     ) -> None:
-        """Add what was seen from a pose of the trajectory, or (4, 4) from another camera beside it."""
-        self.sight = sight
-        if not self.way.complete:
-            self.way.note_segment(index, segment)
-        turn, _ = select_pixels(sight.confidence.shape, self._sights)
-        self._sights += 1
-        points, confidence = sight.points_camera[turn].reshape(-1, 3), sight.confidence[turn].ravel()
-        depth = points[:, 2]  # of NaN all comparisons are false
-        good = np.flatnonzero((depth > 0) & (depth <= self._max_range) & (confidence >= BANDS[0]))
-        anchor = self.way.T_map_camera[index]
-        seen_from = anchor if T_map_camera is None else T_map_camera
-        points_map = transform(seen_from, points[good])
-        rgb = sight.rgb[turn].reshape(-1, 3)[good]
-        self.points.add(points_map, rgb, confidence[good], index, anchor, segment)
+        """Add the points of an image of a pose of the path.
+
+        Args:
+            rgbd: the image.
+            index: of the pose.
+            segment: of the pose.
+            T_map_camera: pose (4, 4) of another camera that took the image; None: the pose of the path.
+        """
+        self.rgbd = rgbd
+        if not self.camera_path.complete:
+            self.camera_path.set_segment_from(index, segment)
+        selected = select_points(
+            rgbd.points_camera,
+            rgbd.rgb,
+            rgbd.confidence,
+            self._image_count,
+            BANDS[0],
+            self._max_range,
+        )
+        self._image_count += 1
+        T_map_anchor = self.camera_path.T_map_camera[index]
+        T_map_camera = T_map_anchor if T_map_camera is None else T_map_camera
+        points_map = transform(T_map_camera, selected.points_camera)
+        self.points.add(points_map, selected.rgb, selected.confidence, index, T_map_anchor, segment)
 
     def add_cloud(self, cloud: PointCloud) -> None:
-        """Add a finished map, of which all points are there from the beginning."""
+        """Add a finished map; its points are visible at every pose."""
         self.points.add_cloud(cloud.points, cloud.rgb)
 
     # --- drawing ------------------------------------------------------------------------------------
 
-    def stride(self, choice: Choice) -> int:
-        """Return of how many points one is drawn, a power of two, so that there are not too many."""
-        surplus = -(-self._count(choice, 1) // choice.most_points)
-        return 1 << max(0, surplus - 1).bit_length()
+    def stride(self, selection: Selection) -> int:
+        """Return the stride of the drawn points, a power of two, that keeps them within the maximum."""
+        ratio = -(-self._count(selection, 1) // selection.max_points)
+        return 1 << max(0, ratio - 1).bit_length()
 
-    def count(self, choice: Choice) -> int:
-        """Return how many points are drawn."""
-        return self._count(choice, self.stride(choice))
+    def count(self, selection: Selection) -> int:
+        """Return the number of drawn points."""
+        return self._count(selection, self.stride(selection))
 
-    def cloud(self, choice: Choice) -> PointCloud:
-        """Return the points that are drawn, in the map."""
+    def cloud(self, selection: Selection) -> PointCloud:
+        """Return the drawn points in the map frame."""
         xyz, rgb = [np.empty((0, 3), np.float32)], [np.empty((0, 3), np.uint8)]
-        for piece in self.point_pieces(choice):
-            points = piece.make()
+        for node in self.point_nodes(selection):
+            points = node.create()
             assert isinstance(points, Points)
-            xyz.append(transform(piece.T_map_piece, points.xyz))
+            xyz.append(transform(node.T_map_node, points.xyz))
             rgb.append(points.rgb)
         return PointCloud(np.concatenate(xyz), np.concatenate(rgb))
 
-    def point_pieces(self, choice: Choice) -> Iterator[Piece]:
-        """List the pieces of the map: a band of a chunk each."""
-        stride = self.stride(choice)
-        for number, chunk, band, part, count in self._parts(choice):
-            make = partial(_points, part, count, stride, by_segment=choice.by_segment)
-            signature = (count, stride, self.points.share, choice.by_segment)
-            yield Piece(f"/map/{number}/{band}", signature, make, chunk.T_map_chunk)
+    def point_nodes(self, selection: Selection) -> Iterator[SceneNode]:
+        """Yield the nodes of the map, one per chunk and band."""
+        stride = self.stride(selection)
+        for index, chunk, band, band_points, count in self._band_points(selection):
+            create = partial(_points, band_points, count, stride, by_segment=selection.by_segment)
+            signature = (count, stride, self.points.stride, selection.by_segment)
+            yield SceneNode(f"/map/{index}/{band}", signature, create, chunk.T_map_chunk)
 
-    def camera_pieces(self, choice: Choice) -> Iterator[Piece]:
-        """List the pieces of the camera's way."""
-        way, lens, end = self.way, self.lens.coarse(), self.last(choice) + 1
-        shape = (way.moves, way.path_stride(), way.span(), choice.by_segment)
-        frusta = (lens, way.frustum_depth_m(), way.frustum_stride()) if choice.frusta else None
-        group = GROUP * way.path_stride()
+    def camera_nodes(self, selection: Selection) -> Iterator[SceneNode]:
+        """Yield the nodes of the camera path."""
+        path, field_of_view = self.camera_path, self.field_of_view.round()
+        end = self.last(selection) + 1
+        path_settings = (path.revision, path.path_stride, path.color_range, selection.by_segment)
+        frusta_settings = (
+            (field_of_view, path.frustum_depth_m, path.frustum_stride) if selection.frusta else None
+        )
+        group = GROUP * path.path_stride
         for first in range(0, end, group):
             stop = min(end, first + group)
-            make = partial(
-                lines_of, way, first, stop, lens, by_segment=choice.by_segment, frusta=choice.frusta
+            create = partial(
+                camera_lines,
+                path,
+                first,
+                stop,
+                field_of_view,
+                by_segment=selection.by_segment,
+                frusta=selection.frusta,
             )
-            # Segments only count upwards: where one has changed, so has the last of the group.
-            signature = (shape, frusta, stop, int(way.segments[stop - 1]))
-            yield Piece(f"/cameras/{first // group}", signature, make, _UNMOVED)
+            # Segment numbers only increase: if one changes, so does the last of the group.
+            signature = (path_settings, frusta_settings, stop, int(path.segments[stop - 1]))
+            yield SceneNode(f"/cameras/{first // group}", signature, create, _IDENTITY)
 
-    def last(self, choice: Choice) -> int:
-        """Return the index of the last pose that is shown, -1 if there is none."""
-        newest = len(self.way) - 1
-        return newest if choice.until is None else min(choice.until, newest)
+    def last(self, selection: Selection) -> int:
+        """Return the index of the last displayed pose, -1 if there is none."""
+        newest = len(self.camera_path) - 1
+        return newest if selection.until is None else min(selection.until, newest)
 
-    def found(self, choice: Choice) -> float:
-        """Return which share of the points is sure enough to be drawn; 1 if there are none."""
-        everything = self._count(replace(choice, band=0), 1)
-        return self._count(choice, 1) / everything if everything else 1.0
+    def visible_fraction(self, selection: Selection) -> float:
+        """Return the fraction of points within the selected confidence; 1 if there are no points."""
+        total = self._count(replace(selection, band=0), 1)
+        return self._count(selection, 1) / total if total else 1.0
 
-    def _count(self, choice: Choice, stride: int) -> int:
-        return sum(-(-count // stride) for *_, count in self._parts(choice))
+    def _count(self, selection: Selection, stride: int) -> int:
+        return sum(-(-count // stride) for *_, count in self._band_points(selection))
 
-    def _parts(self, choice: Choice) -> Iterator[tuple[int, Chunk, int, Part, int]]:
-        until = self.last(choice)
-        for number, chunk in enumerate(self.points.chunks):
-            for band in range(choice.band, len(BANDS)):
-                part = chunk.parts[band]
-                if count := part.count(until):
-                    yield number, chunk, band, part, count
+    def _band_points(
+        self, selection: Selection
+    ) -> Iterator[tuple[int, PointChunk, int, BandPoints, int]]:
+        until = self.last(selection)
+        for index, chunk in enumerate(self.points.chunks):
+            for band in range(selection.band, len(BANDS)):
+                band_points = chunk.bands[band]
+                if count := band_points.count(until):
+                    yield index, chunk, band, band_points, count
 
 
-def _points(part: Part, count: int, stride: int, *, by_segment: bool) -> Points:
-    rows = part.rows(count, stride)
-    rgb = colors.tinted(rows["rgb"], rows["segment"]) if by_segment else rows["rgb"]
+def _points(band_points: BandPoints, count: int, stride: int, *, by_segment: bool) -> Points:
+    rows = band_points.rows(count, stride)
+    rgb = colors.tint(rows["rgb"], rows["segment"]) if by_segment else rows["rgb"]
     return Points(rows["xyz"], rgb)

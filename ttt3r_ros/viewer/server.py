@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page in the browser, served by viser."""
+"""Web page of the viewer, served by viser."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import queue
 import socket
 import tempfile
 from contextlib import redirect_stdout
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +18,9 @@ import cv2
 import numpy as np
 
 from ttt3r_ros.errors import ConfigError, OutputError
-from ttt3r_ros.geometry import quat_xyzw_from_rotation, transform
+from ttt3r_ros.geometry import transform
 from ttt3r_ros.io.export.point_cloud import write_ply
-from ttt3r_ros.viewer.layers import Layer
+from ttt3r_ros.viewer.layers import Layer, position_and_wxyz
 from ttt3r_ros.viewer.panel import Panel
 from ttt3r_ros.viewer.points import BANDS
 
@@ -30,41 +29,32 @@ if TYPE_CHECKING:
 
     from ttt3r_ros.types import Float64Array, UInt8Array
     from ttt3r_ros.viewer.panel import PanelSettings
-    from ttt3r_ros.viewer.scene import Choice, Scene, Sight
+    from ttt3r_ros.viewer.scene import RgbdImage, Scene, Selection
 
-_SCREENSHOT = (1080, 1920)
-_PATIENCE_S = 30.0  # with a browser that was asked for one
-_BEHIND = np.array([0.0, -0.6, -1.8])  # of a camera that is followed, in its optical frame [m]
-_AHEAD = np.array([0.0, 0.0, 2.0])
-_NOW = "/now"
-_FRUSTUM_WIDTH = 160  # of the image in the current camera [px]
-_FEW = 0.05  # of the points: if so few are sure enough, that is said
-# No space, no time, no browser any more (RuntimeError, says viser).
-_UNSENT = (OSError, OutputError, RuntimeError, cv2.error)
+_SCREENSHOT_SIZE = (1080, 1920)  # height, width
+_SCREENSHOT_TIMEOUT_S = 30.0
+_FOLLOW_POSITION = np.array([0.0, -0.6, -1.8])  # of the view, in the optical frame of the camera [m]
+_FOLLOW_TARGET = np.array([0.0, 0.0, 2.0])
+_CURRENT_CAMERA = "/current_camera"
+_FRUSTUM_IMAGE_WIDTH = 160  # [px]
+_MIN_VISIBLE_FRACTION = 0.05  # of the points; below it the page states the reason
+# Disk full, timeout, or browser disconnected (RuntimeError of viser).
+_SEND_ERRORS = (OSError, OutputError, RuntimeError, cv2.error)
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Showing:
-    """What else there is to say."""
-
-    note: str = ""
-
-
 class Page:
-    """One page, the same for all who look at it. `show` is for one thread."""
+    """One page, the same for all browsers. `show` must be called by one thread."""
 
     def __init__(self, host: str, port: int, settings: PanelSettings) -> None:
-        """Serve the page.
-
-        Port 0 is any that is free.
+        """Serve the page; port 0 is any free port.
 
         Raises:
-            ConfigError: viser is missing, or the port cannot be had.
+            ConfigError: viser is not installed, or the port is in use.
         """
         self._server = _serve(host, port)
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{self._server.get_port()}"
-        self._warn_if_open(host)
+        self._warn_if_public(host)
         self._server.gui.configure_theme(dark_mode=True, show_logo=False, show_share_button=False)
         self._server.scene.set_up_direction("+z")
         self._downloads: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -76,94 +66,96 @@ class Page:
         )
         self.map, self.cameras = Layer(self._server), Layer(self._server)
         self.current_camera: Any = None
-        self._now_shown: tuple[bytes, Sight | None] = (b"", None)
-        # The points and the way of which nodes are there.
-        self._shown: tuple[object, object] = (None, None)
-        self._followed = False
-        self._failed = ""  # the newest download that came to nothing
-        self._newcomers: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._server.on_client_connect(self._newcomers.put)
+        self._shown_camera: tuple[bytes, RgbdImage | None] = (b"", None)
+        self._shown_content: tuple[object, object] = (None, None)  # points and camera path with nodes
+        self._was_following = False
+        self._send_error = ""  # of the newest download
+        self._new_clients: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._server.on_client_connect(self._new_clients.put)
 
-    def show(self, scene: Scene, showing: Showing) -> bool:
-        """Bring the page up to date; tell whether it now is, or some points are still to come."""
-        for layer, before, now in zip(
-            (self.map, self.cameras), self._shown, (scene.points, scene.way), strict=True
+    def show(self, scene: Scene, note: str = "") -> bool:
+        """Update the page, with a note below the status; return False if the next update must send more points."""
+        content = scene.points, scene.camera_path
+        for layer, new, shown in zip(
+            (self.map, self.cameras), content, self._shown_content, strict=True
         ):
-            if now is not before:
+            if new is not shown:
                 layer.clear()
-        self._shown = scene.points, scene.way
-        choice = self.panel.choice()
-        complete = self.map.show(scene.point_pieces(choice), float(self.panel.point_size.value))
-        self.cameras.show(scene.camera_pieces(choice))
-        self.panel.picture(scene.sight)
-        if (last := scene.last(choice)) >= 0:
-            self._show_camera(scene, scene.way.T_map_camera[last])
+        self._shown_content = content
+        selection = self.panel.selection()
+        complete = self.map.show(scene.point_nodes(selection), float(self.panel.point_size.value))
+        self.cameras.show(scene.camera_nodes(selection))
+        self.panel.set_image(scene.rgbd)
+        if (last := scene.last(selection)) >= 0:
+            self._show_camera(scene, scene.camera_path.T_map_camera[last])
         elif self.current_camera is not None:
             self.current_camera.remove()
-            self.current_camera, self._now_shown = None, (b"", None)
+            self.current_camera, self._shown_camera = None, (b"", None)
         while not self._downloads.empty():
             client = self._downloads.get()
-            self._try("the PLY", partial(_send_ply, client, scene, choice))
-        self.panel.tell("  \n".join(filter(None, (_status(scene, choice, showing), self._failed))))
+            self._send("the PLY", partial(_send_ply, client, scene, selection))
+        lines = [*_status_lines(scene, selection), note, self._send_error]
+        self.panel.set_status("  \n".join(filter(None, lines)))
         return complete
 
     def clients(self) -> list[Any]:
-        """Return those who look at the page."""
+        """Return the connected browsers."""
         return list(self._server.get_clients().values())
 
     def close(self) -> None:
-        """Serve no more."""
+        """Stop the server."""
         self._server.stop()
 
-    def _warn_if_open(self, host: str) -> None:
+    def _warn_if_public(self, host: str) -> None:
         try:
-            here_alone = ipaddress.ip_address(host).is_loopback
+            is_local = ipaddress.ip_address(host).is_loopback
         except ValueError:
-            here_alone = host == "localhost"
-        if not here_alone:
+            is_local = host == "localhost"
+        if not is_local:
             logger.warning(
-                "the viewer at %s can be opened by anyone on the network; it has no password", self.url
+                "anyone on the network can open the viewer at %s; it has no password", self.url
             )
 
     def _show_camera(self, scene: Scene, T_map_camera: Float64Array) -> None:
-        """Draw the current camera with its image, and take the users there."""
-        lens, sight = scene.lens, scene.sight
-        before, before_sight = self._now_shown
-        if moved := before != T_map_camera.tobytes() or before_sight is not sight:
-            self._now_shown = (T_map_camera.tobytes(), sight)
+        """Draw the current camera with its image; move the views that follow it."""
+        field_of_view, rgbd = scene.field_of_view, scene.rgbd
+        shown_pose, shown_rgbd = self._shown_camera
+        if changed := shown_pose != T_map_camera.tobytes() or shown_rgbd is not rgbd:
+            self._shown_camera = (T_map_camera.tobytes(), rgbd)
+            position, wxyz = position_and_wxyz(T_map_camera)
             self.current_camera = self._server.scene.add_camera_frustum(
-                _NOW,
-                fov=lens.vertical_fov,
-                aspect=lens.aspect,
-                scale=2.0 * scene.way.frustum_depth_m(),
-                image=_small(sight.rgb) if sight is not None else None,
-                position=T_map_camera[:3, 3],
-                wxyz=quat_xyzw_from_rotation(T_map_camera[:3, :3])[[3, 0, 1, 2]],
+                _CURRENT_CAMERA,
+                fov=field_of_view.vertical_fov,
+                aspect=field_of_view.aspect,
+                scale=2.0 * scene.camera_path.frustum_depth_m,
+                image=_subsample(rgbd.rgb) if rgbd is not None else None,
+                position=position,
+                wxyz=wxyz,
                 color=(255, 255, 255),
                 thickness=2.0,
                 thickness_units="screen",
             )
         follows = bool(self.panel.follow.value)
-        if follows and (moved or not self._followed):
+        if follows and (changed or not self._was_following):
             for client in self.clients():
-                _look_over_shoulder(client, T_map_camera)
-        self._followed = follows
-        while not self._newcomers.empty():
-            _look_over_shoulder(self._newcomers.get(), T_map_camera)
+                _move_view_behind(client, T_map_camera)
+        self._was_following = follows
+        while not self._new_clients.empty():
+            _move_view_behind(self._new_clients.get(), T_map_camera)
 
     def _send_screenshot(self, client: Any) -> None:
-        """Send what a user sees as a file; on a thread of viser's, for it waits for the browser."""
-        self._try("the screenshot", partial(_send_screenshot, client))
+        """Send the view of a browser as a file; called on a thread of viser, because it waits for the browser."""
+        self._send("the screenshot", partial(_send_screenshot, client))
 
-    def _try(self, what: str, send: Callable[[], None]) -> None:
-        """Send a file; where that fails, say so and go on."""
+    def _send(self, what: str, send: Callable[[], None]) -> None:
+        """Send a file; an error is logged and shown on the page."""
         try:
             send()
-        except _UNSENT as error:
+        except _SEND_ERRORS as error:
             logger.warning("%s could not be sent: %s", what, error)
-            self._failed = f"{what} could not be sent: `{error}`"
+            self._send_error = f"{what} could not be sent: `{error}`"
         else:
-            self._failed = ""
+            self._send_error = ""
 
 
 def _serve(host: str, port: int) -> Any:
@@ -174,23 +166,23 @@ def _serve(host: str, port: int) -> Any:
         raise ConfigError(msg) from error
 
     class PrivateServer(viser.ViserServer):  # type: ignore[misc, unused-ignore]
-        """Any page that connects may ask for a public link to this one; without the button, too."""
+        """Server that refuses public links: any client can request one, even without the button."""
 
         def request_share_url(self, verbose: bool = True) -> None:  # noqa: ARG002, FBT001, FBT002 - viser's signature
-            logger.warning("a public link to the viewer was asked for and refused")
+            logger.warning("refused a request for a public link to the viewer")
 
     port = _free_port(host, port)
-    with redirect_stdout(io.StringIO()):  # viser's banner; who asked for the page says where it is
+    with redirect_stdout(io.StringIO()):  # viser prints a banner
         server = PrivateServer(host, port, label="ttt3r_ros", verbose=False)
     if server.get_port() != port:
         server.stop()
-        msg = f"the viewer cannot listen on {host}, port {port}: somebody else just took it"
+        msg = f"the viewer cannot listen on {host}, port {port}: another process took it"
         raise ConfigError(msg)
     return server
 
 
 def _free_port(host: str, port: int) -> int:
-    """Return the port if it can be had, for 0 any other; viser itself would quietly take the next one."""
+    """Return the port if it is free, for 0 any free one; viser itself would silently use the next one."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         with socket.create_server((host, port), family=family) as probe:
@@ -200,47 +192,46 @@ def _free_port(host: str, port: int) -> int:
         raise ConfigError(msg) from error
 
 
-def _look_over_shoulder(client: Any, T_map_camera: Float64Array) -> None:
+def _move_view_behind(client: Any, T_map_camera: Float64Array) -> None:
     with client.atomic():
         client.camera.up_direction = (0.0, 0.0, 1.0)
-        client.camera.position = transform(T_map_camera, _BEHIND)
-        client.camera.look_at = transform(T_map_camera, _AHEAD)
+        client.camera.position = transform(T_map_camera, _FOLLOW_POSITION)
+        client.camera.look_at = transform(T_map_camera, _FOLLOW_TARGET)
 
 
-def _small(rgb: UInt8Array) -> UInt8Array:
-    step = max(1, rgb.shape[1] // _FRUSTUM_WIDTH)
+def _subsample(rgb: UInt8Array) -> UInt8Array:
+    step = max(1, rgb.shape[1] // _FRUSTUM_IMAGE_WIDTH)
     return np.ascontiguousarray(rgb[::step, ::step])
 
 
-def _status(scene: Scene, choice: Choice, showing: Showing) -> str:
-    drawn, stride, last = scene.count(choice), scene.stride(choice), scene.last(choice)
+def _status_lines(scene: Scene, selection: Selection) -> list[str]:
+    drawn, stride, last = scene.count(selection), scene.stride(selection), scene.last(selection)
     lines = [
-        f"**{drawn:,}** of {len(scene.points):,} points" + (f", every {stride}." if stride > 1 else "")
+        f"**{drawn:,}** of {len(scene.points):,} points" + (f" (1 in {stride})" if stride > 1 else "")
     ]
-    if choice.band:
-        lines.append(f"confidence {BANDS[choice.band]:g} or more")
-    if scene.found(choice) < _FEW:
-        lines.append("most points are below the confidence chosen")
+    if selection.band:
+        lines.append(f"confidence at least {BANDS[selection.band]:g}")
+    if scene.visible_fraction(selection) < _MIN_VISIBLE_FRACTION:
+        lines.append("most points are below the selected confidence")
     if last >= 0:
-        lines.append(f"frame {last} (0 to {len(scene.way) - 1})")
-        if newest := int(scene.way.segments[-1]):
-            lines.append(f"segment {scene.way.segments[last]} (0 to {newest})")
-        if not choice.by_segment:
-            lines.append("path: blue is early, red is late")
-    if showing.note:
-        lines.append(showing.note)
-    return "  \n".join(lines)
+        segments = scene.camera_path.segments
+        lines.append(f"frame {last} (0 to {len(segments) - 1})")
+        if newest := int(segments[-1]):
+            lines.append(f"segment {segments[last]} (0 to {newest})")
+        if not selection.by_segment:
+            lines.append("path: blue (first) to red (last)")
+    return lines
 
 
 def _send_screenshot(client: Any) -> None:
-    height, width = _SCREENSHOT
-    picture = client.get_render(height, width, transport_format="png", timeout=_PATIENCE_S)
-    encoded = cv2.imencode(".png", np.ascontiguousarray(picture[..., 2::-1]))[1]
+    height, width = _SCREENSHOT_SIZE
+    image = client.get_render(height, width, transport_format="png", timeout=_SCREENSHOT_TIMEOUT_S)
+    encoded = cv2.imencode(".png", np.ascontiguousarray(image[..., 2::-1]))[1]
     client.send_file_download("viewer.png", encoded.tobytes(), save_immediately=True)
 
 
-def _send_ply(client: Any, scene: Scene, choice: Choice) -> None:
+def _send_ply(client: Any, scene: Scene, selection: Selection) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "map.ply"
-        write_ply(path, scene.cloud(choice))
+        write_ply(path, scene.cloud(selection))
         client.send_file_download(path.name, path.read_bytes(), save_immediately=True)

@@ -10,7 +10,8 @@ import pytest
 
 from ttt3r_ros.config import Config
 from ttt3r_ros.geometry import T_BODY_OPTICAL
-from ttt3r_ros.mapping.map_builder import MapBuilder, select_pixels
+from ttt3r_ros.mapping.map_builder import MapBuilder
+from ttt3r_ros.mapping.point_selection import select_pixels
 from ttt3r_ros.types import Frame, ImageGeometry, Intrinsics, Prediction, Update
 
 

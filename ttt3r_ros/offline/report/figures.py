@@ -13,7 +13,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from ttt3r_ros.viewer.map_views import below_ceiling, bulk_bounds
+from ttt3r_ros.viewer.colors import depth_range
+from ttt3r_ros.viewer.map_views import robust_bounds, select_top_view
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -60,11 +61,9 @@ def map_picture(run: RunSummary, view: str) -> str:
     a, b, xlabel, ylabel = _AXES[view]
     points, rgb = run.cloud.points, run.cloud.rgb
     if view == "above":
-        order = below_ceiling(points, run.poses[:, :3])
-        order = order[np.argsort(points[order, 2], kind="stable")]
+        order = select_top_view(points, run.poses[:, :3], _MAX_POINTS)
     else:
-        order = np.argsort(-points[:, 1], kind="stable")
-    order = order[:: max(1, len(order) // _MAX_POINTS)]
+        order = np.argsort(-points[:, 1], kind="stable")[:: max(1, len(points) // _MAX_POINTS)]
     points, rgb = points[order], rgb[order]
     with mpl.rc_context(_STYLE):
         figure, axes = _figure(height=4.4 if view == "above" else 2.6)
@@ -73,7 +72,7 @@ def map_picture(run: RunSummary, view: str) -> str:
             points[:, a], points[:, b], c=rgb / 255.0, s=_marker(points, a, b), marker="s", lw=0
         )
         axes.plot(run.poses[:, a], run.poses[:, b], color=ACCENT, lw=1.6)
-        low, high = bulk_bounds(points, run.poses[:, :3])
+        low, high = robust_bounds(points, run.poses[:, :3])
         axes.set(xlim=(low[a], high[a]), ylim=(low[b], high[b]), aspect="equal")
         axes.set(xlabel=xlabel, ylabel=ylabel)
         return _png(figure)
@@ -81,9 +80,7 @@ def map_picture(run: RunSummary, view: str) -> str:
 
 def depth_range_m(samples: Sequence[PreviewFrame]) -> tuple[float, float]:
     """Return the depths from which to which the samples are colored."""
-    depths = np.concatenate([s.depth_m[np.isfinite(s.depth_m)].ravel() for s in samples])
-    low, high = np.percentile(depths, [2, 98]) if depths.size else (0.0, 1.0)
-    return float(low), float(high)
+    return depth_range(np.concatenate([sample.depth_m.ravel() for sample in samples])) or (0.0, 1.0)
 
 
 def sample_picture(sample: PreviewFrame, range_m: tuple[float, float]) -> str:

@@ -14,7 +14,7 @@ from ttt3r_ros.evaluation.trajectory import compared
 from ttt3r_ros.io.export.point_cloud import read_ply
 from ttt3r_ros.io.trajectory_files import read_tum
 from ttt3r_ros.mapping.voxel_map import PointCloud
-from ttt3r_ros.viewer.preview import FrameSample, RunPicture, write_preview
+from ttt3r_ros.viewer.preview import FrameSample, RunPreview, write_preview
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -97,7 +97,7 @@ def _draw(
     processed, sent = result.player.stats.processed, len(result.played.stamps_ns)
     points, rgb = read_ply(result.output / "map.ply")
     depths = result.player.depths
-    preview = RunPicture(
+    preview = RunPreview(
         title=f"{result.name}: {processed} of {sent} frames at {result.rate_hz:.1f} frames/s · {error_text}",
         cloud=PointCloud(points, rgb),
         voxel_size_m=MapConfig().voxel_size,
