@@ -47,8 +47,8 @@ TEST = [
 ]
 
 
-def installed(paths):
-    """Return files relative to this folder, as setuptools wants them."""
+def relative_files(paths):
+    """Return paths relative to this folder, as setuptools requires."""
     return sorted(str(path.relative_to(ROOT)) for path in paths if path.is_file())
 
 
@@ -65,10 +65,10 @@ setup(
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),
-        (f"share/{PACKAGE}/launch", installed(ROOT.glob("launch/*.launch.py"))),
-        (f"share/{PACKAGE}/config", installed(ROOT.glob("config/*.*"))),
-        (f"share/{PACKAGE}/config/robots", installed(ROOT.glob("config/robots/*.yaml"))),
-        (f"share/{PACKAGE}/config/offboard", installed(ROOT.glob("config/offboard/*.json5"))),
+        (f"share/{PACKAGE}/launch", relative_files(ROOT.glob("launch/*.launch.py"))),
+        (f"share/{PACKAGE}/config", relative_files(ROOT.glob("config/*.*"))),
+        (f"share/{PACKAGE}/config/robots", relative_files(ROOT.glob("config/robots/*.yaml"))),
+        (f"share/{PACKAGE}/config/offboard", relative_files(ROOT.glob("config/offboard/*.json5"))),
     ],
     python_requires=">=3.10",
     install_requires=[
