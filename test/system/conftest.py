@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import sys
@@ -26,7 +27,7 @@ def domain_id() -> int:
 
 @pytest.fixture(autouse=True)
 def environment(domain_id: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """SetEnvironmentVariable acts on this very process, and launched nodes inherit it."""
+    """Restore the environment: SetEnvironmentVariable changes that of this process, and launched nodes inherit it."""
     saved = dict(os.environ)
     os.environ["ROS_DOMAIN_ID"] = str(domain_id)
     os.environ["ROS_LOG_DIR"] = str(tmp_path_factory.mktemp("log"))
@@ -53,8 +54,8 @@ def observer(domain_id: int) -> Iterator[Observer]:
 
 @pytest.fixture
 def ros2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command ros2: the real one, or a stand-in."""
-    if shutil.which("ros2") is None:
+    """The command ros2: the genuine one if it has ``ros2 bag``, else a stand-in."""
+    if shutil.which("ros2") is None or importlib.util.find_spec("ros2bag") is None:
         command = tmp_path / "bin" / "ros2"
         command.parent.mkdir()
         stand_in = Path(__file__).with_name("ros2_stand_in.py")

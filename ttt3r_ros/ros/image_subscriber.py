@@ -14,7 +14,7 @@ from ttt3r_ros.errors import ImageError
 from ttt3r_ros.images.camera_info import intrinsics_from_camera_info
 from ttt3r_ros.images.preprocessor import ImagePreprocessor
 from ttt3r_ros.ros import image_messages, messages
-from ttt3r_ros.ros.calibration_gate import CalibrationGate
+from ttt3r_ros.ros.first_image_buffer import FirstImageBuffer
 from ttt3r_ros.ros.publishers import camera_topic
 from ttt3r_ros.ros.qos import image_events, image_profile, overridable
 
@@ -31,12 +31,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ImageCallbacks:
-    """What an `ImageSubscriber` calls, all on the executor's thread."""
+    """Callbacks of an `ImageSubscriber`, all on the executor's thread."""
 
-    on_frame: Callable[
-        [Frame, float], None
-    ]  # a frame and the `perf_counter` at which its message was taken
-    on_time_jump: Callable[[], None]  # stamps went back
+    # a frame, and `perf_counter` at the reception of its message
+    on_frame: Callable[[Frame, float], None]
+    on_time_jump: Callable[[], None]  # stamps jumped back
     on_release: Callable[[], None]  # a held image was processed
     has_room: Callable[[], bool]  # whether the next message may be taken
 
@@ -75,7 +74,7 @@ class ImageSubscriber:
         self.received = 0
         self.camera_frame = ""  # header.frame_id of the newest image
         info_topic = camera_topic("camera_info", camera)
-        self._gate = CalibrationGate(node, node.resolve_topic_name(info_topic), self._release)
+        self._first_image = FirstImageBuffer(node, node.resolve_topic_name(info_topic), self._release)
         compressed = config.image_transport == "compressed"
         self._decode: Any = (
             image_messages.compressed_to_rgb if compressed else image_messages.image_to_rgb
@@ -91,7 +90,7 @@ class ImageSubscriber:
             event_callbacks=image_events(warnings, statistics),
             qos_overriding_options=overridable(),
         )
-        # Not the profile of the images: a CameraInfo that is sent only once must not be lost behind them.
+        # Always keep_last: with keep_all a CameraInfo that is sent only once waits behind the images.
         self._info_subscription = node.create_subscription(
             CameraInfo,
             info_topic,
@@ -103,11 +102,11 @@ class ImageSubscriber:
     @property
     def is_holding(self) -> bool:
         """Return whether the first image is held until its CameraInfo arrives."""
-        return self._gate.is_holding
+        return self._first_image.is_holding
 
     def drop_held(self) -> None:
         """Drop the held image, if any."""
-        if self._gate.drop():
+        if self._first_image.drop():
             self._statistics.count("dropped")
 
     def close(self) -> None:
@@ -119,7 +118,7 @@ class ImageSubscriber:
     def _on_image(self, msg: Image | CompressedImage) -> None:
         self.received += 1
         self._statistics.count("received")
-        for image in self._gate.offer(msg):
+        for image in self._first_image.offer(msg):
             self._process(image)
 
     def _on_camera_info(self, msg: CameraInfo) -> None:
@@ -132,7 +131,7 @@ class ImageSubscriber:
         self._release()
 
     def _release(self) -> None:
-        for image in self._gate.on_camera_info():
+        for image in self._first_image.on_camera_info():
             self._process(image)
             self._callbacks.on_release()
 

@@ -17,7 +17,7 @@ from rclpy.utilities import ok, try_shutdown
 from ttt3r_ros.errors import ConfigError, Ttt3rError
 from ttt3r_ros.model.runtime.loading import load_backend
 from ttt3r_ros.ros import compat, log_bridge, parameters
-from ttt3r_ros.ros.entity_ledger import EntityLedger
+from ttt3r_ros.ros.created_entities import CreatedEntities
 from ttt3r_ros.ros.mapping_runtime import MappingRuntime
 from ttt3r_ros.ros.middleware import use_large_image_profile
 from ttt3r_ros.ros.services import NodeServices
@@ -78,7 +78,7 @@ class MappingNode(LifecycleNode):  # type: ignore[misc]
                 if self._given_backend is not None
                 else load_backend(self.config)
             )
-            self._entities = EntityLedger(self)
+            self._entities = CreatedEntities(self)
             self._mapping = MappingRuntime(self, self.config, backend, facts, self._on_failure)
             NodeServices(self, self._mapping)
             StartupMonitor(self, self._mapping)
@@ -117,7 +117,7 @@ class MappingNode(LifecycleNode):  # type: ignore[misc]
         if self._mapping is not None:
             self._mapping.stop()
             self._mapping.viewer.close()
-            self._entities.destroy_new()
+            self._entities.destroy()
             self._mapping = None
 
     def _fail(self, transition: str, error: Ttt3rError) -> TransitionCallbackReturn:

@@ -34,10 +34,10 @@ def apply_changes(config: Config, parameters: list[Parameter]) -> Config:
     Raises:
         ConfigError: a value is invalid, or a parameter is read-only while the node runs.
     """
-    known = {entry.name: entry for entry in settings()}
-    own = [parameter for parameter in parameters if parameter.name in known]
+    entries = {entry.name: entry for entry in settings()}
+    own = [parameter for parameter in parameters if parameter.name in entries]
     for parameter in own:
-        if not known[parameter.name].live:
+        if not entries[parameter.name].live:
             msg = f"{parameter.name} is read-only while the node runs; set it at the start"
             raise ConfigError(msg)
     config = from_mapping({parameter.name: parameter.value for parameter in own}, config)

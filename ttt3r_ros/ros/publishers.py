@@ -136,10 +136,10 @@ class MapOutputs:
         if grid is not None:
             self._grid.publish(messages.occupancy_grid(grid, header))
 
-    def _is_due(self, what: str, publisher: Publisher, version: int) -> bool:
-        if version == self._published[what] or not publisher.get_subscription_count():
+    def _is_due(self, output: str, publisher: Publisher, version: int) -> bool:
+        if version == self._published[output] or not publisher.get_subscription_count():
             return False
-        self._published[what] = version
+        self._published[output] = version
         return True
 
 

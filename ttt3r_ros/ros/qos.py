@@ -39,6 +39,21 @@ LATCHED = QoSProfile(
     durability=QoSDurabilityPolicy.TRANSIENT_LOCAL,
 )
 
+# Transforms, as in tf2_ros. A broadcaster of static transforms repeats all of them in each message.
+TF = QoSProfile(
+    history=QoSHistoryPolicy.KEEP_LAST,
+    depth=100,
+    reliability=QoSReliabilityPolicy.RELIABLE,
+    durability=QoSDurabilityPolicy.VOLATILE,
+)
+STATIC_TF = LATCHED
+STATIC_TF_SUBSCRIPTION = QoSProfile(
+    history=QoSHistoryPolicy.KEEP_LAST,
+    depth=100,
+    reliability=QoSReliabilityPolicy.RELIABLE,
+    durability=QoSDurabilityPolicy.TRANSIENT_LOCAL,
+)
+
 _BEST_EFFORT = QoSProfile(
     history=QoSHistoryPolicy.KEEP_LAST,
     depth=1,

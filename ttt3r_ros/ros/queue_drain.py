@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Waiting, without blocking, until every image that has arrived is mapped."""
+"""Wait, without blocking the executor, until every received image is mapped."""
 
 from __future__ import annotations
 
@@ -17,38 +17,40 @@ _UNKNOWN = -1
 
 
 class QueueDrain:
-    """Knows when nothing is left to do, neither in the worker's inbox nor in the middleware's queue.
+    """Detects that the worker's queue and the middleware's queue are empty.
 
-    The queue cannot be asked for its length. But in each of its turns the executor takes a waiting image before it
-    runs guard conditions: two turns in a row at rest, and no image between them, mean that none waits.
+    The middleware does not report the length of its queue. But in each iteration the executor takes a queued image
+    before it runs guard conditions. Two iterations with an idle worker and no image between them mean an empty queue.
     """
 
     def __init__(self, node: Node, received: Callable[[], int], is_idle: Callable[[], bool]) -> None:
         self._received = received
         self._is_idle = is_idle
-        self._received_last_turn = _UNKNOWN
+        self._received_before = _UNKNOWN
         self._waiting: list[Future] = []
-        self._turn = node.create_guard_condition(self._on_turn, callback_group=ReentrantCallbackGroup())
+        self._guard = node.create_guard_condition(
+            self._on_guard, callback_group=ReentrantCallbackGroup()
+        )
 
     async def wait_until_drained(self) -> None:
-        """Return when every image that has arrived is done with."""
+        """Return when every received image has been mapped, skipped or dropped."""
         done = Future()
         self._waiting.append(done)
         self.check()
         await done
 
     def check(self) -> None:
-        """Look again, as when the worker has finished something; may be called on any thread."""
+        """Check again, after the worker has finished a frame; may be called on any thread."""
         if self._waiting:
-            self._turn.trigger()
+            self._guard.trigger()
 
-    def _on_turn(self) -> None:
-        received, before = self._received(), self._received_last_turn
-        self._received_last_turn = received if self._is_idle() else _UNKNOWN
-        if self._received_last_turn == _UNKNOWN:
-            return  # the worker will ask us to look again
+    def _on_guard(self) -> None:
+        received, before = self._received(), self._received_before
+        self._received_before = received if self._is_idle() else _UNKNOWN
+        if self._received_before == _UNKNOWN:
+            return  # the worker calls `check` when it is idle
         if received != before:
-            self._turn.trigger()
+            self._guard.trigger()
             return
         waiting, self._waiting = self._waiting, []
         for done in waiting:

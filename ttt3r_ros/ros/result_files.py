@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class ResultFiles:
     """Files of one reconstructor. With several cameras the file names contain the camera's name.
 
-    Every method returns the message of the service that called it.
+    Every method returns a message for the response of its service.
     """
 
     def __init__(self, directory: str, reconstructor: Reconstructor[Any], camera: str = "") -> None:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from ttt3r_ros.ros.mapped_camera import TrackedBody
     from ttt3r_ros.ros.mapping_runtime import MappingRuntime
 
-_Answer = Callable[[Trigger.Request, Trigger.Response], Trigger.Response]
-_AsyncAnswer = Callable[[Trigger.Request, Trigger.Response], Coroutine[Any, Any, Trigger.Response]]
+_Callback = Callable[[Trigger.Request, Trigger.Response], Trigger.Response]
+_AsyncCallback = Callable[[Trigger.Request, Trigger.Response], Coroutine[Any, Any, Trigger.Response]]
 
 
 class NodeServices:
@@ -43,15 +43,15 @@ class NodeServices:
             "~/save_state": self._save_state,
         }
         for name, action in actions.items():
-            node.create_service(Trigger, name, self._answer(action))
+            node.create_service(Trigger, name, self._create_callback(action))
         reentrant = ReentrantCallbackGroup()  # other callbacks run while a save waits for queued images
         for name, save in saves.items():
-            callback = self._answer_when_drained(self._answer(save))
+            callback = self._create_drained_callback(self._create_callback(save))
             node.create_service(Trigger, name, callback, callback_group=reentrant)
         node.create_subscription(PoseWithCovarianceStamped, "initialpose", self._set_pose, 1)
 
-    def _answer(self, action: Callable[[], str]) -> _Answer:
-        """Return a service callback that responds with the action's message or error."""
+    def _create_callback(self, action: Callable[[], str]) -> _Callback:
+        """Return a service callback that runs an action and responds with its message or error."""
 
         def callback(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
             try:
@@ -66,10 +66,10 @@ class NodeServices:
 
         return callback
 
-    def _answer_when_drained(self, answer: _Answer) -> _AsyncAnswer:
+    def _create_drained_callback(self, respond: _Callback) -> _AsyncCallback:
         async def callback(request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
             await self._mapping.wait_until_drained()
-            return answer(request, response)
+            return respond(request, response)
 
         return callback
 

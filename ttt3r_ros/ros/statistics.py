@@ -58,7 +58,7 @@ class Statistics:
     def recent_problems(self) -> int:
         """Return how many images were refused or skipped in the last seconds, at most 100."""
         with self._lock:
-            return sum(time.monotonic() - at < PROBLEM_WINDOW_S for at in self._problems)
+            return sum(time.monotonic() - problem_s < PROBLEM_WINDOW_S for problem_s in self._problems)
 
     def stalled_s(self) -> float:
         """Return the time since the last processed image [s] if it is unusually long, else 0."""

@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Publishers, QoS and message type of /tf and /tf_static; without tf2_msgs the error names the package."""
+"""Publishers and message type of /tf and /tf_static; without tf2_msgs the error names the package."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
-
 from ttt3r_ros.errors import ConfigError
 from ttt3r_ros.ros import compat
+from ttt3r_ros.ros.qos import STATIC_TF, TF
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from geometry_msgs.msg import TransformStamped
     from rclpy.node import Node
+    from rclpy.qos import QoSProfile
 
 
 def tf_message_type(topic: str) -> Any:
@@ -30,22 +30,12 @@ def tf_message_type(topic: str) -> Any:
     return TFMessage
 
 
-def tf_qos(depth: int, durability: DurabilityPolicy) -> QoSProfile:
-    """Return the QoS of a topic of transforms: reliable, keep last."""
-    return QoSProfile(
-        history=HistoryPolicy.KEEP_LAST,
-        depth=depth,
-        reliability=ReliabilityPolicy.RELIABLE,
-        durability=durability,
-    )
-
-
 def transform_broadcaster(node: Node) -> Callable[[list[TransformStamped]], None]:
     """Return a function that publishes moving transforms on /tf: reliable, volatile, depth 100."""
     if compat.broadcaster_class is not None:
         send: Callable[[list[TransformStamped]], None] = compat.broadcaster_class(node).sendTransform
         return send
-    return _tf_publisher(node, "/tf", 100, DurabilityPolicy.VOLATILE)
+    return _tf_publisher(node, "/tf", TF)
 
 
 class StaticTransformBroadcaster:
@@ -56,7 +46,7 @@ class StaticTransformBroadcaster:
     """
 
     def __init__(self, node: Node) -> None:
-        self._publish = _tf_publisher(node, "/tf_static", 1, DurabilityPolicy.TRANSIENT_LOCAL)
+        self._publish = _tf_publisher(node, "/tf_static", STATIC_TF)
         self._latest: dict[str, TransformStamped] = {}
 
     def send(self, transforms: list[TransformStamped]) -> None:
@@ -66,8 +56,8 @@ class StaticTransformBroadcaster:
 
 
 def _tf_publisher(
-    node: Node, topic: str, depth: int, durability: DurabilityPolicy
+    node: Node, topic: str, profile: QoSProfile
 ) -> Callable[[list[TransformStamped]], None]:
     TFMessage = tf_message_type(topic)
-    publisher = node.create_publisher(TFMessage, topic, tf_qos(depth, durability))
+    publisher = node.create_publisher(TFMessage, topic, profile)
     return lambda transforms: publisher.publish(TFMessage(transforms=transforms))

@@ -37,7 +37,7 @@ class TransformBuffer:
             self._changed.notify_all()
 
     def clear(self) -> None:
-        """Remove the moving transforms, as when time went back; static ones stay."""
+        """Remove the moving transforms after time has jumped back; static ones stay."""
         with self._changed:
             self._tree.clear_dynamic()
 
@@ -75,4 +75,4 @@ class TransformBuffer:
         now = time.monotonic()
         with self._changed:
             parents = self._parents.get(frame, {})
-            return {parent for parent, at in parents.items() if now - at < within_s}
+            return {parent for parent, received_s in parents.items() if now - received_s < within_s}

@@ -6,10 +6,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from rclpy.qos import DurabilityPolicy
-
 from ttt3r_ros.ros import messages
-from ttt3r_ros.ros.tf_messages import tf_message_type, tf_qos
+from ttt3r_ros.ros.qos import STATIC_TF_SUBSCRIPTION, TF
+from ttt3r_ros.ros.tf_messages import tf_message_type
 from ttt3r_ros.ros.transform_buffer import TransformBuffer
 
 if TYPE_CHECKING:
@@ -22,12 +21,9 @@ def transform_listener(node: Node) -> TransformBuffer:
     """Return a buffer that subscriptions of the node fill; raise `ConfigError` without tf2_msgs."""
     buffer = TransformBuffer()
     message_type = tf_message_type("/tf")
-    for topic, durability in (
-        ("/tf", DurabilityPolicy.VOLATILE),
-        ("/tf_static", DurabilityPolicy.TRANSIENT_LOCAL),
-    ):
+    for topic, profile in (("/tf", TF), ("/tf_static", STATIC_TF_SUBSCRIPTION)):
         callback = partial(_add_transforms, buffer, static=topic == "/tf_static")
-        node.create_subscription(message_type, topic, callback, tf_qos(100, durability))
+        node.create_subscription(message_type, topic, callback, profile)
     return buffer
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Answer a lifecycle transition that the state does not allow with `success: false`.
+"""Respond with `success: false` to a lifecycle transition that is impossible in the current state.
 
 In rclpy the error propagates from the service callback through `spin` and ends the process (Humble to Kilted).
 """

@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 CAMERA_INFO_TIMEOUT_S = 1.0
 
 
-class CalibrationGate:
-    """Holds one image until the first CameraInfo: messages of two topics arrive in any order.
+class FirstImageBuffer:
+    """Holds one image until the first CameraInfo, because messages of two topics arrive in any order.
 
-    A map that starts with an estimated focal length keeps it. Without a publisher of CameraInfo no image is held,
-    and none is held for longer than ``CAMERA_INFO_TIMEOUT_S`` of steady time.
+    A map that starts with an estimated focal length keeps its scale. Without a publisher of CameraInfo no image is
+    held. The longest wait is ``CAMERA_INFO_TIMEOUT_S`` of steady time.
     """
 
     def __init__(self, node: Node, topic: str, on_timeout: Callable[[], None]) -> None:
-        """Create a gate that waits for CameraInfo on a resolved topic."""
+        """Create a buffer for CameraInfo on a resolved topic; ``on_timeout`` is called if none arrives in time."""
         self._node = node
         self._topic = topic
         self._on_timeout = on_timeout
-        self._is_open = False
+        self._is_released = False
         self._held: Image | CompressedImage | None = None
         self._timer: Timer | None = None
 
@@ -40,8 +40,8 @@ class CalibrationGate:
 
     def offer(self, image: Image | CompressedImage) -> list[Image | CompressedImage]:
         """Return the images to process now: this one, or none while it is held."""
-        if self._is_open or not self._node.count_publishers(self._topic):
-            self._is_open = True
+        if self._is_released or not self._node.count_publishers(self._topic):
+            self._is_released = True
             return [image]
         self._held = image
         self._timer = self._node.create_timer(
@@ -50,8 +50,8 @@ class CalibrationGate:
         return []
 
     def on_camera_info(self) -> list[Image | CompressedImage]:
-        """Open the gate, also for an uncalibrated CameraInfo; return the held image, if any."""
-        self._is_open = True
+        """Hold no image from now on, even if the CameraInfo is uncalibrated; return the held image, if any."""
+        self._is_released = True
         held = [] if self._held is None else [self._held]
         self.drop()
         return held
@@ -66,7 +66,7 @@ class CalibrationGate:
 
     def _expire(self) -> None:
         self._node.get_logger().info(
-            f"no message on {self._topic} for {CAMERA_INFO_TIMEOUT_S:g} s although it has a publisher:"
+            f"no message on {self._topic} for {CAMERA_INFO_TIMEOUT_S:g} s, although it has a publisher;"
             " the focal length is estimated until one arrives"
         )
         self._on_timeout()

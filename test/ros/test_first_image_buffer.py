@@ -11,14 +11,14 @@ from graph import SECOND, map_images, wait_for_connection
 from sensor_msgs.msg import CameraInfo
 from std_srvs.srv import Trigger
 
-from ttt3r_ros.ros import calibration_gate
+from ttt3r_ros.ros import first_image_buffer
 
 pytestmark = pytest.mark.ros
 
 
 @pytest.fixture
 def _endless_patience(monkeypatch):
-    monkeypatch.setattr(calibration_gate, "CAMERA_INFO_TIMEOUT_S", 3600.0)
+    monkeypatch.setattr(first_image_buffer, "CAMERA_INFO_TIMEOUT_S", 3600.0)
 
 
 def calibration():
@@ -83,9 +83,9 @@ def test_a_publisher_of_calibrations_that_never_sends_one_holds_one_image_for_a_
     published = time.monotonic()
     peer.publish(image(0), SECOND)
     peer.spin_until(lambda: peer.received["depth_info"], "the first depth image")
-    assert time.monotonic() - published >= 0.9 * calibration_gate.CAMERA_INFO_TIMEOUT_S
+    assert time.monotonic() - published >= 0.9 * first_image_buffer.CAMERA_INFO_TIMEOUT_S
     assert peer.received["depth_info"][0].k[0] == pytest.approx(FOCAL)
-    monkeypatch.setattr(calibration_gate, "CAMERA_INFO_TIMEOUT_S", 3600.0)
+    monkeypatch.setattr(first_image_buffer, "CAMERA_INFO_TIMEOUT_S", 3600.0)
     map_images(peer, 1, 2 * SECOND)
 
 

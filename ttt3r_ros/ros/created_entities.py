@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Destroy what a lifecycle node created while it was configured."""
+"""Destroy the publishers, subscriptions, services, timers and guards of a configured lifecycle node."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ if TYPE_CHECKING:
     from rclpy.node import Node
 
 
-class EntityLedger:
-    """Lists the publishers, subscriptions, services, timers and guards of a node at its creation."""
+class CreatedEntities:
+    """Destroys the entities that a node creates after this object."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
         self._existing = {id(entity) for _, entity in self._entities()}
 
-    def destroy_new(self) -> None:
-        """Destroy all entities that the node has created since."""
+    def destroy(self) -> None:
+        """Destroy all entities that the node has created since this object was created."""
         for destroy, entity in self._entities():
             if id(entity) not in self._existing:
                 destroy(entity)
