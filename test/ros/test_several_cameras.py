@@ -113,7 +113,7 @@ def test_a_rig_shares_one_state_and_measures_the_scale_by_its_baseline(start):
 
 def test_the_grid_reaches_a_late_subscriber(start):
     node, peer = start(**{"grid.min_height": -5.0, "grid.max_height": 5.0}, tf_mode="none")
-    node.mapping.bodies[0].reconstructor._leveling.floor_z = 0.0
+    node.mapping.bodies[0].reconstructor.leveling.floor_z = 0.0
     peer.subscribe("pose")
     peer.wait_for_subscriber()
     peer.wait_for_outputs("pose")

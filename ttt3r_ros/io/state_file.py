@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""State files: a state dict in one NPZ file, without anything executable."""
+"""State files: a state dict in one NPZ file without pickled objects."""
 
 from __future__ import annotations
 
 import zipfile
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
     from ttt3r_ros.state_dict import StateDict
 
-VERSION = 2  # of the saved state as a whole; to be raised when any `state_dict` changes
+VERSION = 2  # of the whole state; a change of any `state_dict` needs a new one
+# NumPy and zipfile raise all of these for damaged files; RuntimeError for unknown compression or encryption.
+_DAMAGES = (OSError, ValueError, EOFError, AttributeError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 def write_state(path: Path, state: Mapping[str, Any]) -> None:
@@ -43,7 +46,7 @@ def read_state(path: Path) -> StateDict:
     except FileNotFoundError as error:
         msg = f"{path} does not exist; save_state writes it"
         raise SourceError(msg) from error
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+    except _DAMAGES as error:
         msg = f"{path} is not a state file or is damaged: {error}"
         raise SourceError(msg) from error
     found = arrays.pop("version", np.array(0))

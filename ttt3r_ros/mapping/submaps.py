@@ -66,11 +66,7 @@ class SubmapCollection:
     ) -> None:
         """Integrate points of one frame into the active submap; see `VoxelMap.integrate`."""
         self.active.voxels.integrate(self.active.points_to_submap(points_map), rgb, weights, stamp_ns)
-        for submap in self._submaps[:-1]:  # the oldest one first
-            surplus = len(self) - self._max_voxels
-            if surplus <= 0:
-                break
-            submap.voxels.evict_oldest(surplus)
+        self._evict_surplus()
 
     def carve_free_space(
         self,
@@ -127,8 +123,8 @@ class SubmapCollection:
             if not 0 <= submap_id < len(submaps):
                 raise KeyError(submap_id)
             submaps[submap_id] = replace(submaps[submap_id], T_map_submap=T_map_submap)
-        self._past_versions += 1
         self._submaps = tuple(submaps)
+        self._past_versions += 1  # last: a reader of the new version gets the new poses
 
     def transform(self, T_map_map: Float64Array) -> None:
         """Move everything by a rigid motion (4, 4).
@@ -203,12 +199,20 @@ class SubmapCollection:
             submaps.append(Submap(index, T_map_submap, voxels))
         self._eviction_turn = turn
         self._replace(tuple(submaps))
-        for submap in submaps[:-1]:
-            submap.voxels.evict_oldest(max(0, len(self) - self._max_voxels))
+        self._evict_surplus()
+
+    def _evict_surplus(self) -> None:
+        """Evict voxels of finished submaps, the oldest first, until the maximum number holds."""
+        for submap in self._submaps[:-1]:
+            surplus = len(self) - self._max_voxels
+            if surplus <= 0:
+                break
+            submap.voxels.evict_oldest(surplus)
 
     def _replace(self, submaps: tuple[Submap, ...]) -> None:
-        self._past_versions = self.version + 1
+        version = self.version + 1
         self._submaps = submaps
+        self._past_versions = version  # last: a reader of the new version gets the new submaps
         self._epoch += 1
 
 

@@ -64,6 +64,11 @@ class Trajectory:
         """Return a copy of T_map_keyframe (K, 4, 4); a keyframe's id is its index."""
         return self._keyframe_poses.copy()
 
+    def keyframes(self) -> tuple[int, Float64Array]:
+        """Return the revision and a copy of T_map_keyframe (K, 4, 4) in that revision."""
+        with self._lock:
+            return self._revision, self._keyframe_poses.copy()
+
     def add_keyframe(self, T_map_keyframe: Float64Array) -> int:
         """Store the poses that follow relative to a new keyframe (4, 4); return its id."""
         with self._lock:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frames of several cameras that come at once go through the network as one batch."""
+"""Inference of simultaneous frames of several cameras as one batch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ttt3r_ros.backend import step_batch
 from ttt3r_ros.errors import ImageError, NonFiniteError
-from ttt3r_ros.pipeline.reconstructor import Reconstructor, require_contrast, timed
+from ttt3r_ros.pipeline.reconstructor import Reconstructor, add_step_time, require_contrast
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,35 +21,39 @@ if TYPE_CHECKING:
 def infer_batch(
     backend: AnyBackend, pairs: Sequence[tuple[Reconstructor[Any], Frame]]
 ) -> list[FrameEstimate | ImageError | NonFiniteError]:
-    """Show each reconstructor its frame, all in one step of the network; return estimates or what prevented them."""
+    """Process one frame for each of several distinct reconstructors as one batch; see `Reconstructor.infer`.
+
+    Returns:
+        For each pair the estimate, or the error that prevented it.
+    """
+    assert len({id(reconstructor) for reconstructor, _ in pairs}) == len(pairs), "one frame each"
     for reconstructor, _ in pairs:
         reconstructor.apply_corrections()
-    started = time.perf_counter()
-    seen: list[FrameEstimate | ImageError | NonFiniteError | None] = [
-        _refusal(frame) for _, frame in pairs
+    started_s = time.perf_counter()
+    results: list[FrameEstimate | ImageError | NonFiniteError | None] = [
+        _contrast_error(frame) for _, frame in pairs
     ]
-    usable = [index for index, refusal in enumerate(seen) if refusal is None]
-    assert len({id(reconstructor) for reconstructor, _ in pairs}) == len(pairs), "one frame each"
+    usable = [index for index, error in enumerate(results) if error is None]
     try:
-        answers = step_batch(
+        steps = step_batch(
             backend,
             [pairs[index][1].rgb for index in usable],
             [pairs[index][0].session.state for index in usable],
         )
-    except ImageError as error:  # one is too narrow for the network: which one, single steps tell
+    except ImageError as error:  # an image is too narrow; single steps show which one
         if len(pairs) == 1:
             return [error]
-        return [answer for pair in pairs for answer in infer_batch(backend, [pair])]
-    for index, answer in zip(usable, answers, strict=True):
+        return [result for pair in pairs for result in infer_batch(backend, [pair])]
+    for index, step in zip(usable, steps, strict=True):
         reconstructor, frame = pairs[index]
-        if isinstance(answer, NonFiniteError):
-            seen[index] = answer
+        if isinstance(step, NonFiniteError):
+            results[index] = step
         else:
-            seen[index] = timed(reconstructor.session.commit(frame.rgb, *answer), started)
-    return [entry for entry in seen if entry is not None]
+            results[index] = add_step_time(reconstructor.session.commit(frame.rgb, *step), started_s)
+    return [result for result in results if result is not None]
 
 
-def _refusal(frame: Frame) -> ImageError | None:
+def _contrast_error(frame: Frame) -> ImageError | None:
     try:
         require_contrast(frame)
     except ImageError as error:

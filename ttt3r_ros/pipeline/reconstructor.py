@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frame in, pose and map out: the whole pipeline, the same for the node and for recorded data."""
+"""Reconstructor: estimates poses of frames and integrates their points into a map."""
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Generic
@@ -16,7 +17,6 @@ from ttt3r_ros.backend import (
     recommended_reset_interval,
 )
 from ttt3r_ros.errors import ImageError
-from ttt3r_ros.geometry import se3_inverse
 from ttt3r_ros.mapping.map_builder import MapBuilder
 from ttt3r_ros.mapping.trajectory import Trajectory
 from ttt3r_ros.odometry.covariance import OdometryCovariance
@@ -27,36 +27,42 @@ from ttt3r_ros.odometry.scale_correction import ScaleCorrection
 from ttt3r_ros.odometry.sensor_context import SensorContext
 from ttt3r_ros.odometry.session import FrameEstimate, StreamingSession
 from ttt3r_ros.odometry.visual_odometry import VisualOdometry
-from ttt3r_ros.slam.corrections import CorrectionQueue, MapCorrection
+from ttt3r_ros.slam.corrections import CorrectableMap, CorrectionQueue
 from ttt3r_ros.types import Frame, Intrinsics, Update
 
 if TYPE_CHECKING:
     from ttt3r_ros.config import Config
+    from ttt3r_ros.odometry.ground_plane import Floor
+    from ttt3r_ros.slam.corrections import MapCorrection
     from ttt3r_ros.state_dict import Stateful
-    from ttt3r_ros.types import Float64Array
+
+logger = logging.getLogger(__name__)
 
 _MIN_CONTRAST = 2  # gray levels between the darkest and the brightest value of a usable image
-_SETTLING = 3  # frames of a new segment whose steps are less sure
+_SETTLING_FRAMES = 3  # at the start of a segment; their steps have larger covariances
 
 
 class Reconstructor(Generic[StateT]):
-    """Turns frames into poses, a trajectory and a map. One thread steps it; any thread may read the results."""
+    """Estimates poses, trajectory and map of a stream of frames. One thread calls it, any thread reads the results."""
 
     def __init__(self, backend: Backend[StateT], config: Config) -> None:
-        as_made = config.reset_interval < 0
-        self.session = StreamingSession(
-            backend, recommended_reset_interval(backend) if as_made else config.reset_interval
-        )
+        reset_interval, pose_source = config.reset_interval, config.pose_source
+        if reset_interval < 0:
+            reset_interval = recommended_reset_interval(backend)
+        if pose_source == "auto":
+            pose_source = recommended_pose_source(backend)
+        self.session = StreamingSession(backend, reset_interval)
         self.pose_integrator = PoseIntegrator()
         self.scale_correction = ScaleCorrection(config.scale, by_baseline=config.rig)
+        self.leveling = Leveling(config.level_source, on_robot=config.on_robot)
         self.trajectory = Trajectory()
         self.map = MapBuilder(config)
-        self.corrections = CorrectionQueue()  # submitted by any thread, applied before the next frame
-        self._leveling = Leveling(config.level_source, on_robot=config.on_robot)
-        automatic = config.pose_source == "auto"
-        source = recommended_pose_source(backend) if automatic else config.pose_source
-        self._odometry = VisualOdometry() if source == "visual_odometry" else None
-        # Of a rig only the leader has landmarks: the others' depths would be of another unit.
+        self.corrections = CorrectionQueue()  # any thread submits; applied before the next frame
+        self._correctable_map = CorrectableMap(
+            self.pose_integrator, self.trajectory, self.map, self.leveling
+        )
+        self._odometry = VisualOdometry() if pose_source == "visual_odometry" else None
+        # Only the reference camera of a rig has landmarks: refined depths would have another scale than the others.
         self._refines_depth = config.refine_depth and not config.rig
         self._focals = FocalEstimators()
         self._covariance = OdometryCovariance(
@@ -64,7 +70,7 @@ class Reconstructor(Generic[StateT]):
         )
 
     def configure(self, config: Config) -> None:
-        """Follow a live change of settings."""
+        """Apply a live change of settings."""
         self.scale_correction.configure(config.scale)
         self.map.configure(config)
         self._covariance.translation_noise_ratio = config.odometry.translation_noise_ratio
@@ -72,75 +78,63 @@ class Reconstructor(Generic[StateT]):
 
     @property
     def segment_id(self) -> int:
-        """Return how many state resets there were."""
+        """Return the number of state resets."""
         return self.session.segment
 
     def is_reference_camera(self, frame: Frame) -> bool:  # noqa: ARG002 - a rig has several cameras
-        """Return whether the body moves with the camera of this frame."""
+        """Return whether the pose of the body follows from the camera of this frame."""
         return True
 
+    # --- frames -------------------------------------------------------------------------------------
+
     def step(self, frame: Frame, context: SensorContext = SensorContext()) -> Update:
-        """Show one frame and place it.
+        """Process one frame: `infer`, then `integrate`.
 
         Raises:
-            ImageError: the image carries nothing to see.
-            NonFiniteError: the network's answer was not finite; nothing has changed.
+            ImageError: the image has no contrast.
+            NonFiniteError: the prediction is not finite; nothing has changed.
         """
         return self.integrate(frame, self.infer(frame), context)
 
     def infer(self, frame: Frame) -> FrameEstimate:
-        """Show one frame to the network, the slow part; raises as `step`."""
+        """Apply pending corrections and run the network on one frame; raise as `step`."""
         self.apply_corrections()
         require_contrast(frame)
-        started = time.perf_counter()
+        started_s = time.perf_counter()
         estimate = self.session.step(frame.rgb)
-        return timed(estimate, started)
+        return add_step_time(estimate, started_s)
 
     def integrate(
         self, frame: Frame, estimate: FrameEstimate, context: SensorContext = SensorContext()
     ) -> Update:
-        """Turn what the network saw into a pose and points in meters, and fuse them into the map."""
-        intrinsics = self._intrinsics(frame, estimate)
-        estimate, intrinsics = self._tracked(frame, estimate, intrinsics)
-        started = time.perf_counter()
-
-        # How large, and which way is up
-        floor = self._leveling.detect_floor(
-            estimate, context, required=self.scale_correction.needs_floor
-        )
+        """Estimate pose and scale of a frame, and integrate its points into the map."""
+        intrinsics = self._estimate_intrinsics(frame, estimate)
+        if self._odometry is not None:
+            estimate, intrinsics = self._track(self._odometry, frame, estimate, intrinsics)
+        started_s = time.perf_counter()
+        floor = self.leveling.detect_floor(estimate, context, required=self.scale_correction.needs_floor)
         self.scale_correction.update_from_depth(estimate.prediction, context)
         self.scale_correction.update_from_camera_height(floor, context)
         scale = self.scale_correction.scale
-
-        # Where: continuous in odom, corrected in map
-        body_pose = self.pose_integrator.integrate(
-            estimate.T_world_camera,
-            scale,
-            context.T_base_camera,
-            self._leveling.initial_up(context, floor)
-            if self.pose_integrator.awaits_first_frame
-            else None,
-        )
-        if (T_level := self._leveling.update(body_pose.T_map_camera, floor, scale)) is not None:
-            body_pose = self._relevel(body_pose, T_level)
+        body_pose = self._integrate_pose(estimate, context, floor, scale)
         self._update_covariance(frame, estimate, body_pose)
-        stretch = 0 if self._odometry else estimate.segment  # landmarks carry their unit over a seam
-        self.scale_correction.update_from_odometry(context.T_odom_base, body_pose.T_odom_base, stretch)
+        # Landmarks keep their scale across a state reset, so that their path is one segment.
+        segment = 0 if self._odometry else estimate.segment
+        self.scale_correction.update_from_odometry(context.T_odom_base, body_pose.T_odom_base, segment)
         self.scale_correction.on_state_reset(estimate.segment_scale_ratio)
-
-        # Remember, and fuse what we are sure of
-        update = self._update(frame, estimate, context, body_pose, scale, intrinsics)
+        update = self._create_update(frame, estimate, context, body_pose, scale, intrinsics)
         self.trajectory.append(frame.stamp_ns, update.T_map_camera)
-        fused_fraction = self.map.integrate(update, self._leveling.floor_z)
-        spent = time.perf_counter() - started
-        timings_s = {**update.timings_s, "map": spent}
+        fused_fraction = self.map.integrate(update, self.leveling.floor_z)
+        timings_s = {**update.timings_s, "map": time.perf_counter() - started_s}
         return replace(update, timings_s=timings_s, fused_fraction=fused_fraction)
 
+    # --- resets and corrections ---------------------------------------------------------------------
+
     def reset(self, *, reset_odom: bool = False) -> None:
-        """Forget state, trajectory and map; odom goes on unless it, too, is to be forgotten."""
+        """Clear state, trajectory and map; odom continues unless ``reset_odom``."""
         self.session.reset()
         self._focals.reset()
-        self._leveling.reset()
+        self.leveling.reset()
         self.scale_correction.reset()
         self._covariance.reset()
         self.drop_last()
@@ -150,117 +144,103 @@ class Reconstructor(Generic[StateT]):
             self.pose_integrator.start_new_map()
         self.trajectory.clear()
         self.map.clear()
-        self.corrections.drain()  # of the map that is gone
-
-    def apply_corrections(self) -> None:
-        """Apply all submitted corrections; runs between frames on the mapping thread."""
-        for correction in self.corrections.drain():
-            self.apply(correction)
-
-    def apply(self, correction: MapCorrection) -> bool:
-        """Move trajectory, voxels, grid and odom by a correction; False: it is one of an earlier map.
-
-        Raises:
-            KeyError: a keyframe or submap does not exist; nothing has changed.
-        """
-        if correction.epoch not in (None, self.trajectory.epoch):
-            return False
-        T_before = self.pose_integrator.T_map_odom
-        self._move(correction)
-        if self._leveling.floor_z is not None:
-            T_map_map = self.pose_integrator.T_map_odom @ se3_inverse(T_before)
-            self._leveling.floor_z += _height_change(T_map_map, self.pose_integrator.T_map_base)
-        if correction.T_map_base is not None:
-            self.pose_integrator.set_pose(correction.T_map_base)
-        return True
-
-    def _move(self, correction: MapCorrection) -> None:
-        self._require_ids(correction)
-        if correction.T_map_map is not None:
-            self.pose_integrator.correct(correction.T_map_map)
-            self.trajectory.transform(correction.T_map_map)
-            self.map.transform(correction.T_map_map)
-        if correction.keyframe_poses:
-            T_before = self.trajectory.keyframe_poses[-1]
-            self.trajectory.set_keyframe_poses(correction.keyframe_poses)
-            newest = len(self.trajectory.keyframe_poses) - 1
-            if (T_map_keyframe := correction.keyframe_poses.get(newest)) is not None:
-                self.pose_integrator.correct(T_map_keyframe @ se3_inverse(T_before))
-        if correction.keyframe_poses or correction.submap_poses:
-            self.map.set_submap_poses(correction.submap_poses)
-
-    def _require_ids(self, correction: MapCorrection) -> None:
-        known = len(self.trajectory.keyframe_poses), len(self.map.voxels.submaps)
-        for ids, count in zip((correction.keyframe_poses, correction.submap_poses), known, strict=True):
-            for unknown in (key for key in ids if not 0 <= key < count):
-                raise KeyError(unknown)
+        self.corrections.drain()  # they belong to the map that was cleared
 
     def reset_state(self) -> None:
-        """Begin the state anew at the start of the map, which is kept: a recording that is played again."""
+        """Reset the network's state and start again at the origin of the map, which is kept: a recording repeats."""
         self.session.reset()
         self.drop_last()
         self.pose_integrator.start_new_map()
 
     def drop_last(self) -> None:
-        """Forget the last image and its time: nothing is followed from there to the next."""
+        """Discard the last frame, so that neither landmarks nor covariance continue from it."""
         self._covariance.interrupt()
         if self._odometry is not None:
             self._odometry.reset()
 
+    def apply_corrections(self) -> None:
+        """Apply all submitted corrections; call it between frames on the mapping thread."""
+        for correction in self.corrections.drain():
+            self.apply(correction)
+
+    def apply(self, correction: MapCorrection) -> bool:
+        """Apply a correction now; see `CorrectableMap.apply`."""
+        is_applied = self._correctable_map.apply(correction)
+        if not is_applied:
+            logger.info(
+                "dropped a map correction of revision %s; the map has revision %d",
+                correction.revision, self.trajectory.revision,
+            )  # fmt: skip
+        return is_applied
+
     def components(self) -> dict[str, Stateful]:
-        """Return the stateful parts by the names that they are saved under."""
+        """Return the stateful components by their names in the state dict."""
         odometry = {} if self._odometry is None else {"visual_odometry": self._odometry}
         return {
             "session": self.session,
             **odometry,
             "focal_estimators": self._focals,
             "scale_correction": self.scale_correction,
-            "leveling": self._leveling,
+            "leveling": self.leveling,
             "pose_integrator": self.pose_integrator,
             "covariance": self._covariance,
             "trajectory": self.trajectory,
             "map": self.map,
         }
 
-    def _relevel(self, body_pose: BodyPose, T_level: Float64Array) -> BodyPose:
-        self._move(MapCorrection(T_map_map=T_level))
+    def _integrate_pose(
+        self, estimate: FrameEstimate, context: SensorContext, floor: Floor | None, scale: float
+    ) -> BodyPose:
+        """Return the poses of a frame; the first detected floor levels the map."""
+        is_first = self.pose_integrator.awaits_first_frame
+        up_camera = self.leveling.initial_up(context, floor) if is_first else None
+        body_pose = self.pose_integrator.integrate(
+            estimate.T_world_camera, scale, context.T_base_camera, up_camera
+        )
+        T_level = self.leveling.update(body_pose.T_map_camera, floor, scale)
+        if T_level is None:
+            return body_pose
+        self._correctable_map.transform(T_level)
         return replace(body_pose, T_map_odom=self.pose_integrator.T_map_odom)
 
-    def _tracked(
-        self, frame: Frame, estimate: FrameEstimate, intrinsics: Intrinsics
+    def _track(
+        self,
+        odometry: VisualOdometry,
+        frame: Frame,
+        estimate: FrameEstimate,
+        intrinsics: Intrinsics,
     ) -> tuple[FrameEstimate, Intrinsics]:
-        """Let followed corners tell where the camera is and how far things are, where that is wished."""
-        if self._odometry is None:
-            return estimate, intrinsics
-        started = time.perf_counter()
+        """Return the estimate with pose and depths by visual odometry, and the intrinsics of the landmarks."""
+        started_s = time.perf_counter()
         prediction = estimate.prediction
-        tracked = self._odometry.step(
+        tracked = odometry.step(
             prediction, estimate.T_world_camera, intrinsics, calibrated=frame.intrinsics is not None
         )
         points = prediction.points_camera
         if self._refines_depth:
-            points = self._odometry.refine_points(prediction, tracked.intrinsics)
-        timings_s = {**prediction.timings_s, "visual_odometry": time.perf_counter() - started}
-        seen = replace(
+            points = odometry.refine_points(prediction, tracked.intrinsics)
+        timings_s = {**prediction.timings_s, "visual_odometry": time.perf_counter() - started_s}
+        tracked_estimate = replace(
             estimate,
             prediction=replace(prediction, points_camera=points, timings_s=timings_s),
             T_world_camera=tracked.T_world_camera,
-            segment_scale_ratio=None,  # biased: a worn state's depths over a fresh one's; landmarks need it not
+            # Biased, as it compares depths of an old and a new state; landmarks keep the scale without it.
+            segment_scale_ratio=None,
             landmarks=tracked.landmarks,
         )
-        return seen, tracked.intrinsics
+        return tracked_estimate, tracked.intrinsics
 
     def _update_covariance(self, frame: Frame, estimate: FrameEstimate, body_pose: BodyPose) -> None:
-        reset = estimate.segment > 0 and self.session.frames_in_segment <= _SETTLING
+        is_settling = estimate.segment > 0 and self.session.frames_in_segment <= _SETTLING_FRAMES
         self._covariance.update(
             frame.stamp_ns,
             body_pose.T_step,
             body_pose.T_odom_base,
             float(np.mean(estimate.prediction.confidence)),
-            after_reset=reset and not estimate.landmarks,
+            after_reset=is_settling and not estimate.landmarks,
         )
 
-    def _update(
+    def _create_update(
         self,
         frame: Frame,
         estimate: FrameEstimate,
@@ -290,23 +270,23 @@ class Reconstructor(Generic[StateT]):
             landmarks=estimate.landmarks,
         )
 
-    def _intrinsics(self, frame: Frame, estimate: FrameEstimate) -> Intrinsics:
+    def _estimate_intrinsics(self, frame: Frame, estimate: FrameEstimate) -> Intrinsics:
         if frame.intrinsics is not None:
             return estimate.prediction.geometry.to_network(frame.intrinsics)
         return self._focals.update(frame.camera_frame, estimate.prediction)
 
 
-def timed(estimate: FrameEstimate, started: float) -> FrameEstimate:
-    """Return an estimate whose prediction knows how long the whole step took [perf_counter s]."""
-    timings_s = {**estimate.prediction.timings_s, "step": time.perf_counter() - started}
+def add_step_time(estimate: FrameEstimate, started_s: float) -> FrameEstimate:
+    """Return an estimate with the time since ``started_s`` (of `time.perf_counter`) as that of its step."""
+    timings_s = {**estimate.prediction.timings_s, "step": time.perf_counter() - started_s}
     return replace(estimate, prediction=replace(estimate.prediction, timings_s=timings_s))
 
 
 def require_contrast(frame: Frame) -> None:
-    """Refuse an image of one color: it shows nothing and would only wear down the state.
+    """Reject an image of one color, which has no information and would degrade the state.
 
     Raises:
-        ImageError: names the color.
+        ImageError: with the range of the values.
     """
     rows, columns = (max(1, side // 64) for side in frame.rgb.shape[:2])
     sample = frame.rgb[::rows, ::columns]
@@ -314,10 +294,3 @@ def require_contrast(frame: Frame) -> None:
     if high - low < _MIN_CONTRAST:
         msg = f"image {frame.stamp_ns} is of one color (values {low} to {high}); is the lens covered?"
         raise ImageError(msg)
-
-
-def _height_change(T_map_map: Float64Array, T_map_base: Float64Array | None) -> float:
-    """Return by how much a rigid motion raised the body that is now at a pose (4, 4) [m]."""
-    if T_map_base is None:
-        return 0.0
-    return float(T_map_base[2, 3] - (se3_inverse(T_map_map) @ T_map_base)[2, 3])

@@ -80,4 +80,4 @@ def test_a_floor_found_late_levels_map_and_trajectory_once() -> None:
     )
     steps = [np.linalg.norm(update.T_step[:3, 3]) for update in updates[1:]]
     assert steps == pytest.approx([1.0] * 4), "odom does not jump"
-    assert mapping._leveling.floor_z == pytest.approx(updates[2].T_map_camera[2, 3] - 0.5, abs=0.02)
+    assert mapping.leveling.floor_z == pytest.approx(updates[2].T_map_camera[2, 3] - 0.5, abs=0.02)
