@@ -1,16 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trajectories in three forms, as the tools of others read them."""
+"""Trajectories in three formats."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from ttt3r_ros.errors import OutputError
+from ttt3r_ros.errors import OutputError, SourceError
 from ttt3r_ros.geometry import pose_matrix, quat_xyzw_from_rotation, so3_exp
-from ttt3r_ros.io.trajectory_files import write_trajectory
+from ttt3r_ros.io.trajectory_files import parse_stamp_ns, read_tum, write_trajectory, write_tum
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 
 NOW_NS = 1_785_000_000_123_456_789
+
+
 STAMPS_NS = [NOW_NS, NOW_NS + 33_333_333, NOW_NS + 66_666_667]
 
 
@@ -25,7 +33,7 @@ def matrices() -> np.ndarray:
 
 
 @pytest.mark.parametrize("form", ["tum", "kitti", "euroc"])
-def test_evo_reads_the_poses_that_were_written(tmp_path, form):
+def test_evo_reads_the_written_poses(tmp_path, form):
     file_interface = pytest.importorskip("evo.tools.file_interface")
     path = tmp_path / "trajectory"
     write_trajectory(path, STAMPS_NS, poses(), form)
@@ -40,7 +48,23 @@ def test_evo_reads_the_poses_that_were_written(tmp_path, form):
         np.testing.assert_allclose(trajectory.timestamps, np.array(STAMPS_NS) * 1e-9, atol=1e-6)
 
 
-def test_kitti_is_twelve_numbers_row_by_row(tmp_path):
+def test_current_stamps_are_exact_to_the_nanosecond(tmp_path: Path) -> None:
+    stamps_ns = [NOW_NS, NOW_NS + 1, 5]
+    write_tum(tmp_path / "trajectory.txt", stamps_ns, poses())
+    lines = (tmp_path / "trajectory.txt").read_text().splitlines()
+    assert lines[0].split()[0] == "1785000000.123456789"
+    assert lines[2].split()[0] == "0.000000005"
+    assert [stamp_ns for stamp_ns, _ in read_tum(tmp_path / "trajectory.txt")] == stamps_ns
+
+
+def test_a_tum_row_is_position_then_quaternion_with_w_last(tmp_path: Path) -> None:
+    write_tum(tmp_path / "trajectory.txt", STAMPS_NS, poses())
+    np.testing.assert_allclose(np.loadtxt(tmp_path / "trajectory.txt")[:, 1:], poses(), atol=1e-9)
+    read = np.array([T for _, T in read_tum(tmp_path / "trajectory.txt")])
+    np.testing.assert_allclose(read, matrices(), atol=1e-8)
+
+
+def test_a_kitti_row_has_the_upper_three_rows_of_the_pose(tmp_path):
     write_trajectory(tmp_path / "t.txt", STAMPS_NS, poses(), "kitti")
     np.testing.assert_allclose(
         np.loadtxt(tmp_path / "t.txt").reshape(-1, 3, 4), matrices()[:, :3], atol=1e-11
@@ -58,19 +82,25 @@ def test_euroc_stamps_are_whole_nanoseconds_and_w_comes_first(tmp_path):
 
 
 @pytest.mark.parametrize("form", ["tum", "kitti", "euroc"])
-def test_a_trajectory_without_poses_has_no_line_of_them(tmp_path, form):
+def test_a_trajectory_without_poses_has_no_rows(tmp_path, form):
     write_trajectory(tmp_path / "t", [], np.empty((0, 7)), form)
     assert not [line for line in (tmp_path / "t").read_text().splitlines() if not line.startswith("#")]
 
 
-def test_an_unknown_form_is_named_beside_the_known_ones(tmp_path):
+def test_the_error_of_an_unknown_format_lists_the_known_ones(tmp_path):
     with pytest.raises(OutputError, match="'bvh'; expected tum, kitti, euroc"):
         write_trajectory(tmp_path / "t", STAMPS_NS, poses(), "bvh")
     assert not list(tmp_path.iterdir())
 
 
+def test_different_numbers_of_stamps_and_poses_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="zip"):
+        write_tum(tmp_path / "trajectory.txt", [1], poses())
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("form", ["tum", "kitti", "euroc"])
-def test_without_room_the_trajectory_before_stays(little_room, form):
+def test_a_full_disk_keeps_the_former_trajectory(little_room, form):
     path = little_room / "trajectory"
     write_trajectory(path, STAMPS_NS, poses(), form)
     before = path.read_bytes()
@@ -78,3 +108,28 @@ def test_without_room_the_trajectory_before_stays(little_room, form):
         write_trajectory(path, STAMPS_NS * 2000, np.tile(poses(), (2000, 1)), form)
     assert path.read_bytes() == before
     assert list(little_room.iterdir()) == [path]
+
+
+def test_the_error_of_a_malformed_row_has_file_and_line(tmp_path: Path) -> None:
+    path = tmp_path / "groundtruth.txt"
+    lines = [
+        "1.0 2 3", "1.0 0 0 0 0 0 0", "now 0 0 0 0 0 0 1", "1.0 0 0 zero 0 0 0 1", "1.0 0 0 0 0 0 0 0",
+    ]  # fmt: skip
+    for line in lines:
+        path.write_text(f"# header\n1785000000.123456789 0 0 1.5 0 0 0 1\n{line}\n")
+        with pytest.raises(SourceError, match=rf"{path}:3: .*'{line}'"):
+            read_tum(path)
+
+
+def test_stamps_in_seconds_are_read_to_the_nanosecond() -> None:
+    expected = {
+        "12": 12 * 10**9,
+        "12.5": 12_500_000_000,
+        "1785000000.1234567891": 1785000000123456789,
+        "1.2e1": 12 * 10**9,
+    }
+    assert {text: parse_stamp_ns(text) for text in expected} == expected
+
+
+def test_a_missing_trajectory_file_has_no_poses(tmp_path: Path) -> None:
+    assert read_tum(tmp_path / "absent.txt") == []

@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Storage formats of bags: compressed, split, truncated, ROS 1."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from bag_recording import (
+    HEIGHT,
+    IMAGE,
+    INFO,
+    WIDTH,
+    camera_info,
+    cut,
+    images,
+    picture,
+    raw_image,
+    record,
+    storage_file,
+)
+from rosbags.rosbag1 import Writer as Writer1
+from rosbags.rosbag2 import CompressionMode, StoragePlugin
+from rosbags.typesys import Stores, get_typestore
+
+from ttt3r_ros.errors import SourceError
+from ttt3r_ros.io.bags.reader import Bag
+from ttt3r_ros.io.sequence import FrameSelection
+from ttt3r_ros.io.sources import open_source
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize("plugin", list(StoragePlugin), ids=lambda plugin: plugin.name)
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.6, 0.95])
+def test_a_truncated_bag_is_an_error_of_one_line(
+    tmp_path: Path, plugin: StoragePlugin, share: float
+) -> None:
+    path = record(tmp_path / "bag", images(count=200), plugin)
+    cut(path, share)
+    with pytest.raises(SourceError, match=rf"{path} cannot be read as a bag: ") as caught:
+        list(Bag(path).frames())
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("has_metadata", [True, False])
+def test_whole_records_of_a_truncated_mcap_file_are_read_before_the_error(
+    tmp_path: Path, has_metadata: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    rng = np.random.default_rng(0)
+    wide = rng.integers(0, 256, (300, 3 * 400), np.uint8)
+    large = [
+        ("/cam/image_raw", IMAGE, raw_image(k, height=300, width=400, step=3 * 400, data=wide.ravel()))
+        for k in range(20)
+    ]
+    infos = [("/cam/camera_info", INFO, camera_info())]
+    path = record(tmp_path / "bag", infos + large, StoragePlugin.MCAP)
+    cut(path, 0.7)
+    if not has_metadata:
+        (path / "metadata.yaml").unlink()
+    bag = Bag(path)
+    assert "is truncated (File end magic is invalid)" in caplog.text
+    frames: list[Any] = []
+    with pytest.raises(
+        SourceError, match=rf"{path} cannot be read as a bag: it is truncated after \d+ images"
+    ):
+        frames.extend(bag.frames())
+    assert 8 <= len(frames) <= 14
+    assert frames[-1].intrinsics is not None
+    assert (
+        len(list(Bag(path, selection=FrameSelection(max_frames=3)).frames())) == 3
+    )  # never gets that far
+
+
+def test_an_mcap_file_without_a_whole_message_is_an_error_at_once(tmp_path: Path) -> None:
+    path = record(tmp_path / "bag", images(), StoragePlugin.MCAP)
+    cut(path, 0.1)
+    with pytest.raises(
+        SourceError, match=rf"{path} cannot be read as a bag: File end magic is invalid$"
+    ):
+        Bag(path)
+
+
+@pytest.mark.parametrize("plugin", list(StoragePlugin), ids=lambda plugin: plugin.name)
+def test_a_bag_without_metadata_is_read(tmp_path: Path, plugin: StoragePlugin) -> None:
+    path = record(tmp_path / "bag", images(), plugin)
+    (path / "metadata.yaml").unlink()
+    for named in (path, storage_file(path)):
+        assert len(list(open_source(str(named)).frames())) == 3
+
+
+SQLITE3, MCAP = StoragePlugin.SQLITE3, StoragePlugin.MCAP
+
+
+@pytest.mark.parametrize(
+    ("plugin", "mode"),
+    [
+        (SQLITE3, CompressionMode.FILE),
+        (SQLITE3, CompressionMode.MESSAGE),
+        (MCAP, CompressionMode.FILE),
+        (MCAP, CompressionMode.MESSAGE),
+        (MCAP, CompressionMode.STORAGE),
+    ],
+    ids=lambda value: value.name,
+)
+def test_compressed_bags_are_read_by_folder_file_and_metadata(
+    tmp_path: Path, plugin: StoragePlugin, mode: CompressionMode
+) -> None:
+    path = record(tmp_path / "bag", images(), plugin, mode)
+    for named in (path, storage_file(path), path / "metadata.yaml"):
+        bag = open_source(str(named))
+        np.testing.assert_array_equal(
+            [frame.rgb for frame in bag.frames()], [picture(k) for k in range(3)]
+        )
+
+
+def record_split_bag(
+    folder: Path, plugin: StoragePlugin, mode: CompressionMode = CompressionMode.NONE
+) -> Path:
+    """Record two bags and put them together as the recorder would have record_split_bag one."""
+    folder.mkdir()
+    halves = [
+        record(folder / f"bag_{k}", [("/cam/image_raw", IMAGE, raw_image(k))], plugin, mode)
+        for k in range(2)
+    ]
+    metadata = (halves[0] / "metadata.yaml").read_text()
+    names = [storage_file(half).name for half in halves]
+    metadata = metadata.replace(
+        f"relative_file_paths:\n  - {names[0]}\n",
+        f"relative_file_paths:\n  - {names[0]}\n  - {names[1]}\n",
+    )
+    assert metadata.count(names[1]) == 1
+    for half in halves:
+        storage_file(half).rename(folder / storage_file(half).name)
+        shutil.rmtree(half)
+    (folder / "metadata.yaml").write_text(metadata)
+    return folder
+
+
+@pytest.mark.parametrize("plugin", list(StoragePlugin), ids=lambda plugin: plugin.name)
+def test_a_split_bag_is_one_sequence_with_or_without_metadata(
+    tmp_path: Path, plugin: StoragePlugin
+) -> None:
+    path = record_split_bag(tmp_path / "bag", plugin)
+    assert [frame.stamp_ns % 10 for frame in Bag(path).frames()] == [0, 1]
+    one = next(file for file in path.iterdir() if file.stem == "bag_1")
+    assert [frame.stamp_ns % 10 for frame in Bag(one).frames()] == [1]
+    (path / "metadata.yaml").unlink()
+    assert [frame.stamp_ns % 10 for frame in open_source(str(path)).frames()] == [0, 1]
+
+
+def test_the_error_of_one_compressed_file_of_several_mentions_their_folder(
+    tmp_path: Path,
+) -> None:
+    path = record_split_bag(tmp_path / "bag", StoragePlugin.MCAP, CompressionMode.MESSAGE)
+    assert len(list(Bag(path).frames())) == 2
+    with pytest.raises(SourceError, match="one of several compressed files; open their folder"):
+        Bag(path / "bag_0.mcap")
+
+
+def test_the_error_of_a_compressed_file_alone_mentions_the_metadata(tmp_path: Path) -> None:
+    path = record(tmp_path / "bag", images(), compression=CompressionMode.FILE)
+    (path / "metadata.yaml").unlink()
+    with pytest.raises(SourceError, match=r"needs metadata\.yaml in its folder"):
+        Bag(path / "bag.db3.zstd")
+
+
+def test_the_error_of_an_unknown_storage_lists_the_known_ones(tmp_path: Path) -> None:
+    path = record(tmp_path / "bag", images())
+    metadata = (path / "metadata.yaml").read_text()
+    (path / "metadata.yaml").write_text(metadata.replace("sqlite3", "rocksdb"))
+    with pytest.raises(
+        SourceError, match=r"bag: storage 'rocksdb' is unknown; expected sqlite3 or mcap$"
+    ):
+        Bag(path)
+
+
+def test_a_folder_of_two_storage_formats_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.mcap").write_bytes(b"")
+    (tmp_path / "b.bag").write_bytes(b"")
+    with pytest.raises(SourceError, match=r"no metadata\.yaml, and files of \.bag and \.mcap"):
+        Bag(tmp_path)
+
+
+def test_other_files_are_errors_with_their_path(tmp_path: Path) -> None:
+    note = tmp_path / "note.txt"
+    note.write_text("not a bag")
+    (tmp_path / "metadata.yaml").write_text("rosbag2_bagfile_information: [")
+    for path in (tmp_path / "absent", note, tmp_path):
+        with pytest.raises(SourceError, match=rf"{path} cannot be read as a bag: "):
+            Bag(path)
+
+
+ROS1 = get_typestore(Stores.ROS1_NOETIC)
+
+
+def write_ros1(path: Path, numbers: range, compression: Any = None) -> Path:
+    """Record images of two publishers in turn."""
+    writer = Writer1(path)
+    if compression is not None:
+        writer.set_compression(compression)
+    with writer:
+        callers = [
+            writer.add_connection("/cam/image_raw", IMAGE, typestore=ROS1, callerid=f"/driver{k}")
+            for k in range(2)
+        ]
+        for k in numbers:
+            stamp = ROS1.types["builtin_interfaces/msg/Time"](sec=7, nanosec=9 + k)
+            head = ROS1.types["std_msgs/msg/Header"](seq=k, stamp=stamp, frame_id="left_optical")
+            message = ROS1.types[IMAGE](
+                header=head, height=HEIGHT, width=WIDTH, encoding="rgb8", is_bigendian=0,
+                step=3 * WIDTH, data=picture(k).ravel(),
+            )  # fmt: skip
+            writer.write(callers[k % 2], k * 10**6, ROS1.serialize_ros1(message, IMAGE))
+    return path
+
+
+def test_two_publishers_of_one_topic_in_a_ros1_bag_are_one_sequence(tmp_path: Path) -> None:
+    path = write_ros1(tmp_path / "old.bag", range(2))
+    for bag in (Bag(path), Bag(path, "/cam/image_raw")):
+        frames = list(bag.frames())
+        assert len(bag) == len(frames) == 2
+        np.testing.assert_array_equal([frame.rgb for frame in frames], [picture(0), picture(1)])
+        assert frames[0].stamp_ns == 7_000_000_009
+
+
+@pytest.mark.parametrize("compression", list(Writer1.CompressionFormat), ids=lambda one: one.name)
+def test_a_split_compressed_ros1_bag_is_one_sequence(tmp_path: Path, compression: Any) -> None:
+    for part in range(3):
+        write_ros1(tmp_path / f"walk_{part}.bag", range(2 * part, 2 * part + 2), compression)
+    frames = list(open_source(str(tmp_path)).frames())
+    np.testing.assert_array_equal([frame.rgb for frame in frames], [picture(k) for k in range(6)])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
+def test_the_error_of_a_truncated_ros1_bag_mentions_a_recovery_tool(
+    tmp_path: Path, share: float
+) -> None:
+    path = write_ros1(tmp_path / "old.bag", range(50))
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    hint = r".*\('rosbag reindex' may recover messages\)$" if share else "seems to be empty"
+    with pytest.raises(SourceError, match=rf"{path} cannot be read as a bag: .*{hint}"):
+        Bag(path)
