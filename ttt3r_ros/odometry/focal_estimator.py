@@ -16,10 +16,8 @@ if TYPE_CHECKING:
 
     from ttt3r_ros.state_dict import StateDict
 
-PLAUSIBLE_RATIOS = (
-    0.25,
-    10.0,
-)  # focal length over the long side: fields of view from 127 down to 6 degrees
+# Focal length over the long side of the image; fields of view from 127 to 6 degrees.
+PLAUSIBLE_RATIOS = (0.25, 10.0)
 INITIAL_RATIO = 0.866  # 60 degrees across the long side, until the first plausible estimate
 EMA_WEIGHT = 0.05  # final weight of a new frame; the first frames have equal weights
 

@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 DEPTH_STD_RATIO = 0.2  # standard deviation of the network's depths over the depth
 PIXEL_STD = 0.5  # standard deviation of a track [px]
 ROBUST_SCALE = 3.0  # normalized error from which on the weight falls toward zero
-MIN_PARALLAX_SIGMA = (
-    1.0  # standard deviations of a track; an observation with less parallax updates no depth
-)
+MIN_PARALLAX_SIGMA = 1.0  # in standard deviations of a track; with less the depth is not updated
 MIN_INVERSE_DEPTH = 1e-4  # landmarks farther than 10 km are removed
 MAX_ITERATIONS = 8
 DAMPING = 1e-6  # fraction of the diagonal of the normal equations

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ttt3r_ros.state_dict import StateDict
     from ttt3r_ros.types import Float64Array
 
-_UP_OF_A_LEVEL_CAMERA: Float64Array = np.array([0.0, -1.0, 0.0])
+_UP_IN_LEVEL_CAMERA: Float64Array = np.array([0.0, -1.0, 0.0])
 _FIT_INTERVAL = 10  # frames between two fits of the floor unless every frame needs one
 _HEIGHT_EMA = 0.2  # weight of a new height of the floor
 
@@ -39,7 +39,7 @@ class Leveling:
         self.floor_z: float | None = None  # height of the floor in the map [m]
         self._frames = 0
         self._is_leveled = self._level_source != "floor"
-        self._up_camera = _UP_OF_A_LEVEL_CAMERA
+        self._up_camera = _UP_IN_LEVEL_CAMERA
 
     def detect_floor(
         self, estimate: FrameEstimate, context: SensorContext, *, required: bool

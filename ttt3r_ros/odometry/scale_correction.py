@@ -112,9 +112,7 @@ class ScaleCorrection:
     def state_dict(self) -> StateDict:
         """Return the scale and a copy of the measurements."""
         return {
-            "scale": float(
-                self.scale
-            ),  # for another session; this one computes it from the measurements
+            "scale": float(self.scale),  # only for `continue_map`
             "estimator": self._estimator.state_dict(),
             "odometry": self._odometry.state_dict(),
         }

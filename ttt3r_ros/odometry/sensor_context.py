@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a robot knows besides the image: mount, odometry, gravity, depth; None where it knows nothing."""
+"""Sensor data at the stamp of an image: mount, external odometry, up direction and measured depth."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SensorContext:
-    """All at the stamp of one image."""
+    """Sensor data at the stamp of one image; None where there is none."""
 
-    T_base_camera: Float64Array | None = None  # (4, 4) optical camera in the robot's body
-    T_odom_base: Float64Array | None = None  # (4, 4) somebody else's odometry
-    up_camera: Float64Array | None = None  # (3,) unit, against gravity, in the optical camera
-    measured_depth: Float32Array | None = None  # (H, W) [m] seen from this camera, NaN unknown
+    T_base_camera: Float64Array | None = None  # (4, 4) mount of the optical camera
+    T_odom_base: Float64Array | None = None  # (4, 4) in the external odometry
+    up_camera: Float64Array | None = None  # (3,) unit vector against gravity in the optical camera
+    measured_depth: Float32Array | None = None  # (H, W) [m] in the view of this camera; NaN: unknown

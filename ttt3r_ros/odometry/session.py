@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_SHORT_SEGMENT = (
-    50  # frames; resets more frequent than this are routine and are logged at debug level only
-)
+_SHORT_SEGMENT = 50  # frames; more frequent resets are logged at debug level
 
 
 @dataclass(frozen=True)

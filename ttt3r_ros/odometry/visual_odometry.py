@@ -31,9 +31,7 @@ MIN_INLIER_RATIO = 0.4  # inliers over tracked landmarks
 MIN_TRACKED_RATIO = 0.2  # inliers over the landmarks of the previous image
 OUTLIER = 14.0  # normalized squared reprojection error
 MAX_STEP = 1.0  # motion between two images, over the median depth of the landmarks
-ZOOM_THRESHOLD = (
-    0.1  # relative change of the focal length; a larger one is another lens and no estimation noise
-)
+ZOOM_THRESHOLD = 0.1  # relative change of the focal length; above it the lens has changed
 FOCAL_EMA = 0.05  # weight of a new focal length in the average that it is compared with
 
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From frames to map updates: one reconstructor for the node and for recordings."""
+"""Pipeline: the reconstructor, its checkpoints, and the worker that feeds it."""

@@ -43,8 +43,8 @@ def load_state_dict(reconstructor: Reconstructor[Any], state: Mapping[str, Any])
 def continue_map(reconstructor: Reconstructor[Any], state: Mapping[str, Any]) -> None:
     """Continue a saved map in a running session: network state, trajectory, map, body pose in the map and scale.
 
-    Odom and the estimators of the running session continue. The next frame counts as taken where the last saved one
-    was; the time between the two is unknown.
+    Odom and the estimators of the running session continue. The next frame starts at the pose of the last saved one;
+    the time between the two is unknown.
 
     Raises:
         SourceError: an entry is invalid or belongs to other weights or settings; nothing has changed.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one thread that owns the network, and the queue through which it gets frames."""
+"""Worker: the only thread that runs the network, and its queue of frames."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ logger = logging.getLogger(__name__)
 class FrameQueue(Generic[ItemT]):
     """Queue between several producers and one consumer.
 
-    ``capacity`` 0 (keep_last): the newest item of each producer displaces its older one, unless that is reserved.
-    Latency stays bounded under load. Otherwise (keep_all) all items wait in order, and a producer must check
+    With ``capacity`` 0 (keep_last) the newest item of each producer displaces its older one, unless that is reserved;
+    the latency is bounded under load. Otherwise (keep_all) all items wait in order, and a producer must check
     `has_room` first (back-pressure).
     """
 
@@ -27,12 +27,12 @@ class FrameQueue(Generic[ItemT]):
         self._condition = threading.Condition()
         self._capacity = capacity
         self._items: deque[tuple[str, ItemT]] = deque()
-        self._reserved = 0  # so many of the oldest items, which nobody displaces
-        self._busy = False  # what was taken last is not done with
+        self._reserved = 0  # number of oldest items that cannot be displaced
+        self._busy = False  # the consumer processes the items that it took last
         self._closed = False
 
     def put(self, item: ItemT, producer: str = "") -> ItemT | None:
-        """Leave an item; return the one that nobody took in time or, once closed, will take."""
+        """Append an item; return the displaced item if there is one, or the item itself if the queue is closed."""
         with self._condition:
             if self._closed:
                 return item
@@ -42,48 +42,48 @@ class FrameQueue(Generic[ItemT]):
             return dropped
 
     def has_room(self) -> bool:
-        """Tell whether an item may be put without another being lost or the queue growing too long."""
+        """Return whether the capacity permits another item; always with capacity 0."""
         return not self._capacity or len(self._items) < self._capacity
 
     def take(self) -> list[ItemT]:
-        """Wait for items; return the oldest and those behind it that came from other producers, [] once closed."""
+        """Wait for items; return the oldest one and those after it of other producers, [] if the queue is closed."""
         with self._condition:
             self._condition.wait_for(lambda: self._items or self._closed)
             self._reserved = 0
             if self._closed:
                 return []
-            taken = [self._items.popleft()[1] for _ in range(self._batch_size())]
+            taken = [self._items.popleft()[1] for _ in range(self._count_batch())]
             self._busy = True
             return taken
 
     def reserve(self) -> ItemT | None:
-        """Return the first of the items that will be taken next, whatever comes; None while there is none."""
+        """Protect the items of the next `take` from displacement; return the first one, None if there is none."""
         with self._condition:
-            # All of them: were only the first kept, the next one of its producer would come between it and the others.
-            self._reserved = self._batch_size()
+            # All of them: if the others were displaced, the next batch would have another composition.
+            self._reserved = self._count_batch()
             return self._items[0][1] if self._items else None
 
     def mark_done(self) -> None:
-        """Say that what was taken last is done with."""
+        """Report that the items taken last are processed."""
         with self._condition:
             self._busy = False
 
     def is_idle(self) -> bool:
-        """Tell whether nothing waits and all that was taken is done with."""
+        """Return whether no item waits and all taken items are processed."""
         with self._condition:
             return not self._items and not self._busy
 
     def close(self) -> list[ItemT]:
-        """Wake the taker for the last time; return the items that nobody will take."""
+        """End all waiting; return the items that were not taken."""
         with self._condition:
             self._closed = True
-            left = [item for _, item in self._items]
+            remaining = [item for _, item in self._items]
             self._items.clear()
             self._condition.notify_all()
-            return left
+            return remaining
 
-    def _batch_size(self) -> int:
-        """Return how many items, from the oldest on, come from different producers."""
+    def _count_batch(self) -> int:
+        """Return the number of items, from the oldest one on, that have distinct producers."""
         producers = [producer for producer, _ in self._items]
         return next(
             (n for n, producer in enumerate(producers) if producer in producers[:n]), len(producers)
@@ -99,10 +99,10 @@ class FrameQueue(Generic[ItemT]):
 
 
 class Worker(Generic[ItemT]):
-    """Runs ``process`` on the items of a queue in a thread of its own.
+    """Calls ``process`` with the items of a queue in its own thread.
 
-    An exception in ``process`` ends the thread, stays in ``failure`` and is reported through ``on_failure``:
-    a dead thread behind a live node would be the worst failure a robot can have.
+    An exception in ``process`` ends the thread, is stored in ``failure`` and passed to ``on_failure``: a live node
+    with a dead worker must not exist.
     """
 
     def __init__(
@@ -126,36 +126,36 @@ class Worker(Generic[ItemT]):
         self._thread.start()
 
     def submit(self, item: ItemT, producer: str = "") -> ItemT | None:
-        """Hand over an item; return the one it displaced, if any."""
+        """Queue an item; return the displaced item if there is one."""
         return self._queue.put(item, producer)
 
     def has_room(self) -> bool:
-        """Tell whether an item may be handed over; with capacity 0 always."""
+        """Return whether the capacity of the queue permits another item; see `FrameQueue.has_room`."""
         return self._queue.has_room()
 
     def reserve(self) -> ItemT | None:
-        """Return the first of the items that will be processed next, whatever comes; None while there is none."""
+        """Protect the items that are processed next from displacement; see `FrameQueue.reserve`."""
         return self._queue.reserve()
 
     def is_idle(self) -> bool:
-        """Tell whether all that was handed over is done with."""
+        """Return whether all queued items are processed."""
         return self._queue.is_idle()
 
     def stop(self, timeout_s: float = 10.0) -> list[ItemT]:
-        """Let the running items finish, then end the thread; return those that were still waiting."""
-        left = self._queue.close()
+        """End the thread after the current items; return the items that were not processed."""
+        remaining = self._queue.close()
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
             self._thread.join(timeout_s)
             if self._thread.is_alive():
                 logger.warning("the worker did not finish its frame within %.0f s", timeout_s)
-        return left
+        return remaining
 
     def _run(self) -> None:
         while items := self._queue.take():
             self._on_room()
             try:
                 self._process(items)
-            except Exception as error:  # whatever it was, the main thread must know
+            except Exception as error:  # any error: the main thread has to end the node
                 self.failure = error
                 self._on_failure(error)
                 return
