@@ -1,25 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo from end to end: sequence, DDS, node process, results."""
+"""The demo: sequence, DDS, node, results. One test runs it as users do; in the others the network is a fake."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import threading
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import pytest
+from fakes import FakeBackend
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.parameter import Parameter
 
+from ttt3r_ros.cli.main import main
 from ttt3r_ros.io.export.point_cloud import read_ply
 from ttt3r_ros.io.trajectory_files import read_tum
 from ttt3r_ros.ros import messages
+from ttt3r_ros.ros.harness import demo as demo_module
 from ttt3r_ros.synthetic.room import ProceduralRoom
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 pytestmark = pytest.mark.ros
 pytest.importorskip("evo")
@@ -29,92 +37,132 @@ FRAMES = 6
 
 
 @pytest.fixture
-def demo(domain_id: int, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        command = [
-            sys.executable,
-            "-m",
-            "ttt3r_ros",
-            "demo",
-            "--output",
-            str(tmp_path / "out"),
-            *map(str, arguments),
-        ]
-        environment = {
-            **os.environ,
-            "ROS_DOMAIN_ID": str(domain_id),
-            "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
-        }
-        return subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            check=False,
-            env=environment,
-            timeout=240,
-            cwd=tmp_path,
-        )
+def _environment(domain_id: int) -> Iterator[None]:
+    """Restore the variables that the demo sets."""
+    saved = dict(os.environ)
+    os.environ["ROS_DOMAIN_ID"] = str(domain_id)
+    yield
+    os.environ.clear()
+    os.environ.update(saved)
+
+
+@pytest.fixture
+def demo(_environment: None, tmp_path: Path) -> Callable[..., int]:
+    """Run the demo in this process; return the exit status."""
+
+    def run(*arguments: object) -> int:
+        return main(["demo", "--output", str(tmp_path / "out"), *map(str, arguments)])
 
     return run
 
 
-def test_the_embedded_sequence_goes_all_the_way(demo, tmp_path):
-    finished = demo("--max-frames", FRAMES)
+@contextmanager
+def fake_node(parameters: dict[str, object], log: Path) -> Iterator[SimpleNamespace]:
+    """Run a mapping node without a network on a thread of this process."""
+    from ttt3r_ros.ros.mapping_node import MappingNode
+
+    overrides = [
+        Parameter(name, value=str(value) if isinstance(value, Path) else value)
+        for name, value in parameters.items()
+        if value != ""
+    ]
+    node = MappingNode(FakeBackend(), parameter_overrides=overrides)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+
+    def spin() -> None:
+        with suppress(ExternalShutdownException):
+            executor.spin()
+
+    thread = threading.Thread(target=spin)
+    thread.start()
+    try:
+        yield SimpleNamespace(process=SimpleNamespace(pid=0), log=log, require_alive=lambda: None)
+    finally:
+        executor.shutdown()
+        thread.join()
+        node.destroy_node()
+
+
+@pytest.fixture
+def _fake_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo_module, "mapping_node", fake_node)
+
+
+def run_process(domain_id: int, folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run the demo as a user does."""
+    command = [sys.executable, "-m", "ttt3r_ros", "demo", "--output", folder / "out", *arguments]
+    environment = {
+        **os.environ,
+        "ROS_DOMAIN_ID": str(domain_id),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
+    }
+    return subprocess.run(
+        [str(word) for word in command],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+        timeout=240,
+        cwd=folder,
+    )
+
+
+def test_the_demo_maps_its_room_and_writes_all_results(domain_id, tmp_path):
+    finished = run_process(domain_id, tmp_path, "--max-frames", FRAMES)
     assert finished.returncode == 0, finished.stderr
     lines = finished.stdout.strip().splitlines()
     assert any(line.startswith("weights: ttt3r_small.safetensors") for line in lines)
-    assert (
-        f"images: {FRAMES} sent = {FRAMES} processed + 0 dropped + 0 skipped + 0 refused + 0 lost"
-        in finished.stdout
-    )
+    counts = f"{FRAMES} sent = {FRAMES} processed + 0 dropped + 0 skipped + 0 refused + 0 lost"
+    assert counts in finished.stdout
     assert "ATE" in finished.stdout
     room = ProceduralRoom()
     assert [stamp for stamp, _ in read_tum(tmp_path / "out" / "trajectory.txt")] == [
         room.stamp_ns(i) for i in range(FRAMES)
     ]
     assert len(read_ply(tmp_path / "out" / "map.ply")[0]) > 125  # of 6 x 4480 pixels, in voxels of 5 cm
-    picture = cv2.imread(str(tmp_path / "out" / "preview.png"))
-    assert picture.shape[1] > 1000
+    preview = cv2.imread(str(tmp_path / "out" / "preview.png"))
+    assert preview.shape[1] > 1000
     assert "ready; images are expected" in (tmp_path / "out" / "node.log").read_text()
 
 
-def test_of_a_folder_without_ground_truth_what_cannot_be_used_is_told_and_does_not_stop_the_others(
-    demo, tmp_path
-):
-    frames = [frame.rgb for frame in ProceduralRoom(frames=3).frames()]
+@pytest.mark.usefixtures("_fake_network")
+def test_unusable_images_of_a_folder_are_reported_and_the_others_mapped(demo, tmp_path, capfd):
+    frames = [frame.rgb for frame in ProceduralRoom(frames=3, width=160, height=120).frames()]
     for index, rgb in enumerate(
         [frames[0], np.zeros_like(frames[0]), frames[1], np.full_like(frames[0], 255), frames[2]]
     ):
         cv2.imwrite(str(tmp_path / f"{index}.png"), rgb[..., ::-1])
     (tmp_path / "0a.png").write_bytes(b"no picture")
-    finished = demo("--images", tmp_path)
-    assert finished.returncode == 0, finished.stderr
-    assert "images: 5 sent = 3 processed + 0 dropped + 2 skipped + 0 refused + 0 lost" in finished.stdout
-    assert "0a.png" in finished.stderr
-    assert "no ground truth" in finished.stdout
+    assert demo("--images", tmp_path) == 0
+    output = capfd.readouterr()
+    assert "5 sent = 3 processed + 0 dropped + 2 skipped + 0 refused + 0 lost" in output.out
+    assert "0a.png" in output.err
+    assert "no ground truth" in output.out
 
 
-def test_a_video_is_mapped_into_a_folder_of_any_name(demo, tmp_path):
-    video = cv2.VideoWriter(str(tmp_path / "v.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 15, (320, 240))
-    for frame in ProceduralRoom(frames=4).frames():
+@pytest.mark.usefixtures("_fake_network")
+def test_a_video_is_mapped_into_a_folder_with_special_characters(demo, tmp_path, capfd):
+    video = cv2.VideoWriter(str(tmp_path / "v.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 15, (160, 120))
+    for frame in ProceduralRoom(frames=4, width=160, height=120).frames():
         video.write(frame.rgb[..., ::-1])
     video.release()
-    finished = demo("--video", tmp_path / "v.avi", "--output", tmp_path / "o v: {x}")
-    assert finished.returncode == 0, finished.stderr
-    assert "images: 4 sent = 4 processed" in finished.stdout
+    assert demo("--video", tmp_path / "v.avi", "--output", tmp_path / "o v: {x}") == 0
+    assert "4 sent = 4 processed" in capfd.readouterr().out
     assert (tmp_path / "o v: {x}" / "preview.png").is_file()
 
 
-def test_a_bag_is_mapped_and_compared_with_its_ground_truth(demo, tmp_path):
-    write_bag(tmp_path / "bag", ProceduralRoom(frames=5))
-    finished = demo("--bag", tmp_path / "bag")
-    assert finished.returncode == 0, finished.stderr
-    assert "images: 5 sent = 5 processed" in finished.stdout
-    assert "5 poses" in finished.stdout
+@pytest.mark.usefixtures("_fake_network")
+def test_a_bag_is_mapped_and_compared_with_its_ground_truth(demo, tmp_path, capfd):
+    write_bag(tmp_path / "bag", ProceduralRoom(frames=5, width=160, height=120))
+    assert demo("--bag", tmp_path / "bag") == 0
+    output = capfd.readouterr().out
+    assert "5 sent = 5 processed" in output
+    assert "5 poses" in output
 
 
 def write_bag(path: Path, room: ProceduralRoom) -> None:
-    """Record images and ground truth as ROS would."""
+    """Record images and ground truth as ROS does."""
     from rclpy.serialization import serialize_message
     from rosbags.rosbag2 import Writer
     from rosbags.typesys import Stores, get_typestore
@@ -133,14 +181,14 @@ def write_bag(path: Path, room: ProceduralRoom) -> None:
 
 
 @pytest.mark.slow
-def test_a_live_rate_is_accounted_for_to_the_last_image(demo, tmp_path):
-    """Images that are read faster than the node maps them; rendering the room would be slower than the node."""
+def test_at_a_rate_above_the_nodes_the_counts_include_every_image(domain_id, tmp_path):
+    """The images are read faster than the node maps them; rendering the room is slower than the node."""
     (tmp_path / "live").mkdir()
     rng = np.random.default_rng(0)
     for index in range(30):
         noise = rng.integers(0, 256, (480, 640, 3), dtype=np.uint8)
         cv2.imwrite(str(tmp_path / "live" / f"{index:03d}.bmp"), noise)
-    finished = demo("--images", tmp_path / "live", "--fps", 400)
+    finished = run_process(domain_id, tmp_path, "--images", tmp_path / "live", "--fps", 400)
     assert finished.returncode == 0, finished.stderr
     (line,) = (line for line in finished.stdout.splitlines() if line.startswith("images: 30 sent"))
     counts = [int(word) for word in line.split(";")[0].split() if word.isdigit()]
@@ -148,21 +196,26 @@ def test_a_live_rate_is_accounted_for_to_the_last_image(demo, tmp_path):
     assert counts[2] > 0  # dropped
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--images", "absent"], "absent is not a folder"),
-        (["--video", "absent.mp4"], "absent.mp4 is not a file"),
-        (["--bag", "absent"], "absent"),
-        (["--weights", "absent.pth"], "absent.pth"),
-        (["--output", "file/below"], "file/below"),
-        (["--max-frames", "-1"], "-1 is negative"),
-        (["--fps", "-5"], "-5 is not a rate from 0 up to 1000 Hz"),
-    ],
-)
-def test_what_cannot_be_done_is_one_readable_line(demo, tmp_path, arguments, words):
+def test_every_invalid_argument_is_reported_with_its_value(demo, tmp_path, capfd, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()
-    finished = demo(*arguments)
-    assert finished.returncode in (1, 2)
-    assert words in finished.stderr.strip().splitlines()[-1]
-    assert "Traceback" not in finished.stderr
+    cases = {
+        ("--images", "absent"): "absent",
+        ("--video", "absent.mp4"): "absent.mp4",
+        ("--bag", "absent"): "absent",
+        ("--weights", "absent.pth"): "absent.pth",
+        ("--output", "file/below"): "file/below",
+        ("--max-frames", "-1"): "-1",
+        ("--fps", "-5"): "-5",
+    }
+    offenders = {}
+    for arguments, value in cases.items():
+        try:
+            status = demo(*arguments)
+        except SystemExit as exit_:  # raised by argparse
+            status = exit_.code
+        text = capfd.readouterr().err
+        is_reported = value in (text.strip().splitlines() or [""])[-1]
+        if status not in (1, 2) or not is_reported or "Traceback" in text:
+            offenders[arguments] = status, text
+    assert not offenders
