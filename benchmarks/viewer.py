@@ -77,7 +77,7 @@ def show_points(arguments: argparse.Namespace) -> None:
         page.panel.point_size.value = 0.05
         _report("point size", page, tab, scene, show)
         _add(scene, len(scene.camera_path), np.random.default_rng(1))
-        _report("one frame more", page, tab, scene, show)
+        _report("one more frame", page, tab, scene, show)
         print(f"browser: {tab.page.evaluate(_FRAMES_PER_SECOND):.1f} frames/s, rendered on the CPU")
     page.close()
 

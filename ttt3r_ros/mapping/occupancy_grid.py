@@ -25,9 +25,8 @@ if TYPE_CHECKING:
 _HIT, _MISS = 9, -4  # change of the log-odds by one frame, in tenths
 _MAX_LOG_ODDS = 40  # bounded, so that a cell still adapts to new observations
 _OCCUPIED, _FREE = 8, -3  # thresholds on the log-odds
-_LAYERS = (
-    8  # layer 0 reaches from the floor to the lowest obstacles; the others divide the obstacle heights
-)
+# Layer 0 reaches from the floor to the lowest obstacles; the others divide the obstacle heights.
+_LAYERS = 8
 _BLOCK = 64  # cells by which the array grows
 _MAX_RAYS = 800  # clearing rays per frame; the next frame casts others
 _RAYS_PER_BATCH = 200  # intermediate arrays fit into the processor's cache

@@ -35,7 +35,7 @@ def voxel_keys(points: Float32Array, voxel_size: float) -> tuple[NDArray[np.int6
 class VoxelHashTable:
     """Columns of values with one row (slot) per key.
 
-    Not thread-safe. Must never hold more than ``max_voxels``.
+    Not thread-safe. It must never contain more than ``max_voxels`` keys.
     """
 
     def __init__(self, max_voxels: int) -> None:
@@ -44,9 +44,8 @@ class VoxelHashTable:
         self.keys = np.full(self.capacity, EMPTY, np.int64)
         self.weight = np.zeros(self.capacity, np.float32)
         self.mean = np.zeros((self.capacity, 6), np.float32)  # x, y, z, r, g, b
-        self._mean_rows = self.mean.view(
-            _MEAN_ROW
-        ).ravel()  # same memory; NumPy writes whole rows faster
+        # The same memory: NumPy writes whole rows faster.
+        self._mean_rows = self.mean.view(_MEAN_ROW).ravel()
         self.last_frame = np.zeros(self.capacity, np.int64)  # number of the frame that observed it last
         self.stamp_ns = np.zeros(self.capacity, np.int64)
 

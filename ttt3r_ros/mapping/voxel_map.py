@@ -26,9 +26,8 @@ _VISITS_PER_FRAME = 1 << 14  # voxels checked by one call of carving or eviction
 _EVICTION_POOL = 8  # candidates per voxel to evict, of which the oldest ones go
 _SLOTS_PER_COPY = 1 << 16  # fit into the processor's cache
 _MISS_DECAY = np.float32(0.5)  # factor on the weight of a voxel in observed free space
-_MIN_WEIGHT = np.float32(
-    0.5
-)  # lighter voxels are removed; new ones start at 1, so one miss removes none
+# Lighter voxels are removed; new ones start at 1, so one miss removes none.
+_MIN_WEIGHT = np.float32(0.5)
 
 
 @dataclass(frozen=True)

@@ -141,7 +141,7 @@ class PlaybackControls:
             self.slider = gui.add_slider("frame", 0, max(1, self._last), 1, self._last)
             self.button = gui.add_button("play")
             self.rate = gui.add_number(
-                "frames per second",
+                "frames/s",
                 round(float(np.clip(settings.rate_hz, 0.5, 120.0)), 2),
                 min=0.5,
                 max=120.0,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Selection of pixels and their integration into voxels and grid."""
+"""Integration of frames into voxels and grid."""
 
 from __future__ import annotations
 
@@ -34,22 +34,6 @@ def update(
     return Update(
         frame, prediction, T_map_camera, camera, 0, {}, eye, eye, eye, eye, 1.0, np.eye(6), np.eye(6)
     )
-
-
-@pytest.mark.parametrize(
-    "shape", [(56, 80), (128, 128), (160, 224), (240, 320), (384, 512), (1, 100_000)]
-)
-def test_each_pixel_is_selected_once_per_period(
-    shape: tuple[int, int],
-) -> None:
-    counts = np.zeros(shape, int)
-    _, period = select_pixels(shape, 0)
-    for frame_count in range(period):
-        selection, _ = select_pixels(shape, frame_count)
-        counts[selection] += 1
-        assert counts[selection].size <= 1.05 * 2**14 + sum(shape)
-    assert (counts == 1).all()
-    assert period == 1 or shape[0] * shape[1] > 2**14
 
 
 def test_weights_compensate_for_the_pixels_not_selected() -> None:
