@@ -36,6 +36,8 @@ from ttt3r_ros.synthetic.room import ProceduralRoom  # noqa: E402
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from numpy.typing import NDArray
+
     from ttt3r_ros.evaluation.accuracy import Accuracy
     from ttt3r_ros.io.sequence import ImageSequence
     from ttt3r_ros.types import Frame, Update
@@ -80,6 +82,8 @@ def main(argv: list[str] | None = None) -> int:
             continue
         rows.append((name, accuracy))
         print(_line(name, _figures(accuracy)), flush=True)
+        if accuracy.trajectory.undetermined:
+            print(f"{name}: undetermined: {accuracy.trajectory.undetermined}", file=sys.stderr)
         if accuracy.unread_depths:
             print(
                 f"{name}: without {accuracy.unread_depths} true depths that cannot be read",
@@ -87,7 +91,7 @@ def main(argv: list[str] | None = None) -> int:
             )
     if len(rows) > 1:
         table = np.array([_figures(accuracy) for _, accuracy in rows])
-        print(_line(f"median of {len(rows)}", list(np.nanmedian(table, axis=0))))
+        print(_line(f"median of {len(rows)}", [_median(column) for column in table.T]))
     if arguments.json:
         _write(arguments.json, [{"sequence": name, **_jsonable(accuracy)} for name, accuracy in rows])
     return 1 if failed or not rows else 0
@@ -163,7 +167,7 @@ def _figures(accuracy: Accuracy) -> list[float]:
         error.length_m,
         error.se3_m,
         error.sim3_m,
-        100 * error.sim3_m / max(error.length_m, 1e-9),
+        100 * error.sim3_m / error.length_m if error.length_m else float("nan"),
         error.scale,
         error.scale_spread,
         1000 * error.rpe_m,
@@ -171,6 +175,12 @@ def _figures(accuracy: Accuracy) -> list[float]:
         *depths,
         accuracy.frames_per_s,
     ]
+
+
+def _median(values: NDArray[Any]) -> float:
+    """Return the median of the finite values; NaN without one."""
+    finite = values[np.isfinite(values)]
+    return float(np.median(finite)) if finite.size else float("nan")
 
 
 def _line(name: str, figures: list[float]) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ttt3r_ros.errors import ImageError, NonFiniteError, SourceError
 from ttt3r_ros.evaluation.depth import DepthComparison, DepthError
-from ttt3r_ros.evaluation.trajectory import TrajectoryError, compared
+from ttt3r_ros.evaluation.trajectory import TrajectoryError, compare_trajectories
 from ttt3r_ros.geometry import pose_matrix_xyzw
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def measure(sequence: ImageSequence, reconstructor: Reconstructor[Any], limit: i
     Depth is compared where the sequence has ``true_depth_m(stamp_ns) -> (h, w) meters or None``.
 
     Raises:
-        SourceError: fewer than three poses can be compared.
+        SourceError: no pose can be compared.
     """
     depth, account = DepthComparison(), Account()
     for update in updates(sequence, reconstructor, account, limit):
@@ -77,7 +77,7 @@ def measure(sequence: ImageSequence, reconstructor: Reconstructor[Any], limit: i
         frames=account.frames,
         refused=account.refused,
         frames_per_s=account.frames_per_s,
-        trajectory=compared(sequence.ground_truth(), estimate, account.places).error,
+        trajectory=compare_trajectories(sequence.ground_truth(), estimate, account.places).error,
         depth=depth.error(),
         unread_depths=len(account.unread_depths),
     )

@@ -16,7 +16,7 @@ from ttt3r_ros.evaluation.accuracy import Account, estimated_poses, noted_depth_
 from ttt3r_ros.evaluation.depth import DepthComparison
 from ttt3r_ros.evaluation.protocols import DEPTH, POSE, RECONSTRUCTION, Protocol
 from ttt3r_ros.evaluation.reconstruction import ReconstructionComparison
-from ttt3r_ros.evaluation.trajectory import compared
+from ttt3r_ros.evaluation.trajectory import compare_trajectories
 
 if TYPE_CHECKING:
     from ttt3r_ros.evaluation.trajectory import TrajectoryComparison
@@ -97,6 +97,7 @@ class _Pass:
             if protocol.task == RECONSTRUCTION
         }
         self._without_lens = ""
+        self._undetermined: dict[int, str] = {}  # of the alignment of the trajectory, by length
 
     def add(self, update: Update) -> None:
         """Take in what came of the frame shown last."""
@@ -137,20 +138,23 @@ class _Pass:
             frames_per_s=self.account.frames_per_s,
             metrics=metrics,
             problem=problem,
-            remarks=self._remarks(protocol, frames),
+            remarks=self._remarks(protocol, length, frames),
         )
 
-    def _remarks(self, protocol: Protocol, frames: int) -> tuple[str, ...]:
+    def _remarks(self, protocol: Protocol, length: int, frames: int) -> tuple[str, ...]:
         remarks: tuple[str, ...] = getattr(self._sequence, "remarks", ())
         unread = [why for frame, why in self.account.unread_depths if frame < frames]
         if protocol.task != POSE and unread:
             remarks += (
                 f"true depths that cannot be read are left out, {len(unread)}: {'; '.join(unread)}",
             )
+        if protocol.task == POSE and self._undetermined.get(length):
+            remarks += (f"undetermined: {self._undetermined[length]}",)
         return remarks
 
     def pose_metrics(self, _: Protocol, length: int) -> dict[str, float]:
         error = self._trajectory(length).error
+        self._undetermined[length] = error.undetermined
         return {
             "ate_se3_m": error.se3_m,
             "ate_sim3_m": error.sim3_m,
@@ -209,7 +213,7 @@ class _Pass:
     def _trajectory(self, length: int) -> TrajectoryComparison:
         shown = set(self.account.stamps_ns[: length or None])
         estimate = [pose for pose in self.estimate if pose[0] in shown]
-        return compared(self._sequence.ground_truth(), estimate, self.account.places)
+        return compare_trajectories(self._sequence.ground_truth(), estimate, self.account.places)
 
 
 _TASKS = {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One picture per sequence: both trajectories, and the errors over time."""
+"""Plot of one sequence: both trajectories, and the errors over time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def write_plot(path: Path, title: str, curves: Curves) -> bool:
-    """Draw what there is of a sequence as PNG; return whether there was anything.
+    """Write the curves of a sequence as PNG; return whether there are any.
 
     Raises:
         OutputError: the file cannot be written.
@@ -42,14 +42,18 @@ def write_plot(path: Path, title: str, curves: Curves) -> bool:
     return True
 
 
-def _draw_paths(axes: Axes, compared: TrajectoryComparison) -> None:
-    """Draw the paths seen along the direction in which the true one extends least."""
-    middle = compared.true_m.mean(axis=0)
-    plane = np.linalg.svd(compared.true_m - middle, full_matrices=False)[2][:2].T
+def _draw_paths(axes: Axes, comparison: TrajectoryComparison) -> None:
+    """Draw the paths in the plane of the two largest extents of the true path."""
+    middle = comparison.true_m.mean(axis=0)
+    centered = comparison.true_m - middle
+    if len(centered) < 3:
+        centered = np.vstack((centered, np.zeros((3, 3))))
+    plane = np.linalg.svd(centered, full_matrices=False)[2][:2].T
+    scale = comparison.error.scale
     for positions_m, color, name in (
-        (compared.true_m, "#222222", "ground truth"),
-        (compared.similar_m, "#1f77b4", f"Sim(3), scale {compared.error.scale:.2f}"),
-        (compared.rigid_m, "#d62728", "SE(3)"),
+        (comparison.true_m, "#222222", "ground truth"),
+        (comparison.similar_m, "#1f77b4", f"Sim(3), scale {scale:.2f}"),
+        (comparison.rigid_m, "#d62728", "SE(3)"),
     ):
         x, y = ((positions_m - middle) @ plane).T
         axes.plot(x, y, color=color, label=name, linewidth=1.2)
@@ -58,17 +62,17 @@ def _draw_paths(axes: Axes, compared: TrajectoryComparison) -> None:
     axes.legend(fontsize=8)
 
 
-def _draw_errors(axes: Axes, compared: TrajectoryComparison) -> None:
-    times_s = compared.stamps_s - compared.stamps_s[0]
-    rigid_m, similar_m = compared.errors_m()
-    axes.plot(times_s, rigid_m, color="#d62728", label=f"SE(3), rms {compared.error.se3_m:.3f} m")
-    axes.plot(times_s, similar_m, color="#1f77b4", label=f"Sim(3), rms {compared.error.sim3_m:.3f} m")
-    axes.set(xlabel="s", ylabel="m", title="error of position")
+def _draw_errors(axes: Axes, comparison: TrajectoryComparison) -> None:
+    times_s = comparison.stamps_s - comparison.stamps_s[0]
+    rigid_m, similar_m = comparison.errors_m()
+    axes.plot(times_s, rigid_m, color="#d62728", label=f"SE(3), rms {comparison.error.se3_m:.3f} m")
+    axes.plot(times_s, similar_m, color="#1f77b4", label=f"Sim(3), rms {comparison.error.sim3_m:.3f} m")
+    axes.set(xlabel="s", ylabel="m", title="position error")
     axes.set_ylim(bottom=0)
     axes.legend(fontsize=8)
 
 
 def _draw_depth(axes: Axes, curves: Curves) -> None:
     axes.plot(curves.depth_times_s, curves.depth_abs_rel, color="#2ca02c", marker=".", markersize=3)
-    axes.set(xlabel="s", ylabel="AbsRel", title="error of depth, one scale for all")
+    axes.set(xlabel="s", ylabel="AbsRel", title="depth error, one scale for all")
     axes.set_ylim(bottom=0)

@@ -76,13 +76,21 @@ class RunResult:
         rate = f"{self.frames_per_second:.1f} frames/s"
         lines = [f"{frames}; {rate}, {self.path_m:.2f} m, {self.points} points"]
         if self.evaluation is not None:
-            error = self.evaluation
-            lines.append(
-                f"ATE {error['ate_se3_m']:.3f} m (SE3), {error['ate_sim3_m']:.3f} m (Sim3, scale"
-                f" {error['scale']:.3f}) over {error['length_m']:.1f} m;"
-                f" RPE {error['rpe_m']:.4f} m, {error['rpe_deg']:.3f} deg per frame"
-            )
+            lines.append(_describe_errors(self.evaluation))
         return [*lines, *self.warnings]
+
+
+def _describe_errors(error: dict[str, Any]) -> str:
+    scale = "undetermined" if error["scale"] is None else f"{error['scale']:.3f}"
+    text = (
+        f"ATE {error['ate_se3_m']:.3f} m (SE3), {error['ate_sim3_m']:.3f} m (Sim3, scale {scale})"
+        f" over {error['length_m']:.1f} m"
+    )
+    if error["rpe_m"] is not None:
+        text += f"; RPE {error['rpe_m']:.4f} m, {error['rpe_deg']:.3f} deg per frame"
+    if error["undetermined"]:
+        text += f"; undetermined: {error['undetermined']}"
+    return text
 
 
 def written_files(folder: Path, outputs: list[str]) -> dict[str, tuple[Path, ...]]:

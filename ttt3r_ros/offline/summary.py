@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -103,13 +104,13 @@ class RunSummary:
         if not self.truth:
             return None, "the source has no ground truth"
         try:
-            from ttt3r_ros.evaluation.trajectory import compared  # noqa: PLC0415 - loads evo
+            from ttt3r_ros.evaluation.trajectory import compare_trajectories  # noqa: PLC0415 - loads evo
         except ModuleNotFoundError as error:
             return None, f"the module {error.name} is not installed: pip install 'ttt3r_ros[eval]'"
         estimate = list(zip(self.stamps_ns, pose_matrix_xyzw(self.poses), strict=True))
         indices = {record.stamp_ns: record.index for record in mapped_records(self.records)}
         try:
-            return compared(self.truth, estimate, indices), ""
+            return compare_trajectories(self.truth, estimate, indices), ""
         except SourceError as error:
             return None, str(error)
 
@@ -164,11 +165,11 @@ class RunSummary:
         }
 
     def evaluation(self) -> dict[str, Any] | None:
-        """Return the errors against ground truth; None without a comparison."""
+        """Return the errors against ground truth, None where undetermined; None without a comparison."""
         if self.comparison is None:
             return None
         error = self.comparison.error
-        return {
+        values: dict[str, float | int] = {
             "ate_se3_m": error.se3_m,
             "ate_sim3_m": error.sim3_m,
             "scale": error.scale,
@@ -177,6 +178,8 @@ class RunSummary:
             "pairs": error.pairs,
             "length_m": error.length_m,
         }
+        finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
+        return {**finite, "undetermined": error.undetermined}
 
 
 def versions() -> dict[str, str]:

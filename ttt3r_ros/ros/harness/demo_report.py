@@ -10,7 +10,7 @@ import numpy as np
 
 from ttt3r_ros.config import MapConfig
 from ttt3r_ros.errors import SourceError
-from ttt3r_ros.evaluation.trajectory import compared
+from ttt3r_ros.evaluation.trajectory import compare_trajectories
 from ttt3r_ros.io.export.point_cloud import read_ply
 from ttt3r_ros.io.trajectory_files import read_tum
 from ttt3r_ros.mapping.voxel_map import PointCloud
@@ -80,7 +80,7 @@ def _compare(result: DemoResult, estimate: list[StampedPose]) -> tuple[str, Floa
     if not truth:
         return "no ground truth", no_positions
     try:
-        comparison = compared(truth, estimate)
+        comparison = compare_trajectories(truth, estimate)
     except SourceError as problem:
         return f"error not available: {problem}", no_positions
     error = comparison.error
@@ -88,6 +88,8 @@ def _compare(result: DemoResult, estimate: list[StampedPose]) -> tuple[str, Floa
         f"ATE {error.se3_m:.3f} m (SE3), {error.sim3_m:.3f} m (Sim3, scale {error.scale:.3f})"
         f" over {error.length_m:.1f} m, {error.pairs} poses"
     )
+    if error.undetermined:
+        text += f"; undetermined: {error.undetermined}"
     return text, comparison.true_in_estimate()
 
 
