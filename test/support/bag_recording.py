@@ -29,40 +29,40 @@ COMPRESSED, POSE = "sensor_msgs/msg/CompressedImage", "geometry_msgs/msg/PoseSta
 Recording = tuple[str, str, Any]  # topic, type, message
 
 
-def made(name: str, **values: Any) -> Any:
+def make_message(name: str, **values: Any) -> Any:
     return ROS2.types[name](**values)
 
 
-def header(k: int) -> Any:
-    stamp = made("builtin_interfaces/msg/Time", sec=1785000000, nanosec=k)
-    return made("std_msgs/msg/Header", stamp=stamp, frame_id="left_optical")
+def make_header(k: int) -> Any:
+    stamp = make_message("builtin_interfaces/msg/Time", sec=1785000000, nanosec=k)
+    return make_message("std_msgs/msg/Header", stamp=stamp, frame_id="left_optical")
 
 
-def picture(k: int) -> np.ndarray:
+def pixels(k: int) -> np.ndarray:
     return np.random.default_rng(k).integers(0, 256, size=(HEIGHT, WIDTH, 3), dtype=np.uint8)
 
 
 def raw_image(k: int, **changes: Any) -> Any:
-    padded = np.pad(picture(k).reshape(HEIGHT, -1), ((0, 0), (0, PADDING)), constant_values=77)
+    padded = np.pad(pixels(k).reshape(HEIGHT, -1), ((0, 0), (0, PADDING)), constant_values=77)
     values = {
-        "header": header(k), "height": HEIGHT, "width": WIDTH, "encoding": "rgb8", "is_bigendian": 0,
+        "header": make_header(k), "height": HEIGHT, "width": WIDTH, "encoding": "rgb8", "is_bigendian": 0,
         "step": 3 * WIDTH + PADDING, "data": padded.ravel(),
     }  # fmt: skip
-    return made(IMAGE, **{**values, **changes})
+    return make_message(IMAGE, **{**values, **changes})
 
 
 def png(k: int) -> Any:
-    data = cv2.imencode(".png", picture(k)[..., ::-1])[1].ravel()
-    return made(COMPRESSED, header=header(k), format="rgb8; png compressed bgr8", data=data)
+    data = cv2.imencode(".png", pixels(k)[..., ::-1])[1].ravel()
+    return make_message(COMPRESSED, header=make_header(k), format="rgb8; png compressed bgr8", data=data)
 
 
 def camera_info(fx: float = 30.0) -> Any:
-    region = made(
+    region = make_message(
         "sensor_msgs/msg/RegionOfInterest", x_offset=0, y_offset=0, height=0, width=0, do_rectify=False
     )
-    return made(
+    return make_message(
         INFO,
-        header=header(0), height=HEIGHT, width=WIDTH, distortion_model="plumb_bob",
+        header=make_header(0), height=HEIGHT, width=WIDTH, distortion_model="plumb_bob",
         d=np.array([0.1, -0.2, 0.0, 0.0, 0.0]),
         k=np.array([fx, 0, 3.5, 0, 31.0, 2.5, 0, 0, 1]), r=np.eye(3).ravel(), p=np.zeros(12),
         binning_x=0, binning_y=0, roi=region,
@@ -70,26 +70,26 @@ def camera_info(fx: float = 30.0) -> Any:
 
 
 def pose(k: int) -> Any:
-    position = made("geometry_msgs/msg/Point", x=float(k), y=2.0, z=3.0)
+    position = make_message("geometry_msgs/msg/Point", x=float(k), y=2.0, z=3.0)
     quarter = np.sqrt(0.5)
-    orientation = made("geometry_msgs/msg/Quaternion", x=0.0, y=0.0, z=quarter, w=quarter)
-    return made(
+    orientation = make_message("geometry_msgs/msg/Quaternion", x=0.0, y=0.0, z=quarter, w=quarter)
+    return make_message(
         POSE,
-        header=header(k),
-        pose=made("geometry_msgs/msg/Pose", position=position, orientation=orientation),
+        header=make_header(k),
+        pose=make_message("geometry_msgs/msg/Pose", position=position, orientation=orientation),
     )
 
 
 def tf(parent: str, child: str, k: int, x: float) -> Any:
-    translation = made("geometry_msgs/msg/Vector3", x=x, y=0.0, z=0.0)
-    rotation = made("geometry_msgs/msg/Quaternion", x=0.0, y=0.0, z=0.0, w=1.0)
-    transform = made("geometry_msgs/msg/Transform", translation=translation, rotation=rotation)
-    stamp = made("builtin_interfaces/msg/Time", sec=k, nanosec=0)
-    head = made("std_msgs/msg/Header", stamp=stamp, frame_id=parent)
-    stamped = made(
+    translation = make_message("geometry_msgs/msg/Vector3", x=x, y=0.0, z=0.0)
+    rotation = make_message("geometry_msgs/msg/Quaternion", x=0.0, y=0.0, z=0.0, w=1.0)
+    transform = make_message("geometry_msgs/msg/Transform", translation=translation, rotation=rotation)
+    stamp = make_message("builtin_interfaces/msg/Time", sec=k, nanosec=0)
+    head = make_message("std_msgs/msg/Header", stamp=stamp, frame_id=parent)
+    stamped = make_message(
         "geometry_msgs/msg/TransformStamped", header=head, child_frame_id=child, transform=transform
     )
-    return made("tf2_msgs/msg/TFMessage", transforms=[stamped])
+    return make_message("tf2_msgs/msg/TFMessage", transforms=[stamped])
 
 
 def record(
@@ -117,6 +117,6 @@ def storage_file(bag: Path) -> Path:
     return next(file for file in bag.iterdir() if file.suffix != ".yaml")
 
 
-def cut(bag: Path, share: float) -> None:
+def truncate(bag: Path, share: float) -> None:
     content = storage_file(bag).read_bytes()
     storage_file(bag).write_bytes(content[: int(len(content) * share)])

@@ -44,7 +44,7 @@ def matrix_text(T: np.ndarray) -> str:
     return "\n".join(" ".join(f"{value:.12g}" for value in row) for row in T) + "\n"
 
 
-def moved(k: int) -> np.ndarray:
+def pose(k: int) -> np.ndarray:
     T = np.eye(4)
     T[:3, :3] = so3_exp(np.array([0.1, 0.2, 0.3]) * k)
     T[:3, 3] = k, 2.0, -1.0
@@ -55,7 +55,7 @@ def poses(sequence: ImageSequence) -> np.ndarray:
     return np.array([T for _, T in sequence.ground_truth()])
 
 
-def red(sequence: ImageSequence) -> list[int]:
+def red_values(sequence: ImageSequence) -> list[int]:
     return [int(frame.rgb[0, 0, 0]) for frame in sequence.frames()]
 
 
@@ -78,7 +78,7 @@ def write_7scenes(root: Path, projected: bool = False) -> Path:
     for k in range(2):
         write_image(root / f"frame-{k:06d}.color.png", 10 * k)
         write_depth(root / f"frame-{k:06d}.depth.png", 65535 if k else 2000)
-        write_text(root / f"frame-{k:06d}.pose.txt", matrix_text(moved(k)))
+        write_text(root / f"frame-{k:06d}.pose.txt", matrix_text(pose(k)))
         if projected:
             write_depth(root / f"frame-{k:06d}.depth.proj.png", 3000)
     return root
@@ -127,7 +127,7 @@ def write_odometry(root: Path, camera: int = 2) -> Path:
     write_text(sequence / "times.txt", "0.000000e+00\n1.037875e-01\n2.074829e-01\n")
     rows = [f"P{k}: 700 0 4 {-35.0 * k} 0 700 3 0 0 0 1 0" for k in range(4)]
     write_text(sequence / "calib.txt", "\n".join([*rows, "Tr: 1 0 0 0 0 1 0 0 0 0 1 0"]))
-    lines = [" ".join(f"{value:.12g}" for value in moved(k)[:3].ravel()) for k in range(3)]
+    lines = [" ".join(f"{value:.12g}" for value in pose(k)[:3].ravel()) for k in range(3)]
     write_text(root / "poses" / "07.txt", "\n".join(lines) + "\n")
     return sequence
 
@@ -144,7 +144,7 @@ def write_sintel(root: Path) -> Path:
         header = struct.pack("<fii", 202021.25, WIDTH, HEIGHT)
         (depths / f"{name}.dpt").write_bytes(header + depth.tobytes())
         K = np.array([[1120.0 + k, 0, 4], [0, 1120, 3], [0, 0, 1]])
-        extrinsics = se3_inverse(moved(k))[:3]
+        extrinsics = se3_inverse(pose(k))[:3]
         (cameras / f"{name}.cam").write_bytes(
             struct.pack("<f", 202021.25) + K.tobytes() + extrinsics.tobytes()
         )

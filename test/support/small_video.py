@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 COUNT, RATE_HZ = 12, 25.0
 
 
-def picture(k: int) -> np.ndarray:
+def pixels(k: int) -> np.ndarray:
     """A pattern that differs from frame to frame and is not small when compressed."""
     coarse = np.random.default_rng(k).integers(0, 256, (12, 16, 3), np.uint8)
     return cv2.resize(coarse, (64, 48), interpolation=cv2.INTER_NEAREST)
@@ -24,6 +24,6 @@ def write_video(path: Path, codec: str = "MJPG") -> Path:
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), RATE_HZ, (64, 48))
     assert writer.isOpened()
     for k in range(COUNT):
-        writer.write(picture(k))
+        writer.write(pixels(k))
     writer.release()
     return path

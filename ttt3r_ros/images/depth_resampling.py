@@ -29,7 +29,7 @@ def resize_to_source(depth: Float32Array, geometry: ImageGeometry) -> Float32Arr
     resized: Float32Array = np.full(
         (geometry.source_height, geometry.source_width), np.nan, dtype=np.float32
     )
-    resized[rows, columns] = _sampled(depth, x[columns], y[rows])
+    resized[rows, columns] = _interpolate(depth, x[columns], y[rows])
     return resized
 
 
@@ -90,7 +90,7 @@ def _inside(positions: Float64Array, size: int) -> slice:
     return slice(int(begin), int(end))
 
 
-def _sampled(depth: Float32Array, x: Float64Array, y: Float64Array) -> Float32Array:
+def _interpolate(depth: Float32Array, x: Float64Array, y: Float64Array) -> Float32Array:
     """Return depth (h, w) at columns x (W,) and rows y (H,)."""
     height, width = depth.shape
     left, right, fx = _neighbors(x, width)

@@ -72,7 +72,7 @@ class StampFilter:
     def _confirm(self, stamp_ns: int, last: int) -> None:
         unconfirmed = self._unconfirmed
         if unconfirmed:
-            # At a frame period above FORWARD_NS every step looks like a jump: the next steps are as large.
+            # At a frame period above FORWARD_NS every step is a jump as large as the one before.
             max_step = max(FORWARD_NS, 2 * (unconfirmed[0] - last))
             if not unconfirmed[-1] < stamp_ns <= unconfirmed[-1] + max_step:
                 unconfirmed = []

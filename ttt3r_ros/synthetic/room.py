@@ -54,12 +54,12 @@ class HandheldPath:
         turn = 2.0 * np.pi * time_s / LOOP_S
         loop = turn + self._start
         x, y, z, *sway_deg = (self._amplitude * np.sin(self._cycles * turn + self._phase)).sum(axis=1)
-        look_deg = (
+        gaze_deg = (
             54.0 * np.sin(loop + 0.6),
             14.0 + 6.0 * np.sin(2.0 * turn + self._nod),
             2.5 * np.sin(loop),
         )
-        yaw, pitch, roll = np.radians(np.add(sway_deg, look_deg))
+        yaw, pitch, roll = np.radians(np.add(sway_deg, gaze_deg))
         T_world_camera = np.eye(4)
         T_world_camera[:3, :3] = (
             rotation_about(2, yaw)

@@ -61,7 +61,7 @@ def plaster(rng: np.random.Generator, shape: Shape, base: Rgb) -> Float64Array:
     return _tint(rng, np.asarray(base), lightness)
 
 
-def coursed(  # bricks, tiles, planks and panels
+def courses(  # bricks, tiles, planks and panels
     rng: np.random.Generator,
     shape: Shape,
     base: Rgb,
@@ -81,12 +81,12 @@ def coursed(  # bricks, tiles, planks and panels
     x = (np.arange(width)[None, :] + 0.5) * columns / width + shift[row]
     edge_x = (0.5 - np.abs(x % 1.0 - 0.5)) * width / columns
     edge_y = (0.5 - np.abs(y % 1.0 - 0.5)) * height / rows
-    seam = np.clip(joint_texels + 0.5 - np.minimum(edge_x, edge_y), 0.0, 1.0)
+    joint_weight = np.clip(joint_texels + 0.5 - np.minimum(edge_x, edge_y), 0.0, 1.0)
     tone = rng.normal(scale=spread, size=(rows, columns))[row, x.astype(np.intp) % columns]
     grain = fractal_noise(rng, shape, stretch=stretch)
     fine = fractal_noise(rng, shape, exponent=0.4, stretch=stretch)
     pieces = _tint(rng, np.asarray(base), tone + 0.17 * grain + 0.07 * fine)
-    return _mix(pieces, np.asarray(joint), seam)
+    return _mix(pieces, np.asarray(joint), joint_weight)
 
 
 def plaid(rng: np.random.Generator, shape: Shape, base: Rgb) -> Float64Array:
@@ -110,15 +110,15 @@ def books(rng: np.random.Generator, shape: Shape, *, rows: int) -> Float64Array:
         while left < width - 4:
             right = min(left + int(rng.integers(5, 15)), width)
             spine = shelf[int(rng.integers(2, max(3, pitch // 3))) :, left : right - 1]
-            spine[:] = _saturated(rng)
+            spine[:] = _draw_color(rng)
             label = int(rng.integers(4, max(5, spine.shape[0] // 2)))
-            spine[label : label + int(rng.integers(2, 9)), 1:-1] = _saturated(rng)
+            spine[label : label + int(rng.integers(2, 9)), 1:-1] = _draw_color(rng)
             left = right
     image *= np.exp(0.2 * fractal_noise(rng, shape))[..., None]
     return image
 
 
-def _saturated(rng: np.random.Generator) -> Float64Array:
+def _draw_color(rng: np.random.Generator) -> Float64Array:
     """Return one color of print or cloth: any hue, dark to light."""
     color = rng.uniform(0.15, 1.0, size=3) ** 1.5
     scaled: Float64Array = color / color.max() * rng.uniform(0.06, 0.8)
@@ -131,17 +131,17 @@ def poster(rng: np.random.Generator, shape: Shape) -> Float64Array:
     y, x = np.mgrid[0:height, 0:width]
     field = fractal_noise(rng, shape, exponent=1.5) + 1.5 * (y / height - 0.5)
     levels = np.digitize(field, np.quantile(field, (0.2, 0.45, 0.7, 0.88)))
-    image: Float64Array = np.stack([_saturated(rng) for _ in range(5)])[levels]
+    image: Float64Array = np.stack([_draw_color(rng) for _ in range(5)])[levels]
     for _ in range(4):
         center_y, center_x = rng.uniform(0.15, 0.85, size=2) * (height, width)
         radius = rng.uniform(0.05, 0.16) * height
         disc = np.clip(radius - np.hypot(y - center_y, x - center_x) + 0.5, 0.0, 1.0)
-        image = _mix(image, _saturated(rng), disc)
+        image = _mix(image, _draw_color(rng), disc)
     for top in (int(height * share) for share in (0.76, 0.81, 0.86)):
         glyphs = np.repeat(rng.uniform(size=int(width * rng.uniform(0.12, 0.2))) < 0.62, 4)
         image[top : top + height // 40 + 2, width // 10 : width // 10 + glyphs.size][:, glyphs] = 0.03
     image *= np.exp(0.12 * fractal_noise(rng, shape))[..., None]
-    for border, color in ((height // 12, np.full(3, 0.75)), (height // 24, 0.4 * _saturated(rng))):
+    for border, color in ((height // 12, np.full(3, 0.75)), (height // 24, 0.4 * _draw_color(rng))):
         image[:border] = image[-border:] = color
         image[:, :border] = image[:, -border:] = color
     return image
@@ -178,12 +178,12 @@ def carton(rng: np.random.Generator, shape: Shape) -> Float64Array:
         label = image[top : top + height // 6, left : left + width // 5]
         label[:] = 0.7
         label[3:-3:4, 3:-6] = 0.05
-        label[2 : label.shape[0] // 3, 2 : label.shape[1] // 3] = _saturated(rng)
+        label[2 : label.shape[0] // 3, 2 : label.shape[1] // 3] = _draw_color(rng)
     return image
 
 
 def _wood(rng: np.random.Generator, shape: Shape, base: Rgb, *, rows: int, columns: int) -> Float64Array:
-    return coursed(
+    return courses(
         rng, shape, base, rows=rows, columns=columns, spread=0.22, stretch=9.0, joint=(0.05, 0.04, 0.03)
     )
 
@@ -194,22 +194,22 @@ MATERIALS: dict[str, tuple[Material, ...]] = {
         partial(plaster, base=(0.36, 0.46, 0.50)),
         partial(plaster, base=(0.55, 0.40, 0.33)),
         partial(_wood, rows=10, columns=3, base=(0.40, 0.27, 0.16)),
-        partial(coursed, rows=8, columns=16, base=(0.46, 0.52, 0.44), spread=0.12),
-        partial(coursed, rows=36, columns=26, base=(0.42, 0.20, 0.13), joint=(0.50, 0.47, 0.40)),
+        partial(courses, rows=8, columns=16, base=(0.46, 0.52, 0.44), spread=0.12),
+        partial(courses, rows=36, columns=26, base=(0.42, 0.20, 0.13), joint=(0.50, 0.47, 0.40)),
     ),
     "floor": (
         partial(_wood, rows=32, columns=4, base=(0.36, 0.22, 0.12)),
         partial(_wood, rows=24, columns=3, base=(0.25, 0.17, 0.11)),
-        partial(coursed, rows=12, columns=14, base=(0.42, 0.38, 0.33), spread=0.16),
+        partial(courses, rows=12, columns=14, base=(0.42, 0.38, 0.33), spread=0.16),
     ),
-    "ceiling": (partial(coursed, rows=8, columns=10, base=(0.66, 0.64, 0.6), spread=0.06),),
+    "ceiling": (partial(courses, rows=8, columns=10, base=(0.66, 0.64, 0.6), spread=0.06),),
     "wood": (
         partial(_wood, rows=4, columns=1, base=(0.46, 0.28, 0.14)),
         partial(_wood, rows=3, columns=1, base=(0.22, 0.12, 0.07)),
         partial(_wood, rows=5, columns=1, base=(0.55, 0.44, 0.30)),
     ),
     "ceramic": (
-        partial(coursed, base=(0.20, 0.34, 0.44), rows=7, columns=9, spread=0.5, joint=(0.6, 0.58, 0.5)),
+        partial(courses, base=(0.20, 0.34, 0.44), rows=7, columns=9, spread=0.5, joint=(0.6, 0.58, 0.5)),
         partial(plaid, base=(0.52, 0.33, 0.14)), partial(plaster, base=(0.50, 0.50, 0.46)),
     ),
     "cloth": (

@@ -20,7 +20,7 @@ WHOLE = ImageGeometry(64, 48, 16, 12, 0, 0, 16, 12)
 
 
 def coordinates(geometry: ImageGeometry) -> tuple[np.ndarray, np.ndarray]:
-    """Return where each source pixel (H, W) lies in the network's image: x, y."""
+    """Return the position x, y of each source pixel (H, W) in the network's image."""
     sx, sy = geometry.scale
     u, v = np.meshgrid(np.arange(geometry.source_width), np.arange(geometry.source_height))
     return (u + 0.5) * sx - 0.5 - geometry.left, (v + 0.5) * sy - 0.5 - geometry.top
@@ -43,7 +43,7 @@ def network_grid(geometry: ImageGeometry) -> tuple[np.ndarray, np.ndarray]:
         ImageGeometry(37, 23, 80, 50, 3, 1, 70, 48),  # a source smaller than the network's image
     ],
 )
-def test_a_sloping_surface_is_interpolated_at_the_centers_of_the_source_s_pixels(
+def test_a_slope_is_interpolated_at_the_centers_of_source_pixels(
     geometry: ImageGeometry,
 ) -> None:
     resized = resize_to_source(slope(*network_grid(geometry)), geometry)
@@ -54,14 +54,14 @@ def test_a_sloping_surface_is_interpolated_at_the_centers_of_the_source_s_pixels
     np.testing.assert_allclose(resized[between], slope(x, y)[between], rtol=1e-5)
 
 
-def test_outside_the_crop_there_is_no_depth_and_inside_there_is() -> None:
+def test_depth_is_nan_outside_the_crop() -> None:
     resized = resize_to_source(np.full((56, 80), 2.0, np.float32), CROPPED)
     assert np.isnan(resized[:16]).all()
     assert np.isnan(resized[-16:]).all()
     np.testing.assert_array_equal(resized[16:-16], 2.0)
 
 
-def test_an_edge_is_not_smeared_into_points_between_the_surfaces() -> None:
+def test_an_edge_has_no_points_between_the_surfaces() -> None:
     x, y = network_grid(WHOLE)
     depth = np.where(x + 0.5 * y < 9, 1.0, 3.0).astype(np.float32)
     resized = resize_to_source(depth, WHOLE)
@@ -73,7 +73,7 @@ def test_an_edge_is_not_smeared_into_points_between_the_surfaces() -> None:
     np.testing.assert_array_equal(resized, depth[v, u])
 
 
-def test_the_surfaces_beside_an_edge_are_interpolated() -> None:
+def test_surfaces_next_to_an_edge_are_interpolated() -> None:
     x, y = network_grid(WHOLE)
     depth = slope(x, y) + np.where(x < 8, 0.0, 5.0).astype(np.float32)
     resized, (x, _) = resize_to_source(depth, WHOLE), coordinates(WHOLE)
@@ -91,7 +91,7 @@ def test_a_hole_keeps_its_size(hole: float) -> None:
     np.testing.assert_array_equal(resized, expected)
 
 
-def test_an_image_of_one_row_is_resized_as_well() -> None:
+def test_an_image_of_one_row_is_resized() -> None:
     geometry = ImageGeometry(8, 4, 4, 1, 0, 0, 4, 1)
     resized = resize_to_source(np.array([[1.0, 1.0, 3.0, 3.0]], np.float32), geometry)
     np.testing.assert_array_equal(resized, [[1.0] * 4 + [3.0] * 4] * 4)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Points with colors, byte by byte."""
+"""Packed points, byte by byte."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ def laid_out(points: np.ndarray, rgb: np.ndarray) -> bytes:
 
 
 @pytest.mark.parametrize("shape", [(0,), (1,), (7,), (0, 4), (3, 5)])
-def test_a_record_is_x_y_z_and_a_color_of_four_bytes(shape: tuple[int, ...]) -> None:
+def test_a_record_has_x_y_z_and_four_bytes_of_color(shape: tuple[int, ...]) -> None:
     points, rgb = cloud(*shape)
     records = pack_points(points, rgb)
     assert (records.shape, records.dtype) == (shape, POINT_DTYPE)
     assert records.tobytes() == laid_out(points, rgb)
 
 
-def test_a_point_that_is_none_keeps_its_nan_to_the_bit() -> None:
+def test_nan_and_infinity_are_packed_bit_by_bit() -> None:
     points, rgb = cloud(2, 2)
     points[0, 1] = np.nan, -np.inf, np.frombuffer(b"\x01\x00\xc0\xff", np.float32)[0]
     stored = np.frombuffer(pack_points(points, rgb).tobytes(), np.uint32).reshape(2, 2, 4)
     np.testing.assert_array_equal(stored[0, 1, :3], points.view(np.uint32)[0, 1])
 
 
-def test_every_other_point_of_a_larger_array_and_doubles_are_packed_alike() -> None:
+def test_strided_points_and_doubles_are_packed_equally() -> None:
     points, rgb = cloud(8)
     assert pack_points(points[::2], rgb[::2]).tobytes() == laid_out(points[::2], rgb[::2])
     doubles: np.ndarray = points.astype(np.float64)
     assert pack_points(doubles, rgb).tobytes() == laid_out(points, rgb)
 
 
-def test_records_are_written_where_they_are_wanted() -> None:
+def test_records_are_written_to_the_given_array() -> None:
     points, rgb = cloud(6)
     memory = bytearray(6 * POINT_DTYPE.itemsize)
     pack_points(points, rgb, out=np.frombuffer(memory, POINT_DTYPE))

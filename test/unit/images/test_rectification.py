@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images without their lens's distortion."""
+"""Rectification of distorted images and depth."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ CAMERAS = {
 each_camera = pytest.mark.parametrize("camera", CAMERAS.values(), ids=CAMERAS)
 
 
-def seen_by_lens(points: np.ndarray, camera: Intrinsics) -> np.ndarray:
+def project_to_lens(points: np.ndarray, camera: Intrinsics) -> np.ndarray:
     """Return the distorted pixels (n, 2) of points (n, 3)."""
     none, K, coefficients = np.zeros(3), camera.matrix(), np.array(camera.distortion)
     if camera.distortion_model == "equidistant":
@@ -46,7 +46,7 @@ def seen_by_lens(points: np.ndarray, camera: Intrinsics) -> np.ndarray:
     return cv2.projectPoints(points, none, none, K, coefficients)[0].reshape(-1, 2)
 
 
-def seen_by_pinhole(points: np.ndarray, camera: Intrinsics) -> np.ndarray:
+def project_to_pinhole(points: np.ndarray, camera: Intrinsics) -> np.ndarray:
     homogeneous = points @ camera.matrix().T
     return homogeneous[:, :2] / homogeneous[:, 2:]
 
@@ -62,14 +62,14 @@ def blobs(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def blob_near(rgb: np.ndarray, pixel: np.ndarray) -> np.ndarray:
-    """Return the center of mass (2,) of the blob whose center should be here."""
+    """Return the center of mass (2,) of the blob near a pixel."""
     left, top = np.rint(pixel).astype(int) - 9
     patch = rgb[top : top + 19, left : left + 19, 0].astype(float)
     v, u = np.mgrid[top : top + 19, left : left + 19]
     return np.array([(u * patch).sum(), (v * patch).sum()]) / patch.sum()
 
 
-def points_seen(pinhole: Intrinsics) -> np.ndarray:
+def visible_points(pinhole: Intrinsics) -> np.ndarray:
     """Return points (n, 3) all over the view of a camera, at several depths."""
     u, v = np.meshgrid(np.linspace(30, pinhole.width - 30, 8), np.linspace(30, pinhole.height - 30, 6))
     rays = np.stack(
@@ -82,9 +82,9 @@ def worst_error_px(calibrated: Intrinsics, camera: Intrinsics) -> float:
     """Rectify an image of points by a calibration; ``camera`` is the same at the size of the image."""
     rectifier = Rectifier(calibrated)
     _, pinhole = rectifier.rectify(np.zeros((camera.height, camera.width, 3), np.uint8))
-    points = points_seen(pinhole)
-    rgb, _ = rectifier.rectify(blobs(seen_by_lens(points, camera), camera.width, camera.height))
-    expected = seen_by_pinhole(points, pinhole)
+    points = visible_points(pinhole)
+    rgb, _ = rectifier.rectify(blobs(project_to_lens(points, camera), camera.width, camera.height))
+    expected = project_to_pinhole(points, pinhole)
     found = np.array([blob_near(rgb, pixel) for pixel in expected])
     return float(np.abs(found - expected).max())
 
@@ -95,7 +95,7 @@ def test_a_rectified_image_is_that_of_the_pinhole_camera(camera: Intrinsics) -> 
 
 
 @each_camera
-def test_a_calibration_at_another_size_serves_as_well(camera: Intrinsics) -> None:
+def test_a_calibration_at_another_size_is_scaled(camera: Intrinsics) -> None:
     twice = replace(
         camera,
         fx=2 * camera.fx,
@@ -109,34 +109,34 @@ def test_a_calibration_at_another_size_serves_as_well(camera: Intrinsics) -> Non
 
 
 @each_camera
-def test_the_new_camera_is_what_the_network_assumes(camera: Intrinsics) -> None:
+def test_the_pinhole_camera_has_square_pixels_and_a_centered_principal_point(camera: Intrinsics) -> None:
     rgb, pinhole = Rectifier(camera).rectify(np.zeros((HEIGHT, WIDTH, 3), np.uint8))
     assert rgb.shape == (HEIGHT, WIDTH, 3)
     assert pinhole == Intrinsics(pinhole.fx, pinhole.fx, WIDTH // 2, HEIGHT // 2, WIDTH, HEIGHT)
 
 
 @each_camera
-def test_every_pixel_was_seen_and_the_view_is_as_wide_as_that_allows(camera: Intrinsics) -> None:
+def test_the_view_is_the_widest_inside_the_source(camera: Intrinsics) -> None:
     _, pinhole = Rectifier(camera).rectify(np.zeros((HEIGHT, WIDTH, 3), np.uint8))
     u, v = np.meshgrid(np.arange(WIDTH), np.arange(HEIGHT))
     rays = np.stack((u - pinhole.cx, v - pinhole.cy, np.full(u.shape, pinhole.fx)), axis=-1).reshape(
         -1, 3
     )
     border = (0, 0), (WIDTH - 1, HEIGHT - 1)
-    source = seen_by_lens(rays.astype(float), camera)
+    source = project_to_lens(rays.astype(float), camera)
     assert (source >= border[0]).all()
     assert (source <= border[1]).all()
-    wider = seen_by_lens(rays * (1.02, 1.02, 1.0), camera)
+    wider = project_to_lens(rays * (1.02, 1.02, 1.0), camera)
     assert (wider < border[0]).any() or (wider > border[1]).any()
 
 
-def test_a_very_wide_lens_is_cut_to_what_a_pinhole_shows_well() -> None:
+def test_the_view_of_a_very_wide_lens_is_limited() -> None:
     camera = replace(CAMERAS["equidistant"], fx=190.0, fy=190.0)  # 190 degrees across
     _, pinhole = Rectifier(camera).rectify(np.zeros((HEIGHT, WIDTH, 3), np.uint8))
     assert 0.3 * WIDTH <= pinhole.fx < 0.32 * WIDTH
 
 
-def test_a_polynomial_is_not_followed_to_where_it_folds_back() -> None:
+def test_the_view_ends_where_the_polynomial_is_not_monotonic() -> None:
     camera = replace(CAMERAS["plumb_bob"], fx=250.0, fy=250.0, distortion=(-0.35, 0.0, 0.0, 0.0, 0.0))
     _, pinhole = Rectifier(camera).rectify(np.zeros((HEIGHT, WIDTH, 3), np.uint8))
     farthest = np.hypot(WIDTH // 2, HEIGHT // 2) / pinhole.fx
@@ -147,7 +147,7 @@ def test_a_polynomial_is_not_followed_to_where_it_folds_back() -> None:
     ("model", "coefficients"),
     [("", ()), ("", (0.1,)), ("plumb_bob", ()), ("plumb_bob", (0.0,) * 5), ("homemade", (0.0,) * 3)],
 )
-def test_without_distortion_image_and_camera_are_the_very_same(
+def test_without_distortion_image_and_camera_are_returned_unchanged(
     model: str, coefficients: tuple[float, ...]
 ) -> None:
     camera = replace(PINHOLE, distortion_model=model, distortion=coefficients)
@@ -163,12 +163,12 @@ def test_without_distortion_the_camera_is_scaled_to_the_image() -> None:
     assert (half.cx, half.cy) == pytest.approx(((325.3 + 0.5) / 2 - 0.5, (236.8 + 0.5) / 2 - 0.5))
 
 
-def test_an_equidistant_lens_without_coefficients_is_still_no_pinhole() -> None:
+def test_an_equidistant_camera_of_zero_coefficients_is_rectified() -> None:
     camera = replace(CAMERAS["equidistant"], distortion=(0.0,) * 4)
     assert worst_error_px(camera, camera) < 0.3
 
 
-def test_an_image_that_may_not_be_written_to_is_rectified_and_left_as_it_is() -> None:
+def test_a_read_only_image_is_rectified_and_not_changed() -> None:
     rgb = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
     rgb.flags.writeable = False
     before = rgb.copy()
@@ -177,15 +177,15 @@ def test_an_image_that_may_not_be_written_to_is_rectified_and_left_as_it_is() ->
     assert rectified.flags.writeable
 
 
-def test_tables_are_kept_until_the_size_of_the_image_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables_are_computed_once_per_image_size(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[tuple[int, int]] = []
     original = cv2.initUndistortRectifyMap
 
-    def counted(*args: Any) -> Any:
+    def record_size(*args: Any) -> Any:
         sizes.append(args[4])
         return original(*args)
 
-    monkeypatch.setattr(rectification.cv2, "initUndistortRectifyMap", counted)
+    monkeypatch.setattr(rectification.cv2, "initUndistortRectifyMap", record_size)
     rectifier = Rectifier(CAMERAS["plumb_bob"])
     for width, height in ((640, 480), (640, 480), (320, 240), (320, 240)):
         rgb, pinhole = rectifier.rectify(np.zeros((height, width, 3), np.uint8))
@@ -204,7 +204,7 @@ def test_tables_are_kept_until_the_size_of_the_image_changes(monkeypatch: pytest
         ("plumb_bob", (float("nan"),) * 5),
     ],
 )
-def test_a_distortion_that_cannot_be_undone_is_named_with_what_can(
+def test_the_error_of_an_unsupported_distortion_lists_the_supported_ones(
     model: str, coefficients: tuple[float, ...]
 ) -> None:
     with pytest.raises(ConfigError, match=rf"'{model}'.*plumb_bob \(5\).*equidistant \(4\)"):
@@ -213,10 +213,10 @@ def test_a_distortion_that_cannot_be_undone_is_named_with_what_can(
 
 @each_camera
 @pytest.mark.parametrize("divisor", [1, 2])
-def test_depth_is_rectified_to_that_of_the_nearest_pixel_at_its_own_size(
+def test_depth_is_rectified_by_nearest_neighbor_at_its_own_size(
     camera: Intrinsics, divisor: int
 ) -> None:
-    """Every pixel is as deep as the number of its column, so the depth tells where it was taken."""
+    """Every pixel is as deep as the number of its column, so that depth is the source column."""
     _, pinhole = Rectifier(camera).rectify(np.zeros((HEIGHT, WIDTH, 3), np.uint8))
     width, height = WIDTH // divisor, HEIGHT // divisor
     ramp = np.tile(np.arange(width, dtype=np.float32) + 1, (height, 1))
@@ -227,6 +227,6 @@ def test_depth_is_rectified_to_that_of_the_nearest_pixel_at_its_own_size(
         ((x - pinhole.cx) / pinhole.fx, (y - pinhole.cy) / pinhole.fy, np.ones(x.shape)), axis=-1
     )
     columns = (
-        seen_by_lens(rays.reshape(-1, 3), camera)[:, 0].reshape(height, width) + 0.5
+        project_to_lens(rays.reshape(-1, 3), camera)[:, 0].reshape(height, width) + 0.5
     ) / divisor - 0.5
     assert np.abs(found - 1 - columns).max() <= 0.51

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from recordings import image_folder
-from small_video import picture, write_video
+from small_video import pixels, write_video
 
 from ttt3r_ros.errors import ConfigError, SourceError
 from ttt3r_ros.io.image_folder import ImageFolder
@@ -31,7 +31,7 @@ def write_images(folder: Path, names: list[str]) -> Path:
     return folder
 
 
-def red(sequence: ImageSequence) -> list[int]:
+def red_values(sequence: ImageSequence) -> list[int]:
     return [int(frame.rgb[0, 0, 0]) for frame in sequence.frames()]
 
 
@@ -40,7 +40,7 @@ def test_a_folder_of_images_is_detected(tmp_path: Path) -> None:
     for layout in ("auto", "folder"):
         sequence = open_source(str(folder), SourceOptions(format=layout))
         assert isinstance(sequence, ImageFolder)
-        assert (sequence.name, len(sequence), red(sequence)) == ("walk", 3, [10, 0, 20])
+        assert (sequence.name, len(sequence), red_values(sequence)) == ("walk", 3, [10, 0, 20])
 
 
 def test_a_folder_with_images_in_rgb_is_detected(tmp_path: Path) -> None:
@@ -150,11 +150,11 @@ def test_folder_and_video_yield_only_selected_frames(tmp_path: Path) -> None:
     folder = write_images(tmp_path / "walk", [f"{k}.png" for k in range(8)])
     (folder / "1.png").write_bytes(b"damaged")
     chosen = open_source(str(folder), SourceOptions(stride=3, max_frames=2))
-    assert (red(chosen), len(chosen), chosen.skipped) == ([0, 30], 2, 0)
+    assert (red_values(chosen), len(chosen), chosen.skipped) == ([0, 30], 2, 0)
     assert [f.stamp_ns for f in chosen.frames()] == [10**9, 10**9 + 300_000_000]
     film = open_source(str(write_video(tmp_path / "walk.avi")), SourceOptions(stride=5))
     frames = list(film.frames())
     assert len(film) == len(frames) == 3
     assert [f.stamp_ns for f in frames] == [10**9 + k * 40_000_000 for k in (0, 5, 10)]
     for frame, k in zip(frames, (0, 5, 10), strict=True):
-        assert np.abs(frame.rgb.astype(int) - picture(k)[..., ::-1]).mean() < 25
+        assert np.abs(frame.rgb.astype(int) - pixels(k)[..., ::-1]).mean() < 25

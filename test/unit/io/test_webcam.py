@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_video import COUNT, picture, write_video
+from small_video import COUNT, pixels, write_video
 
 from ttt3r_ros.errors import SourceError
 from ttt3r_ros.io.sources import SourceOptions, open_source
@@ -44,7 +44,7 @@ def test_images_of_a_camera_are_stamped_on_arrival(tmp_path: Path) -> None:
     stamps_ns = [frame.stamp_ns for frame in frames]
     assert before_ns < stamps_ns[0]
     assert stamps_ns == sorted(set(stamps_ns))
-    assert np.abs(frames[1].rgb.astype(int) - picture(1)[..., ::-1]).mean() < 25
+    assert np.abs(frames[1].rgb.astype(int) - pixels(1)[..., ::-1]).mean() < 25
     assert camera.ground_truth() == []
 
 

@@ -29,7 +29,7 @@ _STORAGES = ("sqlite3", "mcap")
 _HINTS = {  # part of an error of the library: tool that may recover the bag
     "disk image is malformed": "sqlite3 FILE .recover",
     "not indexed": "rosbag reindex",
-    "index looks damaged": "rosbag reindex",
+    "Bag index": "rosbag reindex",
 }
 
 

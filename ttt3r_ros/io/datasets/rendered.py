@@ -34,7 +34,7 @@ _SINTEL_TAG = struct.pack("<f", 202021.25)  # first bytes of .dpt and .cam files
 _SINTEL_RATE_HZ = 24.0
 _SINTEL_CAMERAS = ("camdata_left", "camdata")
 _NRGBD_RATE_HZ = 30.0
-_GL_CV = np.diag([1.0, -1.0, -1.0, 1.0])  # OpenGL cameras look along -z, y up
+_GL_CV = np.diag([1.0, -1.0, -1.0, 1.0])  # axes of OpenGL cameras: x right, y up, z backward
 
 
 # --- Sintel ------------------------------------------------------------------------------------------

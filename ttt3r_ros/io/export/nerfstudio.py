@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """``transforms.json`` in the format of nerfstudio.
 
-Cameras look along -z, y up (OpenGL). The origin of pixel coordinates is the corner of the first pixel.
+Cameras have the axes of OpenGL: x right, y up, z backward. The origin of pixel coordinates is the corner of the first
+pixel.
 """
 
 from __future__ import annotations

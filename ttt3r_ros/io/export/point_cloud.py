@@ -48,7 +48,7 @@ def read_ply(path: Path) -> tuple[Float32Array, UInt8Array]:
     """Return points (N, 3) and colors (N, 3) of a file of `write_ply`.
 
     Raises:
-        SourceError: the file cannot be read or is malformed; the message has the value and what was expected.
+        SourceError: the file cannot be read or is malformed; the message has the value and the expected one.
     """
     try:
         content = path.read_bytes()

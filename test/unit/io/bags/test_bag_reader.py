@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -17,10 +17,10 @@ from bag_recording import (
     POSE,
     WIDTH,
     camera_info,
-    header,
     images,
-    made,
-    picture,
+    make_header,
+    make_message,
+    pixels,
     png,
     pose,
     raw_image,
@@ -47,7 +47,7 @@ def test_padded_images_are_read_with_stamp_frame_calibration_and_poses(
     frames = list(bag.frames())
     assert (len(bag), bag.image_topic) == (3, "/cam/image_raw")
     for k, frame in enumerate(frames):
-        np.testing.assert_array_equal(frame.rgb, picture(k))
+        np.testing.assert_array_equal(frame.rgb, pixels(k))
         assert (frame.stamp_ns, frame.camera_frame) == (1785000000 * 10**9 + k, "left_optical")
     camera = frames[0].intrinsics
     assert camera is not None
@@ -64,7 +64,7 @@ def test_compressed_images_have_the_calibration_one_namespace_up(tmp_path: Path)
     messages = [("/cam/image_raw/compressed", COMPRESSED, png(k)) for k in range(2)]
     bag = Bag(record(tmp_path / "bag", [*messages, ("/cam/camera_info", INFO, camera_info())]))
     frames = list(bag.frames())
-    np.testing.assert_array_equal([frame.rgb for frame in frames], [picture(0), picture(1)])
+    np.testing.assert_array_equal([frame.rgb for frame in frames], [pixels(0), pixels(1)])
     assert frames[0].intrinsics is not None
 
 
@@ -87,14 +87,12 @@ def test_a_bag_without_message_definitions_is_read_with_those_of_humble(tmp_path
     with closing(sqlite3.connect(next(path.glob("*.db3")))) as database:
         database.execute("DELETE FROM message_definitions")
         database.commit()
-    np.testing.assert_array_equal(next(iter(Bag(path).frames())).rgb, picture(0))
+    np.testing.assert_array_equal(next(iter(Bag(path).frames())).rgb, pixels(0))
 
 
 def test_several_image_topics_are_ambiguous(tmp_path: Path) -> None:
     path = record(tmp_path / "bag", images("/left/image", 2) + images("/right/image", 3))
-    with pytest.raises(
-        AmbiguousSource, match=r"2 image topics; select one \(image topics: /left/image, /right/image\)"
-    ) as caught:
+    with pytest.raises(AmbiguousSource, match=r"/left/image, /right/image") as caught:
         Bag(path)
     assert (caught.value.choices, caught.value.kind) == (["/left/image", "/right/image"], "image topic")
     assert len(open_source(str(path), SourceOptions(topic="/left/image"))) == 2
@@ -113,17 +111,17 @@ def test_the_error_of_a_bag_without_images_lists_its_topics(tmp_path: Path) -> N
         Bag(path)
 
 
-@pytest.mark.parametrize(
-    "broken",
-    [{"encoding": "32FC1"}, {"step": 5}, {"data": np.zeros(7, np.uint8)}],
-    ids=["encoding", "step", "data"],
-)
 def test_invalid_images_are_skipped_with_topic_and_stamp(
-    tmp_path: Path, broken: dict[str, Any], caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    messages = [*images(count=1), ("/cam/image_raw", IMAGE, raw_image(1, **broken))]
-    assert len(list(Bag(record(tmp_path / "bag", messages)).frames())) == 1
-    assert "/cam/image_raw at 1785000000000000001 is skipped: " in caplog.text
+    invalid = [{"encoding": "32FC1"}, {"step": 5}, {"data": np.zeros(7, np.uint8)}]
+    others = [raw_image(k, **changes) for k, changes in enumerate(invalid, start=1)]
+    bag = Bag(
+        record(tmp_path / "bag", [*images(count=1), *[("/cam/image_raw", IMAGE, m) for m in others]])
+    )
+    assert (len(list(bag.frames())), bag.skipped) == (1, 3)
+    for k in (1, 2, 3):
+        assert f"/cam/image_raw at 178500000000000000{k} is skipped: " in caplog.text
 
 
 def test_a_bag_without_a_valid_image_is_an_error(tmp_path: Path) -> None:
@@ -145,8 +143,8 @@ def test_a_damaged_message_is_skipped(tmp_path: Path, caplog: pytest.LogCaptureF
 def test_depth_and_compressed_copies_do_not_count_as_cameras(tmp_path: Path) -> None:
     depth = raw_image(0, encoding="16UC1", step=2 * WIDTH, data=np.zeros(2 * WIDTH * HEIGHT, np.uint8))
     floats = raw_image(0, encoding="32FC1", step=4 * WIDTH, data=np.zeros(4 * WIDTH * HEIGHT, np.uint8))
-    packed = made(
-        COMPRESSED, header=header(0), format="16UC1; compressedDepth", data=np.zeros(9, np.uint8)
+    packed = make_message(
+        COMPRESSED, header=make_header(0), format="16UC1; compressedDepth", data=np.zeros(9, np.uint8)
     )
     others = [
         ("/cam/image_raw/compressed", COMPRESSED, png(0)),

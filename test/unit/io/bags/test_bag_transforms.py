@@ -43,7 +43,7 @@ def test_static_and_dynamic_transforms_are_looked_up_along_chains(tmp_path: Path
     assert x_at("base_link", "left_optical", 99) == 0.5
     assert [x_at("odom", "base_link", second) for second in (9.9, 12.1)] == [None, None]
     assert x_at("map", "base_link", 11) is None
-    assert x_at("nobody", "nobody", 11) == 0.0
+    assert x_at("other", "other", 11) == 0.0
 
 
 def test_a_bag_without_transforms_has_none(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_a_bag_without_transforms_has_none(tmp_path: Path) -> None:
 
 def test_the_most_frequent_of_several_parents_is_used(caplog: pytest.LogCaptureFixture) -> None:
     T = np.eye(4)
-    said = [RecordedTransform("odom", "base", T, k) for k in range(3)]
-    transforms = BagTransforms([RecordedTransform("map", "base", T, None), *said])
+    frequent = [RecordedTransform("odom", "base", T, k) for k in range(3)]
+    transforms = BagTransforms([RecordedTransform("map", "base", T, None), *frequent])
     assert transforms.root_of("base") == "odom"
     assert "several parents of base (map, odom); odom is used" in caplog.text

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The output bag: what was computed is what is played back."""
+"""The output bag, read back message by message."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ TYPES = {
 }
 
 
-def recorded(path, updates, reconstructor, config=None, names=HANDHELD):
-    """Write a bag and return what is played back from it."""
+def write_and_read(path, updates, reconstructor, config=None, names=HANDHELD):
+    """Write a bag and return its content."""
     bag = OutputBag(path, config or Config(), names)
     for update in updates:
         bag.add(update)
@@ -63,7 +63,7 @@ def cloud_of(message) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_topics_types_stamps_and_frames_are_those_of_the_node(tmp_path):
-    bag = recorded(tmp_path / "bag", *walked(4))
+    bag = write_and_read(tmp_path / "bag", *walked(4))
     assert {topic: connection.msgtype for topic, connection in bag.connections.items()} == TYPES
     every = dict.fromkeys(TYPES, 4) | {"/mapping_node/path": 1, "/mapping_node/map_cloud": 1}
     assert {topic: len(messages) for topic, messages in bag.messages.items()} == every
@@ -75,9 +75,9 @@ def test_topics_types_stamps_and_frames_are_those_of_the_node(tmp_path):
             assert {message.header.frame_id for message in messages} == {"map" if in_map else OPTICAL}
 
 
-def test_poses_and_odometry_are_played_back_with_their_covariances_and_velocities(tmp_path):
+def test_poses_and_odometry_have_covariances_and_velocities(tmp_path):
     updates, reconstructor = walked(4)
-    bag = recorded(tmp_path / "bag", updates, reconstructor)
+    bag = write_and_read(tmp_path / "bag", updates, reconstructor)
     for update, pose, odom in zip(
         updates, bag.messages["/mapping_node/pose"], bag.messages["/mapping_node/odom"], strict=True
     ):
@@ -94,38 +94,38 @@ def test_poses_and_odometry_are_played_back_with_their_covariances_and_velocitie
 
 @pytest.mark.parametrize("size", ["network", "input"])
 @pytest.mark.parametrize("encoding", ["32FC1", "16UC1"])
-def test_images_and_points_are_played_back_value_by_value(tmp_path, encoding, size):
+def test_images_and_points_are_equal_to_the_prediction(tmp_path, encoding, size):
     config = from_mapping({"min_confidence": 2.0, "depth.encoding": encoding, "depth.resolution": size})
     (update,), reconstructor = walked(1, config)
     update = noisy(update)
-    bag = recorded(tmp_path / "bag", [update], reconstructor, config)
-    seen = update.prediction
-    z = seen.points_camera[..., 2]
-    sure = (seen.confidence >= 2.0) & (z > 0)
+    bag = write_and_read(tmp_path / "bag", [update], reconstructor, config)
+    prediction = update.prediction
+    z = prediction.points_camera[..., 2]
+    valid = (prediction.confidence >= 2.0) & (z > 0)
     (depth,), (info,) = (bag.messages[f"/mapping_node/depth/{of}"] for of in ("image", "camera_info"))
     assert depth.encoding == encoding
     assert (depth.height, depth.width) == (info.height, info.width)
     if size == "network":
-        meters = np.where(sure, z, np.float32(np.nan))
+        meters = np.where(valid, z, np.float32(np.nan))
         if encoding == "16UC1":
-            meters = np.where(sure, np.rint(z * np.float32(1000)), 0)
+            meters = np.where(valid, np.rint(z * np.float32(1000)), 0)
         np.testing.assert_array_equal(image_of(depth), meters)
         np.testing.assert_array_equal(info.k.reshape(3, 3), update.intrinsics.matrix())
     else:
         assert (depth.height, depth.width) == (24, 32)
         assert info.k[0] == pytest.approx(2.0 * update.intrinsics.fx)
     (confidence,) = bag.messages["/mapping_node/confidence/image"]
-    np.testing.assert_array_equal(image_of(confidence), seen.confidence)
+    np.testing.assert_array_equal(image_of(confidence), prediction.confidence)
     points, rgb = cloud_of(bag.messages["/mapping_node/points"][0])
-    np.testing.assert_array_equal(points, seen.points_camera[sure])
-    np.testing.assert_array_equal(rgb, seen.rgb[sure])
+    np.testing.assert_array_equal(points, prediction.points_camera[valid])
+    np.testing.assert_array_equal(rgb, prediction.rgb[valid])
 
 
-def test_map_and_grid_come_at_the_end_as_they_are_then(tmp_path):
+def test_map_and_grid_are_those_at_the_end(tmp_path):
     config = from_mapping({"level_source": "floor"})
     updates, reconstructor = walked(3, config)
-    reconstructor.map.integrate(updates[-1], -1.0)  # as if a floor had been found
-    bag = recorded(tmp_path / "bag", updates, reconstructor, config)
+    reconstructor.map.integrate(updates[-1], -1.0)  # with a floor
+    bag = write_and_read(tmp_path / "bag", updates, reconstructor, config)
     points, rgb = cloud_of(bag.messages["/mapping_node/map_cloud"][0])
     expected = reconstructor.map.voxels.point_cloud()
     assert len(points) > 10
@@ -152,7 +152,7 @@ MODES = {
         Names(body="camera_link"),
         lambda _: SensorContext(T_base_camera=motion(move=(0.0, 0.03, 0.0)) @ T_BODY_OPTICAL),
     ),
-    "camera on a mast": (  # turns on it
+    "camera on a mast": (  # rotates
         ROBOT,
         lambda k: SensorContext(T_base_camera=motion(turn=(0.0, 0.0, 0.2 * k)) @ MOUNT),
     ),
@@ -171,7 +171,7 @@ MODES = {
 
 @pytest.mark.parametrize("inverted", [False, True], ids=["", "inverted"])
 @pytest.mark.parametrize("mode", MODES)
-def test_transforms_are_one_tree_in_which_the_camera_is_where_it_was(tmp_path, mode, inverted):
+def test_transforms_are_one_tree_with_the_pose_of_the_camera(tmp_path, mode, inverted):
     names, around = MODES[mode]
     config = from_mapping(
         {
@@ -181,7 +181,7 @@ def test_transforms_are_one_tree_in_which_the_camera_is_where_it_was(tmp_path, m
         }
     )
     updates, reconstructor = walked(4, config, around)
-    bag = recorded(tmp_path / "bag", updates, reconstructor, config, names)
+    bag = write_and_read(tmp_path / "bag", updates, reconstructor, config, names)
     for update in updates:
         tree = tree_at(bag, update.frame.stamp_ns)
         assert len(roots(tree)) == 1
@@ -193,38 +193,38 @@ def test_transforms_are_one_tree_in_which_the_camera_is_where_it_was(tmp_path, m
             np.testing.assert_allclose(lookup(tree, "odom", "base_link"), wheels(k), atol=1e-9)
 
 
-def test_the_axes_of_a_camera_are_said_once_and_kept_for_late_listeners(tmp_path):
+def test_optical_axes_are_one_latched_static_transform(tmp_path):
     names, around = MODES["camera with body axes"]
     config = from_mapping({"camera_frame_convention": "body"})
-    bag = recorded(tmp_path / "bag", *walked(3, config, around), config, names)
+    bag = write_and_read(tmp_path / "bag", *walked(3, config, around), config, names)
     (axes,) = bag.transforms("/tf_static")
     assert (axes.header.frame_id, axes.child_frame_id) == ("default_cam", names.optical)
     np.testing.assert_allclose(matrix(axes.transform), T_BODY_OPTICAL, atol=1e-12)
 
 
 @pytest.mark.parametrize("changed", [{"publish_tf": False}, {"tf_mode": "none"}], ids=str)
-def test_a_node_that_says_nothing_on_tf_leaves_a_bag_without_it(tmp_path, changed):
+def test_a_configuration_without_tf_has_no_tf_topic(tmp_path, changed):
     config = from_mapping(changed)
-    bag = recorded(tmp_path / "bag", *walked(2, config), config)
+    bag = write_and_read(tmp_path / "bag", *walked(2, config), config)
     assert set(bag.connections) == set(TYPES) - {"/tf"}
 
 
-def test_without_somebody_s_odometry_map_to_odom_is_not_made_up(tmp_path):
+def test_map_to_odom_needs_external_odometry(tmp_path):
     config = from_mapping({"tf_mode": "map_odom"})
     updates, reconstructor = walked(
         3,
         config,
         lambda k: SensorContext(T_base_camera=MOUNT, T_odom_base=None if k == 1 else wheels(k)),
     )
-    bag = recorded(tmp_path / "bag", updates, reconstructor, config, ROBOT)
+    bag = write_and_read(tmp_path / "bag", updates, reconstructor, config, ROBOT)
     assert [len(message.transforms) for message in bag.messages["/tf"]] == [3, 1, 3]
 
 
 # --- time ------------------------------------------------------------------------------------------
 
 
-def test_log_times_never_go_back_and_are_the_stamps(tmp_path):
-    bag = recorded(tmp_path / "bag", *walked(5))
+def test_log_times_are_the_stamps_in_order(tmp_path):
+    bag = write_and_read(tmp_path / "bag", *walked(5))
     for topic, log_ns in bag.log_ns.items():
         assert all(before < after for before, after in pairwise(log_ns))
         if topic != "/tf":
@@ -232,19 +232,19 @@ def test_log_times_never_go_back_and_are_the_stamps(tmp_path):
 
 
 @pytest.mark.parametrize(("on_time_jump", "poses"), [("reset", 2), ("keep_map", 5)])
-def test_when_time_goes_back_the_path_begins_anew_and_the_log_goes_on(tmp_path, on_time_jump, poses):
+def test_a_jump_back_in_time_restarts_the_path_and_continues_the_log(tmp_path, on_time_jump, poses):
     config = from_mapping({"on_time_jump": on_time_jump})
     updates, reconstructor = walked(5, config)
     again = [replace(u, frame=frame(stamp_ns=10**8 * (k + 1))) for k, u in enumerate(updates[:2])]
-    bag = recorded(tmp_path / "bag", [*updates[:3], *again], reconstructor, config)
+    bag = write_and_read(tmp_path / "bag", [*updates[:3], *again], reconstructor, config)
     assert len(bag.messages["/mapping_node/path"][0].poses) == poses
     assert bag.log_ns["/mapping_node/pose"] == [10**9, 2 * 10**9, 3 * 10**9, 3 * 10**9, 31 * 10**8]
     assert bag.messages["/mapping_node/odom"][3].twist.twist.linear.z == 0.0
 
 
-def test_a_path_keeps_the_newest_poses_as_the_settings_say(tmp_path):
+def test_the_path_has_the_configured_number_of_newest_poses(tmp_path):
     config = from_mapping({"path_max_poses": 3})
-    bag = recorded(tmp_path / "bag", *walked(5, config), config)
+    bag = write_and_read(tmp_path / "bag", *walked(5, config), config)
     assert bag.messages["/mapping_node/path"][0].poses == bag.messages["/mapping_node/pose"][-3:]
 
 
@@ -255,15 +255,15 @@ def content(folder) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_the_same_run_gives_the_same_bytes_and_replaces_the_bag_before(tmp_path):
-    recorded(tmp_path / "bag", *walked(2))
-    recorded(tmp_path / "bag", *walked(4))
-    recorded(tmp_path / "other" / "bag", *walked(4))
+def test_equal_runs_write_equal_bytes_and_replace_the_former_bag(tmp_path):
+    write_and_read(tmp_path / "bag", *walked(2))
+    write_and_read(tmp_path / "bag", *walked(4))
+    write_and_read(tmp_path / "other" / "bag", *walked(4))
     assert set(content(tmp_path / "bag")) == {"bag.mcap", "metadata.yaml"}
     assert content(tmp_path / "bag") == content(tmp_path / "other" / "bag")
 
 
-def test_a_bag_does_not_appear_before_it_is_complete(tmp_path):
+def test_a_bag_has_its_files_only_when_complete(tmp_path):
     updates, reconstructor = walked(2)
     bag = OutputBag(tmp_path / "bag", Config(), HANDHELD)
     bag.add(updates[0])
@@ -272,7 +272,7 @@ def test_a_bag_does_not_appear_before_it_is_complete(tmp_path):
     assert set(content(tmp_path / "bag")) == {"bag.mcap", "metadata.yaml"}
 
 
-def test_an_abandoned_bag_leaves_nothing_and_takes_no_more(tmp_path):
+def test_an_aborted_bag_leaves_no_files_and_cannot_be_written(tmp_path):
     updates, reconstructor = walked(2)
     bag = OutputBag(tmp_path / "bag", Config(), HANDHELD)
     bag.add(updates[0])
@@ -284,8 +284,8 @@ def test_an_abandoned_bag_leaves_nothing_and_takes_no_more(tmp_path):
     bag.abort()
 
 
-def test_an_abandoned_bag_leaves_the_one_before(tmp_path):
-    recorded(tmp_path / "bag", *walked(2))
+def test_an_aborted_bag_keeps_the_former_bag(tmp_path):
+    write_and_read(tmp_path / "bag", *walked(2))
     before = content(tmp_path / "bag")
     bag = OutputBag(tmp_path / "bag", Config(), HANDHELD)
     bag.add(walked(1)[0][0])
@@ -293,7 +293,7 @@ def test_an_abandoned_bag_leaves_the_one_before(tmp_path):
     assert content(tmp_path / "bag") == before
 
 
-def test_a_closed_bag_stays_when_it_is_abandoned_and_takes_no_more(tmp_path):
+def test_abort_keeps_a_closed_bag(tmp_path):
     updates, reconstructor = walked(2)
     bag = OutputBag(tmp_path / "bag", Config(), HANDHELD)
     bag.add(updates[0])
@@ -305,9 +305,9 @@ def test_a_closed_bag_stays_when_it_is_abandoned_and_takes_no_more(tmp_path):
 
 
 @pytest.mark.parametrize("fails_at", ["a frame", "the end"])
-def test_without_room_nothing_of_the_bag_is_left_and_what_was_finished_stays(little_room, fails_at):
+def test_a_full_disk_leaves_no_files_of_the_bag_and_keeps_other_bags(little_room, fails_at):
     updates, reconstructor = walked(2)
-    recorded(little_room / "small", updates, reconstructor)
+    write_and_read(little_room / "small", updates, reconstructor)
     finished = content(little_room / "small")
     bag = OutputBag(little_room / "bag", Config(), HANDHELD)
     bag.add(updates[0])
@@ -319,16 +319,16 @@ def test_without_room_nothing_of_the_bag_is_left_and_what_was_finished_stays(lit
             large.prediction.confidence.ravel(),
             1,
         )
-    complaint = rf"cannot write {little_room / 'bag'}: (No space left|File too large)"
-    with pytest.raises(OutputError, match=complaint):
+    problem = rf"cannot write {little_room / 'bag'}: (No space left|File too large)"
+    with pytest.raises(OutputError, match=problem):
         bag.close(reconstructor) if fails_at == "the end" else bag.add(large)
-    with pytest.raises(OutputError, match=complaint):  # again, to whoever asks later
+    with pytest.raises(OutputError, match=problem):  # again, at every later call
         bag.close(reconstructor)
     assert [path.name for path in little_room.iterdir()] == ["small"]
     assert content(little_room / "small") == finished
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+def test_a_folder_that_cannot_be_created_is_an_error(tmp_path):
     (tmp_path / "occupied").write_text("a file, not a folder")
     with pytest.raises(OutputError, match=rf"cannot write {tmp_path / 'occupied' / 'bag'}: "):
         OutputBag(tmp_path / "occupied" / "bag", Config(), HANDHELD)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from dataset_files import (
     START_NS,
-    moved,
+    pose,
     poses,
-    red,
+    red_values,
     write_7scenes,
     write_euroc,
     write_image,
@@ -63,23 +63,22 @@ def test_files_that_are_not_selected_are_not_read(tmp_path: Path) -> None:
         write_image(root / f"frame-{k:06d}.color.png", 10 * k)
     (root / "frame-000001.color.png").write_bytes(b"damaged")
     sequence = open_source(str(root), SourceOptions(stride=2, max_frames=3))
-    assert (red(sequence), len(sequence), sequence.skipped) == ([0, 20, 40], 3, 0)
+    assert (red_values(sequence), len(sequence), sequence.skipped) == ([0, 20, 40], 3, 0)
     assert len(sequence.ground_truth()) == 2
 
 
 def test_a_repeated_stamp_has_depth_and_pose_of_its_first_image(tmp_path: Path) -> None:
     root = write_7scenes(tmp_path / "desk")
     views = [
-        ImageRecord(START_NS, root / f"frame-{k:06d}.color.png", Path(str(k)), moved(k))
-        for k in range(2)
+        ImageRecord(START_NS, root / f"frame-{k:06d}.color.png", Path(str(k)), pose(k)) for k in range(2)
     ]
-    later = ImageRecord(2 * START_NS, views[0].image, Path("2"), moved(2))
+    later = ImageRecord(2 * START_NS, views[0].image, Path("2"), pose(2))
     sequence = DatasetSequence(
         root, [*views, later], ALL_FRAMES, lambda path: np.full((1, 1), int(str(path)), np.float32)
     )
     assert [frame.stamp_ns for frame in sequence.frames()] == [START_NS, START_NS, 2 * START_NS]
     assert [stamp_ns for stamp_ns, _ in sequence.ground_truth()] == [START_NS, 2 * START_NS]
-    np.testing.assert_array_equal(poses(sequence), [moved(0), moved(2)])
+    np.testing.assert_array_equal(poses(sequence), [pose(0), pose(2)])
     assert sequence.true_depth_m(START_NS) == 0.0
 
 

@@ -12,9 +12,9 @@ from dataset_files import (
     START_NS,
     WIDTH,
     matrix_text,
-    moved,
+    pose,
     poses,
-    red,
+    red_values,
     write_7scenes,
     write_depth,
     write_image,
@@ -80,7 +80,7 @@ def test_poses_of_bonn_are_converted_to_the_camera(tmp_path: Path) -> None:
 
 
 def test_the_conversion_of_bonn_poses_keeps_distances() -> None:
-    step = np.linalg.norm(bonn_camera_pose(moved(1))[:3, 3] - bonn_camera_pose(moved(0))[:3, 3])
+    step = np.linalg.norm(bonn_camera_pose(pose(1))[:3, 3] - bonn_camera_pose(pose(0))[:3, 3])
     pure = np.eye(4)
     pure[:3, 3] = 3.0, 4.0, 0.0
     straight = bonn_camera_pose(pure)[:3, 3] - bonn_camera_pose(np.eye(4))[:3, 3]
@@ -103,7 +103,7 @@ def test_a_listed_image_that_is_missing_is_skipped_with_a_warning(
     root = write_tum(tmp_path / "desk")
     (root / "rgb" / "1.png").unlink()
     sequence = open_source(str(root))
-    assert (red(sequence), sequence.skipped, len(sequence)) == ([0, 20], 1, 3)
+    assert (red_values(sequence), sequence.skipped, len(sequence)) == ([0, 20], 1, 3)
     assert f"{root / 'rgb' / '1.png'} cannot be read as an image" in caplog.text
 
 
@@ -111,7 +111,7 @@ def test_7scenes_has_poses_depth_in_millimeters_and_the_published_focal_length(t
     sequence = open_source(str(write_7scenes(tmp_path / "seq-01")))
     frames = list(sequence.frames())
     assert [frame.stamp_ns for frame in frames] == [START_NS, START_NS + 33_333_333]
-    np.testing.assert_allclose(poses(sequence), [moved(0), moved(1)], atol=1e-9)
+    np.testing.assert_allclose(poses(sequence), [pose(0), pose(1)], atol=1e-9)
     camera = frames[0].intrinsics
     assert camera is not None
     assert (camera.fx, camera.fy, camera.cx, camera.cy) == (585.0, 585.0, 320.0, 240.0)
@@ -138,15 +138,15 @@ def test_scannet_has_the_color_camera_and_no_pose_without_tracking(
         write_image(tmp_path / "color" / f"{k}.jpg", 10 * k)
         write_depth(tmp_path / "depth" / f"{k}.png", 1000 + k)
         lost = np.full((4, 4), -np.inf)
-        write_text(tmp_path / "pose" / f"{k}.txt", matrix_text(lost if k == 2 else moved(k)))
+        write_text(tmp_path / "pose" / f"{k}.txt", matrix_text(lost if k == 2 else pose(k)))
     sequence = open_source(str(tmp_path))
     frames = list(sequence.frames())
-    assert np.abs(np.array(red(sequence)) - [0, 20, 100]).max() < 8  # 10.jpg comes after 2.jpg
+    assert np.abs(np.array(red_values(sequence)) - [0, 20, 100]).max() < 8  # 10.jpg comes after 2.jpg
     assert [stamp_ns for stamp_ns, _ in sequence.ground_truth()] == [
         frames[0].stamp_ns,
         frames[2].stamp_ns,
     ]
-    np.testing.assert_allclose(poses(sequence)[1], moved(10), atol=1e-9)
+    np.testing.assert_allclose(poses(sequence)[1], pose(10), atol=1e-9)
     camera = frames[0].intrinsics
     assert camera is not None
     assert (camera.fx, camera.fy, camera.cx, camera.width) == (577.0, 578.0, 3.5, WIDTH)

@@ -12,9 +12,9 @@ from dataset_files import (
     START_NS,
     WIDTH,
     matrix_text,
-    moved,
+    pose,
     poses,
-    red,
+    red_values,
     write_depth,
     write_image,
     write_sintel,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 def test_sintel_has_poses_depth_and_a_camera_for_each_image(tmp_path: Path) -> None:
     sequence = open_source(str(write_sintel(tmp_path)))
     frames = list(sequence.frames())
-    np.testing.assert_allclose(poses(sequence), [moved(1), moved(2)], atol=1e-9)
+    np.testing.assert_allclose(poses(sequence), [pose(1), pose(2)], atol=1e-9)
     assert [frame.intrinsics.fx for frame in frames if frame.intrinsics] == [1121.0, 1122.0]
     depth_m = [sequence.true_depth_m(frame.stamp_ns) for frame in frames]  # type: ignore[attr-defined]
     assert [depth.shape for depth in depth_m] == [(HEIGHT, WIDTH)] * 2
@@ -49,7 +49,7 @@ def test_truncated_files_of_sintel_are_errors(tmp_path: Path, part: str, keep: i
 
 
 def test_poses_of_neural_rgbd_are_converted_and_rows_of_nan_ignored(tmp_path: Path) -> None:
-    gl = [moved(k) @ np.diag([1.0, -1.0, -1.0, 1.0]) for k in range(11)]
+    gl = [pose(k) @ np.diag([1.0, -1.0, -1.0, 1.0]) for k in range(11)]
     gl[1] = np.full((4, 4), np.nan)
     write_text(tmp_path / "poses.txt", "".join(matrix_text(T) for T in gl))
     write_text(tmp_path / "focal.txt", "554.2562584220408\n")
@@ -58,8 +58,8 @@ def test_poses_of_neural_rgbd_are_converted_and_rows_of_nan_ignored(tmp_path: Pa
         write_depth(tmp_path / "depth" / f"depth{k}.png", 100 * (k + 1))
     sequence = open_source(str(tmp_path))
     frames = list(sequence.frames())
-    assert red(sequence) == [10 * k for k in range(11)]  # img10 last
-    np.testing.assert_allclose(poses(sequence), [moved(k) for k in range(11) if k != 1], atol=1e-9)
+    assert red_values(sequence) == [10 * k for k in range(11)]  # img10 last
+    np.testing.assert_allclose(poses(sequence), [pose(k) for k in range(11) if k != 1], atol=1e-9)
     camera = frames[0].intrinsics
     assert camera is not None
     assert (camera.fx, camera.cx, camera.cy) == (554.2562584220408, WIDTH / 2, HEIGHT / 2)

@@ -10,9 +10,9 @@ import pytest
 from dataset_files import (
     SENSOR,
     START_NS,
-    moved,
+    pose,
     poses,
-    red,
+    red_values,
     write_depth,
     write_euroc,
     write_image,
@@ -82,7 +82,7 @@ def test_euroc_without_ground_truth_has_only_images(tmp_path: Path) -> None:
     root = write_euroc(tmp_path)
     (root / "mav0" / "state_groundtruth_estimate0" / "data.csv").unlink()
     sequence = open_source(str(root))
-    assert (red(sequence), sequence.ground_truth()) == ([0, 10, 20], [])
+    assert (red_values(sequence), sequence.ground_truth()) == ([0, 10, 20], [])
 
 
 @pytest.mark.parametrize(("camera", "offset_m"), [(2, 0.1), (0, 0.0)])
@@ -94,7 +94,7 @@ def test_kitti_poses_are_converted_to_the_camera_of_the_images(
     assert [frame.stamp_ns - START_NS for frame in frames] == [0, 103_787_500, 207_482_900]
     offset = np.eye(4)
     offset[0, 3] = offset_m
-    np.testing.assert_allclose(poses(sequence), [moved(k) @ offset for k in range(3)], atol=1e-9)
+    np.testing.assert_allclose(poses(sequence), [pose(k) @ offset for k in range(3)], atol=1e-9)
     assert frames[0].intrinsics is not None
     assert (frames[0].intrinsics.fx, frames[0].intrinsics.cx) == (700.0, 4.0)
     assert sequence.name == "07"

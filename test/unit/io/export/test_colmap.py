@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A COLMAP model, read back by COLMAP itself and by the letter of its format."""
+"""COLMAP models, read by COLMAP and by the definition of the format."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def rows(path) -> list[list[str]]:
     return [line.split() for line in lines if not line.startswith("#")]
 
 
-def before(view) -> np.ndarray:
-    """Return points (N, 3) of the map that a view sees."""
+def visible_points(view) -> np.ndarray:
+    """Return points (N, 3) of the map in the view of a camera."""
     rays = np.random.default_rng(2).uniform((-0.5, -0.4, 1.0), (0.5, 0.4, 1.0), (30, 3))
     return (3.0 * rays) @ view.T_map_camera[:3, :3].T + view.T_map_camera[:3, 3]
 
 
-def test_points_fall_on_the_pixels_that_they_are_seen_at(tmp_path):
+def test_points_project_to_the_same_pixels(tmp_path):
     taken = model(tmp_path)
     pinholes = {row[0]: row for row in rows(tmp_path / "colmap" / "cameras.txt")}
     images = rows(tmp_path / "colmap" / "images.txt")
@@ -51,21 +51,21 @@ def test_points_fall_on_the_pixels_that_they_are_seen_at(tmp_path):
         _, qw, qx, qy, qz, tx, ty, tz, camera, name = row
         fx, fy, cx, cy = (float(value) for value in pinholes[camera][4:])
         R = rotation_from_quat_wxyz(np.array([qw, qx, qy, qz], float))
-        x, y, z = (before(view) @ R.T + np.array([tx, ty, tz], float)).T
-        # COLMAP's pixels begin at the corner, ours at the center of the first one.
+        x, y, z = (visible_points(view) @ R.T + np.array([tx, ty, tz], float)).T
+        # COLMAP's origin is the corner of the first pixel, ours its center.
         corner_based = np.stack((fx * x / z + cx, fy * y / z + cy), axis=1)
-        np.testing.assert_allclose(corner_based - 0.5, pixels_of(before(view), view), atol=1e-9)
+        np.testing.assert_allclose(corner_based - 0.5, pixels_of(visible_points(view), view), atol=1e-9)
         assert name == view.name
         assert pinholes[camera][1:4] == ["PINHOLE", "320", "240"]
 
 
-def test_images_of_one_camera_share_it(tmp_path):
+def test_images_of_equal_cameras_have_one_camera(tmp_path):
     model(tmp_path)
     assert len(rows(tmp_path / "colmap" / "cameras.txt")) == 2
     assert [row[8] for row in rows(tmp_path / "colmap" / "images.txt")[::2]] == ["1", "2", "1"]
 
 
-def test_points_come_back_as_they_are(tmp_path):
+def test_points_are_written_exactly(tmp_path):
     model(tmp_path)
     written = rows(tmp_path / "colmap" / "points3D.txt")
     np.testing.assert_array_equal(np.array([row[1:4] for row in written], np.float32), cloud(40).points)
@@ -81,21 +81,21 @@ def test_colmap_reads_the_model(tmp_path):
     images = {image.name: image for image in read.images.values()}
     for view in taken:
         image = images[view.name]
-        seen = np.array([image.project_point(point) for point in before(view)])
-        np.testing.assert_allclose(seen - 0.5, pixels_of(before(view), view), atol=1e-6)
+        seen = np.array([image.project_point(point) for point in visible_points(view)])
+        np.testing.assert_allclose(seen - 0.5, pixels_of(visible_points(view), view), atol=1e-6)
     points = sorted(read.points3D.items())
     np.testing.assert_allclose([point.xyz for _, point in points], cloud(40).points, atol=1e-7)
     assert [point.color.tolist() for _, point in points] == cloud(40).rgb.tolist()
 
 
-def test_a_distorted_image_is_refused_by_name(tmp_path):
+def test_a_distorted_image_is_an_error(tmp_path):
     bent = replace(WIDE, distortion_model="plumb_bob", distortion=(0.1, 0.0, 0.0, 0.0, 0.0))
     with pytest.raises(OutputError, match=r"000001\.jpg has the distortion plumb_bob \[0\.1,"):
         write_colmap(tmp_path / "colmap", views(tmp_path, POSES[:2], [WIDE, bent]), cloud(1))
     assert not list(tmp_path.iterdir())
 
 
-def test_without_room_the_model_before_stays_whole(little_room):
+def test_a_full_disk_keeps_the_former_model(little_room):
     taken = views(little_room, POSES, [WIDE] * 3)
     write_colmap(little_room, taken, cloud(2))
     before = {path.name: path.read_bytes() for path in little_room.iterdir()}

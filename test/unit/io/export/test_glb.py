@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Map and path as binary glTF, read by trimesh and, without it, by the letter of the format."""
+"""Map and path as binary glTF, parsed by the definition of the format."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def accessor(gltf: dict, binary: bytes, number: int) -> np.ndarray:
 
 
 def parts_of(path) -> dict[str, tuple[int, np.ndarray, np.ndarray]]:
-    """Return mode, positions in glTF's axes and colors of each node that shows something."""
+    """Return mode, positions in glTF's axes and colors of each node with a mesh."""
     content = path.read_bytes()
     assert struct.unpack("<4sII", content[:12]) == (b"glTF", 2, len(content))
     length = struct.unpack("<I", content[12:16])[0]
@@ -45,7 +45,7 @@ def parts_of(path) -> dict[str, tuple[int, np.ndarray, np.ndarray]]:
     return found
 
 
-def test_points_keep_their_colors_and_the_map_s_z_points_up(tmp_path):
+def test_points_have_their_colors_and_z_of_the_map_is_up(tmp_path):
     pytest.importorskip("trimesh")
     written = cloud(50)
     write_glb(tmp_path / "map.glb", written, POSES)
@@ -56,7 +56,7 @@ def test_points_keep_their_colors_and_the_map_s_z_points_up(tmp_path):
     np.testing.assert_array_equal(colors[:, :3], written.rgb)
 
 
-def test_the_way_of_the_camera_is_a_line_through_its_places(tmp_path):
+def test_the_camera_path_is_a_line_through_its_positions(tmp_path):
     pytest.importorskip("trimesh")
     write_glb(tmp_path / "map.glb", cloud(3), POSES)
     mode, positions, _ = parts_of(tmp_path / "map.glb")["camera_path"]
@@ -68,25 +68,25 @@ def test_the_way_of_the_camera_is_a_line_through_its_places(tmp_path):
 
 
 @pytest.mark.parametrize(("points", "poses"), [(0, 4), (5, 0), (5, 1), (0, 1)])
-def test_what_there_is_is_written(tmp_path, points, poses):
+def test_empty_parts_are_not_written(tmp_path, points, poses):
     pytest.importorskip("trimesh")
     write_glb(tmp_path / "map.glb", cloud(points), POSES[:poses])
     names = {"points"} if points else set()
     assert set(parts_of(tmp_path / "map.glb")) == names | ({"camera_path"} if poses else set())
 
 
-def test_the_same_map_gives_the_same_bytes(tmp_path):
+def test_equal_maps_are_written_as_equal_bytes(tmp_path):
     pytest.importorskip("trimesh")
     for name in ("a.glb", "b.glb"):
         write_glb(tmp_path / name, cloud(20), POSES)
     assert (tmp_path / "a.glb").read_bytes() == (tmp_path / "b.glb").read_bytes()
 
 
-def test_nothing_to_write_and_no_trimesh_are_each_a_clear_line(tmp_path, monkeypatch):
+def test_an_empty_scene_and_a_missing_trimesh_are_errors(tmp_path, monkeypatch):
     pytest.importorskip("trimesh")
     with pytest.raises(OutputError, match=r"map\.glb: there are no points and no poses"):
         write_glb(tmp_path / "map.glb", cloud(0), [])
-    monkeypatch.setitem(sys.modules, "trimesh", None)  # as if it were not installed
+    monkeypatch.setitem(sys.modules, "trimesh", None)  # not installed
     with pytest.raises(
         OutputError, match=r"map\.glb: it needs the module trimesh: pip install 'ttt3r_ros\[run\]'"
     ):
@@ -94,7 +94,7 @@ def test_nothing_to_write_and_no_trimesh_are_each_a_clear_line(tmp_path, monkeyp
     assert not list(tmp_path.iterdir())
 
 
-def test_without_room_nothing_is_left_under_the_name(little_room):
+def test_a_full_disk_leaves_no_file(little_room):
     pytest.importorskip("trimesh")
     with pytest.raises(OutputError, match=r"cannot write .*map\.glb: (No space|File too)"):
         write_glb(little_room / "map.glb", cloud(20_000), POSES)

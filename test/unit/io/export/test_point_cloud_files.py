@@ -33,7 +33,7 @@ def test_a_written_ply_is_read_back_bit_by_bit(tmp_path: Path) -> None:
         assert (points.shape, rgb.shape) == ((count, 3), (count, 3))
 
 
-def test_the_error_of_a_malformed_ply_has_the_value_and_what_was_expected(tmp_path: Path) -> None:
+def test_the_error_of_a_malformed_ply_has_the_found_and_the_expected_value(tmp_path: Path) -> None:
     path = tmp_path / "map.ply"
     write_ply(path, cloud(3))
     valid = path.read_bytes()
