@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads bags back, and composes their transforms."""
+"""Reads bags and composes their transforms."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Names:
 
 @dataclass(frozen=True)
 class Played:
-    """What a bag holds."""
+    """Contents of a bag."""
 
     messages: dict[str, list[Any]]  # by topic
     raw: dict[str, list[bytes]]

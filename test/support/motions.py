@@ -14,5 +14,5 @@ def motion(turn=(0.0, 0.0, 0.0), move=(0.0, 0.0, 0.0)) -> np.ndarray:
     return T
 
 
-# Half a meter above and 0.2 m ahead of the base, looking ahead and 20 degrees down.
+# Half a meter above and 0.2 m ahead of the base, with the optical axis ahead and 20 degrees down.
 MOUNT = motion(move=(0.2, 0.0, 0.5)) @ motion(turn=(0.0, np.radians(20.0), 0.0)) @ T_BODY_OPTICAL

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Results of the pipeline for tests of what is written from them, and folders with no room left."""
+"""Results of the pipeline for tests of writers, and folders without free space."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def walked(
     config: Config | None = None,
     around: Callable[[int], SensorContext] = lambda _: SensorContext(),
 ) -> tuple[list[Update], Reconstructor[Any]]:
-    """Return what ``count`` frames of the fake backend bring, one second apart, and who has mapped them."""
+    """Return the updates of ``count`` frames of the fake backend, one second apart, and the reconstructor."""
     reconstructor = Reconstructor(FakeBackend(), config or Config())
     return [reconstructor.step(frame(k), around(k)) for k in range(count)], reconstructor
 
 
 def noisy(update: Update, height: int = 12, width: int = 16) -> Update:
-    """Return a frame in which every pixel is different; some are unsure, some behind the camera."""
+    """Return an update with random pixels; some have low confidence, some are behind the camera."""
     rng = np.random.default_rng(0)
     seen = replace(
         prediction(),
@@ -63,7 +63,7 @@ def views(folder: Path, T_map_camera: list[np.ndarray], cameras: list[Intrinsics
 
 
 def pixels_of(points_map: np.ndarray, view: PosedImage) -> np.ndarray:
-    """Project points (N, 3) as ROS does it: optical axes, the center of the first pixel at 0, 0."""
+    """Project points (N, 3) with optical axes; the center of the first pixel is at 0, 0."""
     in_camera = (points_map - view.T_map_camera[:3, 3]) @ view.T_map_camera[:3, :3]
     projected = in_camera @ view.intrinsics.matrix().T
     return projected[:, :2] / projected[:, 2:]
@@ -71,7 +71,7 @@ def pixels_of(points_map: np.ndarray, view: PosedImage) -> np.ndarray:
 
 @contextmanager
 def no_room(folder: Path, kind: str) -> Iterator[bool]:
-    """Let no more than `ROOM` be written to a file ("limit") or the folder ("disk"); say whether that works here."""
+    """Limit a file ("limit") or a folder ("disk") to `ROOM` bytes; yield whether that is possible here."""
     if kind == "limit":
         before = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (ROOM, before[1]))

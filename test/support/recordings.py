@@ -29,14 +29,14 @@ _rendered: list[Frame] = []
 
 
 def shots(frames: int = 12) -> list[Frame]:
-    """Return the first frames of the room, each of which is rendered once."""
+    """Return the first frames of the room; each is rendered once."""
     while len(_rendered) < frames:
         _rendered.append(next(_coming))
     return _rendered[:frames]
 
 
 def image_folder(path: Path, frames: int = 12, *, truth: bool = True) -> Path:
-    """Write the room as a folder with rgb/ and, if wanted, groundtruth.txt."""
+    """Write the room as a folder with rgb/ and optionally groundtruth.txt."""
     (path / "rgb").mkdir(parents=True)
     lines = []
     for index, frame in enumerate(shots(frames)):
@@ -50,7 +50,7 @@ def image_folder(path: Path, frames: int = 12, *, truth: bool = True) -> Path:
 
 
 def video(path: Path, frames: int = 12) -> Path:
-    """Write the room as Motion JPEG, whose frames stand each for itself."""
+    """Write the room as Motion JPEG, which has only key frames."""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (160, 120))
     assert writer.isOpened()
     for frame in shots(frames):

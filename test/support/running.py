@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Waiting for `ttt3r_ros run` in a process of its own."""
+"""Waits for `ttt3r_ros run` in another process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PATIENCE_S = 60.0
 def wait_for_pictures(
     output: Path, count: int, process: subprocess.Popen[Any], patience_s: float = PATIENCE_S
 ) -> None:
-    """Wait until a run into a folder, with ``rgb`` among its outputs, has mapped so many images."""
+    """Wait until a run into a folder, with ``rgb`` among its outputs, has mapped a number of images."""
     deadline = time.monotonic() + patience_s
     while len(list(output.glob("rgb/*.jpg"))) < count:
         assert time.monotonic() < deadline

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scale correction: meters per unit of the network, estimated from the sensor that `scale.source` names.
 
-The scale applies to later steps and points. It does not move what is already in the map and in odom.
+The scale applies to later steps and points. It does not move existing points of the map and poses in odom.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class ScaleCorrection:
         Raises:
             SourceError: an entry is invalid; nothing has changed.
         """
-        saved_scale(state)
+        read_scale(state)
         load_all(
             {"estimator": self._estimator, "odometry": self._odometry},
             {name: group for name, group in state.items() if name != "scale"},
@@ -139,7 +139,7 @@ class ScaleCorrection:
         return float(context.T_base_camera[2, 3])
 
 
-def saved_scale(state: Mapping[str, Any]) -> float:
+def read_scale(state: Mapping[str, Any]) -> float:
     """Return the scale [m per unit] of a `ScaleCorrection.state_dict`; raise `SourceError` if it is not positive."""
     read = StateReader(state, "scale_correction")
     scale = read.number("scale")

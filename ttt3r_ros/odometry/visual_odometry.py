@@ -72,7 +72,7 @@ class VisualOdometry:
         ``intrinsics`` are those of the network's image, ``calibrated`` or estimated.
         """
         image = to_gray(prediction.rgb)
-        intrinsics = self._filtered_intrinsics(intrinsics, calibrated=calibrated)
+        intrinsics = self._filter_intrinsics(intrinsics, calibrated=calibrated)
         if self._image is None:
             self._T_world_camera, inliers = T_world_network, Landmarks.empty()
         else:
@@ -88,7 +88,7 @@ class VisualOdometry:
         points, image = prediction.points_camera, to_gray(prediction.rgb)
         return refine_points(points, image, self._landmarks, self._T_world_camera, intrinsics)
 
-    def _filtered_intrinsics(self, intrinsics: Intrinsics, *, calibrated: bool) -> Intrinsics:
+    def _filter_intrinsics(self, intrinsics: Intrinsics, *, calibrated: bool) -> Intrinsics:
         """Return the intrinsics to use; where they change, all landmarks are discarded, as their rays change.
 
         A calibration is used as it is. Estimates vary from image to image, so the first one is kept.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ttt3r_ros.errors import OutputError
 from ttt3r_ros.odometry.pose_integrator import PoseIntegrator
-from ttt3r_ros.odometry.scale_correction import saved_scale
+from ttt3r_ros.odometry.scale_correction import read_scale
 from ttt3r_ros.state_dict import StateReader, load_all
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def continue_map(reconstructor: Reconstructor[Any], state: Mapping[str, Any]) ->
     saved_pose = PoseIntegrator()
     saved_pose.load_state_dict(saved.group("pose_integrator"))
     saved.require(saved_pose.T_map_base is not None, "pose_integrator has no pose")
-    scale = saved_scale(saved.group("scale_correction"))
+    scale = read_scale(saved.group("scale_correction"))
     components = reconstructor.components()
     load_all(
         {name: components[name] for name in _MAP_COMPONENTS},

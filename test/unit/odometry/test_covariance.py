@@ -44,14 +44,14 @@ def assert_is_covariance(matrix: np.ndarray) -> None:
     assert np.linalg.eigvalsh(matrix).min() > 0.0
 
 
-def test_it_begins_sure_of_the_pose_and_ignorant_of_the_velocity() -> None:
+def test_the_first_pose_is_certain_and_the_first_velocity_is_not() -> None:
     covariance = after()
     assert_is_covariance(covariance.pose)
     assert covariance.pose.max() <= 1e-6
     np.testing.assert_array_equal(covariance.twist, np.eye(6))
 
 
-def test_it_grows_along_the_way() -> None:
+def test_the_covariance_grows_along_the_path() -> None:
     covariance = after()
     for _ in range(50):
         before = covariance.pose
@@ -60,7 +60,7 @@ def test_it_grows_along_the_way() -> None:
         assert (np.diag(covariance.pose) > np.diag(before)).all()
 
 
-def test_a_wrong_heading_errs_sideways_and_more_the_farther_it_goes() -> None:
+def test_a_heading_error_becomes_a_lateral_error_that_grows() -> None:
     near, far = after(*[AHEAD] * 100).pose, after(*[AHEAD] * 200).pose
     assert near[1, 1] > 1.3 * near[0, 0]
     assert far[1, 1] > 3.0 * near[1, 1]  # sideways faster than with the square root of the distance
@@ -68,7 +68,7 @@ def test_a_wrong_heading_errs_sideways_and_more_the_farther_it_goes() -> None:
     assert far[1, 5] > 0.0  # turned left, it is too far left
 
 
-def test_a_step_leads_where_the_body_looked_before_it_turned() -> None:
+def test_a_step_has_the_direction_before_its_rotation() -> None:
     lost = OdometryCovariance(0.0, 0.0)
     lost.propagate(motion(50.0, 0.0, 0.0, turn=(0.0, 0.0, np.pi / 2)), 0.1, SURE, after_reset=False)
     np.testing.assert_allclose(
@@ -76,13 +76,13 @@ def test_a_step_leads_where_the_body_looked_before_it_turned() -> None:
     )
 
 
-def test_a_camera_that_stands_still_grows_by_the_floor_only() -> None:
+def test_a_standing_camera_grows_by_the_minimum_only() -> None:
     pose = after(*[np.eye(4)] * 99).pose
     floors = [MIN_TRANSLATION_STD_M] * 3 + [MIN_ROTATION_STD_RAD] * 3
     np.testing.assert_allclose(pose, 100 * np.diag(np.square(floors)), rtol=1e-9)
 
 
-def test_it_grows_faster_the_lower_the_confidence_is() -> None:
+def test_lower_confidence_means_faster_growth() -> None:
     steps = [motion(0.1, 0.0, 0.0, turn=(0.0, 0.0, 0.1))] * 20
     poses = [after(*steps, confidence=confidence).pose for confidence in (SURE, 10.0, 2.0, 1.0)]
     for surer, less_sure in pairwise(poses):
@@ -91,38 +91,38 @@ def test_it_grows_faster_the_lower_the_confidence_is() -> None:
 
 
 @pytest.mark.parametrize("confidence", [np.nan, 0.0, -1.0])
-def test_a_confidence_that_is_none_counts_as_the_lowest(confidence: float) -> None:
+def test_an_invalid_confidence_counts_as_the_lowest(confidence: float) -> None:
     expected = after(AHEAD, confidence=1.0).pose
     np.testing.assert_array_equal(after(AHEAD, confidence=confidence).pose, expected)
 
 
-def test_steps_after_a_reset_are_three_times_less_sure() -> None:
+def test_steps_after_a_state_reset_have_three_times_the_deviation() -> None:
     settled, fresh = after(AHEAD), after(AHEAD, after_reset=True)
     np.testing.assert_allclose(fresh.twist, 9.0 * settled.twist, rtol=1e-12)
     assert np.linalg.eigvalsh(fresh.pose - settled.pose).min() > 0.0
 
 
-def test_the_velocity_errs_by_the_step_over_its_time() -> None:
+def test_the_error_of_the_velocity_is_that_of_the_step_over_its_time() -> None:
     covariance = after()
     covariance.propagate(motion(0.5, 0.0, 0.0, turn=(0.0, 0.3, 0.0)), 0.2, SURE, after_reset=False)
     linear, angular = (0.08 * 0.5 + 0.001) / 0.2, (0.05 * 0.3 + 0.001) / 0.2
     np.testing.assert_allclose(covariance.twist, np.diag([linear**2] * 3 + [angular**2] * 3))
 
 
-def test_a_step_that_took_no_time_has_a_finite_velocity() -> None:
+def test_a_step_without_duration_has_a_finite_velocity() -> None:
     covariance = after()
     covariance.propagate(AHEAD, 0.0, SURE, after_reset=False)
     assert np.isfinite(covariance.twist).all()
 
 
-def test_a_restart_is_sure_of_the_pose_again() -> None:
+def test_a_reset_makes_the_pose_certain() -> None:
     covariance = after(*[AHEAD] * 10)
     covariance.reset()
     np.testing.assert_array_equal(covariance.pose, after().pose)
     np.testing.assert_array_equal(covariance.twist, after().twist)
 
 
-def test_the_axes_are_those_of_odom_wherever_the_body_looks() -> None:
+def test_the_axes_are_those_of_odom_for_any_heading() -> None:
     covariance = after()
     T_odom_base = T_BODY_OPTICAL  # an optical camera that is the body itself; it goes along its z
     for _ in range(100):
@@ -144,18 +144,18 @@ def test_both_are_symmetric_and_positive_definite_after_any_motion(
     assert_is_covariance(covariance.twist)
 
 
-def test_it_stays_positive_definite_over_a_long_way() -> None:
+def test_the_covariance_stays_positive_definite_on_a_long_path() -> None:
     assert_is_covariance(after(*[motion(0.05, 0.0, 0.0, turn=(0.0, 0.0, 0.001))] * 20_000).pose)
 
 
-def test_it_agrees_with_a_simulation_of_a_curve() -> None:
+def test_the_covariance_agrees_with_a_simulation_of_a_curve() -> None:
     rng, count, confidence = np.random.default_rng(1), 5000, 4.0
     T_step = motion(0.2, 0.0, 0.05, turn=(0.0, 0.02, 0.06))
     std_t = 1.5 * (TRANSLATION_ERROR * np.linalg.norm(T_step[:3, 3]) + MIN_TRANSLATION_STD_M)
     std_r = 1.5 * (ROTATION_ERROR * np.hypot(0.02, 0.06) + MIN_ROTATION_STD_RAD)
     start = Rotation.from_euler("xyz", (0.3, -0.5, 2.0))
 
-    # Many bodies that mean to drive the same curve
+    # Many bodies drive the same curve with noise.
     turns = start * Rotation.from_rotvec(rng.normal(0.0, MIN_ROTATION_STD_RAD, (count, 3)))
     places = rng.normal(0.0, MIN_TRANSLATION_STD_M, (count, 3))
     T_true = np.eye(4)

@@ -23,14 +23,14 @@ def test_one_clean_frame_gives_the_focal_length_and_the_center() -> None:
     )
 
 
-def test_the_first_frames_average_evenly_on_a_logarithmic_scale() -> None:
+def test_the_first_frames_have_equal_weights_on_a_logarithmic_scale() -> None:
     estimator = FocalEstimator()
     for focal in (10.0, 20.0, 40.0):
         camera = estimator.update(prediction(focal=focal))
     assert camera.fx == pytest.approx(20.0)
 
 
-def test_a_lasting_change_is_followed() -> None:
+def test_a_lasting_change_is_adopted() -> None:
     estimator = FocalEstimator()
     for _ in range(100):
         estimator.update(prediction(focal=20.0))
@@ -47,13 +47,13 @@ def test_an_implausible_frame_changes_nothing(focal: float) -> None:
     assert estimator.update(prediction(focal=focal)).fx == pytest.approx(FOCAL)
 
 
-def test_a_frame_with_nothing_before_the_camera_changes_nothing() -> None:
+def test_a_frame_without_points_in_front_of_the_camera_changes_nothing() -> None:
     behind = prediction()
     behind = replace(behind, points_camera=-behind.points_camera)
     assert FocalEstimator().update(behind).fx == pytest.approx(INITIAL_RATIO * WIDTH)
 
 
-def test_points_of_low_confidence_have_no_vote() -> None:
+def test_points_of_low_confidence_are_ignored() -> None:
     clean = prediction()
     points, confidence = clean.points_camera.copy(), clean.confidence.copy()
     points[: HEIGHT // 2] = prediction(focal=90.0).points_camera[: HEIGHT // 2]
@@ -62,7 +62,7 @@ def test_points_of_low_confidence_have_no_vote() -> None:
     assert camera.fx == pytest.approx(FOCAL)
 
 
-def test_a_restart_forgets_the_camera() -> None:
+def test_a_reset_discards_the_focal_length() -> None:
     estimator = FocalEstimator()
     for _ in range(50):
         estimator.update(prediction(focal=40.0))
@@ -70,7 +70,7 @@ def test_a_restart_forgets_the_camera() -> None:
     assert estimator.update(prediction(focal=10.0)).fx == pytest.approx(10.0)
 
 
-def test_portrait_images_count_their_long_side() -> None:
+def test_portrait_images_use_their_long_side() -> None:
     wide = prediction()
     tall = replace(
         wide,

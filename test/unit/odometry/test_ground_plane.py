@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The floor under a camera."""
+"""Fit of the floor below a camera."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_height_and_tilt_of_a_floor_are_found_in_a_room(tilt_deg: float) -> None
     assert np.degrees(np.arccos(min(1.0, floor.normal @ R @ UP))) < 1.5
 
 
-def test_a_table_does_not_win_against_the_floor_beneath() -> None:
+def test_the_floor_below_a_table_is_found() -> None:
     table = plane(0.6, x=(-0.8, 0.8), z=(1.0, 2.0), count=2500)
     floor = fit_floor(noisy(table, plane(1.3), wall()), UP)
     assert floor is not None
@@ -53,7 +53,7 @@ def test_a_table_does_not_win_against_the_floor_beneath() -> None:
     [wall(), plane(-1.0), np.zeros((5, 3)), np.full((500, 3), np.nan)],
     ids=["wall", "ceiling", "few", "nan"],
 )
-def test_where_there_is_no_floor_none_is_found(points: np.ndarray) -> None:
+def test_without_a_floor_the_fit_returns_none(points: np.ndarray) -> None:
     assert fit_floor(noisy(points), UP) is None
 
 
@@ -65,10 +65,10 @@ def test_the_same_points_give_the_same_floor() -> None:
     assert first.height == second.height
 
 
-def seen_by_camera(
+def render_room(
     height: float | None, pitch_deg: float, noise: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return what an 80x56 camera sees of a room 4 m deep and wide, and which way is up in it."""
+    """Return the points of an 80x56 camera in a room 4 m deep and wide, and the up direction (3,)."""
     rng = np.random.default_rng(seed)
     u, v = np.meshgrid((np.arange(80) - 39.5) / 70, (np.arange(56) - 27.5) / 70)
     rays = np.stack((u, v, np.ones_like(u)), axis=-1).reshape(-1, 3)
@@ -84,7 +84,7 @@ def seen_by_camera(
 
 @pytest.mark.parametrize("seed", range(10))
 def test_tilt_is_recovered_to_a_degree_in_noise_of_three_percent(seed: int) -> None:
-    points, up = seen_by_camera(1.2, -20.0, 0.03, seed)
+    points, up = render_room(1.2, -20.0, 0.03, seed)
     floor = fit_floor(points, UP)
     assert floor is not None
     assert np.degrees(np.arccos(min(1.0, floor.normal @ up))) < 1.0
@@ -93,13 +93,13 @@ def test_tilt_is_recovered_to_a_degree_in_noise_of_three_percent(seed: int) -> N
 
 @pytest.mark.parametrize("noise", [0.01, 0.03, 0.05])
 @pytest.mark.parametrize("seed", range(10))
-def test_walls_alone_make_no_floor_however_noisy(noise: float, seed: int) -> None:
-    assert fit_floor(seen_by_camera(None, -10.0, noise, seed)[0], UP) is None
+def test_noisy_walls_are_no_floor(noise: float, seed: int) -> None:
+    assert fit_floor(render_room(None, -10.0, noise, seed)[0], UP) is None
 
 
 @pytest.mark.timing
 def test_a_floor_takes_milliseconds() -> None:
-    points, _ = seen_by_camera(1.2, -20.0, 0.03, 0)
+    points, _ = render_room(1.2, -20.0, 0.03, 0)
     spent = []
     for _ in range(10):
         start = time.perf_counter()

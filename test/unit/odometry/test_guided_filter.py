@@ -12,7 +12,7 @@ RADIUS, CONTRAST = 2, 0.05
 
 
 def by_definition(values: np.ndarray, guide: np.ndarray) -> np.ndarray:
-    """Fit a line over the brightness in each window; a pixel has the mean of what the windows around it say."""
+    """Fit a line over the gray level in each window; a pixel has the mean over all windows that contain it."""
     padded_values, padded_guide = (
         np.pad(array, 2 * RADIUS, mode="symmetric").astype(float) for array in (values, guide)
     )
@@ -40,7 +40,7 @@ def by_definition(values: np.ndarray, guide: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_it_is_what_its_definition_says(seed: int) -> None:
+def test_the_filter_equals_its_definition(seed: int) -> None:
     rng = np.random.default_rng(seed)
     values = rng.normal(0.0, 1.0, (11, 14)).astype(np.float32)
     image = rng.integers(0, 256, (11, 14), np.uint8)
@@ -48,13 +48,13 @@ def test_it_is_what_its_definition_says(seed: int) -> None:
     np.testing.assert_allclose(found, by_definition(values, image / 255.0), atol=2e-5)
 
 
-def test_values_that_are_a_line_over_the_brightness_stay() -> None:
+def test_values_linear_in_the_gray_level_do_not_change() -> None:
     image = np.random.default_rng(0).integers(0, 256, (30, 40), np.uint8)
     values = (3.0 - 2.0 * image / 255.0).astype(np.float32)
     np.testing.assert_allclose(guided_filter(values, image, 8, 1e-3), values, atol=1e-3)
 
 
-def test_without_any_contrast_it_is_a_mean_of_means() -> None:
+def test_without_contrast_the_filter_is_a_mean_of_means() -> None:
     values = np.zeros((41, 41), np.float32)
     values[20, 20] = 1.0
     found = guided_filter(values, np.full((41, 41), 128, np.uint8), 3, 0.03)

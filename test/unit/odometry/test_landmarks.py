@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The camera that landmarks tell, and their depths that views sharpen, on points that are known exactly."""
+"""Pose estimation and depth updates with exact landmarks."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ SURE = 0.0  # variance of a depth that is known
 
 
 def landmarks(count: int = 100, seed: int = 0, variance: float | None = None) -> Landmarks:
-    """Return landmarks all over the image of the first camera, their depths exact."""
+    """Return landmarks of exact depth in the whole image of the first camera."""
     rng = np.random.default_rng(seed)
-    # In double precision, finer than tracks are: what is exact must come out exact.
+    # In double precision, so that exact observations give exact results.
     pixels: Any = rng.uniform((0.0, 0.0), (CAMERA.width - 1, CAMERA.height - 1), (count, 2))
     seen = Landmarks.initialize(pixels, rng.uniform(*DEPTH_M, count), CAMERA, FIRST)
     return seen if variance is None else replace(seen, variance=np.full(count, variance))
 
 
-def places(marks: Landmarks, T_world_camera: np.ndarray) -> np.ndarray:
-    """Return the pixels (N, 2) of a pinhole camera: the matrix of the textbook, nothing of the product's."""
+def project(marks: Landmarks, T_world_camera: np.ndarray) -> np.ndarray:
+    """Return the pixels (N, 2) of a pinhole camera, without code of the product."""
     points = marks.origin + marks.ray / marks.inverse_depth[:, None]
     homogeneous = (points - T_world_camera[:3, 3]) @ T_world_camera[:3, :3] @ CAMERA.matrix().T
     projected: np.ndarray = homogeneous[:, :2] / homogeneous[:, 2:]
     return projected
 
 
-def shown(marks: Landmarks, T_world_camera: np.ndarray, truth: Landmarks | None = None) -> Landmarks:
-    """Return landmarks at the pixels where a camera sees them truly."""
-    return replace(marks, pixels=places(truth or marks, T_world_camera))
+def observe(marks: Landmarks, T_world_camera: np.ndarray, truth: Landmarks | None = None) -> Landmarks:
+    """Return landmarks with exact observations of a camera."""
+    return replace(marks, pixels=project(truth or marks, T_world_camera))
 
 
 def deviation(T: np.ndarray, T_true: np.ndarray) -> float:
@@ -68,11 +68,11 @@ def triples(largest: float) -> st.SearchStrategy[Triple]:
 
 
 @given(triples(0.1), triples(0.09), triples(0.1), triples(0.09), st.integers(0, 9))
-def test_the_true_camera_is_found_from_a_guess_ten_centimeters_and_five_degrees_away(
+def test_the_true_pose_is_found_from_ten_centimeters_and_five_degrees_away(
     move: Triple, turn: Triple, guess_move: Triple, guess_turn: Triple, seed: int
 ) -> None:
     T_true = FIRST @ motion(turn, move)
-    seen = shown(landmarks(seed=seed), T_true)
+    seen = observe(landmarks(seed=seed), T_true)
     T, mahalanobis_sq = estimate_pose(seen, CAMERA, T_true @ motion(guess_turn, guess_move))
     assert deviation(T, T_true) < 1e-6  # steps smaller than that end the search
     assert mahalanobis_sq.max() < 1e-6
@@ -80,7 +80,7 @@ def test_the_true_camera_is_found_from_a_guess_ten_centimeters_and_five_degrees_
 
 
 def farthest_pull(marks: Landmarks, T_world_camera: np.ndarray, mahalanobis_sq: np.ndarray) -> float:
-    """Return how far outliers, the first 30 landmarks, can move the camera if they all pull one way.
+    """Return how far outliers, the first 30 landmarks, can move the camera if all errors have one direction.
 
     The weight leaves of an error of e standard deviations e / (1 + e^2 / ROBUST_SCALE^2)^2; the others resist.
     """
@@ -97,13 +97,11 @@ def farthest_pull(marks: Landmarks, T_world_camera: np.ndarray, mahalanobis_sq: 
 
 
 @pytest.mark.parametrize("seed", range(12))
-@pytest.mark.parametrize("together", [False, True], ids=["strays", "a thing that moves"])
-def test_the_camera_is_found_among_thirty_percent_of_outliers_which_surprise(
-    seed: int, together: bool
-) -> None:
+@pytest.mark.parametrize("together", [False, True], ids=["independent", "one moving object"])
+def test_the_pose_is_found_among_thirty_percent_of_outliers(seed: int, together: bool) -> None:
     rng = np.random.default_rng(seed)
     T_true = FIRST @ motion(rng.uniform(-0.05, 0.05, 3), rng.uniform(-0.05, 0.05, 3))
-    seen = shown(landmarks(seed=seed), T_true)
+    seen = observe(landmarks(seed=seed), T_true)
     bearing = rng.uniform(0.0, 2.0 * np.pi, 1 if together else 30)
     aside = np.column_stack((np.cos(bearing), np.sin(bearing)))
     seen.pixels[:30] += aside * (30.0 if together else rng.uniform(20.0, 60.0, (30, 1)))
@@ -116,7 +114,7 @@ def test_the_camera_is_found_among_thirty_percent_of_outliers_which_surprise(
     assert mahalanobis_sq[30:].max() < 0.1
 
 
-def test_surprise_is_the_squared_error_of_a_known_landmark_in_deviations_of_a_track() -> None:
+def test_the_mahalanobis_distance_of_an_exact_landmark_is_in_track_deviations() -> None:
     square = replace(CAMERA, fy=CAMERA.fx)
     seen = Landmarks.initialize(np.array([[80.0, 60.0]]), np.array([2.0]), square, FIRST)
     moved = replace(seen, pixels=seen.pixels + (3.0, -4.0), variance=np.zeros(1))
@@ -124,9 +122,9 @@ def test_surprise_is_the_squared_error_of_a_known_landmark_in_deviations_of_a_tr
     np.testing.assert_allclose(mahalanobis_sq, [(5.0 / PIXEL_STD) ** 2])
 
 
-def test_surprise_allows_for_what_a_wrong_depth_explains_and_for_nothing_across_it() -> None:
+def test_the_mahalanobis_distance_allows_depth_errors_along_the_ray_only() -> None:
     beside = FIRST @ motion(move=(0.1, 0.0, 0.0))
-    seen = shown(landmarks(), beside)
+    seen = observe(landmarks(), beside)
     along, across = (
         Reprojection.compute(replace(seen, pixels=seen.pixels + aside), CAMERA, beside).mahalanobis_sq()
         for aside in ((2.0, 0.0), (0.0, 2.0))
@@ -138,9 +136,7 @@ def test_surprise_allows_for_what_a_wrong_depth_explains_and_for_nothing_across_
 
 
 @given(triples(0.4), triples(0.4), st.integers(0, 9))
-def test_the_derivatives_of_a_view_are_those_of_finite_differences(
-    move: Triple, turn: Triple, seed: int
-) -> None:
+def test_the_jacobians_equal_finite_differences(move: Triple, turn: Triple, seed: int) -> None:
     marks, T_world_camera = landmarks(20, seed), FIRST @ motion(turn, move)
     view = Reprojection.compute(marks, CAMERA, T_world_camera)
     tiny = 1e-6
@@ -182,7 +178,7 @@ def test_a_landmark_is_a_pixel_center_at_a_depth_along_the_optical_axis() -> Non
     np.testing.assert_allclose(view.error, [[1 / 3, 0.0], [0.0, -1.0]], atol=1e-15)
 
 
-def test_a_first_view_expects_landmarks_where_they_are_seen() -> None:
+def test_the_first_reprojection_has_no_error() -> None:
     view = Reprojection.compute(landmarks(), CAMERA, FIRST)
     np.testing.assert_allclose(view.error, 0.0, atol=1e-12)
     np.testing.assert_array_equal(view.jacobian_inverse_depth, 0.0)
@@ -203,12 +199,12 @@ def share_wrong(marks: Landmarks, truth: Landmarks) -> np.ndarray:
     return share
 
 
-def test_views_from_beside_make_wrong_depths_right_by_the_share_that_is_left_of_their_variance() -> None:
+def test_lateral_views_reduce_depth_errors_with_their_variance() -> None:
     truth = landmarks()
     better = first = wrong(truth)
     for k in range(1, 11):
         T = FIRST @ motion(move=(0.05 * k, 0.03 * k, 0.0))  # in the plane of the image: all is linear
-        better = update_depths(shown(better, T, truth), CAMERA, T)
+        better = update_depths(observe(better, T, truth), CAMERA, T)
     noise = PIXEL_STD**2 / (CAMERA.fx * CAMERA.fy)
     known = (
         sum((k * np.hypot(0.05, 0.03)) ** 2 for k in range(1, 11)) / noise
@@ -222,21 +218,21 @@ def test_views_from_beside_make_wrong_depths_right_by_the_share_that_is_left_of_
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_walk_that_turns_makes_wrong_depths_right(seed: int) -> None:
+def test_a_path_with_turns_corrects_wrong_depths(seed: int) -> None:
     rng, truth = np.random.default_rng(seed), landmarks(seed=seed)
     better, T = wrong(truth), FIRST
     for _ in range(10):
         T = T @ motion(rng.uniform(-0.03, 0.03, 3), (0.05, rng.uniform(-0.03, 0.03), 0.02))
-        better = update_depths(shown(better, T, truth), CAMERA, T)
+        better = update_depths(observe(better, T, truth), CAMERA, T)
     assert share_wrong(better, truth).max() < 0.004, "measured: 0.0018"
 
 
-def test_a_camera_that_only_turns_leaves_every_depth_as_it_was() -> None:
+def test_a_pure_rotation_changes_no_depth() -> None:
     marks = wrong(landmarks())
     rng = np.random.default_rng(3)
     for k in range(1, 6):
         T = FIRST @ motion(turn=(0.02 * k, -0.05 * k, 0.03 * k))
-        noisy = shown(marks, T)
+        noisy = observe(marks, T)
         noisy.pixels += rng.normal(0.0, 3.0, noisy.pixels.shape)
         after = update_depths(noisy, CAMERA, T)
         np.testing.assert_array_equal(after.inverse_depth, marks.inverse_depth)
@@ -244,7 +240,7 @@ def test_a_camera_that_only_turns_leaves_every_depth_as_it_was() -> None:
 
 
 @given(triples(3.0), triples(0.5), st.floats(-100.0, 100.0), st.floats(0.0, 1.0), st.integers(0, 99))
-def test_a_view_never_makes_a_depth_less_sure(
+def test_an_observation_never_increases_the_variance(
     move: Triple, turn: Triple, pixels: float, share: float, seed: int
 ) -> None:
     mark = landmarks(1, seed)
@@ -255,7 +251,7 @@ def test_a_view_never_makes_a_depth_less_sure(
         assert 0.0 <= after <= mark.variance[0]
 
 
-def test_landmarks_of_unsure_depth_do_not_pull_the_camera() -> None:
+def test_landmarks_of_uncertain_depth_do_not_bias_the_pose() -> None:
     T_true = FIRST @ motion(turn=(0.0, 0.05, 0.0), move=(0.3, 0.0, 0.05))
     truth = landmarks(variance=SURE)
     half = np.arange(len(truth)) < 50
@@ -264,17 +260,17 @@ def test_landmarks_of_unsure_depth_do_not_pull_the_camera() -> None:
         inverse_depth=np.where(half, truth.inverse_depth / 1.3, truth.inverse_depth),
         variance=np.where(half, (0.3 * truth.inverse_depth) ** 2, SURE),
     )
-    seen = shown(rough, T_true, truth)
+    seen = observe(rough, T_true, truth)
     blind = replace(seen, variance=np.full(len(seen), SURE))
     assert deviation(estimate_pose(blind, CAMERA, FIRST)[0], T_true) > 0.02, "measured: 0.032"
     assert deviation(estimate_pose(seen, CAMERA, FIRST)[0], T_true) < 0.002, "measured: 0.0009"
 
 
-def test_a_landmark_whose_depth_would_end_behind_the_camera_goes_and_the_others_stay() -> None:
+def test_only_landmarks_behind_the_camera_are_removed() -> None:
     marks = landmarks(20)
     beside = FIRST @ motion(move=(0.5, 0.0, 0.0))
-    seen = shown(marks, beside)
-    # So many pixels to the right, and half a unit beside it a point would seem infinitely far.
+    seen = observe(marks, beside)
+    # From half a unit beside the first camera a point at infinity has this distance in pixels.
     infinity = CAMERA.fx * marks.inverse_depth[:3] * 0.5
     seen.pixels[:3, 0] += np.array([2.0, 1.2, 0.5]) * infinity
     after = update_depths(seen, CAMERA, beside)
@@ -284,7 +280,7 @@ def test_a_landmark_whose_depth_would_end_behind_the_camera_goes_and_the_others_
 
 
 @pytest.mark.parametrize("broken", ["pixels", "inverse_depth", "variance"])
-def test_an_answer_that_is_not_finite_is_the_guess_and_surprises_without_end(broken: str) -> None:
+def test_a_failed_optimization_returns_the_start_and_infinite_errors(broken: str) -> None:
     marks = landmarks(20)
     getattr(marks, broken)[3] = np.nan
     guess = FIRST @ motion(move=(0.1, 0.0, 0.0))
@@ -293,7 +289,7 @@ def test_an_answer_that_is_not_finite_is_the_guess_and_surprises_without_end(bro
     np.testing.assert_array_equal(mahalanobis_sq, np.full(20, np.inf))
 
 
-def test_no_landmarks_and_some_in_one_place_tell_no_camera_and_break_nothing() -> None:
+def test_no_landmarks_or_coincident_ones_give_a_finite_pose() -> None:
     np.testing.assert_allclose(estimate_pose(Landmarks.empty(), CAMERA, FIRST)[0], FIRST, atol=1e-15)
     one = landmarks(1)
     same = one.select(np.zeros(12, int))

@@ -23,19 +23,19 @@ def walk(integrator: PoseIntegrator, count: int, scale: float = 1.0, **known: np
     return body_pose
 
 
-def test_a_camera_alone_walks_along_x_of_a_z_up_map() -> None:
+def test_a_camera_without_mount_moves_along_x_of_a_z_up_map() -> None:
     last = walk(PoseIntegrator(), 4)[-1]
     np.testing.assert_allclose(last.T_map_camera[:3, 3], [3.0, 0.0, 0.0], atol=1e-12)
     np.testing.assert_allclose(last.T_map_camera[:3, :3], T_BODY_OPTICAL[:3, :3], atol=1e-12)
 
 
-def test_with_a_mount_the_base_starts_at_the_origin_and_the_camera_where_it_is_mounted() -> None:
+def test_with_a_mount_the_base_starts_at_the_origin() -> None:
     first = PoseIntegrator().integrate(np.eye(4), 1.0, MOUNT)
     np.testing.assert_allclose(first.T_map_base, np.eye(4), atol=1e-12)
     np.testing.assert_allclose(first.T_map_camera, MOUNT, atol=1e-12)
 
 
-def test_a_robot_that_drives_level_stays_level_with_a_camera_that_looks_down() -> None:
+def test_a_level_robot_stays_level_with_a_tilted_camera() -> None:
     integrator = PoseIntegrator()
     T_base = [motion(move=(0.3 * step, 0.0, 0.0), turn=(0.0, 0.0, 0.1 * step)) for step in range(20)]
     for T_map_base in T_base:
@@ -44,7 +44,7 @@ def test_a_robot_that_drives_level_stays_level_with_a_camera_that_looks_down() -
         np.testing.assert_allclose(body_pose.T_odom_base, T_map_base, atol=1e-9)
 
 
-def test_a_camera_that_turns_on_its_mast_does_not_turn_the_body() -> None:
+def test_a_camera_that_pans_on_its_mount_does_not_turn_the_body() -> None:
     integrator = PoseIntegrator()
     for step in range(10):
         mount = motion(turn=(0.0, 0.0, 0.2 * step)) @ MOUNT
@@ -52,7 +52,7 @@ def test_a_camera_that_turns_on_its_mast_does_not_turn_the_body() -> None:
         np.testing.assert_allclose(body_pose.T_odom_base, np.eye(4), atol=1e-9)
 
 
-def test_a_change_of_scale_changes_what_comes_and_nothing_that_was() -> None:
+def test_a_change_of_scale_applies_to_later_steps_only() -> None:
     integrator = PoseIntegrator()
     before = walk(integrator, 3)[-1]
     T = np.eye(4)
@@ -71,7 +71,7 @@ def test_a_reset_moves_the_map_and_not_odom() -> None:
     np.testing.assert_allclose(after.T_map_camera, T_BODY_OPTICAL, atol=1e-9)
 
 
-def test_forgetting_begins_odom_anew() -> None:
+def test_a_full_reset_starts_a_new_odom() -> None:
     integrator = PoseIntegrator()
     walk(integrator, 5)
     integrator.reset()
@@ -80,16 +80,16 @@ def test_forgetting_begins_odom_anew() -> None:
     np.testing.assert_allclose(after.T_map_odom, np.eye(4), atol=1e-12)
 
 
-def test_a_pose_given_by_hand_moves_the_map_and_not_odom() -> None:
+def test_a_pose_set_from_outside_moves_the_map_and_not_odom() -> None:
     integrator = PoseIntegrator()
     before = walk(integrator, 3, T_base_camera=MOUNT)[-1]
-    wanted = motion(turn=(0.0, 0.0, 1.0), move=(4.0, 5.0, 0.0))
-    integrator.set_pose(wanted)
+    T_map_base = motion(turn=(0.0, 0.0, 1.0), move=(4.0, 5.0, 0.0))
+    integrator.set_pose(T_map_base)
     T = np.eye(4)
     T[2, 3] = 2.0
     after = integrator.integrate(T, 1.0, MOUNT)  # the camera has not moved since
     np.testing.assert_allclose(after.T_odom_base, before.T_odom_base, atol=1e-12)
-    np.testing.assert_allclose(after.T_map_base, wanted, atol=1e-9)
+    np.testing.assert_allclose(after.T_map_base, T_map_base, atol=1e-9)
 
 
 def test_a_map_is_continued_at_the_pose_of_another_integrator() -> None:
@@ -104,7 +104,7 @@ def test_a_map_is_continued_at_the_pose_of_another_integrator() -> None:
     np.testing.assert_allclose(goes_on.T_map_base, expected.T_map_base, atol=1e-9)
 
 
-def test_ten_thousand_steps_leave_rotations_rotations() -> None:
+def test_ten_thousand_steps_keep_rotations_orthonormal() -> None:
     integrator = PoseIntegrator()
     T, step = np.eye(4), motion(turn=(0.01, 0.02, 0.03), move=(0.01, 0.0, 0.0))
     for _ in range(10_000):
@@ -117,7 +117,7 @@ def test_ten_thousand_steps_leave_rotations_rotations() -> None:
 
 
 @given(st.floats(-1.0, 1.0), st.floats(-1.0, 1.0))
-def test_gravity_levels_the_map_whatever_the_tilt_of_the_first_camera(roll: float, pitch: float) -> None:
+def test_gravity_levels_the_map_for_any_tilt_of_the_first_camera(roll: float, pitch: float) -> None:
     R_level_camera = so3_exp(np.array([roll, 0.0, 0.0])) @ so3_exp(np.array([0.0, pitch, 0.0]))
     up_camera = (R_level_camera @ T_BODY_OPTICAL[:3, :3]).T @ [0.0, 0.0, 1.0]
     for mount in (None, MOUNT):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where meters come from, seen through the whole pipeline."""
+"""Scale sources in the whole pipeline."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ttt3r_ros.pipeline.reconstructor import Reconstructor
 
 
 class FloorBackend(FakeBackend):
-    """Looks at a floor half a unit below the camera, and walks one unit per image."""
+    """Predicts a floor half a unit below the camera and a motion of one unit per image."""
 
     def step(self, rgb, state: FakeState):
         prediction, after = super().step(rgb, state)
@@ -40,7 +40,7 @@ def test_a_known_height_over_the_floor_gives_the_scale() -> None:
     assert np.linalg.norm(step) == pytest.approx(3.0, rel=0.02)
 
 
-def test_without_a_given_height_that_of_the_mount_is_taken() -> None:
+def test_without_a_setting_the_height_of_the_mount_is_used() -> None:
     mount = T_BODY_OPTICAL.copy()
     mount[:3, 3] = [0.1, 0.0, 0.75]
     mapping = reconstructor(FloorBackend(), **{"scale.source": "camera_height"})
@@ -49,7 +49,7 @@ def test_without_a_given_height_that_of_the_mount_is_taken() -> None:
     )
 
 
-def test_a_fixed_factor_scales_depth_and_steps_and_may_change_while_running() -> None:
+def test_a_fixed_scale_applies_to_depths_and_steps_and_can_change() -> None:
     mapping = reconstructor(**{"scale.source": "fixed", "scale.fixed": 2.0})
     first = mapping.step(frame(1))
     assert np.median(first.prediction.points_camera[..., 2]) == pytest.approx(4.0)
@@ -58,9 +58,9 @@ def test_a_fixed_factor_scales_depth_and_steps_and_may_change_while_running() ->
     assert np.linalg.norm(second.T_step[:3, 3]) == pytest.approx(0.5)
 
 
-def test_a_floor_found_late_levels_map_and_trajectory_once() -> None:
+def test_a_late_floor_levels_map_and_trajectory_once() -> None:
     class TiltedBackend(FloorBackend):
-        """A camera that looks 20 degrees down and sees the floor from the third image on."""
+        """A camera tilted down by 20 degrees, with the floor in view from the third image on."""
 
         def step(self, rgb, state: FakeState):
             prediction, after = super().step(rgb, state)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The metric scale: its measurements and their robust average."""
+"""Scale estimation: measurements and their robust average."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ seeds = st.integers(0, 1000)
 anything = st.floats(allow_nan=True, allow_infinity=True)
 
 
-def settled(scale: float = 2.0, count: int = 100) -> ScaleEstimator:
+def settle(scale: float = 2.0, count: int = 100) -> ScaleEstimator:
     estimator = ScaleEstimator(ema_weight=0.05)
     noise = np.random.default_rng(0).normal(0.0, 0.05, count)
     for deviation in noise:
@@ -32,12 +32,12 @@ def settled(scale: float = 2.0, count: int = 100) -> ScaleEstimator:
     return estimator
 
 
-def test_without_measurements_lengths_stay_as_they_are() -> None:
+def test_without_measurements_the_scale_is_one() -> None:
     estimator = ScaleEstimator(ema_weight=0.05)
     assert (estimator.scale, estimator.measurements) == (1.0, 0)
 
 
-def test_the_first_measurement_is_adopted_at_once() -> None:
+def test_the_first_measurement_is_the_scale() -> None:
     estimator = ScaleEstimator(ema_weight=0.05)
     estimator.update(3.0)
     assert estimator.scale == pytest.approx(3.0)
@@ -53,7 +53,7 @@ def test_noisy_measurements_converge_to_the_scale(scale: float, seed: int) -> No
 
 
 @pytest.mark.parametrize("position", range(5))
-def test_an_outlier_among_the_first_does_no_harm(position: int) -> None:
+def test_an_outlier_among_the_first_measurements_has_no_effect(position: int) -> None:
     estimator = ScaleEstimator(ema_weight=0.05)
     for index in range(5):
         estimator.update(50.0 if index == position else 2.0)
@@ -61,31 +61,31 @@ def test_an_outlier_among_the_first_does_no_harm(position: int) -> None:
 
 
 @pytest.mark.parametrize("outlier", [0.011, 99.0])
-def test_an_outlier_moves_a_settled_scale_by_little(outlier: float) -> None:
-    estimator = settled()
+def test_an_outlier_hardly_changes_a_settled_scale(outlier: float) -> None:
+    estimator = settle()
     before = estimator.scale
     estimator.update(outlier)
     assert 0.0 < abs(math.log(estimator.scale / before)) < 0.01
 
 
-def test_one_outlier_in_five_is_withstood() -> None:
-    estimator = settled()
+def test_one_outlier_in_five_is_tolerated() -> None:
+    estimator = settle()
     for _ in range(200):
         for ratio in (2.0, 20.0, 2.0, 2.0, 2.0):
             estimator.update(ratio)
     assert estimator.scale == pytest.approx(2.0, rel=0.15)
 
 
-def test_a_lasting_change_is_followed() -> None:
-    estimator = settled(2.0)
+def test_a_lasting_change_is_adopted() -> None:
+    estimator = settle(2.0)
     for _ in range(150):
         estimator.update(6.0)
     assert estimator.scale == pytest.approx(6.0, rel=0.02)
 
 
 @pytest.mark.parametrize("ratio", [math.nan, math.inf, -math.inf, 0.0, -1.0, 0.0099, 101.0])
-def test_an_absurd_measurement_is_counted_and_changes_nothing(ratio: float) -> None:
-    estimator = settled()
+def test_an_implausible_measurement_is_counted_and_changes_nothing(ratio: float) -> None:
+    estimator = settle()
     before = estimator.scale
     estimator.update(ratio)
     estimator.on_state_reset(ratio)
@@ -100,22 +100,22 @@ def test_a_jump_at_a_reset_is_removed_exactly(scale: float, jump: float, count: 
     old_depth = 3.0 * estimator.scale
     estimator.on_state_reset(jump)
     assert 3.0 / jump * estimator.scale == pytest.approx(old_depth)
-    if count:  # and what is measured in the new state agrees
+    if count:  # and measurements in the new state agree
         before = estimator.scale
         estimator.update(scale * jump)
         assert estimator.scale == pytest.approx(before)
 
 
 @given(st.lists(st.tuples(st.booleans(), anything)))
-def test_the_scale_is_plausible_whatever_comes(events: list[tuple[bool, float]]) -> None:
+def test_the_scale_is_always_plausible(events: list[tuple[bool, float]]) -> None:
     estimator = ScaleEstimator(ema_weight=1.0)
     for is_reset, ratio in events:
         (estimator.on_state_reset if is_reset else estimator.update)(ratio)
         assert PLAUSIBLE_SCALES[0] * 0.999 <= estimator.scale <= PLAUSIBLE_SCALES[1] * 1.001
 
 
-def test_a_restart_forgets_everything() -> None:
-    estimator = settled()
+def test_a_reset_discards_all_measurements() -> None:
+    estimator = settle()
     estimator.reset()
     assert (estimator.scale, estimator.measurements) == (1.0, 0)
     estimator.update(7.0)
@@ -130,7 +130,7 @@ def pose(x: float = 0.0, y: float = 0.0, yaw: float = 0.0) -> np.ndarray:
 
 
 def in_network(T_odom_base: np.ndarray, scale: float) -> np.ndarray:
-    """Return the same pose in a world that is smaller, turned and elsewhere."""
+    """Return the same pose in another, smaller world."""
     T = T_odom_base.copy()
     T[:3, 3] /= scale
     T_world = np.eye(4)
@@ -147,7 +147,7 @@ def ratios(
 
 
 @given(scales)
-def test_driving_measures_the_scale_once_per_least_motion(scale: float) -> None:
+def test_driving_measures_the_scale_once_per_minimum_translation(scale: float) -> None:
     path = [pose(0.03 * i, 0.01 * i, 0.02 * i) for i in range(100)]
     odometry = OdometryScaleEstimator(min_translation=1.0)
     assert ratios(odometry, path, scale) == pytest.approx([scale] * 3)
@@ -173,7 +173,7 @@ def test_drift_while_standing_still_does_not_count_afterwards() -> None:
     assert [ratio for ratio in seen if ratio is not None] == pytest.approx([2.0])
 
 
-def test_a_slow_body_is_not_taken_for_a_standing_one() -> None:
+def test_a_slow_body_does_not_count_as_standing() -> None:
     slow = [pose(0.001 * i) for i in range(250)]
     assert ratios(OdometryScaleEstimator(min_translation=0.1), slow, 2.0) == pytest.approx([2.0, 2.0])
 
@@ -201,7 +201,7 @@ def test_drift_while_turning_does_not_count_afterwards() -> None:
     assert [ratio for ratio in seen if ratio is not None] == pytest.approx([1.0], abs=0.1)
 
 
-def test_a_network_that_sees_no_motion_measures_nothing() -> None:
+def test_a_prediction_without_motion_measures_nothing() -> None:
     odometry = OdometryScaleEstimator(min_translation=0.1)
     seen = [odometry.update(pose(0.02 * i), pose(0.0001 * i), 0) for i in range(50)]
     assert set(seen) == {None}
@@ -216,7 +216,7 @@ def test_a_displacement_across_a_new_segment_does_not_count() -> None:
     )
 
 
-def test_poses_that_are_not_finite_are_passed_over() -> None:
+def test_poses_that_are_not_finite_are_ignored() -> None:
     odometry = OdometryScaleEstimator(min_translation=0.1)
     odometry.update(pose(), pose(), 0)
     assert odometry.update(pose(math.nan), pose(1.0), 0) is None
@@ -246,7 +246,7 @@ def test_confident_pixels_have_more_weight() -> None:
 
 @pytest.mark.parametrize("hole", [np.nan, 0.0, -1.0, np.inf])
 @pytest.mark.parametrize("which", [0, 1])
-def test_invalid_depth_has_no_vote_and_twenty_votes_are_needed(hole: float, which: int) -> None:
+def test_the_ratio_needs_twenty_valid_depths(hole: float, which: int) -> None:
     images = depths()
     images[which].flat[:80] = hole
     assert depth_ratio(*images) == pytest.approx(2.5)
@@ -254,7 +254,7 @@ def test_invalid_depth_has_no_vote_and_twenty_votes_are_needed(hole: float, whic
     assert depth_ratio(*images) is None
 
 
-def test_large_depth_images_are_thinned_out_evenly() -> None:
+def test_large_depth_images_are_subsampled_evenly() -> None:
     reference, predicted, confidence = depths(300_000)
     reference[0, :100_000] *= 10.0
     assert depth_ratio(reference, predicted, confidence) == pytest.approx(2.5)

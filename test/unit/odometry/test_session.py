@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""State resets that nobody sees in the trajectory."""
+"""Streaming session: segments, state resets and poses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ttt3r_ros.odometry.session import StreamingSession
 if TYPE_CHECKING:
     from ttt3r_ros.types import Prediction, UInt8Array
 
-CURSED = 13
+NON_FINITE_MARK = 13
 
 
 def positions(session: StreamingSession[FakeState], count: int) -> np.ndarray:
@@ -25,7 +25,7 @@ def positions(session: StreamingSession[FakeState], count: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("interval", range(8))
-def test_resets_do_not_show_in_the_trajectory(interval: int) -> None:
+def test_state_resets_do_not_change_the_trajectory(interval: int) -> None:
     session = StreamingSession(FakeBackend(), interval)
     expected = np.zeros((20, 3))
     expected[:, 2] = np.arange(20)
@@ -39,12 +39,12 @@ def test_a_segment_ends_after_the_interval(interval: int, resets: int) -> None:
     assert session.segment == resets
 
 
-def test_a_sighting_belongs_to_the_segment_that_made_it() -> None:
+def test_an_estimate_has_the_segment_of_its_prediction() -> None:
     session = StreamingSession(FakeBackend(), 3)
     assert [session.step(image(k + 20)).segment for k in range(7)] == [0, 0, 0, 1, 1, 1, 2]
 
 
-def test_the_frame_that_ends_a_segment_is_shown_again_as_the_first_of_the_next() -> None:
+def test_the_last_frame_of_a_segment_is_also_the_first_of_the_next() -> None:
     backend = FakeBackend()
     positions(StreamingSession(backend, 3), 7)
     a, b, c, d, e, f, g = range(20, 27)
@@ -65,7 +65,7 @@ def test_the_initial_state_is_never_changed() -> None:
     assert session.state == first
 
 
-def test_a_restart_opens_a_new_world_and_a_new_segment() -> None:
+def test_a_reset_starts_a_new_world_and_segment() -> None:
     session = StreamingSession(FakeBackend(), 3)
     walks = []
     for _ in range(2):
@@ -77,30 +77,30 @@ def test_a_restart_opens_a_new_world_and_a_new_segment() -> None:
 
 
 @pytest.mark.parametrize("interval", [0, 2, 3, 4])
-def test_a_frame_without_a_finite_answer_leaves_the_session_as_it_was(interval: int) -> None:
+def test_a_frame_without_a_finite_prediction_does_not_change_the_session(interval: int) -> None:
     session = StreamingSession(FakeBackend(), interval)
     positions(session, 3)
     before = (session.state, session.segment)
     with pytest.raises(NonFiniteError, match="non-finite"):
-        session.step(image(CURSED))
+        session.step(image(NON_FINITE_MARK))
     assert (session.state, session.segment) == before
     assert session.step(image(99)).T_world_camera[2, 3] == 3.0
 
 
-class FaintHearted(FakeBackend):
-    """Cannot begin with an image marked 50, but can go on with it."""
+class FailingStartBackend(FakeBackend):
+    """Has no finite prediction for an image marked 50 as the first of a segment."""
 
     def step(self, rgb: UInt8Array, state: FakeState) -> tuple[Prediction, FakeState]:
         if rgb[0, 0, 0] == 50 and state.seen == 0:
-            msg = "cannot begin with this"
+            msg = "no finite prediction"
             raise NonFiniteError(msg)
         return super().step(rgb, state)
 
 
-def test_a_frame_that_cannot_open_a_segment_does_not_end_one_and_the_next_frame_does(
+def test_a_failed_start_of_a_segment_is_repeated_with_the_next_frame(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    session = StreamingSession(FaintHearted(), 3)
+    session = StreamingSession(FailingStartBackend(), 3)
     marks = [20, 21, 50, 22, 23, 24]
     with caplog.at_level(logging.WARNING):
         estimates = [session.step(image(mark)) for mark in marks]
@@ -110,7 +110,7 @@ def test_a_frame_that_cannot_open_a_segment_does_not_end_one_and_the_next_frame_
 
 
 class Turning(FakeBackend):
-    """Turns about a skew axis and moves with every image; its motions are as rigid as ``dtype`` can tell."""
+    """Turns about a skew axis and moves with every image; its poses have the precision of ``dtype``."""
 
     def __init__(self, dtype: type[np.floating[Any]]) -> None:
         super().__init__()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints: saved, written to a file, read and continued; invalid ones are refused without any change."""
+"""Checkpoints: saving, loading and continuing; invalid ones change nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from fakes import FakeBackend
 from hypothesis import given
 from hypothesis import strategies as st
-from tracked_walk import frames_of_walk, noise, stumbling, walk
+from rendered_path import frames_of_path, network_poses, noise, path_shots
 
 from ttt3r_ros.config import from_mapping
 from ttt3r_ros.errors import OutputError, SourceError
@@ -38,12 +38,12 @@ SETTINGS = {
 
 
 def reconstructor(frames: int = 0, **changes: object) -> Reconstructor[Any]:
-    """Return a reconstructor with state in all components, after some frames of the walk."""
+    """Return a reconstructor with state in all components, after some frames of the path_shots."""
     mapping = Reconstructor(FakeBackend(), from_mapping({**SETTINGS, **changes}))
-    for k, walked in enumerate(frames_of_walk(frames, calibrated=False)):
+    for k, frame in enumerate(frames_of_path(frames, calibrated=False)):
         T_odom_base = np.eye(4)
         T_odom_base[0, 3] = 0.3 * k
-        mapping.step(walked, SensorContext(T_odom_base=T_odom_base))
+        mapping.step(frame, SensorContext(T_odom_base=T_odom_base))
     return mapping
 
 
@@ -159,15 +159,15 @@ def test_the_focal_length_of_each_camera_is_saved(tmp_path: Path) -> None:
 
 
 def _of_camera(name: str) -> Frame:
-    return replace(frames_of_walk(1, calibrated=False)[0], camera_frame=name, stamp_ns=10**12)
+    return replace(frames_of_path(1, calibrated=False)[0], camera_frame=name, stamp_ns=10**12)
 
 
 def test_the_odometry_saves_one_image_and_its_landmarks() -> None:
     odometry = VisualOdometry()
-    for shot, T_world_network in zip(walk()[:3], stumbling(), strict=False):
+    for shot, T_world_network in zip(path_shots()[:3], network_poses(), strict=False):
         odometry.step(shot.prediction, T_world_network, shot.intrinsics)
     size = sum(array.nbytes for array in flatten(odometry.state_dict()).values())
-    assert size < walk()[0].depth.size + 300 * (2 * 4 + 8 * 8) + 500
+    assert size < path_shots()[0].depth.size + 300 * (2 * 4 + 8 * 8) + 500
 
 
 @given(

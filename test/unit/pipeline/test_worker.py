@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The thread that owns the network."""
+"""The worker thread and its queue."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ttt3r_ros.pipeline.worker import FrameQueue, Worker
 if TYPE_CHECKING:
     import pytest
 
-PATIENCE_S = 20.0  # only a failing test waits as long
+PATIENCE_S = 20.0  # only a failing test waits this long
 
 
 def no_failure(error: BaseException) -> None:
@@ -20,7 +20,7 @@ def no_failure(error: BaseException) -> None:
 
 
 class Gate:
-    """A process that says when it begins and goes on when it is let."""
+    """A process function that signals its start and waits for permission to continue."""
 
     def __init__(self) -> None:
         self.begun = threading.Semaphore(0)
@@ -33,7 +33,7 @@ class Gate:
         self.done.extend(items)
 
 
-def test_an_inbox_hands_out_only_the_newest_item_and_gives_back_the_older_ones() -> None:
+def test_a_queue_without_capacity_keeps_the_newest_item_only() -> None:
     queue: FrameQueue[int] = FrameQueue()
     assert [queue.put(item) for item in (1, 2, 3)] == [None, 1, 2]
     assert queue.take() == [3]
@@ -41,23 +41,23 @@ def test_an_inbox_hands_out_only_the_newest_item_and_gives_back_the_older_ones()
     assert queue.take() == [4]
 
 
-def test_the_newest_items_of_several_senders_are_taken_together() -> None:
+def test_the_newest_items_of_several_producers_are_taken_together() -> None:
     queue: FrameQueue[int] = FrameQueue()
-    dropped = [queue.put(item, sender) for item, sender in ((1, "a"), (2, "b"), (3, "a"))]
+    dropped = [queue.put(item, producer) for item, producer in ((1, "a"), (2, "b"), (3, "a"))]
     assert dropped == [None, None, 1]
     assert queue.take() == [2, 3]
 
 
-def test_with_a_capacity_nothing_is_dropped_and_everything_comes_in_order() -> None:
+def test_a_queue_with_capacity_keeps_all_items_in_order() -> None:
     queue: FrameQueue[int] = FrameQueue(capacity=3)
-    for item, sender in ((1, "a"), (2, "b"), (3, "b"), (4, "a")):
-        assert queue.put(item, sender) is None
+    for item, producer in ((1, "a"), (2, "b"), (3, "b"), (4, "a")):
+        assert queue.put(item, producer) is None
     assert not queue.has_room()
     assert [queue.take(), queue.take()] == [[1, 2], [3, 4]]
     assert queue.has_room()
 
 
-def test_an_inbox_is_worked_off_when_nothing_waits_and_what_was_taken_is_done_with() -> None:
+def test_a_queue_is_idle_when_all_taken_items_are_processed() -> None:
     queue: FrameQueue[int] = FrameQueue(capacity=2)
     states = [queue.is_idle()]
     queue.put(1)
@@ -69,7 +69,7 @@ def test_an_inbox_is_worked_off_when_nothing_waits_and_what_was_taken_is_done_wi
     assert states == [True, False, False, True]
 
 
-def test_a_reserved_item_stays_where_it_is_and_is_taken_next() -> None:
+def test_a_reserved_item_is_taken_next() -> None:
     queue: FrameQueue[int] = FrameQueue(capacity=2)
     assert queue.reserve() is None
     queue.put(1)
@@ -78,7 +78,7 @@ def test_a_reserved_item_stays_where_it_is_and_is_taken_next() -> None:
     assert queue.take() == [1]
 
 
-def test_a_newer_item_displaces_no_reserved_one_but_the_one_that_waits_behind_it() -> None:
+def test_a_newer_item_displaces_only_items_that_are_not_reserved() -> None:
     queue: FrameQueue[int] = FrameQueue()
     queue.put(1)
     assert queue.reserve() == 1
@@ -86,26 +86,26 @@ def test_a_newer_item_displaces_no_reserved_one_but_the_one_that_waits_behind_it
     assert queue.put(3) == 2
     assert queue.put(10, "other camera") is None
     assert queue.take() == [1]
-    assert queue.put(4) == 3, "what was taken reserves nothing any more"
+    assert queue.put(4) == 3, "taking items ends their reservation"
     assert queue.take() == [10, 4]
 
 
-def test_under_load_no_camera_starves_another_by_what_is_reserved() -> None:
+def test_reservations_do_not_starve_another_camera() -> None:
     queue: FrameQueue[str] = FrameQueue()
 
-    def arrive() -> None:
+    def put_both() -> None:
         for camera in ("left", "right"):
             queue.put(camera, camera)
 
-    arrive()
+    put_both()
     for _ in range(10):
         assert queue.take() == ["left", "right"]
-        arrive()  # while the network runs
+        put_both()  # while the network runs
         queue.reserve()
-        arrive()  # while it places what it saw
+        put_both()  # during integration
 
 
-def test_a_reserved_item_is_returned_when_the_inbox_is_closed() -> None:
+def test_a_closed_queue_returns_reserved_items() -> None:
     queue: FrameQueue[int] = FrameQueue()
     queue.put(1)
     queue.reserve()
@@ -113,7 +113,7 @@ def test_a_reserved_item_is_returned_when_the_inbox_is_closed() -> None:
     assert queue.close() == [1, 2]
 
 
-def test_a_closed_inbox_has_nothing_to_take_and_returns_what_nobody_will_take() -> None:
+def test_a_closed_queue_is_empty_and_returns_new_items() -> None:
     queue: FrameQueue[int] = FrameQueue()
     queue.put(1)
     assert queue.close() == [1]
@@ -123,15 +123,15 @@ def test_a_closed_inbox_has_nothing_to_take_and_returns_what_nobody_will_take() 
     assert queue.take() == []
 
 
-def test_closing_wakes_everyone_who_waits() -> None:
+def test_closing_ends_all_waiting() -> None:
     queue: FrameQueue[int] = FrameQueue()
     taken: list[list[int]] = []
-    takers = [threading.Thread(target=lambda: taken.append(queue.take())) for _ in range(3)]
-    for taker in takers:
-        taker.start()
+    consumers = [threading.Thread(target=lambda: taken.append(queue.take())) for _ in range(3)]
+    for consumer in consumers:
+        consumer.start()
     queue.close()
-    for taker in takers:
-        taker.join(PATIENCE_S)
+    for consumer in consumers:
+        consumer.join(PATIENCE_S)
     assert taken == [[]] * 3
 
 
@@ -148,7 +148,7 @@ def test_while_one_item_is_processed_only_the_newest_waits() -> None:
     assert gate.done == [1, 4]
 
 
-def test_stopping_finishes_the_running_item_and_returns_the_waiting_one() -> None:
+def test_stopping_finishes_the_current_item_and_returns_the_next() -> None:
     gate = Gate()
     worker = Worker(gate, no_failure)
     worker.start()
@@ -162,10 +162,10 @@ def test_stopping_finishes_the_running_item_and_returns_the_waiting_one() -> Non
     gate.go.release()
     stopper.join(PATIENCE_S)
     assert (gate.done, dropped) == ([1], [[2]])
-    assert worker.submit(3) == 3, "it is too late"
+    assert worker.submit(3) == 3, "the worker has stopped"
 
 
-def test_an_item_that_takes_too_long_is_reported_when_stopping(caplog: pytest.LogCaptureFixture) -> None:
+def test_stopping_reports_an_item_that_takes_too_long(caplog: pytest.LogCaptureFixture) -> None:
     gate = Gate()
     worker = Worker(gate, no_failure)
     worker.start()
@@ -228,7 +228,7 @@ def test_a_worker_that_never_started_can_be_stopped() -> None:
     assert worker.stop() == [1]
 
 
-def test_under_stress_every_item_is_processed_or_given_back_and_the_last_is_never_forgotten() -> None:
+def test_under_stress_every_item_is_processed_or_returned() -> None:
     count = 20_000
     processed: list[int] = []
     last = threading.Event()
@@ -247,11 +247,11 @@ def test_under_stress_every_item_is_processed_or_given_back_and_the_last_is_neve
     assert sorted(processed + dropped) == list(range(count))
 
 
-def test_a_worker_that_waits_is_woken_by_each_item() -> None:
+def test_each_item_wakes_a_waiting_worker() -> None:
     done = threading.Semaphore(0)
     worker: Worker[int] = Worker(lambda items: done.release(), no_failure)
     worker.start()
     for k in range(2000):
         assert worker.submit(k) is None
-        assert done.acquire(timeout=PATIENCE_S), f"nobody took item {k}"
+        assert done.acquire(timeout=PATIENCE_S), f"item {k} was not taken"
     worker.stop(PATIENCE_S)

@@ -174,7 +174,7 @@ events = st.one_of(
 
 
 class Recording:
-    """Applies events to a reconstructor; frames are numbered through."""
+    """Applies events to a reconstructor; frame numbers increase."""
 
     def __init__(self, reconstructor: Reconstructor[Any]) -> None:
         self.reconstructor = reconstructor

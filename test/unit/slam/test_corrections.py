@@ -48,12 +48,12 @@ def poses(reconstructor: Reconstructor[FakeState]) -> np.ndarray:
     return pose_matrix_xyzw(reconstructor.trajectory.poses()[1])
 
 
-def sorted_cloud(points: np.ndarray) -> np.ndarray:
+def sort_points(points: np.ndarray) -> np.ndarray:
     return points[np.lexsort(np.round(points, 3).T)]
 
 
 def cloud(reconstructor: Reconstructor[FakeState]) -> np.ndarray:
-    return sorted_cloud(reconstructor.map.voxels.point_cloud().points)
+    return sort_points(reconstructor.map.voxels.point_cloud().points)
 
 
 # --- values -----------------------------------------------------------------------------------------
