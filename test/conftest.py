@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every test shares; what a machine lacks is left out here, by name and with the reason."""
+"""Settings of all tests. Folders whose requirements are missing are left out, with the reason."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-# Older distributions check the type of every message field; newer ones only if asked to.
+# Older distributions check the type of every message field; newer ones only if this is set.
 os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"
 
 
 def importable(*names: str) -> bool:
-    """Tell whether modules exist, without importing them (`launch/` must not pass for the launch package)."""
+    """Return whether modules exist, without importing them (`launch/` is not the launch package)."""
     try:
         return all(importlib.util.find_spec(name) is not None for name in names)
     except ModuleNotFoundError:
@@ -41,5 +41,5 @@ if not importable("launch_testing.actions", "launch_ros.actions", "rclpy"):
 
 
 def pytest_report_header() -> list[str]:
-    """Say what is left out."""
+    """Report the folders that are left out."""
     return [f"left out: {reason}" for reason in left_out]

@@ -55,12 +55,12 @@ def test_the_readme_lists_every_launch_argument():
 
 
 def test_package_xml_declares_the_ros_dependencies():
-    wanted = (
+    required = (
         "rclpy sensor_msgs geometry_msgs nav_msgs std_srvs diagnostic_msgs tf2_msgs tf2_ros cv_bridge sensor_msgs_py "
         "tf_transformations launch launch_ros launch_testing"
     )
     declared = {element.text for element in PACKAGE_XML if element.tag.endswith("depend")}
-    assert set(wanted.split()) <= declared
+    assert set(required.split()) <= declared
     assert PACKAGE_XML.get("format") == "3"
 
 

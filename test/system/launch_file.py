@@ -69,7 +69,7 @@ class Evaluated:
         return [program(action) for action in self.actions if isinstance(action, ExecuteProcess)]
 
     def arguments(self, name: str) -> list[str]:
-        """Return what follows the program's name on its command line."""
+        """Return the arguments of the program on its command line."""
         (action,) = (a for a in self.actions if isinstance(a, ExecuteProcess) and program(a) == name)
         return arguments(action, self.context)
 

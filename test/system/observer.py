@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A camera and a listener beside what is launched."""
+"""A camera and a subscriber beside the launched nodes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stands in for the command ``ros2`` where it is not installed: ``ros2 bag`` is C++ and not among the wheels.
 
-It does what the launch files ask for, by real DDS: ``bag play`` with the recorded quality of service unless that is
+It supports the commands of the launch files, over real DDS: ``bag play`` with the recorded QoS unless that is
 overridden, ``--clock``, ``--delay``, ``--topics`` and ``--wait-for-all-acked``; ``service call``. It refuses all else.
 """
 
@@ -26,7 +26,7 @@ from rclpy.qos import (
 from rosbags.highlevel import AnyReader
 from rosgraph_msgs.msg import Clock
 
-ASK_AGAIN_S = 10.0  # the first answer to a new client can be lost in discovery
+RETRY_S = 10.0  # the first answer to a new client can be lost in discovery
 
 
 def main() -> int:
@@ -103,7 +103,7 @@ def clock_message(stamp_ns: int) -> Clock:
 
 
 def quality(connection: Any, override: dict[str, Any] | None) -> QoSProfile:
-    """Return the profile that is offered: the override alone if there is one, else what was recorded."""
+    """Return the offered profile: the override if it exists, else the recorded one."""
     if override is not None:
         policies: dict[str, Any] = {
             "history": QoSHistoryPolicy.get_from_short_key,
@@ -129,11 +129,11 @@ def call(node: Any, given: argparse.Namespace) -> int:
     kind = interface(given.type)
     client = node.create_client(kind, given.name)
     client.wait_for_service()
-    asked: list[Any] = []
-    while not any(future.done() for future in asked):
-        asked.append(client.call_async(kind.Request()))
-        rclpy.spin_until_future_complete(node, asked[-1], timeout_sec=ASK_AGAIN_S)
-    print(next(future for future in asked if future.done()).result())  # noqa: T201
+    calls: list[Any] = []
+    while not any(future.done() for future in calls):
+        calls.append(client.call_async(kind.Request()))
+        rclpy.spin_until_future_complete(node, calls[-1], timeout_sec=RETRY_S)
+    print(next(future for future in calls if future.done()).result())  # noqa: T201
     return 0
 
 

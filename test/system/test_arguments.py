@@ -203,7 +203,7 @@ def test_a_bag_is_played_with_its_clock_once_the_node_answers():
         ({"cameras": "[left]"}, ["/left/image", "/left/image/compressed", "/left/camera_info"]),
     ],
 )
-def test_the_player_offers_images_reliably_whatever_was_recorded(typed, topics):
+def test_the_player_offers_images_reliably_with_any_recorded_qos(typed, topics):
     words = player_of(evaluate(bag="walk", bag_images_only="true", **typed))
     offered = yaml.safe_load(Path(words[words.index("--qos-profile-overrides-path") + 1]).read_text())
     assert set(topics) <= set(offered)

@@ -94,7 +94,7 @@ def config_of(launched: Evaluated, domain_id: int) -> Config:
         return parameters.declare(node)
 
 
-def told(launched: Evaluated, package: str) -> dict[str, str]:
+def driver_arguments(launched: Evaluated, package: str) -> dict[str, str]:
     """Return the arguments that have reached the launch file of a driver."""
     return dict(word.split(":=", 1) for word in launched.arguments(package))
 
@@ -119,7 +119,7 @@ def test_it_starts_the_node_with_described_arguments_and_includes_that_resolve(f
 
 def test_a_driver_sees_its_own_arguments_alone(drivers):
     launched = evaluate("zed", map_frame="site", camera_model="zedx")
-    assert told(launched, "zed_wrapper") == {
+    assert driver_arguments(launched, "zed_wrapper") == {
         "camera_model": "zedx",
         "publish_map_tf": "false",
         "publish_tf": "false",
@@ -145,10 +145,11 @@ def test_the_scale_may_come_from_the_cameras_own_depth(file, topic, drivers, dom
 
 
 def test_the_realsense_aligns_its_depth_only_where_it_is_used(drivers):
-    asked = [
-        told(evaluate("realsense", use_depth=word), "realsense2_camera") for word in ("true", "false")
+    found = [
+        driver_arguments(evaluate("realsense", use_depth=word), "realsense2_camera")
+        for word in ("true", "false")
     ]
-    assert asked == [{"align_depth.enable": "true"}, {"align_depth.enable": "false"}]
+    assert found == [{"align_depth.enable": "true"}, {"align_depth.enable": "false"}]
 
 
 def test_a_typed_params_file_wins_over_that_of_the_depth(drivers, domain_id, tmp_path):
@@ -179,14 +180,14 @@ def test_the_turtlebot3_is_a_waffle_unless_it_is_set(set_before, seen, drivers):
     os.environ.pop("TURTLEBOT3_MODEL", None)
     if set_before:
         os.environ["TURTLEBOT3_MODEL"] = set_before
-    assert told(evaluate("turtlebot3"), "turtlebot3_gazebo") == {"TURTLEBOT3_MODEL": seen}
+    assert driver_arguments(evaluate("turtlebot3"), "turtlebot3_gazebo") == {"TURTLEBOT3_MODEL": seen}
 
 
 # --- Nav2 -------------------------------------------------------------------------------------------
 
 
 def nav2_parameters(launched: Evaluated) -> dict[str, dict]:
-    return yaml.safe_load(Path(told(launched, "nav2_bringup")["params_file"]).read_text())
+    return yaml.safe_load(Path(driver_arguments(launched, "nav2_bringup")["params_file"]).read_text())
 
 
 def test_nav2_has_its_own_parameters_and_ours_over_them(drivers):
@@ -199,7 +200,7 @@ def test_nav2_has_its_own_parameters_and_ours_over_them(drivers):
 
 
 def test_nav2_can_read_them(drivers, domain_id):
-    file = told(evaluate("nav2"), "nav2_bringup")["params_file"]
+    file = driver_arguments(evaluate("nav2"), "nav2_bringup")["params_file"]
     words = ["--ros-args", "--params-file", file, "-r", "__node:=local_costmap"]
     with node_with([*words, "-r", "__ns:=/local_costmap"], domain_id) as node:
         node.declare_parameter("plugins", [""])

@@ -55,13 +55,13 @@ def test_file_and_typed_arguments_reach_a_node_in_a_namespace(observer, tmp_path
     room = ProceduralRoom(frames=1, width=320, height=240)
     seen: list[Any] = []
 
-    def look() -> None:
+    def read_and_publish() -> None:
         names = ("reset_interval", "map_frame", "image_transport", "use_sim_time")
         seen.extend(observer.parameters("/robot1/mapping_node", *names))
         observer.show(room, "/front/image", [poses])
 
     exits = run(
-        look,
+        read_and_publish,
         observer.launch_over.set,
         namespace="robot1",
         image_topic="/front/image",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bags played by the launch files: every image is mapped and saved, and what is saved is where the camera was."""
+"""Bags played by the launch files: every image is mapped, and the saved poses are the true ones."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ FOREVER = QosTime(sec=2147483647, nsec=4294967295)
 
 
 def images() -> Iterator[Image]:
-    """One rendered view whose picture wanders: what is seen does not matter here, only that it arrives."""
+    """One rendered view, shifted from image to image: only the arrival of images is tested."""
     (frame,) = ProceduralRoom(frames=1, width=160, height=120).frames()
     for index, stamp_ns in enumerate(STAMPS_NS):
         rgb = np.ascontiguousarray(np.roll(frame.rgb, index, axis=1))
@@ -139,7 +139,7 @@ def test_of_a_replayed_bag_every_image_has_a_pose(observer, ros2, tmp_path):
     assert [stamp_ns for stamp_ns, _ in saved] == STAMPS_NS
 
 
-def test_a_bag_offers_what_was_recorded_unless_it_is_overridden(tmp_path):
+def test_a_bag_offers_the_recorded_qos_unless_it_is_overridden(tmp_path):
     """The stand-in is no easier than the real player."""
     import ros2_stand_in
     from rosbags.highlevel import AnyReader

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The subcommand ``demo``: its arguments. What it does is in `demo_run`, which needs ROS."""
+"""Arguments of the subcommand ``demo``."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from ttt3r_ros.cli.arguments import frequency_hz, integer, require_extra
 if TYPE_CHECKING:
     import argparse
 
-DESCRIPTION = (
-    "Play a sequence over DDS to a mapping node in a process of its own, and show what it made of it."
-)
+DESCRIPTION = "Play a sequence over DDS to a mapping node in its own process and show the result."
 
 
 def add_parser(commands: Any) -> None:

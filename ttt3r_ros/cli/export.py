@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The subcommand ``export``: its arguments. What it does is in `export_run`, which needs torch and ONNX."""
+"""Arguments of the subcommand ``export``."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def reference_answer() -> torch.Tensor:
     return network.step(view, network.initial_state())[0].camera.points
 
 
-def test_converting_what_is_not_there_is_one_readable_line(tmp_path, capsys):
+def test_converting_a_missing_file_prints_one_line(tmp_path, capsys):
     assert main(["convert", str(tmp_path / "absent.pth"), str(tmp_path / "out.safetensors")]) == 1
     assert "absent.pth" in capsys.readouterr().err
     assert not (tmp_path / "out.safetensors").exists()
@@ -128,7 +128,7 @@ def test_weights_without_an_optional_branch_are_converted(published, tmp_path, b
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640)])
-def test_a_converted_checkpoint_may_be_read_by_whom_the_umask_lets(published, tmp_path, umask, mode):
+def test_the_umask_gives_the_permissions_of_a_converted_checkpoint(published, tmp_path, umask, mode):
     target = tmp_path / "out.safetensors"
     before = os.umask(umask)
     try:
@@ -162,7 +162,7 @@ def test_the_module_runs_as_the_command():
 
 
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["demo", "--images", "a", "--video", "b"]])
-def test_wrong_usage_is_told_and_status_2(arguments, capsys):
+def test_wrong_usage_is_reported_with_status_2(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
@@ -170,7 +170,7 @@ def test_wrong_usage_is_told_and_status_2(arguments, capsys):
 
 
 @pytest.mark.parametrize(
-    ("command", "text", "says"),
+    ("command", "text", "message"),
     [
         (["run", "walk", "--output", "out"], "0", "0 is not a frequency above 0 and up to 1000 Hz"),
         (["run", "walk", "--output", "out"], "1e4", "1e4 is not a frequency above 0 and up to 1000 Hz"),
@@ -180,8 +180,8 @@ def test_wrong_usage_is_told_and_status_2(arguments, capsys):
         (["demo"], "fast", "invalid frequency value: 'fast'"),
     ],
 )
-def test_an_invalid_frequency_is_one_line_for_every_command(command, text, says, capsys):
+def test_an_invalid_frequency_is_one_line_for_every_command(command, text, message, capsys):
     with pytest.raises(SystemExit) as stopped:
         main([*command, "--fps", text])
     assert stopped.value.code == 2
-    assert f"argument --fps: {says}" in capsys.readouterr().err.splitlines()[-1]
+    assert f"argument --fps: {message}" in capsys.readouterr().err.splitlines()[-1]

@@ -73,7 +73,7 @@ def test_the_parameter_file_of_the_node_is_read_and_options_win_over_it(tmp_path
 
 
 @pytest.mark.parametrize("text", ["[", "just words", "other:\n  x: 1\n", "/**:\n  x: 1\n"])
-def test_what_is_no_parameter_file_is_named(tmp_path: Path, text: str):
+def test_the_error_on_an_invalid_parameter_file_contains_its_name(tmp_path: Path, text: str):
     file = tmp_path / "wrong.yaml"
     file.write_text(text)
     with pytest.raises(ConfigError, match=r"wrong\.yaml"):

@@ -69,7 +69,9 @@ def centroid(picture: np.ndarray) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("factor", [1, 2, 3, 4])
-def test_a_spot_lands_where_the_intrinsics_say_after_averaging_blocks_and_cropping(factor: int) -> None:
+def test_a_spot_lands_at_the_transformed_principal_point_after_averaging_blocks_and_cropping(
+    factor: int,
+) -> None:
     width, height, left, top = 144, 120, 3, 5
     u, v = 70.25, 61.5
     small = (
