@@ -50,7 +50,7 @@ HEADER = (
 
 
 class Uncalibrated(Reconstructor[Any]):
-    """Knows of no camera more than its images."""
+    """Provides images without calibration."""
 
     def step(self, frame: Frame, context: SensorContext = SensorContext()) -> Update:
         """Show one frame without its calibration."""

@@ -42,7 +42,7 @@ class GoldenCase:
 
     @property
     def strided(self) -> bool:
-        """Tell whether only samples of the large arrays were kept."""
+        """Return whether only samples of the large arrays were kept."""
         return "dense_stride" in self.description
 
 

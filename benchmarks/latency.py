@@ -52,7 +52,7 @@ SOURCE_SIZE = (640, 480)
 
 
 def main() -> int:
-    """Measure the networks asked for and print one table each."""
+    """Measure the requested networks and print one table each."""
     arguments = _arguments()
     if arguments.one:
         print(json.dumps(_measure(arguments)))
@@ -88,7 +88,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--record", action="store_true", help="with --compare: add to results.csv")
     parser.add_argument(
-        "--commit", default="", help="with --record: outside a checkout, what was measured"
+        "--commit", default="", help="with --record: outside a checkout, the measured version"
     )
     parser.add_argument(
         "--backend",
@@ -100,7 +100,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    import_module("ttt3r_ros.model")  # before torch is loaded: it says how torch's threads wait
+    import_module("ttt3r_ros.model")  # before torch is loaded: it sets how threads of torch wait
     import techniques
 
     from ttt3r_ros.model.runtime.devices import resolve_device

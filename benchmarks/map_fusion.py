@@ -4,8 +4,8 @@
 
     python benchmarks/map_fusion.py
 
-Frames are perfect views of the demo's room, with the settings a new user has; around it lie as many other voxels as
-the row says, in view and out of it. In a row marked "full" they are as many as the map may hold, and 500 new ones come
+Frames are perfect views of the demo's room, with the settings a new user has; around it lies the number of other voxels
+in the row, in view and out of it. In a row marked "full" they are as many as the map may hold, and 500 new ones come
 between two frames. The columns:
 
     hash       the voxel of every point, and the mean of those in the same voxel
@@ -16,7 +16,7 @@ between two frames. The columns:
     p50, p95   the same by the clock on the wall, in which other work on the machine counts; all else is processor time
     cloud      copying the whole map to publish it, once per map.publish_period
 
-The last table tells what is lost because not every pixel of a large frame is fused at once: the share of the voxels
+The last table shows the loss because not every pixel of a large frame is fused at once: the fraction of the voxels
 of all pixels that are there after one frame, and after nine of the same view, and how far their points are from the
 mean of all that fall into them.
 """
@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_threads, "1")  # one core, as the sentence above says; before NumPy reads it
+    os.environ.setdefault(_threads, "1")  # one core; set before NumPy reads it
 
 import numpy as np  # noqa: E402
 
@@ -133,7 +133,7 @@ def _views(width: int, height: int) -> list[Update]:
 
 
 def _update(room: ProceduralRoom, index: int) -> Update:
-    """Return what a perfect network would say about one view."""
+    """Return the output of a perfect network for one view."""
     view, camera, identity = room.render(index), room.intrinsics, np.eye(4)
     size = (camera.width, camera.height)
     prediction = Prediction(
@@ -222,7 +222,7 @@ def _map_of_all_points(view: Update) -> VoxelMap:
 
 
 def _compared(found: VoxelMap, true: VoxelMap) -> tuple[float, float]:
-    """Return the share of voxels that both hold, and the mean distance of their points [m]."""
+    """Return the fraction of voxels in both maps, and the mean distance of their points [m]."""
     one, other = found.state_dict(), true.state_dict()
     _, i, j = np.intersect1d(one["keys"], other["keys"], return_indices=True)
     away = np.linalg.norm(one["mean"][i, :3] - other["mean"][j, :3], axis=1)

@@ -36,7 +36,7 @@ LOOP = 120  # distinct images; their stamps go on
 
 @dataclass
 class Run:
-    """What was seen while images came too fast."""
+    """Measurements under overload."""
 
     sent_s: dict[int, float] = field(default_factory=dict)
     answered_s: dict[int, float] = field(default_factory=dict)

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""What each arithmetic adds up to in the recurrent state over a long sequence, against float32.
+"""Accumulated error of each number format in the recurrent state over a long sequence, against float32.
 
 The small trained network sees one sequence in every arithmetic, without resets, so that nothing wipes out an error;
-deviations are relative and printed after 10, 100 and 1,000 frames. What they mean for a trajectory says
-``accuracy.py --precision``.
+deviations are relative and printed after 10, 100 and 1,000 frames. ``accuracy.py --precision`` measures
+their effect on a trajectory.
 """
 
 from __future__ import annotations

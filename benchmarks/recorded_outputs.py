@@ -60,7 +60,7 @@ class Outcome:
 
 
 class _RecordedSize(InputSize):
-    """Passes images unchanged, whatever the image size of the configuration."""
+    """Passes images unchanged, for any image size of the configuration."""
 
     def geometry(self, width: int, height: int) -> ImageGeometry:
         return ImageGeometry(width, height, width, height, left=0, top=0, width=width, height=height)

@@ -3,12 +3,12 @@
 """Each part of the network against the floor of the machine, and what the rest is made of.
 
 The floor of a part is the longer of its operations at the best rate of a large matrix product measured here, and of
-reading its weights once at the best rate of a copy measured here. What is above the floor is split by kind of
+reading its weights once at the best rate of a copy measured here. Time above the floor is split by kind of
 operation from a profile of the same part: products below their best rate, attention, and everything without products.
 Operations are those that compute or copy, each at least one kernel on a GPU; views are none.
 """
 
-# ruff: noqa: E402 # the package comes before torch: it says how torch's threads wait
+# ruff: noqa: E402 # the package comes before torch: it sets how threads of torch wait
 from __future__ import annotations
 
 import argparse
@@ -191,7 +191,7 @@ def _line(name: str, f: list[float], bound: str) -> str:
 
 
 def _shares(run: Callable[[], Any], device: str) -> dict[str, float]:
-    """Return which share of a part's time each kind of operation takes."""
+    """Return the fraction of the time of a part for each kind of operation."""
     activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device != "cpu" else [])
     with profile(activities=activities) as recorded:
         run()

@@ -41,7 +41,7 @@ def kinds() -> dict[str, Any]:
 
 @contextmanager
 def listener(script: str) -> Iterator[Callable[[], dict[str, int]]]:
-    """Run a script as listener; yields a function that ends it and tells how many messages of each topic it heard."""
+    """Run a script as subscriber; yield a function that ends it and returns the number of messages per topic."""
     command = [sys.executable, script, LISTEN]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603
 
@@ -67,27 +67,27 @@ def listen() -> int:
     os.sched_setaffinity(0, cores - {min(cores)} or cores)
     rclpy.init(args=[])
     node = rclpy.create_node("listener")
-    heard: Counter[str] = Counter()
+    received: Counter[str] = Counter()
     for topic, kind in kinds().items():
         qos = LATCHED if topic.removeprefix(f"/{NODE}/") in _MAPS else STREAM
-        # Raw: the cost of reading is not what is measured, and must not slow the sender down.
-        node.create_subscription(kind, topic, partial(_count, heard, topic), qos, raw=True)
+        # Raw: deserialization is not measured and must not slow the publisher down.
+        node.create_subscription(kind, topic, partial(_count, received, topic), qos, raw=True)
     reading = threading.Thread(target=sys.stdin.read, daemon=True)
     reading.start()
     while reading.is_alive():
         rclpy.spin_once(node, timeout_sec=0.1)
-    print(json.dumps(heard))
+    print(json.dumps(received))
     return 0
 
 
-def _count(heard: Counter[str], topic: str, _message: bytes) -> None:
-    heard[topic] += 1
+def _count(received: Counter[str], topic: str, _message: bytes) -> None:
+    received[topic] += 1
 
 
 def wait_for_listener(node: Any) -> None:
-    """Wait until a node's publishers know that they are listened to."""
+    """Wait until the publishers of a node have subscribers."""
     deadline = time.monotonic() + _START_S
-    while missing := [topic for topic in kinds() if not _is_heard(node, topic)]:
+    while missing := [topic for topic in kinds() if not _has_subscribers(node, topic)]:
         if time.monotonic() > deadline:
             msg = f"no subscriber in {_START_S:.0f} s of {', '.join(missing)}"
             raise SystemExit(msg)
@@ -95,5 +95,5 @@ def wait_for_listener(node: Any) -> None:
     time.sleep(0.5)  # known in the graph; let the endpoints match
 
 
-def _is_heard(node: Any, topic: str) -> bool:
+def _has_subscribers(node: Any, topic: str) -> bool:
     return any(info.node_name == "listener" for info in node.get_subscriptions_info_by_topic(topic))

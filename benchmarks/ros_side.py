@@ -50,7 +50,7 @@ TIMER_TOPICS = ("path", "map_cloud", "map")  # published at a period of their ow
 NOT_COUNTED = ("take", "preprocess", "elapsed", "all threads")
 
 
-class Bench:
+class Benchmark:
     """The node's own parts around the fixed backend."""
 
     def __init__(self, node: Any, config: Config, clock: StageClock) -> None:
@@ -77,7 +77,7 @@ class Bench:
         return self.stamp_ns
 
     def publish_results(self, frame: Frame) -> None:
-        """Reconstruct from a frame and publish what came of it, in the order of the node."""
+        """Reconstruct from a frame and publish the results in the order of the node."""
         update = self.reconstructor.step(frame)
         self.clock.add("preprocess", update.timings_s["preprocess"])
         with self.clock.running():
@@ -109,7 +109,7 @@ class Bench:
 class Camera:
     """Sends images of one kind and takes them in again through the node's intake."""
 
-    def __init__(self, bench: Bench, kind: str, pictures: list[UInt8Array]) -> None:
+    def __init__(self, benchmark: Benchmark, kind: str, pictures: list[UInt8Array]) -> None:
         from rclpy.executors import SingleThreadedExecutor
         from sensor_msgs.msg import CompressedImage, Image
 
@@ -117,11 +117,13 @@ class Camera:
         from ttt3r_ros.ros.qos import STREAM
         from ttt3r_ros.ros.statistics import Statistics
 
-        self._bench = bench
+        self._benchmark = benchmark
         self._taken: list[Frame] = []
         compressed = kind == "jpeg"
         self._messages = [_message(kind, rgb) for rgb in pictures]
-        config = from_mapping({"image_transport": "compressed" if compressed else "raw"}, bench.config)
+        config = from_mapping(
+            {"image_transport": "compressed" if compressed else "raw"}, benchmark.config
+        )
         callbacks = ImageCallbacks(
             on_frame=self._on_frame,
             on_time_jump=lambda: None,
@@ -129,64 +131,64 @@ class Camera:
             has_room=lambda: True,
         )
         self._subscriber = ImageSubscriber(
-            bench.node, config, "", callbacks, Statistics(), bench.warnings
+            benchmark.node, config, "", callbacks, Statistics(), benchmark.warnings
         )
         subscription: Any = self._subscriber.subscription
         subscription.callback = self._timed(subscription.callback)
-        self._publisher = bench.node.create_publisher(
+        self._publisher = benchmark.node.create_publisher(
             CompressedImage if compressed else Image,
             "image/compressed" if compressed else "image",
             STREAM,
         )
         self._executor = SingleThreadedExecutor()
-        self._executor.add_node(bench.node)
+        self._executor.add_node(benchmark.node)
 
     def measure(self, frames: int) -> dict[str, list[float]]:
         """Send frames one by one through intake, backend and outputs; return the stages' samples [ms]."""
         for index in range(WARM_UP + frames):
             if index == WARM_UP:
-                self._bench.clock.taken()
-            self._bench.publish_results(self._show(self._messages[index % len(self._messages)]))
-            self._bench.clock.close_frame()
-        return self._bench.clock.taken()
+                self._benchmark.clock.taken()
+            self._benchmark.publish_results(self._show(self._messages[index % len(self._messages)]))
+            self._benchmark.clock.close_frame()
+        return self._benchmark.clock.taken()
 
     def close(self) -> None:
         """Leave the node as it was."""
         self._subscriber.close()
-        self._executor.remove_node(self._bench.node)
-        self._bench.node.destroy_publisher(self._publisher)
+        self._executor.remove_node(self._benchmark.node)
+        self._benchmark.node.destroy_publisher(self._publisher)
 
     def _show(self, message: Any) -> Frame:
         from ttt3r_ros.ros import messages
 
-        message.header.stamp = messages.make_stamp(self._bench.next_stamp_ns())
+        message.header.stamp = messages.make_stamp(self._benchmark.next_stamp_ns())
         self._publisher.publish(message)
         time.sleep(PAUSE_S)
-        with self._bench.clock.running():
+        with self._benchmark.clock.running():
             while not self._taken:
                 self._executor.spin_once(timeout_sec=1.0)
         return self._taken.pop()
 
     def _timed(self, callback: Callable[[Any], None]) -> Callable[[Any], None]:
         def timed(message: Any) -> None:
-            self._bench.clock.lap("take")
+            self._benchmark.clock.lap("take")
             callback(message)
 
         return timed
 
     def _on_frame(self, frame: Frame, _received_s: float) -> None:
-        self._bench.clock.lap("decode")
+        self._benchmark.clock.lap("decode")
         self._taken.append(frame)
 
 
 @dataclass(frozen=True)
 class Result:
-    """What was measured [ms]."""
+    """Measurements [ms]."""
 
     inputs: dict[str, dict[str, list[float]]]
     maps: dict[str, list[float]]
     voxels: int
-    heard: dict[str, int]
+    received: dict[str, int]
 
 
 def main() -> int:
@@ -227,18 +229,18 @@ def _measure(config: Config, frames: int) -> Result:
         _use_one_core()
         rclpy.init(args=[])
         node: Any = rclpy.create_node(NODE)
-        bench = Bench(node, config, clock)
-        bench.fill_path(pictures[0])
+        benchmark = Benchmark(node, config, clock)
+        benchmark.fill_path(pictures[0])
         wait_for_listener(node)
         for kind in INPUTS:
-            camera = Camera(bench, kind, pictures)
+            camera = Camera(benchmark, kind, pictures)
             inputs[kind] = camera.measure(frames)
             camera.close()
-        maps = bench.measure_maps(pictures[0])
-        heard = end()
+        maps = benchmark.measure_maps(pictures[0])
+        received = end()
         node.destroy_node()
         rclpy.utilities.try_shutdown()
-    return Result(inputs, maps, len(bench.mapper.map.voxels), heard)
+    return Result(inputs, maps, len(benchmark.mapper.map.voxels), received)
 
 
 def _use_one_core() -> None:
@@ -272,7 +274,7 @@ def _report(result: Result, frames: int) -> int:
     print(f"map of {result.voxels} voxels and its grid, at a period of their own:")
     for stage in sorted(set(result.maps) - set(NOT_COUNTED)):
         _print_row(f"  {stage}", [result.maps[stage]])
-    print(f"heard of {len(INPUTS) * (frames + WARM_UP)} frames: {_counts(result.heard)}")
+    print(f"received of {len(INPUTS) * (frames + WARM_UP)} frames: {_counts(result.received)}")
     over = [kind for kind, ms in totals.items() if np.median(ms) > BUDGET_MS]
     print(f"over the budget of {BUDGET_MS:.0f} ms: {', '.join(over) or 'none'}")
     return 1 if over else 0
@@ -283,8 +285,8 @@ def _total(samples: dict[str, list[float]]) -> list[float]:
     return [float(total) for total in np.sum(counted, axis=0)]
 
 
-def _counts(heard: dict[str, int]) -> str:
-    return ", ".join(f"{topic.removeprefix(f'/{NODE}/')} {heard.get(topic, 0)}" for topic in kinds())
+def _counts(received: dict[str, int]) -> str:
+    return ", ".join(f"{topic.removeprefix(f'/{NODE}/')} {received.get(topic, 0)}" for topic in kinds())
 
 
 def _print_row(name: str, columns: list[list[float]]) -> None:

@@ -3,8 +3,8 @@
 """How images travel between two processes of one machine: with this package's profile in both, in one, or in none.
 
 Two loads: images at the rate of a camera, best effort, where the time from before publishing to the callback counts
-and what was lost; and reliable images, each as soon as the last one has arrived, where the throughput counts. What
-the loopback interface carried meanwhile tells which way the images went.
+and the lost ones; and reliable images, each as soon as the last one has arrived, where the throughput counts. The
+traffic of the loopback interface shows the path of the images.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def _row(*cells: str) -> str:
 
 
 def _loopback_bytes() -> int:
-    """Return the bytes that the loopback interface has received; 0 where the system does not tell."""
+    """Return the bytes that the loopback interface has received; 0 where the system does not report it."""
     file = Path("/proc/net/dev")
     lines = file.read_text(encoding="ascii").splitlines() if file.is_file() else []
     return sum(int(line.split()[1]) for line in lines if line.strip().startswith("lo:"))
@@ -168,16 +168,16 @@ def _receive(arguments: argparse.Namespace) -> dict[str, Any]:
     from sensor_msgs.msg import Image
 
     latencies_ms: list[float] = []
-    heard_s = [time.monotonic() + START_S]
+    received_s = [time.monotonic() + START_S]
 
     def on_image(message: Any) -> None:
         stamp = message.header.stamp
-        heard_s[0] = time.monotonic()
-        latencies_ms.append((heard_s[0] - stamp.sec - stamp.nanosec * 1e-9) * 1e3)
+        received_s[0] = time.monotonic()
+        latencies_ms.append((received_s[0] - stamp.sec - stamp.nanosec * 1e-9) * 1e3)
 
     node = rclpy.create_node("receiver")
     node.create_subscription(Image, "image", on_image, _qos(arguments.load))
-    while time.monotonic() - heard_s[0] < SILENCE_S:
+    while time.monotonic() - received_s[0] < SILENCE_S:
         rclpy.spin_once(node, timeout_sec=0.1)
     return {"received": len(latencies_ms), "latencies_ms": latencies_ms}
 

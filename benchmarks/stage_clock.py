@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class StageClock:
-    """Splits a frame into stages, at the moments that it is told of."""
+    """Splits a frame into stages at the reported times."""
 
     def __init__(self) -> None:
         self.samples_ms: dict[str, list[float]] = defaultdict(list)
@@ -46,7 +46,7 @@ class StageClock:
         self._frame_ms.clear()
 
     def taken(self) -> dict[str, list[float]]:
-        """Return the samples of all frames [ms] and forget them."""
+        """Return the samples of all frames [ms] and clear them."""
         samples_ms, self.samples_ms = self.samples_ms, defaultdict(list)
         return dict(samples_ms)
 
@@ -112,7 +112,7 @@ class FunctionClock:
 
 @contextmanager
 def timed_publishers(clock: StageClock, node: str) -> Iterator[None]:
-    """Let every publisher of a node's results tell the clock when its message is ready and when it is sent."""
+    """Let every publisher of results report to the clock when its message is ready and when it is sent."""
     from rclpy.publisher import Publisher
 
     publish, topics = Publisher.publish, dict[int, str]()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each technique that makes the network faster, with what it costs in accuracy: one row for each, in one process.
+"""Each technique that makes the network faster, with its cost in accuracy: one row each, in one process.
 
 The first row is the published form: float32, attention maps, all heads. Every row adds one technique to the row above
 it, or, where its name begins with "or", stands in for that row. All see the same images with the same weights;
@@ -110,7 +110,7 @@ def techniques(device: str) -> list[Technique]:
 
 @dataclass
 class Row:
-    """A technique at work and what it showed."""
+    """A technique and its measurements."""
 
     technique: Technique
     network: Ttt3r
@@ -154,7 +154,7 @@ def compare(
 
 
 def _can_run(row: Row, image: Tensor, device: str) -> bool:
-    """Show the first image; say why where that fails."""
+    """Process the first image; return the reason if that fails."""
     try:
         _show(row, image, device, warm=False)
     except RuntimeError as error:
@@ -330,7 +330,7 @@ def _frames(count: int) -> list[np.ndarray]:
 
 
 def _reset_peak(device: str) -> float:
-    """Begin a new peak; return what is held now [MiB]."""
+    """Start a new peak; return the current memory [MiB]."""
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats()
         return torch.cuda.memory_allocated() / 2**20

@@ -23,7 +23,7 @@ class Style:
     room: tuple[tuple[float, float], ...]  # inner size along x, y, z
     height: tuple[float, float]
     sway: tuple[tuple[float, float], ...]  # amplitude of x, y, z
-    look: tuple[tuple[float, float], ...]  # amplitude of yaw, pitch, roll
+    gaze: tuple[tuple[float, float], ...]  # amplitude of yaw, pitch, roll
     pitch: tuple[float, float]  # mean, positive down
     period: tuple[float, float]
     speed: tuple[float, float]  # forward
@@ -33,17 +33,17 @@ class Style:
 STYLES = {
     "handheld": Style(
         room=((3.6, 7.5), (3.6, 6.0), (2.3, 3.1)), height=(1.0, 1.75),
-        sway=((0.1, 0.8), (0.1, 0.7), (0.0, 0.15)), look=((3.0, 45.0), (1.0, 10.0), (0.5, 4.0)),
+        sway=((0.1, 0.8), (0.1, 0.7), (0.0, 0.15)), gaze=((3.0, 45.0), (1.0, 10.0), (0.5, 4.0)),
         pitch=(0.0, 22.0), period=(7.0, 16.0), speed=(0.0, 0.0), tremor=(0.006, 0.4),
     ),
     "driving": Style(
         room=((24.0, 40.0), (7.0, 14.0), (4.0, 8.0)), height=(0.4, 1.8),
-        sway=((0.0, 0.0), (0.1, 0.8), (0.0, 0.0)), look=((1.0, 12.0), (0.0, 1.0), (0.0, 1.0)),
+        sway=((0.0, 0.0), (0.1, 0.8), (0.0, 0.0)), gaze=((1.0, 12.0), (0.0, 1.0), (0.0, 1.0)),
         pitch=(-3.0, 5.0), period=(6.0, 14.0), speed=(0.5, 4.0), tremor=(0.003, 0.15),
     ),
     "flying": Style(
         room=((6.0, 12.0), (6.0, 10.0), (3.0, 6.0)), height=(0.8, 2.4),
-        sway=((0.3, 1.6), (0.3, 1.6), (0.1, 0.6)), look=((10.0, 60.0), (3.0, 12.0), (2.0, 8.0)),
+        sway=((0.3, 1.6), (0.3, 1.6), (0.1, 0.6)), gaze=((10.0, 60.0), (3.0, 12.0), (2.0, 8.0)),
         pitch=(-8.0, 20.0), period=(5.0, 12.0), speed=(0.0, 0.0), tremor=(0.004, 0.3),
     ),
 }  # fmt: skip
@@ -63,7 +63,7 @@ class Paths:
     def draw(cls, rng: torch.Generator, count: int, style: Style) -> Paths:
         """Draw paths around the middle of a room; the mean yaw of one without speed is any."""
         slow = [uniform(rng, (count,), *bounds) for bounds in style.sway]
-        slow += [uniform(rng, (count,), *bounds).deg2rad() for bounds in style.look]
+        slow += [uniform(rng, (count,), *bounds).deg2rad() for bounds in style.gaze]
         scale = torch.tensor([style.tremor[0]] * 3 + [torch.pi / 180 * style.tremor[1]] * 3)
         tremor = scale[:, None] * uniform(rng, (count, 6, len(TREMOR_HZ)), 0.0, 1.0)
         half_turn = 2 * torch.pi / uniform(rng, (count, 1, 1), *style.period)

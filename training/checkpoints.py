@@ -27,7 +27,7 @@ class Progress:
 
     step: int
     network: dict[str, Tensor]
-    average: dict[str, Tensor]  # exponential moving average of the weights: what is shipped
+    average: dict[str, Tensor]  # exponential moving average of the weights: the published weights
     optimizer: dict[str, Any]
     plan: str  # repr of the plan that the run was begun with
 

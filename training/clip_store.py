@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class ClipStore:
     """Holds the batches of clips that the plan allows at a step.
 
-    Batch k of a process depends on the plan's seed, the process and k alone, so a run that goes on after a
-    break renders again what it had.
+    Batch k of a process depends on the plan's seed, the process and k alone, so a run that continues after a
+    break renders the same clips again.
     """
 
     def __init__(self, plan: Plan, bank: TextureBank, rank: int, device: str) -> None:
@@ -35,13 +35,13 @@ class ClipStore:
         )
 
     def at(self, step: int) -> Clips:
-        """Return the clips for a step; renders what is not there yet."""
-        wanted = self._plan.batches_at(step)
-        for batch in wanted:
+        """Return the clips for a step; renders missing ones."""
+        required = self._plan.batches_at(step)
+        for batch in required:
             if batch not in self._held:
                 self._put(batch)
-        self._held = wanted
-        filled = min(wanted.stop, self._plan.batches_kept) * self._plan.clips_per_batch
+        self._held = required
+        filled = min(required.stop, self._plan.batches_kept) * self._plan.clips_per_batch
         return Clips(*(value[:filled] for value in vars(self._clips).values()))
 
     def _put(self, batch: int) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is trained, on what, in which order: everything that decides the weights, as one value.
+"""Configuration of a training run: network, data, stages and losses as one value.
 
 A plan is counted in frames, never in time, so that slices of any length add up to the same run.
 """
@@ -20,13 +20,13 @@ from ttt3r_ros.model.network.config import NetworkConfig
 class Stage:
     """A stretch of the run with sequences of one length."""
 
-    until: float  # share of the frames of the whole run
+    until: float  # fraction of the frames of the whole run
     views: int
     batch: int  # sequences of a step, over all processes
     rule: str = "cut3r"
     reset_share: float = 0.0
     rate: float = 1.0  # factor of the learning rate
-    span: float = 1.0  # share of a clip that a subsequence may cover: small motions first
+    span: float = 1.0  # fraction of a clip that a subsequence may cover: small motions first
 
     @property
     def frames_per_step(self) -> int:
@@ -56,7 +56,7 @@ class Plan:
         tuple[int, int], ...
     ] = ()  # (height, width) of which each step draws one; none: as rendered
     processes: int = 1
-    reset_interval: int = 8  # frames after which the weights want their state begun anew
+    reset_interval: int = 8  # recommended frames between state resets
 
     @cached_property
     def ends(self) -> tuple[int, ...]:

@@ -47,7 +47,7 @@ class HeldOutSequence:
         return len(self._rgb)
 
     def frames(self) -> Iterator[Frame]:
-        """Yield the frames in order; without their intrinsics, as from a camera nobody has calibrated."""
+        """Yield the frames in order; without their intrinsics, as from an uncalibrated camera."""
         for index, rgb in enumerate(self._rgb):
             yield Frame(_stamp_ns(index), "camera_optical_frame", np.ascontiguousarray(rgb))
 

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Starting weights that already compare images.
 
-From random weights a recurrent transformer needs millions of frames before it finds out that attention can match
-what it sees with what it remembers. Nothing has to be found out if it starts out matching. The decoder's
-channels begin as three parts: where a token is (PLACE), where what it shows was in the state (MATCH), and what it
-shows (LOOK). Some heads of the first layers are wired:
+From random weights a recurrent transformer needs millions of frames until its attention matches the image with the
+state. These weights match them from the start. The channels of the decoder have three parts: the position of a token
+(PLACE), its matched position in the state (MATCH) and its appearance (APPEARANCE). Some heads of the first layers are
+set:
 
-* encoder tokens gather the mean colors around them, by which a place is known again after the camera has moved;
-* state tokens hold their own place, and attend to the image at that place to copy its look;
-* image tokens attend to the state at their own place to learn it, and by look to learn where it was.
+* encoder tokens gather the mean colors around them, which identify a place after the camera has moved;
+* state tokens contain their own place and attend to the image there to copy its appearance;
+* image tokens attend to the state at their own place to copy it, and by appearance to copy the matched position.
 
-Heads that attend by place do so as a convolution would (d'Ascoli et al., ConViT, 2021); keys and queries that start
-out equal follow Trockman and Kolter, Mimetic initialization, 2023. All of it is only a start: every weight is trained.
+Heads that attend by place act as a convolution (d'Ascoli et al., ConViT, 2021); equal keys and queries follow
+Trockman and Kolter, Mimetic initialization, 2023. Training changes every weight.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 WIRED_LAYERS = 2  # of the image decoder
 PLACE_GAIN = 4.5  # logit per wired frequency where query and key share a place
-LOOK_GAIN = 1.6
-RESIDUAL_GAIN = 0.2  # of what is not wired, so that it does not drown what is
+APPEARANCE_GAIN = 1.6
+RESIDUAL_GAIN = 0.2  # of the other heads, so that they do not dominate
 TYPICAL_DEPTH_M = 2.5
 CELL, SHIFTS = 3, (0, -1, 1, -2, 2)  # a color, and the patches whose colors are gathered
 
@@ -40,7 +40,7 @@ CELL, SHIFTS = 3, (0, -1, 1, -2, 2)  # a color, and the patches whose colors are
 def initial_network(
     config: NetworkConfig, seed: int, patches: Tensor | None = None, rule: str = "ttt3r"
 ) -> Ttt3r:
-    """Build the network to train; ``patches`` (K, 3 * patch * patch) in [-1, 1] show what images look like."""
+    """Build the network to train; ``patches`` (K, 3 * patch * patch) in [-1, 1] are samples of images."""
     network = seeded_network(config, seed, rule, ray_maps=False).train().requires_grad_()
     rng = torch.Generator().manual_seed(seed + 1)
     with torch.no_grad():
@@ -117,11 +117,11 @@ def _wire_decoders(network: Ttt3r, context: int, rng: torch.Generator) -> None:
     dim, heads = config.dec_embed_dim, config.dec_num_heads
     width = dim // heads
     quarter = dim // 4
-    place, look = slice(0, quarter), slice(2 * quarter, dim)
+    place, appearance = slice(0, quarter), slice(2 * quarter, dim)
 
-    # Image tokens begin as pure look, state tokens as pure place.
+    # Image tokens start as appearance only, state tokens as place only.
     embed = torch.zeros(dim, config.enc_embed_dim)
-    embed[look] = _orthonormal(dim - 2 * quarter, config.enc_embed_dim, rng) * 1.4
+    embed[appearance] = _orthonormal(dim - 2 * quarter, config.enc_embed_dim, rng) * 1.4
     embed[:, context:] *= 0.4 if context else 1.0  # detail does not stay when the camera moves
     network.decoder_embed.weight.copy_(embed)
     tokens = 0.02 * torch.randn(config.state_size, dim, generator=rng)
@@ -138,7 +138,7 @@ def _wire_decoders(network: Ttt3r, context: int, rng: torch.Generator) -> None:
             _copy(cross.projv.weight, cross.proj.weight, head * width, part, part)
         first = -(-quarter // width)
         for head, part in enumerate(_parts(quarter, width), start=first):
-            _attend_by_look(cross, head, width, look, rng)
+            _attend_by_appearance(cross, head, width, appearance, rng)
             matched = slice(part.start + quarter, part.stop + quarter)
             _copy(cross.projv.weight, cross.proj.weight, head * width, part, matched)
     first_state_block: Any = network.dec_blocks_state[0]
@@ -146,7 +146,7 @@ def _wire_decoders(network: Ttt3r, context: int, rng: torch.Generator) -> None:
     width = dim // config.state_dec_num_heads
     for head, part in enumerate(_parts(dim - 2 * quarter, width)):
         _attend_by_place(cross.projq, cross.projk, head, config.state_dec_num_heads, config.rope_base)
-        shifted = slice(part.start + look.start, part.stop + look.start)
+        shifted = slice(part.start + appearance.start, part.stop + appearance.start)
         _copy(cross.projv.weight, cross.proj.weight, head * width, shifted, shifted)
 
 
@@ -176,7 +176,7 @@ def _attend_by_place(
     base: float,
     offset: tuple[int, int] = (0, 0),
 ) -> None:
-    """Let a head look ``offset`` (rows, columns) away from each token, whatever is there."""
+    """Let a head attend to the token at ``offset`` (rows, columns), independent of its content."""
     width = query.in_features // heads
     quarter = width // 4
     frequencies = base ** (-torch.arange(quarter) / quarter)
@@ -192,21 +192,23 @@ def _attend_by_place(
         layer.bias[rows] = torch.cat([part.flatten() for part in parts])
 
 
-def _attend_by_look(
-    cross: CrossAttention, head: int, width: int, look: slice, rng: torch.Generator
+def _attend_by_appearance(
+    cross: CrossAttention, head: int, width: int, appearance: slice, rng: torch.Generator
 ) -> None:
-    """Let a head look for what resembles the token; fast rotary channels would tie it to the place."""
+    """Let a head attend to similar tokens; fast rotary channels would bind it to the place."""
     rows = slice(head * width, (head + 1) * width)
     quarter = width // 4
     slow = (torch.arange(quarter) >= quarter // 4).float().repeat(4)
     weight = torch.zeros(width, cross.projq.in_features)
-    weight[:, look] = _orthonormal(width, look.stop - look.start, rng) * slow[:, None] * LOOK_GAIN
+    weight[:, appearance] = (
+        _orthonormal(width, appearance.stop - appearance.start, rng) * slow[:, None] * APPEARANCE_GAIN
+    )
     cross.projq.weight[rows] = weight
     cross.projk.weight[rows] = weight
 
 
 def _copy(values: Tensor, out: Tensor, first: int, source: slice, target: slice) -> None:
-    """Let a head whose channels begin at ``first`` add channels ``source`` of what it attends to to ``target``."""
+    """Let a head whose channels begin at ``first`` add channels ``source`` of the attended tokens to ``target``."""
     size = source.stop - source.start
     rows = slice(first, first + size)
     values[rows] = 0.0

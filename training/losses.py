@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the network is asked to get right: points with confidence, poses, and motions between views.
+"""Losses: points with confidence, poses, and motions between views.
 
 Distances are divided by the mean distance of the true points of the sequence, predictions and truth by the same
 number: the metric size is learned, and a hall weighs no more than a cupboard.
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 CONFIDENCE_WEIGHT = 0.2
 # How many times the confidence of the published loss stands for the same error. A small network errs more; by that loss
-# nearly all of it would be at 1, the lower end, where confidence tells nothing and hardly learns.
+# nearly all of it would be at 1, the lower end, where confidence contains no information and its gradient is small.
 CONFIDENCE_GAIN = 3.0
 # Points are weighed by their confidence, which grows as they get better; poses are not, and would fall behind. What
-# tells about motion counts more than depth, which is learned sooner.
+# constrains motion is weighted more than depth, which is learned sooner.
 WEIGHTS = {"camera": 1.4, "world": 1.4, "pose": 5.0, "motion": 3.0, "ray": 1.0, "bearing": 4.0}
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What the network said about B sequences of V views; pixels may be a subset of the truth's."""
+    """Predictions for B sequences of V views; pixels may be a subset of the truth's."""
 
     camera: PointMap  # points (B, V, h, w, 3)
     world: PointMap | None
@@ -65,7 +65,7 @@ def confident_distance(predicted: PointMap, points: Tensor, scale: Tensor) -> Te
 
 
 def angular_distance(predicted: PointMap, points: Tensor) -> Tensor:
-    """Return the mean distance of the points' directions: what can be told without knowing how far anything is.
+    """Return the mean distance of the directions of the points, which is independent of scale.
 
     In the first camera's frame that is where a pixel was in its image, the correspondence that poses are made from.
     """

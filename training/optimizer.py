@@ -83,7 +83,7 @@ class Optimizer:
         rate = self._factors[0]
         momentum.lerp_(gradient, 1 - MOMENTUM)
         ahead = torch.lerp(gradient, momentum, MOMENTUM)  # Nesterov
-        update = orthogonalised(ahead) * (-UPDATE_RMS * max(gradient.shape[-2:]) ** 0.5 * rate)
+        update = orthogonalize(ahead) * (-UPDATE_RMS * max(gradient.shape[-2:]) ** 0.5 * rate)
         torch._foreach_mul_(parameters, 1 - rate * WEIGHT_DECAY)
         torch._foreach_add_(parameters, list(update.unbind(0)))
 
@@ -100,7 +100,7 @@ class Optimizer:
         self._steps = int(state["steps"])
 
 
-def orthogonalised(matrices: Tensor) -> Tensor:
+def orthogonalize(matrices: Tensor) -> Tensor:
     """Return matrices (K, rows, columns) with the same singular vectors and singular values of about 1."""
     x = matrices.bfloat16() if matrices.device.type != "cpu" else matrices
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)

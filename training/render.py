@@ -82,16 +82,18 @@ def render(
     shadows: bool = True,
     smooth: bool = True,
 ) -> Shot:
-    """Render frames; ``scene`` (F,) and ``time_s`` (F,) say where and when each camera stands.
+    """Render frames; ``scene`` (F,) and ``time_s`` (F,) are the scene and time of each camera.
 
     ``smooth`` takes the light of a pixel from four rays; depth always is that of its center.
     """
     on_cpu = scene.device.type == "cpu"
-    look = _look if on_cpu else _compiled_look()
+    shade = _shade if on_cpu else _compiled_shade()
     lights, depths = [], []
     for part in _chunks(scene.shape[0], 1 if on_cpu else _GPU_CHUNK, scene.device):
         few = cameras.part(part)
-        light, depth = look(scenes, scene[part], time_s[part], few, bank, shadows=shadows, smooth=smooth)
+        light, depth = shade(
+            scenes, scene[part], time_s[part], few, bank, shadows=shadows, smooth=smooth
+        )
         lights.append(light)
         depths.append(depth)
     light, depth = torch.cat(lights)[: scene.shape[0]], torch.cat(depths)[: scene.shape[0]]
@@ -100,17 +102,17 @@ def render(
 
 
 def _chunks(frames: int, size: int, device: torch.device) -> Iterator[Tensor]:
-    """Yield indices of ``size`` frames at a time; the last begin anew, because a kernel is compiled for one size."""
+    """Yield indices of ``size`` frames at a time; the last restart at 0, because a kernel is compiled for one size."""
     for start in range(0, frames, size):
         yield (start + torch.arange(size, device=device)) % frames
 
 
 @cache
-def _compiled_look() -> Callable[..., tuple[Tensor, Tensor]]:
-    return torch.compile(_look, dynamic=False, fullgraph=True)
+def _compiled_shade() -> Callable[..., tuple[Tensor, Tensor]]:
+    return torch.compile(_shade, dynamic=False, fullgraph=True)
 
 
-def _look(
+def _shade(
     scenes: Scenes,
     scene: Tensor,
     time_s: Tensor,
@@ -174,7 +176,7 @@ def _received(frames: _Frames, lamp: Tensor, points: Tensor, normal: Tensor, *, 
     cosine = _dot(towards, normal).clamp(min=0) * square.rsqrt()
     received = 3.0 * cosine / (1.0 + square / 4.0)
     if shadows:
-        # From the lamp, so that a surface is not in its own shadow: what is met before the point?
+        # From the lamp, so that a surface is not in its own shadow: occluders before the point.
         reach, _ = _cast(frames, lamp, -towards, room=False)
         received = received * torch.where(reach < 0.995, 0.35, 1.0)
     return received
@@ -253,7 +255,7 @@ def _entries(
 ) -> Tensor:
     """Return where rays enter each of K solids (F, K, R), infinity where they do not.
 
-    ``tube`` says which are cylinders: all, none, or by a mask (K, 1).
+    ``tube`` selects the cylinders: all, none, or a mask (K, 1).
     """
     cos, sin = frames.cos[:, solids, None], frames.sin[:, solids, None]
     half_x, half_y, half_z = frames.half[:, solids, :, None].unbind(dim=2)

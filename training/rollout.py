@@ -52,7 +52,7 @@ def _encoded(network: Ttt3r, images: Tensor) -> Tensor:
 
 
 def restarted(state: RecurrentState, initial: RecurrentState, resets: Tensor) -> RecurrentState:
-    """Begin anew where ``resets`` (B,) says so."""
+    """Restart where ``resets`` (B,) is true."""
     here = resets[:, None, None]
     return RecurrentState(
         tokens=torch.where(here, initial.tokens, state.tokens),
@@ -78,9 +78,9 @@ def _stacked_maps(maps: list[PointMap]) -> PointMap:
 
 
 class SparseHeads(LinearHeads):
-    """The linear heads where only every ``step``-th row and column of pixels is asked for.
+    """The linear heads where only every ``step``-th row and column of pixels is computed.
 
-    Under autocast their hidden layers are computed in half precision, their last ones and what follows are not.
+    Under autocast their hidden layers are computed in half precision, the rest is not.
     """
 
     def __init__(self, config: NetworkConfig, step: int) -> None:

@@ -50,7 +50,7 @@ class Clips:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What sequences look like."""
+    """Properties of sequences."""
 
     width: int = 160
     height: int = 112

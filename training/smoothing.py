@@ -22,7 +22,7 @@ REACH = 0.75  # standard deviation of the surroundings, in steps between the pix
 
 
 def smoothed_heads(tensors: dict[str, Tensor], config: NetworkConfig, step: int) -> dict[str, Tensor]:
-    """Return a network's tensors with smooth linear heads, for a loss that looked at every ``step``-th pixel."""
+    """Return a network's tensors with smooth linear heads, for a loss on every ``step``-th pixel."""
     if step == 1 or config.head_type != "linear":
         return tensors
     fit = local_lines(config.patch_size, REACH * step)

@@ -35,7 +35,7 @@ EAGER_STEPS = 2  # before one is recorded: kernels are compiled, tables and work
 
 
 class Step:
-    """Corrects a network and its average by what was drawn."""
+    """Updates a network and its average from a batch."""
 
     def __init__(self, network: Ttt3r, plan: Plan) -> None:
         self.network, self.plan = network, plan
@@ -114,7 +114,7 @@ class RecordedStep:
     def __call__(self, draw: Draw, rule: UpdateRule) -> Tensor:
         """Return figures that hold until the next call."""
         views, size = draw.resets.shape[1], tuple(draw.clips.rgb.shape[-2:])
-        if views != self._views:  # another stage: what was recorded does not come again
+        if views != self._views:  # another stage: the recorded graph is not used again
             self._recordings.clear()
             self._views = views
         key = (views, size, rule)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A bank of surface images with all their mip levels, sampled on whatever device it lies on."""
+"""A bank of surface images with all their mip levels, sampled on its own device."""
 
 from __future__ import annotations
 

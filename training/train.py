@@ -2,8 +2,8 @@
 """Train the weights: ``python -m training.train --plan cpu --run runs/cpu --minutes 9``; again to go on.
 
 A run is a folder. A slice stops after its minutes and leaves a checkpoint; the next one continues from it, on a
-processor and with the same options bit for bit as if there had been no break. What had been rendered is rendered
-again first, which takes some minutes late in a run. A slice that is ended from outside loses what came after its last
+processor and with the same options bit for bit as without a break. Clips are rendered
+again first, which takes some minutes late in a run. A slice that is killed loses the steps after its last
 checkpoint, two minutes at most.
 """
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from training.views import Draw
 
 LOG_EVERY = 20  # steps
-PATCH_CLIPS = 16  # looked at before the first step
+PATCH_CLIPS = 16  # checked before the first step
 
 
 class Trainer:

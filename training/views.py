@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From stored clips to what the network is shown and what it should have said."""
+"""From stored clips to inputs and targets of the network."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Views:
 
 @dataclass(frozen=True)
 class Pixels:
-    """The pixels that are asked about: a loss on every n-th is nearly as good, and cheaper."""
+    """The pixels of the loss: a loss on every n-th is nearly as good, and cheaper."""
 
     rows: Tensor  # (h,)
     columns: Tensor  # (w,)
@@ -58,7 +58,7 @@ class Pixels:
 
 @dataclass(frozen=True)
 class Draw:
-    """What was drawn for a step, all of it tensors on the device."""
+    """Batch of a step, as tensors on the device."""
 
     clips: Clips  # (B, V)
     resets: Tensor  # (B, V) bool
@@ -87,7 +87,7 @@ def draw(
 ) -> Draw:
     """Draw subsequences at an even stride, half of them backwards, half mirrored.
 
-    ``span`` is the share of a clip that the longest may cover.
+    ``span`` is the fraction of a clip that the longest may cover.
     """
     count, frames = clips.rgb.shape[:2]
     clip = torch.randint(count, (batch,), generator=rng)

@@ -31,10 +31,10 @@ def test_larger_patches_and_more_layers_change_no_answer():
     with torch.no_grad():
         for image in images:
             fine = image.repeat_interleave(2, 2).repeat_interleave(2, 3)
-            said, states[0] = small.step(View(image=image), states[0], OptionalOutputs(world=True))
-            says, states[1] = large.step(View(image=fine), states[1], OptionalOutputs(world=True))
-            torch.testing.assert_close(says.pose, said.pose, rtol=1e-4, atol=1e-5)
-            for ours, theirs in ((says.camera, said.camera), (says.world, said.world)):
+            expected, states[0] = small.step(View(image=image), states[0], OptionalOutputs(world=True))
+            found, states[1] = large.step(View(image=fine), states[1], OptionalOutputs(world=True))
+            torch.testing.assert_close(found.pose, expected.pose, rtol=1e-4, atol=1e-5)
+            for ours, theirs in ((found.camera, expected.camera), (found.world, expected.world)):
                 torch.testing.assert_close(
                     ours.points[:, ::2, 1::2], theirs.points, rtol=1e-3, atol=1e-4
                 )

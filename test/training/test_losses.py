@@ -101,7 +101,7 @@ def test_metric_size_counts():
     )
 
 
-def test_a_motion_across_a_reset_is_not_asked_for():
+def test_a_motion_across_a_reset_has_no_loss():
     truth = random_truth()
     answers = true_answers(truth)
     pose = answers.pose.clone()
@@ -123,13 +123,13 @@ def test_quaternions_of_rotations_near_and_far():
     assert (found[:, 0] >= 0).all()
 
 
-def test_poses_are_told_in_the_camera_of_the_last_reset():
+def test_poses_are_relative_to_the_camera_of_the_last_reset():
     T = random_truth().T_first_camera
-    told = in_first_camera(T, resets(2))
+    target = in_first_camera(T, resets(2))
     identity = torch.eye(4, dtype=T.dtype).expand(B, 4, 4)
-    torch.testing.assert_close(told[:, 0], identity)
-    torch.testing.assert_close(told[:, 2], identity)
-    torch.testing.assert_close(T[:, 0] @ told[:, 1], T[:, 1])
+    torch.testing.assert_close(target[:, 0], identity)
+    torch.testing.assert_close(target[:, 2], identity)
+    torch.testing.assert_close(T[:, 0] @ target[:, 1], T[:, 1])
 
 
 def test_a_mirrored_clip_is_a_consistent_world(clips):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is rendered agrees with the poses, the lens and the depth that go with it."""
+"""Rendered images agree with their poses, intrinsics and depth."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_a_bank_is_painted_alike_for_the_same_seed(bank):
 
 
 def test_moving_solids_keep_clear_of_the_camera_at_all_times(bank):
-    """At half the clearance, because the path is looked at frame by frame."""
+    """At half the clearance, because the path is sampled frame by frame."""
     times = torch.linspace(-2.0, 2.0, 9).expand(24, 9)
     rng = torch.Generator().manual_seed(6)
     style = STYLES["handheld"]

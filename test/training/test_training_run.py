@@ -235,7 +235,7 @@ def test_a_plan_shows_its_stages_in_order_and_lets_the_rate_rise_and_fall(plan: 
 
 
 def test_unrolling_is_streaming(clips):
-    """What is trained is what runs, view by view and across resets."""
+    """Training and inference agree, view by view and across state resets."""
     network = initial_network(replace(PLANS["cpu"].network, enc_depth=2, dec_depth=2), 0).eval()
     network.rule = update_rule("ttt3r")
     picked = clips.pick(torch.arange(3), torch.arange(4).expand(3, 4))
@@ -262,7 +262,7 @@ def test_unrolling_is_streaming(clips):
                 )
 
 
-def test_before_any_training_attention_already_tells_how_the_camera_turned(clips, bank):
+def test_initial_attention_already_contains_the_rotation_of_the_camera(clips, bank):
     plan = replace(
         PLANS["cpu"],
         stages=(Stage(1.0, 2, 8),),
