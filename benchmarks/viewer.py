@@ -78,15 +78,22 @@ def show_points(arguments: argparse.Namespace) -> None:
         _report("point size", page, tab, scene, show)
         _add(scene, len(scene.camera_path), np.random.default_rng(1))
         _report("one more frame", page, tab, scene, show)
-        print(f"browser: {tab.page.evaluate(_FRAMES_PER_SECOND):.1f} frames/s, rendered on the CPU")
+        print(f"browser: {_frame_rate_hz(tab):.1f} frames/s, rendered on the CPU")
     page.close()
 
 
-_FRAMES_PER_SECOND = """() => new Promise(done => {
-  let count = 0; const start = performance.now();
-  const next = () => { count += 1; const spent = performance.now() - start;
-    if (spent > 5000) done(1000 * count / spent); else requestAnimationFrame(next); };
-  requestAnimationFrame(next); })"""
+_COUNT_FRAMES = """() => {
+  window.frameCount = 0;
+  const next = () => { window.frameCount += 1; requestAnimationFrame(next); };
+  requestAnimationFrame(next); }"""
+
+
+def _frame_rate_hz(tab: Any) -> float:
+    """Return the rate at which the browser draws, measured for five seconds."""
+    tab.page.evaluate(_COUNT_FRAMES)
+    started = time.perf_counter()
+    tab.page.wait_for_timeout(5000)
+    return float(tab.page.evaluate("window.frameCount") / (time.perf_counter() - started))
 
 
 def _fill_scene(points: int) -> tuple[Scene, float]:
@@ -111,15 +118,18 @@ def _add(scene: Scene, index: int, rng: np.random.Generator) -> None:
 
 def _report(what: str, page: Page, tab: Any, scene: Scene, show: Callable[[], bool]) -> None:
     """Update the page until everything was sent and received; print bytes and times."""
-    received, started, times_s, complete = tab.received_bytes, time.perf_counter(), [], False
+    received_before, sent_before = tab.received_bytes, page.map.sent_bytes
+    started, times_s, complete = time.perf_counter(), [], False
     while not complete:
         began = time.perf_counter()
         complete = show()
         times_s.append(time.perf_counter() - began)
         tab.page.wait_for_timeout(max(0.0, 1e3 * (PERIOD_S - times_s[-1])))
     sent_s = time.perf_counter() - started
+    sent = page.map.sent_bytes - sent_before
+    tab.wait_until(lambda: tab.received_bytes - received_before >= sent, f"{sent} bytes")
     tab.settle()
-    received = tab.received_bytes - received
+    received = tab.received_bytes - received_before
     drawn = scene.count(page.panel.selection())
     print(
         f"{what}: {drawn:,} points drawn, {received / 1e6:.2f} MB in {len(times_s)} updates, {sent_s:.2f} s at"

@@ -34,10 +34,10 @@ BANNED = (
 )
 # Folders not revised yet.
 PENDING = (
-    "test/", "benchmarks/", "training/", "docs/", "ttt3r_ros/io/frame_records.py", "ttt3r_ros/viewer/",
+    "test/", "benchmarks/", "training/", "docs/", "ttt3r_ros/io/frame_records.py",
     "ttt3r_ros/evaluation/",
     "ttt3r_ros/model/", "ttt3r_ros/offline/", "ttt3r_ros/ros/",
-    "ttt3r_ros/transforms/", "ttt3r_ros/mapping/", "ttt3r_ros/cli/",
+    "ttt3r_ros/transforms/", "ttt3r_ros/cli/",
 )  # fmt: skip
 PARTICIPLE = re.compile(
     r"[a-z]*([^e]ed|aken|iven|own|itten|awn|osen|oken|undone|seen|held|kept|left|made|sent|found|told)"

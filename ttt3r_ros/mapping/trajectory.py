@@ -117,14 +117,14 @@ class Trajectory:
     def poses(self) -> tuple[list[int], Float64Array]:
         """Return the stamps [ns] and the poses (N, 7) in the map: x, y, z, qx, qy, qz, qw."""
         with self._lock:
-            stamps_ns, stored = list(self._stamps_ns), self._stored(0)
+            stamps_ns, stored = list(self._stamps_ns), self._read_stored(0)
         return stamps_ns, _compose(*stored)
 
     def delta(self, revision: int, count: int) -> TrajectoryDelta:
-        """Return what is new to a reader that has the first `count` poses of a revision; all, if it is outdated."""
+        """Return the poses after the first `count` ones of a revision; all poses if the revision is outdated."""
         with self._lock:
             start = count if revision == self._revision else 0
-            current, stored = (self._epoch, self._revision), self._stored(start)
+            current, stored = (self._epoch, self._revision), self._read_stored(start)
         return TrajectoryDelta(*current, start, _compose(*stored))
 
     # --- saving -------------------------------------------------------------------------------------
@@ -132,7 +132,7 @@ class Trajectory:
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """Return a copy of everything, for `load_state_dict`."""
         with self._lock:
-            poses, keyframe_ids, keyframe_poses = self._stored(0)
+            poses, keyframe_ids, keyframe_poses = self._read_stored(0)
             return {
                 "stamps_ns": np.array(self._stamps_ns, np.int64),
                 "keyframe_ids": keyframe_ids,
@@ -175,7 +175,7 @@ class Trajectory:
             self._epoch += 1
             self._revision += 1
 
-    def _stored(self, start: int) -> tuple[Float64Array, NDArray[np.int64], Float64Array]:
+    def _read_stored(self, start: int) -> tuple[Float64Array, NDArray[np.int64], Float64Array]:
         """Return relative poses (N, 7) from an index on, their keyframe ids (N,) and all keyframe poses."""
         poses = np.array(self._poses[7 * start :]).reshape(-1, 7)
         return poses, np.array(self._keyframe_ids[start:], np.int64), self._keyframe_poses

@@ -163,11 +163,11 @@ def find_or_insert(
     is_new = np.zeros(len(keys), np.bool_)
     pending = np.arange(len(keys))
     while pending.size:
-        candidates, wanted = slots[pending], keys[pending]
-        found = table[candidates] == wanted
+        candidates, queries = slots[pending], keys[pending]
+        found = table[candidates] == queries
         free = table[candidates] == EMPTY
-        table[candidates[free]] = wanted[free]  # if several keys write to one slot, the last one stays
-        inserted = free & (table[candidates] == wanted)
+        table[candidates[free]] = queries[free]  # if several keys write to one slot, the last one stays
+        inserted = free & (table[candidates] == queries)
         is_new[pending[inserted]] = True
         pending = pending[~(found | inserted)]
         slots[pending] = (slots[pending] + 1) & mask
@@ -182,14 +182,14 @@ def unique_keys(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.
     """
     table = np.empty(1 << max(4, (2 * len(keys)).bit_length()), np.intp)
     first = np.empty(len(keys), np.intp)  # one index per group of equal keys
-    pending, wanted, bits = np.arange(len(keys)), keys, hash64(keys)
+    pending, queries, bits = np.arange(len(keys)), keys, hash64(keys)
     while pending.size:
         slots = bits & (len(table) - 1)
         table[slots] = pending
         stored = table[slots]
         first[pending] = stored
-        collided = np.flatnonzero(keys[stored] != wanted)
-        pending, wanted = pending[collided], wanted[collided]
+        collided = np.flatnonzero(keys[stored] != queries)
+        pending, queries = pending[collided], queries[collided]
         bits = hash64(bits[collided] + 1)
     representatives = np.flatnonzero(first == np.arange(len(keys)))
     rank = np.empty(len(keys), np.intp)

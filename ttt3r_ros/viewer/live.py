@@ -155,7 +155,7 @@ class LiveViewer:
                 started = time.perf_counter()
                 self._updater.update(self.slot.take())
                 dropped = self.slot.dropped
-                self.page.show(self.scene, f"{dropped} frames not shown" if dropped else "")
+                self.page.show(self.scene, f"{dropped} frames dropped by the viewer" if dropped else "")
                 spent_s = time.perf_counter() - started
                 self._closing.wait(max(PERIOD_S - spent_s, _IDLE_RATIO * spent_s))
         except Exception as error:  # mapping continues without the viewer

@@ -249,14 +249,14 @@ def test_threads_write_read_and_clear_concurrently() -> None:
             assert len(cloud.points) == len(cloud.rgb) <= 300
             np.testing.assert_allclose(cloud.points[:, 1:], 0.25)
 
-    def guarded(work: object, *arguments: int) -> None:
+    def record_failure(work: object, *arguments: int) -> None:
         try:
             work(*arguments)  # type: ignore[operator]
         except BaseException as error:
             failures.append(error)
 
     jobs = [(write, 0), (write, 1000), (write, -1000), (read,), (read,)]
-    threads = [threading.Thread(target=guarded, args=job) for job in jobs]
+    threads = [threading.Thread(target=record_failure, args=job) for job in jobs]
     for thread in threads:
         thread.start()
     voxel_map.clear()

@@ -18,8 +18,8 @@ from ttt3r_ros.viewer.scene import Scene, Selection
 PIXELS = HEIGHT * WIDTH
 
 
-class ShownReconstruction:
-    """A reconstruction and its scene; each frame observes a wall of its own."""
+class MappedScene:
+    """A reconstruction and the scene of its viewer; each frame observes a wall of its own."""
 
     def __init__(self) -> None:
         self.reconstructor = Reconstructor(FakeBackend(), Config(level_source="none"))
@@ -43,83 +43,83 @@ class ShownReconstruction:
 
 
 @pytest.fixture
-def shown() -> ShownReconstruction:
-    shown = ShownReconstruction()
-    shown.map_frames(3)
-    assert shown.counts == (3, 3)
-    return shown
+def mapped() -> MappedScene:
+    mapped = MappedScene()
+    mapped.map_frames(3)
+    assert mapped.counts == (3, 3)
+    return mapped
 
 
-def test_a_reset_clears_the_scene_without_a_new_frame(shown: ShownReconstruction):
-    shown.reconstructor.reset()
-    shown.updater.update(None)
-    assert shown.counts == (0, 0)
-    assert shown.updater.scene.rgbd is None
+def test_a_reset_clears_the_scene_without_a_new_frame(mapped: MappedScene):
+    mapped.reconstructor.reset()
+    mapped.updater.update(None)
+    assert mapped.counts == (0, 0)
+    assert mapped.updater.scene.rgbd is None
 
 
-def test_the_first_frame_after_a_reset_is_shown(shown: ShownReconstruction):
-    shown.reconstructor.reset()
-    shown.map_frames(1)
-    assert shown.counts == (1, 1)
+def test_the_first_frame_after_a_reset_is_shown(mapped: MappedScene):
+    mapped.reconstructor.reset()
+    mapped.map_frames(1)
+    assert mapped.counts == (1, 1)
 
 
-def test_a_new_trajectory_longer_than_the_previous_one_replaces_it(shown: ShownReconstruction):
-    shown.reconstructor.reset()
+def test_a_new_trajectory_longer_than_the_previous_one_replaces_it(mapped: MappedScene):
+    mapped.reconstructor.reset()
     for _ in range(4):
-        reference = shown.step()
-    shown.updater.update(reference)
-    assert shown.counts == (4, 1)
+        reference = mapped.step()
+    mapped.updater.update(reference)
+    assert mapped.counts == (4, 1)
 
 
-def test_a_frame_from_before_a_reset_adds_nothing(shown: ShownReconstruction):
-    late = shown.step()
-    shown.reconstructor.reset()
-    shown.updater.update(late)
-    assert shown.counts == (0, 0)
-    shown.map_frames(1)
-    assert shown.counts == (1, 1)
+def test_a_frame_from_before_a_reset_adds_nothing(mapped: MappedScene):
+    late = mapped.step()
+    mapped.reconstructor.reset()
+    mapped.updater.update(late)
+    assert mapped.counts == (0, 0)
+    mapped.map_frames(1)
+    assert mapped.counts == (1, 1)
 
 
-def test_clearing_the_map_removes_points_and_keeps_poses(shown: ShownReconstruction):
-    shown.reconstructor.map.clear()
-    shown.updater.update(None)
-    assert shown.counts == (3, 0)
-    shown.map_frames(1)
-    assert shown.counts == (4, 1)
+def test_clearing_the_map_removes_points_and_keeps_poses(mapped: MappedScene):
+    mapped.reconstructor.map.clear()
+    mapped.updater.update(None)
+    assert mapped.counts == (3, 0)
+    mapped.map_frames(1)
+    assert mapped.counts == (4, 1)
 
 
-def test_a_frame_from_before_the_map_was_cleared_adds_only_a_pose(shown: ShownReconstruction):
-    late = shown.step()
-    shown.reconstructor.map.clear()
-    shown.updater.update(late)
-    assert shown.counts == (4, 0)
+def test_a_frame_from_before_the_map_was_cleared_adds_only_a_pose(mapped: MappedScene):
+    late = mapped.step()
+    mapped.reconstructor.map.clear()
+    mapped.updater.update(late)
+    assert mapped.counts == (4, 0)
 
 
-def test_a_restored_reconstruction_shows_its_path_without_a_new_frame(shown: ShownReconstruction):
-    state = checkpoint.state_dict(shown.reconstructor)
-    shown.map_frames(2)
-    checkpoint.continue_map(shown.reconstructor, state)
-    shown.updater.update(None)
-    assert shown.counts == (3, 0)
-    shown.map_frames(1)
-    assert shown.counts == (4, 1)
+def test_a_restored_reconstruction_shows_its_path_without_a_new_frame(mapped: MappedScene):
+    state = checkpoint.state_dict(mapped.reconstructor)
+    mapped.map_frames(2)
+    checkpoint.continue_map(mapped.reconstructor, state)
+    mapped.updater.update(None)
+    assert mapped.counts == (3, 0)
+    mapped.map_frames(1)
+    assert mapped.counts == (4, 1)
 
 
-def test_points_move_when_the_map_is_leveled(shown: ShownReconstruction):
-    before = shown.updater.scene.cloud(Selection()).points
+def test_points_move_when_the_map_is_leveled(mapped: MappedScene):
+    before = mapped.updater.scene.cloud(Selection()).points
     T = np.eye(4)
     T[2, 3] = 5.0
-    shown.reconstructor.trajectory.transform(T)
-    shown.reconstructor.map.transform(T)
-    shown.updater.update(None)
-    assert shown.counts == (3, 3)
-    assert shown.updater.scene.cloud(Selection()).points == pytest.approx(before + [0, 0, 5], abs=1e-4)
-    shown.map_frames(1)
-    assert shown.counts[0] == 4
+    mapped.reconstructor.trajectory.transform(T)
+    mapped.reconstructor.map.transform(T)
+    mapped.updater.update(None)
+    assert mapped.counts == (3, 3)
+    assert mapped.updater.scene.cloud(Selection()).points == pytest.approx(before + [0, 0, 5], abs=1e-4)
+    mapped.map_frames(1)
+    assert mapped.counts[0] == 4
 
 
-def test_only_new_poses_are_read(shown: ShownReconstruction, monkeypatch: pytest.MonkeyPatch):
-    trajectory, counts = shown.reconstructor.trajectory, []
+def test_only_new_poses_are_read(mapped: MappedScene, monkeypatch: pytest.MonkeyPatch):
+    trajectory, counts = mapped.reconstructor.trajectory, []
     delta = trajectory.delta
 
     def recorded_delta(revision: int, count: int):
@@ -128,8 +128,8 @@ def test_only_new_poses_are_read(shown: ShownReconstruction, monkeypatch: pytest
         return result
 
     monkeypatch.setattr(trajectory, "delta", recorded_delta)
-    shown.map_frames(1)
-    shown.updater.update(None)
+    mapped.map_frames(1)
+    mapped.updater.update(None)
     assert counts == [1, 0]
 
 
