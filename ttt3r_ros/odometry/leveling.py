@@ -88,6 +88,11 @@ class Leveling:
             self.floor_z += _HEIGHT_EMA * (detected_z - self.floor_z)
         return T_level
 
+    def continue_map(self, other: Leveling) -> None:
+        """Continue with the floor of a map that another session leveled."""
+        self.floor_z = other.floor_z
+        self._is_leveled = other._is_leveled or self._level_source != "floor"
+
     def state_dict(self) -> StateDict:
         """Return floor and up direction."""
         return {

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ttt3r_ros.errors import OutputError
+from ttt3r_ros.odometry.leveling import Leveling
 from ttt3r_ros.odometry.pose_integrator import PoseIntegrator
 from ttt3r_ros.odometry.scale_correction import read_scale
 from ttt3r_ros.state_dict import StateReader, load_all
@@ -38,10 +39,11 @@ def load_state_dict(reconstructor: Reconstructor[Any], state: Mapping[str, Any])
         SourceError: an entry is invalid or belongs to other weights or settings; nothing has changed.
     """
     load_all(reconstructor.components(), state)
+    reconstructor.corrections.drain()  # they belong to the map that was replaced
 
 
 def continue_map(reconstructor: Reconstructor[Any], state: Mapping[str, Any]) -> None:
-    """Continue a saved map in a running session: network state, trajectory, map, body pose in the map and scale.
+    """Continue a saved map in a running session: network state, trajectory, map, floor, body pose and scale.
 
     Odom and the estimators of the running session continue. The next frame starts at the pose of the last saved one;
     the time between the two is unknown.
@@ -54,6 +56,8 @@ def continue_map(reconstructor: Reconstructor[Any], state: Mapping[str, Any]) ->
     saved_pose.load_state_dict(saved.group("pose_integrator"))
     saved.require(saved_pose.T_map_base is not None, "pose_integrator has no pose")
     scale = read_scale(saved.group("scale_correction"))
+    saved_leveling = Leveling("floor", on_robot=False)
+    saved_leveling.load_state_dict(saved.group("leveling"))
     components = reconstructor.components()
     load_all(
         {name: components[name] for name in _MAP_COMPONENTS},
@@ -61,4 +65,6 @@ def continue_map(reconstructor: Reconstructor[Any], state: Mapping[str, Any]) ->
     )
     reconstructor.pose_integrator.continue_map(saved_pose, reconstructor.session.T_world_camera)
     reconstructor.scale_correction.continue_from(scale)
+    reconstructor.leveling.continue_map(saved_leveling)
+    reconstructor.corrections.drain()  # they belong to the map that was replaced
     reconstructor.drop_last()

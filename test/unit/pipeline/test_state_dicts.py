@@ -21,6 +21,7 @@ from ttt3r_ros.odometry.sensor_context import SensorContext
 from ttt3r_ros.odometry.visual_odometry import VisualOdometry
 from ttt3r_ros.pipeline import checkpoint
 from ttt3r_ros.pipeline.reconstructor import Reconstructor
+from ttt3r_ros.slam.corrections import MapCorrection
 from ttt3r_ros.state_dict import StateReader, flatten, pack_optional, unflatten
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from ttt3r_ros.types import Frame
 
+CONTINUED = ("session", "trajectory", "map")  # parts that a running session takes over as they are
 SETTINGS = {
     "pose_source": "visual_odometry",
     "scale.source": "odometry",
@@ -127,15 +129,32 @@ def test_a_running_session_continues_a_map_with_its_own_odom() -> None:
     assert running.pose_integrator.T_map_base == pytest.approx(T_map_base)
     after = checkpoint.state_dict(running)
     np.testing.assert_array_equal(after["pose_integrator"]["T_odom_base"], T_odom_base)
-    for name in ("session", "trajectory", "map"):
+    for name in CONTINUED:
         np.testing.assert_equal(after[name], checkpoint.state_dict(saved)[name])
     assert running.scale_correction.scale == pytest.approx(saved.scale_correction.scale)
+
+
+def test_a_continued_map_keeps_its_floor() -> None:
+    """The floor of the replaced map has a height in another frame."""
+    saved, running = reconstructor(4), reconstructor(2)
+    saved.leveling.floor_z, running.leveling.floor_z = -0.5, 3.0
+    checkpoint.continue_map(running, checkpoint.state_dict(saved))
+    assert running.leveling.floor_z == -0.5
+
+
+def test_pending_corrections_are_dropped_with_the_map_that_they_correct() -> None:
+    state = checkpoint.state_dict(reconstructor(2))
+    for load in (checkpoint.load_state_dict, checkpoint.continue_map):
+        running = reconstructor(2)
+        running.corrections.submit(MapCorrection(T_map_map=np.diag([-1.0, -1.0, 1.0, 1.0])))
+        load(running, state)
+        assert running.corrections.drain() == []
 
 
 def test_a_map_without_one_of_its_parts_is_not_continued() -> None:
     saved, running = checkpoint.state_dict(reconstructor(4)), reconstructor(2)
     before = checkpoint.state_dict(running)
-    for missing in ("session", "trajectory", "map", "pose_integrator", "scale_correction"):
+    for missing in (*CONTINUED, "pose_integrator", "scale_correction", "leveling"):
         state = {name: group for name, group in saved.items() if name != missing}
         with pytest.raises(SourceError):
             checkpoint.continue_map(running, state)
