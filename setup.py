@@ -26,7 +26,15 @@ DEMO = ["evo>=1.31", "matplotlib>=3.6", "rosbags>=0.10", "tqdm>=4.60"]
 EVAL = ["evo>=1.31", "matplotlib>=3.6", "PyYAML>=5.4", "rosbags>=0.10"]
 EXPORT = ["onnx>=1.19", "onnxruntime>=1.20", "onnxscript>=0.5.4", "torch>=2.9"]
 RAY = ["ray>=2.9"]
-RUN = ["evo>=1.31", "matplotlib>=3.6", "PyYAML>=5.4", "rosbags>=0.10", "tqdm>=4.60", "trimesh>=4.0"]
+RUN = [
+    "evo>=1.31",
+    "jinja2>=3.0",
+    "matplotlib>=3.6",
+    "PyYAML>=5.4",
+    "rosbags>=0.10",
+    "tqdm>=4.60",
+    "trimesh>=4.0",
+]
 VIEWER = ["viser>=1.1"]
 TEST = [
     *EVAL,
@@ -61,7 +69,16 @@ setup(
     maintainer_email="ttt3r_ros@users.noreply.example.org",
     license="Apache-2.0",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
-    package_data={PACKAGE: ["py.typed", "*.pyi", "ros/fastdds_profile.xml", "weights/*"]},
+    package_data={
+        PACKAGE: [
+            "py.typed",
+            "*.pyi",
+            "evaluation/published.csv",
+            "offline/report/report.html.jinja",
+            "ros/fastdds_profile.xml",
+            "weights/*",
+        ]
+    },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),

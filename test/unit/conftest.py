@@ -42,7 +42,7 @@ def _threads_as_before() -> Iterator[None]:
 @pytest.fixture
 def few_points(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let clouds be compared by few of their points: where the figures go matters, and not how good they are."""
-    from ttt3r_ros.evaluation import surfaces
+    from ttt3r_ros.evaluation.metrics import surfaces
 
     for name in ("_MOST_MEASURED", "_MOST_REGISTERED"):
         monkeypatch.setattr(surfaces, name, 2_000)

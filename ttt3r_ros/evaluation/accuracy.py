@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ttt3r_ros.errors import ImageError, NonFiniteError, SourceError
-from ttt3r_ros.evaluation.depth import DepthComparison, DepthError
-from ttt3r_ros.evaluation.trajectory import TrajectoryError, compare_trajectories
+from ttt3r_ros.evaluation.metrics.depth import DepthComparison, DepthError
+from ttt3r_ros.evaluation.metrics.trajectory import TrajectoryError, compare_trajectories
 from ttt3r_ros.geometry import pose_matrix_xyzw
 
 if TYPE_CHECKING:

@@ -13,13 +13,13 @@ import numpy as np
 
 from ttt3r_ros.errors import SourceError
 from ttt3r_ros.evaluation.accuracy import Account, estimated_poses, noted_depth_m, updates
-from ttt3r_ros.evaluation.depth import DepthComparison
+from ttt3r_ros.evaluation.metrics.depth import DepthComparison
+from ttt3r_ros.evaluation.metrics.reconstruction import ReconstructionComparison
+from ttt3r_ros.evaluation.metrics.trajectory import compare_trajectories
 from ttt3r_ros.evaluation.protocols import DEPTH, POSE, RECONSTRUCTION, Protocol
-from ttt3r_ros.evaluation.reconstruction import ReconstructionComparison
-from ttt3r_ros.evaluation.trajectory import compare_trajectories
 
 if TYPE_CHECKING:
-    from ttt3r_ros.evaluation.trajectory import TrajectoryComparison
+    from ttt3r_ros.evaluation.metrics.trajectory import TrajectoryComparison
     from ttt3r_ros.io.sequence import ImageSequence, StampedPose
     from ttt3r_ros.pipeline.reconstructor import Reconstructor
     from ttt3r_ros.types import Float32Array, Update

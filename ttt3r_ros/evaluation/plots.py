@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from ttt3r_ros.evaluation.measurement import Curves
-    from ttt3r_ros.evaluation.trajectory import TrajectoryComparison
+    from ttt3r_ros.evaluation.metrics.trajectory import TrajectoryComparison
 
 
 def write_plot(path: Path, title: str, curves: Curves) -> bool:

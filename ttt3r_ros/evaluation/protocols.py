@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from ttt3r_ros.errors import ConfigError
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 POSE, DEPTH, RECONSTRUCTION = "pose", "depth", "reconstruction"
+_COLUMNS = 120  # of documents
 _CENTER_224 = (224 / 512, 224 / 384)
 _TTT3R = "TTT3R evaluation"
 _CUT3R = "CUT3R and MonST3R evaluation"
@@ -208,29 +210,24 @@ def _at_lengths(protocol: Protocol, lengths: Sequence[int]) -> Protocol:
     )
 
 
-def protocol_table() -> str:
-    """Return the table of all protocols in Markdown, as it stands in docs/evaluation.md."""
-    lines = [
-        "| data set | protocol | sequences | frames | stride | true depth | alignment | mean over | source |",
-        "|---|---|---|---|--:|---|---|---|---|",
-    ]
-    lines += [_row(protocol) for protocol in PROTOCOLS]
-    return "\n".join(lines) + "\n"
+def protocol_list() -> str:
+    """Return the list of all protocols in Markdown, as in docs/evaluation.md."""
+    return "".join(f"{_item(protocol)}\n" for protocol in PROTOCOLS)
 
 
-def _row(protocol: Protocol) -> str:
-    cells = [
-        DATASETS[protocol.dataset].title,
-        f"`{protocol.name}`",
-        str(len(protocol.sequences)) if protocol.sequences else _all(protocol),
-        _frames(protocol),
-        str(protocol.sampling.stride),
-        _depths(protocol),
-        ", ".join(protocol.alignments),
-        protocol.mean,
-        protocol.source,
+def _item(protocol: Protocol) -> str:
+    count = str(len(protocol.sequences)) if protocol.sequences else _all(protocol)
+    parts = [
+        f"{count} sequences",
+        f"frames: {_frames(protocol)}",
+        *([f"stride {protocol.sampling.stride}"] if protocol.sampling.stride > 1 else []),
+        *([f"true depth {depths}"] if (depths := _depths(protocol)) else []),
+        f"alignments {', '.join(protocol.alignments)}",
+        f"mean over {protocol.mean}",
     ]
-    return f"| {' | '.join(cells)} |"
+    title = f"{DATASETS[protocol.dataset].title}, `{protocol.name}`"
+    text = f"* **{title}**: {'; '.join(parts)}. Source: {protocol.source}."
+    return fill(text, _COLUMNS, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _all(protocol: Protocol) -> str:

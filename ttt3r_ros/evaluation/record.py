@@ -52,7 +52,7 @@ def _version(package: str) -> str:
 def _evaluation(evaluation: Evaluation) -> dict[str, Any]:
     protocol = evaluation.protocol
     theirs = [
-        {**asdict(row), "weights": row.weights}
+        asdict(row)
         for row in PUBLISHED
         if (row.dataset, row.protocol) == (protocol.dataset, protocol.name)
     ]

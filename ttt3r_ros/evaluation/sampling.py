@@ -13,8 +13,8 @@ from PIL import Image
 
 from ttt3r_ros.errors import SourceError
 from ttt3r_ros.evaluation.accuracy import true_depth_m
+from ttt3r_ros.evaluation.metrics.trajectory import PosesByTime
 from ttt3r_ros.evaluation.protocols import DEPTH, POSE
-from ttt3r_ros.evaluation.trajectory import PosesByTime
 from ttt3r_ros.images.preprocessor import ImagePreprocessor
 from ttt3r_ros.images.rectification import rectify_depth
 from ttt3r_ros.io.sequence import SequenceWrapper

@@ -18,7 +18,7 @@ from ttt3r_ros.geometry import pose_matrix_xyzw
 from ttt3r_ros.io.frame_records import mapped_records
 
 if TYPE_CHECKING:
-    from ttt3r_ros.evaluation.trajectory import TrajectoryComparison
+    from ttt3r_ros.evaluation.metrics.trajectory import TrajectoryComparison
     from ttt3r_ros.io.frame_records import FrameRecord
     from ttt3r_ros.io.sequence import StampedPose
     from ttt3r_ros.mapping.voxel_map import PointCloud
@@ -104,7 +104,7 @@ class RunSummary:
         if not self.truth:
             return None, "the source has no ground truth"
         try:
-            from ttt3r_ros.evaluation.trajectory import compare_trajectories  # noqa: PLC0415 - loads evo
+            from ttt3r_ros.evaluation.metrics.trajectory import compare_trajectories  # noqa: PLC0415 - loads evo
         except ModuleNotFoundError as error:
             return None, f"the module {error.name} is not installed: pip install 'ttt3r_ros[eval]'"
         estimate = list(zip(self.stamps_ns, pose_matrix_xyzw(self.poses), strict=True))

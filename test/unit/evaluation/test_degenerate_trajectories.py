@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ttt3r_ros.evaluation.alignment import LINE, POINT
-from ttt3r_ros.evaluation.trajectory import TrajectoryError, compare_trajectories
+from ttt3r_ros.evaluation.metrics.alignment import LINE, POINT
+from ttt3r_ros.evaluation.metrics.trajectory import TrajectoryError, compare_trajectories
 from ttt3r_ros.geometry import pose_matrix, so3_exp
 
 pytest.importorskip("evo")

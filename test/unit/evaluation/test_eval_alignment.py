@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from fakes import prediction
 
-from ttt3r_ros.evaluation import surfaces
-from ttt3r_ros.evaluation.reconstruction import ReconstructionComparison, points_of
+from ttt3r_ros.evaluation.metrics import surfaces
+from ttt3r_ros.evaluation.metrics.reconstruction import ReconstructionComparison, points_of
 from ttt3r_ros.geometry import pose_matrix, se3_inverse, transform
 from ttt3r_ros.types import Frame, ImageGeometry, Intrinsics, Prediction
 

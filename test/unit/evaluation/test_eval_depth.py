@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from test_evaluation_depth import seen
 
-from ttt3r_ros.evaluation.depth import DepthComparison, figures_of, scale_and_shift
+from ttt3r_ros.evaluation.metrics.depth import DepthComparison, figures_of, scale_and_shift
 
 
 def scene(scale: float = 1.0, shift_m: float = 0.0) -> tuple[np.ndarray, np.ndarray]:

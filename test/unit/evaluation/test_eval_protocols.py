@@ -10,7 +10,7 @@ import pytest
 
 from ttt3r_ros.errors import ConfigError, SourceError
 from ttt3r_ros.evaluation.datasets import DATASETS, find_sequences
-from ttt3r_ros.evaluation.protocols import PROTOCOLS, protocol_table, protocols_of
+from ttt3r_ros.evaluation.protocols import PROTOCOLS, protocol_list, protocols_of
 from ttt3r_ros.evaluation.published import PUBLISHED
 from ttt3r_ros.evaluation.tables import TITLES
 
@@ -81,7 +81,7 @@ def test_a_protocol_has_the_numbers_of_the_specification(key: tuple[str, str]) -
 
 
 def test_the_document_holds_the_table_of_protocols() -> None:
-    assert protocol_table() in (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    assert protocol_list() in (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
 
 
 def test_lengths_may_be_others() -> None:

@@ -12,14 +12,14 @@ from fakes import FakeBackend, FakeState
 
 from ttt3r_ros.config import Config
 from ttt3r_ros.evaluation.measurement import Result, evaluate, mean_of
-from ttt3r_ros.evaluation.protocols import protocols_of
-from ttt3r_ros.evaluation.reconstruction import (
+from ttt3r_ros.evaluation.metrics.reconstruction import (
     PosedClouds,
     ReconstructionComparison,
     aligned_by_medians,
     points_of,
     true_depth_in_network_image,
 )
+from ttt3r_ros.evaluation.protocols import protocols_of
 from ttt3r_ros.geometry import se3_inverse, transform
 from ttt3r_ros.pipeline.reconstructor import Reconstructor
 from ttt3r_ros.synthetic.room import ProceduralRoom

@@ -9,8 +9,14 @@ import numpy as np
 import pytest
 
 from ttt3r_ros.errors import SourceError
-from ttt3r_ros.evaluation import surfaces
-from ttt3r_ros.evaluation.surfaces import Surface, registered, rigid_motion, surface_error, thinned
+from ttt3r_ros.evaluation.metrics import surfaces
+from ttt3r_ros.evaluation.metrics.surfaces import (
+    Surface,
+    registered,
+    rigid_motion,
+    surface_error,
+    thinned,
+)
 from ttt3r_ros.geometry import pose_matrix, transform
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from fakes import prediction
 
-from ttt3r_ros.evaluation.depth import DepthComparison, common_scale
+from ttt3r_ros.evaluation.metrics.depth import DepthComparison, common_scale
 from ttt3r_ros.types import ImageGeometry, Prediction
 
 WHOLE = ImageGeometry(64, 48, 16, 12, 0, 0, 16, 12)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ttt3r_ros.errors import SourceError
-from ttt3r_ros.evaluation.trajectory import TrajectoryError, compare_trajectories
+from ttt3r_ros.evaluation.metrics.trajectory import TrajectoryError, compare_trajectories
 from ttt3r_ros.geometry import pose_matrix, se3_inverse
 
 NOW_NS = 1_785_000_000 * 10**9

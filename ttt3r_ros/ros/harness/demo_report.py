@@ -10,7 +10,7 @@ import numpy as np
 
 from ttt3r_ros.config import MapConfig
 from ttt3r_ros.errors import SourceError
-from ttt3r_ros.evaluation.trajectory import compare_trajectories
+from ttt3r_ros.evaluation.metrics.trajectory import compare_trajectories
 from ttt3r_ros.io.export.point_cloud import read_ply
 from ttt3r_ros.io.trajectory_files import read_tum
 from ttt3r_ros.mapping.voxel_map import PointCloud

@@ -10,8 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ttt3r_ros.errors import SourceError
-from ttt3r_ros.evaluation.surfaces import MOST_POINTS, Surface, SurfaceError, registered, surface_error
-from ttt3r_ros.evaluation.trajectory import PosesByTime
+from ttt3r_ros.evaluation.metrics.surfaces import (
+    MOST_POINTS,
+    Surface,
+    SurfaceError,
+    registered,
+    surface_error,
+)
+from ttt3r_ros.evaluation.metrics.trajectory import PosesByTime
 from ttt3r_ros.geometry import se3_inverse, transform, unproject
 from ttt3r_ros.images.depth_resampling import sample_nearest_at_network
 

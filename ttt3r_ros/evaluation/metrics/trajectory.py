@@ -14,7 +14,7 @@ from evo.core import lie_algebra, metrics, sync
 from evo.core.trajectory import PoseTrajectory3D
 
 from ttt3r_ros.errors import SourceError
-from ttt3r_ros.evaluation.alignment import align_degenerate
+from ttt3r_ros.evaluation.metrics.alignment import align_degenerate
 from ttt3r_ros.geometry import quat_xyzw_from_rotation, se3_inverse, transform
 
 if TYPE_CHECKING:
