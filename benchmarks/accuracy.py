@@ -132,10 +132,10 @@ def _sequences(text: str) -> Iterator[tuple[str, Callable[[], ImageSequence]]]:
         msg = f"'{text}' stands for no sequence; expected KIND:FIRST-LAST:FRAMES with at least 3 frames"
         raise ConfigError(msg)
     for seed in range(first, last + 1):
-        yield f"{kind}:{seed}:{frames}", partial(_generated, kind, seed, frames)
+        yield f"{kind}:{seed}:{frames}", partial(_generate, kind, seed, frames)
 
 
-def _generated(kind: str, seed: int, frames: int) -> ImageSequence:
+def _generate(kind: str, seed: int, frames: int) -> ImageSequence:
     if kind == "room":
         return ProceduralRoom(seed=seed, frames=frames)
     from training.held_out import HeldOutSequence

@@ -90,7 +90,7 @@ def _by_map(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _keeping_maps(decode: Any) -> Any:
-    def wrapped(self: Ttt3r, *args: Any, **kwargs: Any) -> Any:
+    def wrapper(self: Ttt3r, *args: Any, **kwargs: Any) -> Any:
         global _kept_maps  # noqa: PLW0603
         _kept_maps = []
         try:
@@ -98,7 +98,7 @@ def _keeping_maps(decode: Any) -> Any:
         finally:
             _kept_maps = None
 
-    return wrapped
+    return wrapper
 
 
 def _rotary(

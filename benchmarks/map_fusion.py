@@ -74,13 +74,13 @@ class Stages:
     def _time(self, owner: Any, name: str, stage: str) -> None:
         function: Callable[..., Any] = getattr(owner, name)
 
-        def timed(*args: Any, **kwargs: Any) -> Any:
+        def with_timer(*args: Any, **kwargs: Any) -> Any:
             started = time.thread_time()
             result = function(*args, **kwargs)
             self.spent_s[stage] = self.spent_s.get(stage, 0.0) + time.thread_time() - started
             return result
 
-        setattr(owner, name, timed)
+        setattr(owner, name, with_timer)
 
     def frame(self) -> dict[str, float]:
         """Return the times of this frame [s] and begin the next."""
@@ -202,10 +202,10 @@ def _print_accuracy(size: tuple[int, int], views: list[Update]) -> None:
     view = views[0]
     fused, true = MapBuilder(Config()), _map_of_all_points(view)
     fused.integrate(view, None)
-    found, error_m = _compared(fused.voxels.active.voxels, true)
+    found, error_m = _compare(fused.voxels.active.voxels, true)
     for _ in range(8):
         fused.integrate(view, None)
-    later, later_error_m = _compared(fused.voxels.active.voxels, true)
+    later, later_error_m = _compare(fused.voxels.active.voxels, true)
     print(
         f"{size[0]:>5}x{size[1]} | {len(true):>7} {found:>9.1%} {1e3 * error_m:>9.2f} mm"
         f" {later:>11.1%} {1e3 * later_error_m:>9.2f} mm"
@@ -221,7 +221,7 @@ def _map_of_all_points(view: Update) -> VoxelMap:
     return voxels
 
 
-def _compared(found: VoxelMap, true: VoxelMap) -> tuple[float, float]:
+def _compare(found: VoxelMap, true: VoxelMap) -> tuple[float, float]:
     """Return the fraction of voxels in both maps, and the mean distance of their points [m]."""
     one, other = found.state_dict(), true.state_dict()
     _, i, j = np.intersect1d(one["keys"], other["keys"], return_indices=True)

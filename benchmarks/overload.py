@@ -90,7 +90,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _numbered(images: list[Frame], index: int) -> Frame:
+def _add_number(images: list[Frame], index: int) -> Frame:
     from dataclasses import replace
 
     return replace(images[index % LOOP], stamp_ns=(index + 1) * 10**7)
@@ -101,7 +101,7 @@ def _lockstep_rate(player: Player, node: NodeProcess, images: list[Frame]) -> fl
     for index in range(WARM_UP + LOCKSTEP_FRAMES):
         if index == WARM_UP:
             started = time.monotonic()
-        player.publish(_numbered(images, index))
+        player.publish(_add_number(images, index))
         player.wait_for(node, lambda index=index: player.is_finished(index + 1))  # type: ignore[misc]
     return LOCKSTEP_FRAMES / (time.monotonic() - started)
 
@@ -118,7 +118,7 @@ def _overload(player: Player, node: NodeProcess, images: list[Frame], rate_hz: f
     started = time.monotonic()
     for sent in range(count):
         time.sleep(max(0.0, started + sent / rate_hz - time.monotonic()))
-        frame = _numbered(images, first + sent)
+        frame = _add_number(images, first + sent)
         run.sent_s[frame.stamp_ns] = time.monotonic()
         player.publish(frame)
         if sent % 20 == 0:

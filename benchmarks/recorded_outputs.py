@@ -69,7 +69,7 @@ class _RecordedSize(InputSize):
 def compare_streaming(case: GoldenCase, network: Ttt3r, views: list[GoldenView]) -> Iterator[Outcome]:
     """Run the views of a case through the network and compare every recorded array."""
     measured = _run(case, network, views)
-    for name in _required(network):
+    for name in _required_names(network):
         if name not in case.arrays and f"rope32_{name}" not in case.arrays:
             yield Outcome(name, float("nan"), BOUND_FLOAT32, "not recorded in this case")
     for recorded in case.arrays:
@@ -172,7 +172,7 @@ def _world_points(case: GoldenCase, estimate: FrameEstimate, recorded: Array, *,
     return np.where(nearer[..., None] & _has_ambiguous_sign(points) & flips, opposite, ours)
 
 
-def _required(network: Ttt3r) -> tuple[str, ...]:
+def _required_names(network: Ttt3r) -> tuple[str, ...]:
     return (*REQUIRED, "rgb") if network.config.rgb_head else REQUIRED
 
 

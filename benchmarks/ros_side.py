@@ -94,7 +94,7 @@ class Benchmark:
 
     def measure_maps(self, rgb: UInt8Array, repeats: int = 10) -> dict[str, list[float]]:
         """Publish path, map cloud and grid, each time after a frame has changed them; return samples [ms]."""
-        self.clock.taken()
+        self.clock.take_samples()
         for _ in range(repeats):
             self.body.publish(self.mapper.step(Frame(self.next_stamp_ns(), "camera", rgb)))
             with self.clock.running():
@@ -102,7 +102,7 @@ class Benchmark:
                 self.maps.publish(self.stamp_ns)
             self.clock.close_frame()
             time.sleep(PAUSE_S)
-        samples = self.clock.taken()
+        samples = self.clock.take_samples()
         return {name: times for name, times in samples.items() if name.split()[-1] in TIMER_TOPICS}
 
 
@@ -134,7 +134,7 @@ class Camera:
             benchmark.node, config, "", callbacks, Statistics(), benchmark.warnings
         )
         subscription: Any = self._subscriber.subscription
-        subscription.callback = self._timed(subscription.callback)
+        subscription.callback = self._with_timer(subscription.callback)
         self._publisher = benchmark.node.create_publisher(
             CompressedImage if compressed else Image,
             "image/compressed" if compressed else "image",
@@ -147,10 +147,10 @@ class Camera:
         """Send frames one by one through intake, backend and outputs; return the stages' samples [ms]."""
         for index in range(WARM_UP + frames):
             if index == WARM_UP:
-                self._benchmark.clock.taken()
+                self._benchmark.clock.take_samples()
             self._benchmark.publish_results(self._show(self._messages[index % len(self._messages)]))
             self._benchmark.clock.close_frame()
-        return self._benchmark.clock.taken()
+        return self._benchmark.clock.take_samples()
 
     def close(self) -> None:
         """Leave the node as it was."""
@@ -169,12 +169,12 @@ class Camera:
                 self._executor.spin_once(timeout_sec=1.0)
         return self._taken.pop()
 
-    def _timed(self, callback: Callable[[Any], None]) -> Callable[[Any], None]:
-        def timed(message: Any) -> None:
+    def _with_timer(self, callback: Callable[[Any], None]) -> Callable[[Any], None]:
+        def with_timer(message: Any) -> None:
             self._benchmark.clock.lap("take")
             callback(message)
 
-        return timed
+        return with_timer
 
     def _on_frame(self, frame: Frame, _received_s: float) -> None:
         self._benchmark.clock.lap("decode")

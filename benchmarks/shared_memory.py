@@ -89,7 +89,7 @@ def _run(size: str, way: str, load: str, seconds: float) -> dict[str, Any]:
     ]
     carried = _loopback_bytes()
     environment = clean | WAYS[way][1]
-    children = [_started([*command, "--role", role], environment) for role in ("receiver", "sender")]
+    children = [_start([*command, "--role", role], environment) for role in ("receiver", "sender")]
     seen: dict[str, Any] = {}
     for child in children:
         output, _ = child.communicate()
@@ -99,7 +99,7 @@ def _run(size: str, way: str, load: str, seconds: float) -> dict[str, Any]:
     return seen | {"loopback_mb": (_loopback_bytes() - carried) / 1e6}
 
 
-def _started(command: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
+def _start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)  # noqa: S603
 
 

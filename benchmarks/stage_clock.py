@@ -45,7 +45,7 @@ class StageClock:
             self.samples_ms[stage].append(ms)
         self._frame_ms.clear()
 
-    def taken(self) -> dict[str, list[float]]:
+    def take_samples(self) -> dict[str, list[float]]:
         """Return the samples of all frames [ms] and clear them."""
         samples_ms, self.samples_ms = self.samples_ms, defaultdict(list)
         return dict(samples_ms)
@@ -63,13 +63,13 @@ class FunctionClock:
         """Replace a bound method by one that is timed under a stage."""
         function: Callable[..., Any] = getattr(owner, method)
 
-        def timed(*args: Any, **kwargs: Any) -> Any:
-            started = self.synchronized()
+        def with_timer(*args: Any, **kwargs: Any) -> Any:
+            started = self.synchronize()
             result = function(*args, **kwargs)
-            self._now[stage] += self.synchronized() - started
+            self._now[stage] += self.synchronize() - started
             return result
 
-        setattr(owner, method, timed)
+        setattr(owner, method, with_timer)
 
     @contextmanager
     def timing(self, wrapped: Iterable[tuple[object, str, str]]) -> Iterator[None]:
@@ -101,7 +101,7 @@ class FunctionClock:
         for stage, seconds in self.spent().items():
             self.samples[stage].append(seconds)
 
-    def synchronized(self) -> float:
+    def synchronize(self) -> float:
         """Return the time once the device has caught up."""
         if self._device.startswith("cuda"):
             import torch
@@ -117,7 +117,7 @@ def timed_publishers(clock: StageClock, node: str) -> Iterator[None]:
 
     publish, topics = Publisher.publish, dict[int, str]()
 
-    def timed(publisher: Any, message: Any) -> None:
+    def with_timer(publisher: Any, message: Any) -> None:
         topic = topics.get(id(publisher))
         if topic is None:
             topic = topics[id(publisher)] = publisher.topic_name.removeprefix(f"/{node}/")
@@ -128,5 +128,5 @@ def timed_publishers(clock: StageClock, node: str) -> Iterator[None]:
         publish(publisher, message)
         clock.lap(f"publish {topic}")
 
-    with mock.patch.object(Publisher, "publish", timed):
+    with mock.patch.object(Publisher, "publish", with_timer):
         yield

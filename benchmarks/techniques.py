@@ -190,9 +190,9 @@ def _show(row: Row, image: Tensor, device: str, *, warm: bool) -> None:
     clock = FunctionClock(device)
     timed = _parts(row.network) if row.technique.mode == "none" else []
     with without(set(SHORTCUTS) - set(row.technique.shortcuts)), clock.timing(timed):
-        started = clock.synchronized()
+        started = clock.synchronize()
         row.pose, row.points, row.state = row.step(image, row.state)
-        spent = clock.synchronized() - started
+        spent = clock.synchronize() - started
     torch.set_num_threads(threads)
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = True  # as torch has it

@@ -56,10 +56,13 @@ def raised_confidence(
         msg = f"{found}; expected 'linear' and ('exp', 1, inf)"
         raise CheckpointError(msg)
     biases = {f"{head}bias" for head in DENSE_HEADS}
-    return {name: _raised(value, gain) if name in biases else value for name, value in tensors.items()}
+    return {
+        name: _raise_confidence(value, gain) if name in biases else value
+        for name, value in tensors.items()
+    }
 
 
-def _raised(bias: Tensor, gain: float) -> Tensor:
+def _raise_confidence(bias: Tensor, gain: float) -> Tensor:
     """Shift the last of four channels (4 * patch * patch): x, y, z, confidence."""
     raised = bias.clone()
     raised.view(4, -1)[3] += math.log(gain)

@@ -77,7 +77,7 @@ class Plan:
         """Return the stage of a step."""
         return self.stages[min(bisect_right(self.ends, step), len(self.stages) - 1)]
 
-    def shown(self, step: int) -> int:
+    def frames_shown(self, step: int) -> int:
         """Return how many frames have been shown before a step."""
         begins = (0, *self.ends[:-1])
         return sum(
@@ -88,14 +88,14 @@ class Plan:
     def learning_rate_at(self, step: int) -> float:
         """Return a linear rise, then half a cosine down to 2 % of the peak over the frames of the run."""
         rise = min(1.0, (step + 1) / self.warm_up_steps)
-        progress = min(1.0, self.shown(step) / self.frames)
+        progress = min(1.0, self.frames_shown(step) / self.frames)
         fall = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress))
         return self.learning_rate * self.stage(step).rate * rise * fall
 
     def batches_at(self, step: int) -> range:
         """Return which batches of clips are at hand at a step: new ones come, the oldest go."""
         rendered = self.clips_per_batch * self.recipe.frames * self.reuse
-        newest = self.first_batches + int(self.shown(step) / self.processes / rendered)
+        newest = self.first_batches + int(self.frames_shown(step) / self.processes / rendered)
         return range(max(0, newest - self.batches_kept), newest)
 
     def __post_init__(self) -> None:

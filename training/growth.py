@@ -24,7 +24,7 @@ SILENT = ("attn.proj.", "cross_attn.proj.", "mlp.fc2.")  # what a block adds to 
 DENSE_HEADS = ("downstream_head.proj.fc2.", "downstream_head.cross_proj.fc2.")
 
 
-def grown(
+def grow(
     small: dict[str, Tensor],
     small_config: NetworkConfig,
     config: NetworkConfig,
@@ -47,10 +47,10 @@ def grown(
     if same != config or rest or shrinks or config.head_type != "linear":
         msg = f"{small_config} cannot grow into {config}; expected larger patches or more layers alone"
         raise CheckpointError(msg)
-    return {name: _grown(name, value, small, factor) for name, value in fresh.items()}
+    return {name: _grow(name, value, small, factor) for name, value in fresh.items()}
 
 
-def _grown(name: str, fresh: Tensor, small: dict[str, Tensor], factor: int) -> Tensor:
+def _grow(name: str, fresh: Tensor, small: dict[str, Tensor], factor: int) -> Tensor:
     if name not in small and LAYER.match(name):
         return fresh * 0.0 if any(part in name for part in SILENT) else fresh
     value = small[name]

@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     log = arguments.source / LOG if arguments.source.is_dir() else arguments.source
     try:
-        rows = thinned(read_log(log), max(1, arguments.thin))
+        rows = thin_out(read_log(log), max(1, arguments.thin))
         draw(rows, arguments.target)
     except Ttt3rError as error:
         print(f"plots: {error}", file=sys.stderr)
@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def thinned(rows: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+def thin_out(rows: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
     """Average successive rows of the same number of views; of rows for the same step the last one counts."""
     unique = [row for _, row in sorted({row["step"]: row for row in rows}.items())]
     groups: list[list[dict[str, Any]]] = []
@@ -75,7 +75,7 @@ def draw(rows: list[dict[str, Any]], target: Path) -> None:
             there = np.isfinite(values)
             if not there.any():
                 continue
-            smooth = _smoothed(values[there])
+            smooth = _smooth(values[there])
             (line,) = axes.plot(frames, values, alpha=0.25, lw=0.8)
             label = name if len(curves) > 1 else None
             axes.plot(frames[there], smooth, color=line.get_color(), label=label)
@@ -99,7 +99,7 @@ def _value(row: dict[str, Any], name: str, over: str) -> float:
     return float(row[name]) if moves or name != "t_over_moved" else math.nan
 
 
-def _smoothed(y: np.ndarray) -> np.ndarray:
+def _smooth(y: np.ndarray) -> np.ndarray:
     """Return running medians, over fewer rows at the ends; one wild step must not draw a hill."""
     reach = WINDOW // 2
     spans = (y[max(0, k - reach) : k + reach + 1] for k in range(len(y)))

@@ -159,7 +159,7 @@ def _radiance(
     light = scenes.ambient[frames.scene][:, None] * (0.8 + 0.2 * normal[:, 2, :, None])
     for index in range(scenes.light.shape[1]):
         lamp = scenes.light[frames.scene, index][:, :, None]
-        received = _received(frames, lamp, points, normal, shadows=shadows and index == 0)
+        received = _irradiance(frames, lamp, points, normal, shadows=shadows and index == 0)
         light = light + received[..., None] * scenes.brightness[frames.scene, index][:, None]
     return albedo * light
 
@@ -169,7 +169,9 @@ def _dot(first: Tensor, second: Tensor) -> Tensor:
     return first[:, 0] * second[:, 0] + first[:, 1] * second[:, 1] + first[:, 2] * second[:, 2]
 
 
-def _received(frames: _Frames, lamp: Tensor, points: Tensor, normal: Tensor, *, shadows: bool) -> Tensor:
+def _irradiance(
+    frames: _Frames, lamp: Tensor, points: Tensor, normal: Tensor, *, shadows: bool
+) -> Tensor:
     """Return how much of a lamp's light (F, R) falls on each point."""
     towards = lamp - points
     square = _dot(towards, towards)

@@ -33,25 +33,25 @@ def unroll(network: Ttt3r, views: Views, *, world: bool = True) -> Answers:
     """Show all views in order; a reset view meets a state that has seen nothing."""
     batch, count = views.images.shape[:2]
     features = torch.cat(
-        [_encoded(network, part) for part in views.images.split(ENCODED_TOGETHER, dim=1)], dim=1
+        [_encode(network, part) for part in views.images.split(ENCODED_TOGETHER, dim=1)], dim=1
     )
     initial = network.initial_state(batch)
     state = initial
     outputs = []
     for index in range(count):
         if index:
-            state = restarted(state, initial, views.resets[:, index])
+            state = restart(state, initial, views.resets[:, index])
         view = View(image=views.images[:, index])
         output, state = network.advance(view, features[:, index], state, OptionalOutputs(world=world))
         outputs.append(output)
-    return _stacked(outputs)
+    return _stack(outputs)
 
 
-def _encoded(network: Ttt3r, images: Tensor) -> Tensor:
+def _encode(network: Ttt3r, images: Tensor) -> Tensor:
     return network.encode(View(image=images.flatten(0, 1))).unflatten(0, images.shape[:2])
 
 
-def restarted(state: RecurrentState, initial: RecurrentState, resets: Tensor) -> RecurrentState:
+def restart(state: RecurrentState, initial: RecurrentState, resets: Tensor) -> RecurrentState:
     """Restart where ``resets`` (B,) is true."""
     here = resets[:, None, None]
     return RecurrentState(
@@ -61,7 +61,7 @@ def restarted(state: RecurrentState, initial: RecurrentState, resets: Tensor) ->
     )
 
 
-def _stacked(outputs: list[StepOutput]) -> Answers:
+def _stack(outputs: list[StepOutput]) -> Answers:
     worlds = [output.world for output in outputs if output.world is not None]
     return Answers(
         camera=_stacked_maps([output.camera for output in outputs]),
@@ -112,11 +112,11 @@ class SparseHeads(LinearHeads):
         patch = self.config.patch_size
         pixels = Pixels.every(self.step, (patch, patch), self.offset)
 
-        def chosen(layer: Tensor) -> Tensor:
+        def select(layer: Tensor) -> Tensor:
             layer = layer.unflatten(0, (-1, patch, patch)).index_select(1, pixels.rows)
             return layer.index_select(2, pixels.columns).flatten(0, 2)
 
         hidden = F.gelu(proj.fc1(tokens))
         with torch.autocast(hidden.device.type, enabled=False):
-            raw = F.linear(hidden.float(), chosen(proj.fc2.weight), chosen(proj.fc2.bias))
+            raw = F.linear(hidden.float(), select(proj.fc2.weight), select(proj.fc2.bias))
         return F.pixel_shuffle(raw.transpose(1, 2).unflatten(2, grid), patch // self.step)

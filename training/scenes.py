@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from training.camera_paths import Style, uniform
-from training.transfer import moved
+from training.transfer import to_device
 
 if TYPE_CHECKING:
     from training.textures import TextureBank
@@ -67,7 +67,7 @@ class Scenes:
 
     def to(self, device: str) -> Scenes:
         """Move to a device."""
-        return Scenes(**{name: moved(value, device) for name, value in vars(self).items()})
+        return Scenes(**{name: to_device(value, device) for name, value in vars(self).items()})
 
 
 def draw_scenes(

@@ -13,7 +13,7 @@ from torch import Tensor
 from training.camera_paths import STYLES, Paths, uniform
 from training.render import Cameras, render
 from training.scenes import draw_scenes
-from training.transfer import moved
+from training.transfer import to_device
 
 if TYPE_CHECKING:
     from training.textures import TextureBank
@@ -41,7 +41,7 @@ class Clips:
             self.focal_px[clip],
         )
 
-    def cropped(self, height: int, width: int) -> Clips:
+    def crop(self, height: int, width: int) -> Clips:
         """Cut the middle out of every frame."""
         top, left = (self.rgb.shape[-2] - height) // 2, (self.rgb.shape[-1] - width) // 2
         rows, columns = slice(top, top + height), slice(left, left + width)
@@ -67,7 +67,7 @@ def make_clips(
     seed: tuple[int, ...], count: int, recipe: Recipe, bank: TextureBank, device: str = "cpu"
 ) -> Clips:
     """Make ``count`` sequences of one style, drawn with the sequences."""
-    rng = torch.Generator().manual_seed(_mixed(seed))
+    rng = torch.Generator().manual_seed(_mix_seed(seed))
     names, weights = zip(*recipe.styles, strict=True)
     drawn = torch.multinomial(torch.tensor(weights), 1, generator=rng)
     style = STYLES[names[int(drawn)]]
@@ -82,15 +82,15 @@ def make_clips(
 
     scene = torch.arange(count).repeat_interleave(recipe.frames)
     cameras = Cameras(
-        moved(poses.flatten(0, 1), device),
-        moved(focal.repeat_interleave(recipe.frames), device),
+        to_device(poses.flatten(0, 1), device),
+        to_device(focal.repeat_interleave(recipe.frames), device),
         recipe.width,
         recipe.height,
     )
     shot = render(
         scenes.to(device),
-        moved(scene, device),
-        moved(scene_s.flatten(), device),
+        to_device(scene, device),
+        to_device(scene_s.flatten(), device),
         cameras,
         bank,
         shadows=recipe.shadows,
@@ -98,7 +98,9 @@ def make_clips(
     )
     size = (count, recipe.frames)
     rgb = develop(rng, shot.light.unflatten(0, size))
-    return Clips(rgb, shot.depth.unflatten(0, size).half(), moved(poses, device), moved(focal, device))
+    return Clips(
+        rgb, shot.depth.unflatten(0, size).half(), to_device(poses, device), to_device(focal, device)
+    )
 
 
 def develop(rng: torch.Generator, light: Tensor) -> Tensor:
@@ -111,12 +113,12 @@ def develop(rng: torch.Generator, light: Tensor) -> Tensor:
     device = str(light.device)
 
     def per_clip(low: float, high: float, *shape: int) -> Tensor:
-        return moved(uniform(rng, (count, 1, 1, 1, *(shape or (1,))), low, high), device)
+        return to_device(uniform(rng, (count, 1, 1, 1, *(shape or (1,))), low, high), device)
 
-    drift = moved((0.06 * torch.randn((count, frames, 1, 1, 1), generator=rng)).exp(), device)
+    drift = to_device((0.06 * torch.randn((count, frames, 1, 1, 1), generator=rng)).exp(), device)
     mean = light.mean(dim=(1, 2, 3, 4), keepdim=True).clamp(min=1e-4)
     v, u = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
-    off_axis = moved((u * u + v * v) * 0.5, device)[None, None, ..., None]
+    off_axis = to_device((u * u + v * v) * 0.5, device)[None, None, ..., None]
     exposed = light * (per_clip(0.2, 0.5) / mean) * drift * per_clip(0.92, 1.08, 3)
     exposed = exposed / (1 + per_clip(0.0, 0.3) * off_axis)
     levels = (1 - torch.exp(-exposed)).clamp(min=1e-4) ** (1 / 2.2)
@@ -125,7 +127,7 @@ def develop(rng: torch.Generator, light: Tensor) -> Tensor:
         F.pad(image.flatten(0, 1), (1, 1, 1, 1), mode="replicate"), 3, stride=1
     ).unflatten(0, (count, frames))
     image = torch.lerp(image, soft, per_clip(0.0, 0.8))
-    gray = moved(torch.rand((count, 1, 1, 1, 1), generator=rng) < 0.1, device)
+    gray = to_device(torch.rand((count, 1, 1, 1, 1), generator=rng) < 0.1, device)
     image = torch.where(gray, image.mean(dim=2, keepdim=True), image)
     strength = per_clip(0.0, 0.02)
     noise_rng = torch.Generator(device).manual_seed(int(torch.randint(2**31, (1,), generator=rng)))
@@ -133,7 +135,7 @@ def develop(rng: torch.Generator, light: Tensor) -> Tensor:
     return ((image + noise) * 255).round().clamp(0, 255).to(torch.uint8)
 
 
-def _mixed(seed: tuple[int, ...]) -> int:
+def _mix_seed(seed: tuple[int, ...]) -> int:
     """Fold several numbers into one seed."""
     value = 0
     for part in seed:

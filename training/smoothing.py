@@ -27,7 +27,7 @@ def smoothed_heads(tensors: dict[str, Tensor], config: NetworkConfig, step: int)
         return tensors
     fit = local_lines(config.patch_size, REACH * step)
     return {
-        name: _smoothed(value, fit) if name.startswith(DENSE_HEADS) else value
+        name: _smooth(value, fit) if name.startswith(DENSE_HEADS) else value
         for name, value in tensors.items()
     }
 
@@ -45,7 +45,7 @@ def local_lines(count: int, sigma: float) -> Tensor:
     return torch.stack(rows)
 
 
-def _smoothed(rows: Tensor, fit: Tensor) -> Tensor:
+def _smooth(rows: Tensor, fit: Tensor) -> Tensor:
     """Smooth along both axes of a patch; ``rows`` (4 * patch * patch, ...) are the outputs of a layer."""
     pixels = rows.double().unflatten(0, (CHANNELS, *fit.shape))
     smooth = torch.einsum("ij,kl,cjl...->cik...", fit, fit, pixels)

@@ -53,7 +53,7 @@ class Step:
         A gradient that is not finite counts as none, and so do the figures of its step.
         """
         gradient, parts = self._gradient(draw, rule)
-        gradient = averaged(gradient, self.plan.processes)
+        gradient = average_gradient(gradient, self.plan.processes)
         norm = gradient.norm()
         usable = norm.isfinite()
         clipped = gradient * (CLIP_NORM / (norm + 1e-6)).clamp(max=1.0)
@@ -90,7 +90,7 @@ class Step:
         )
 
 
-def averaged(gradient: Tensor, processes: int) -> Tensor:
+def average_gradient(gradient: Tensor, processes: int) -> Tensor:
     """Return the mean gradient of all processes."""
     if processes == 1:
         return gradient

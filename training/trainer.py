@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from training.checkpoints import Progress, append_log, load_progress, save_progress
 from training.clip_store import ClipStore
-from training.growth import grown
+from training.growth import grow
 from training.initialization import initial_network
 from training.sequences import make_clips
 from training.step import STEPS_USED, RecordedStep, Step, compile_blocks
@@ -66,7 +66,7 @@ class Trainer:
         checkpoint = load_checkpoint(start)
         fresh = self.network.state_dict()
         tensors = {name: value.to(self.device) for name, value in checkpoint.tensors.items()}
-        tensors = grown(tensors, checkpoint.config, self.plan.network, fresh)
+        tensors = grow(tensors, checkpoint.config, self.plan.network, fresh)
         self.network.load_state_dict(tensors)
 
     def _resume(self) -> None:
@@ -96,7 +96,7 @@ class Trainer:
         batch = stage.batch // plan.processes
         clips = self.store.at(now)
         if plan.crops:
-            clips = clips.cropped(*plan.crops[int(torch.randint(len(plan.crops), (1,), generator=rng))])
+            clips = clips.crop(*plan.crops[int(torch.randint(len(plan.crops), (1,), generator=rng))])
         return draw(clips, rng, batch, stage.views, stage.reset_share, stage.span, plan.pixel_step)
 
     def save(self) -> None:
@@ -115,7 +115,7 @@ class Trainer:
         used = sums.pop(STEPS_USED)
         row: dict[str, float | str] = {
             "step": self.now,
-            "frames": self.plan.shown(self.now),
+            "frames": self.plan.frames_shown(self.now),
             "views": self.plan.stage(self.now - 1).views,
             "learning_rate": self.plan.learning_rate_at(self.now - 1),
             "frames_per_s": round(frames_per_s, 1),
@@ -141,7 +141,7 @@ def train(trainer: Trainer, minutes: float, report: Callable[[dict[str, float | 
         trainer.step()
         if trainer.now % LOG_EVERY == 0:
             now = time.monotonic()
-            shown = plan.shown(trainer.now) - plan.shown(first)
+            shown = plan.frames_shown(trainer.now) - plan.frames_shown(first)
             report(trainer.log(shown / (now - logged)))
             logged, first = now, trainer.now
             if now - saved > 120:

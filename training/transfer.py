@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def moved(value: Tensor, device: str) -> Tensor:
+def to_device(value: Tensor, device: str) -> Tensor:
     """Return ``value`` on a device; a copy to a GPU is queued behind its work, not waited for."""
     if value.device.type == "cpu" and device.startswith("cuda"):
         return value.pin_memory().to(device, non_blocking=True)

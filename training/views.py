@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from training.transfer import moved
+from training.transfer import to_device
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,8 +102,8 @@ def draw(
     resets[:, 0] = True
     offset = torch.randint(pixel_step, (2,), generator=rng)
     device = str(clips.rgb.device)
-    picked = clips.pick(moved(clip, device), moved(frame, device))
-    return Draw(picked, *(moved(value, device) for value in (resets, mirrored, offset)))
+    picked = clips.pick(to_device(clip, device), to_device(frame, device))
+    return Draw(picked, *(to_device(value, device) for value in (resets, mirrored, offset)))
 
 
 def prepare(
@@ -127,7 +127,7 @@ def prepare(
         pixels = Pixels.all(depth)
     T_first_camera = in_first_camera(poses, resets)
     depth = depth.index_select(-2, pixels.rows).index_select(-1, pixels.columns).float()
-    points = unprojected(depth, clips.focal_px, pixels)
+    points = unproject(depth, clips.focal_px, pixels)
     R, t = T_first_camera[..., :3, :3], T_first_camera[..., :3, 3]
     points_world = (points.flatten(2, 3) @ R.mT + t[:, :, None]).unflatten(2, points.shape[2:4])
     return Views(rgb.float() / 127.5 - 1.0, resets, Truth(points, points_world, T_first_camera))
@@ -141,7 +141,7 @@ def in_first_camera(T_world_camera: Tensor, resets: Tensor) -> Tensor:
     return rigid_inverse(T_world_first) @ T_world_camera
 
 
-def unprojected(depth: Tensor, focal_px: Tensor, pixels: Pixels | None = None) -> Tensor:
+def unproject(depth: Tensor, focal_px: Tensor, pixels: Pixels | None = None) -> Tensor:
     """Return points (B, V, h, w, 3) of depth (B, V, h, w) at ``pixels``, or all, of centered cameras (B,)."""
     pixels = pixels or Pixels.all(depth)
     v = (pixels.rows - (pixels.size[0] - 1) / 2)[:, None]

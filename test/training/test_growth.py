@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from training.growth import grown
+from training.growth import grow
 from ttt3r_ros.errors import CheckpointError
 from ttt3r_ros.model.checkpoints.networks import PACKAGE_WEIGHTS, load_network, seeded_network
 from ttt3r_ros.model.network.network import Ttt3r
@@ -23,7 +23,7 @@ def test_larger_patches_and_more_layers_change_no_answer():
         config, patch_size=2 * config.patch_size, img_size=size, enc_depth=7, dec_depth=5
     )
     large = seeded_network(large_config, 0, "cut3r", ray_maps=False)
-    large.load_state_dict(grown(small.state_dict(), config, large_config, large.state_dict()))
+    large.load_state_dict(grow(small.state_dict(), config, large_config, large.state_dict()))
     small = _with_rule(small, "cut3r")  # the other rule's gate is the mean over layers, the new ones too
     rng = torch.Generator().manual_seed(3)
     images = torch.rand((2, 1, 3, *config.img_size), generator=rng) * 2 - 1
@@ -54,4 +54,4 @@ def test_a_network_that_is_no_extension_is_refused():
     tensors, config = network.state_dict(), network.config
     for change in ({"dec_depth": 2}, {"patch_size": 24}, {"state_size": 100}):
         with pytest.raises(CheckpointError, match="cannot grow into"):
-            grown(tensors, config, replace(config, **change), tensors)
+            grow(tensors, config, replace(config, **change), tensors)

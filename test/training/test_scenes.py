@@ -17,7 +17,7 @@ from training.render import Cameras, render
 from training.scenes import CLEARANCE_M, draw_scenes
 from training.sequences import Clips, make_clips
 from training.textures import SIDE, TextureBank
-from training.views import rigid_inverse, unprojected
+from training.views import rigid_inverse, unproject
 
 
 def projected(
@@ -50,7 +50,7 @@ def test_depth_seen_from_another_frame_lies_on_the_same_surfaces_to_a_fiftieth_o
     errors_px = []
     for a in range(0, 12, 2):
         T_b_a = rigid_inverse(cameras.T_world_camera[a + 1]) @ cameras.T_world_camera[a]
-        points = unprojected(depth[a][None, None], focal[:1])[0, 0]
+        points = unproject(depth[a][None, None], focal[:1])[0, 0]
         uv, expected = projected(points, T_b_a, focal[0], (56, 80))
         inside = ((uv > 1) & (uv < torch.tensor([78.0, 54.0]))).all(dim=-1)
         # On a plane the inverse depth is an affine function of the pixel, so that interpolation is exact.
@@ -68,7 +68,7 @@ def test_an_image_warped_by_depth_and_pose_matches_the_other_image(bank, clips):
     for clip in range(len(clips)):
         first, second = clips.rgb[clip, :2].float()
         T = clips.T_world_camera[clip]
-        points = unprojected(clips.depth[clip, :1].float()[None], clips.focal_px[clip : clip + 1])[0, 0]
+        points = unproject(clips.depth[clip, :1].float()[None], clips.focal_px[clip : clip + 1])[0, 0]
         uv, _ = projected(points, rigid_inverse(T[1]) @ T[0], clips.focal_px[clip], (56, 80))
         inside = ((uv > 0) & (uv < torch.tensor([79.0, 55.0]))).all(dim=-1)
         warped = sampled(second, uv)
@@ -165,7 +165,7 @@ def test_moving_solids_keep_clear_of_the_camera_at_all_times(bank):
 
 
 def test_a_crop_keeps_the_optical_axis_in_the_middle(clips):
-    cut = clips.cropped(40, 64)
+    cut = clips.crop(40, 64)
     assert cut.rgb.shape[-2:] == cut.depth.shape[-2:] == (40, 64)
-    whole, part = (unprojected(c.depth.float(), c.focal_px) for c in (clips, cut))
+    whole, part = (unproject(c.depth.float(), c.focal_px) for c in (clips, cut))
     torch.testing.assert_close(part, whole[:, :, 8:48, 8:72])

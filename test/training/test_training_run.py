@@ -148,7 +148,7 @@ import torch.distributed as dist
 
 from training import train
 from training.curriculum import PLANS
-from training.step import averaged
+from training.step import average_gradient
 from training.trainer import agreed
 
 folder = Path(sys.argv[1])
@@ -157,7 +157,7 @@ both_train = train._process
 
 def share_then_train(rank, *arguments):
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-    mean = averaged(torch.full((3,), 1.0 + rank), 2)
+    mean = average_gradient(torch.full((3,), 1.0 + rank), 2)
     assert agreed(rank == 0, 2) and not agreed(rank == 1, 2)
     torch.save(mean, f"{folder}/share_{rank}.pt")
     dist.destroy_process_group()
@@ -226,8 +226,8 @@ def test_the_loss_may_look_at_every_second_pixel(clips):
 def test_a_plan_shows_its_stages_in_order_and_lets_the_rate_rise_and_fall(plan: Plan):
     views = [plan.stage(step).views for step in range(plan.steps)]
     assert views == sorted(views)
-    assert plan.shown(0) == 0
-    assert plan.frames <= plan.shown(plan.steps) < 1.02 * plan.frames
+    assert plan.frames_shown(0) == 0
+    assert plan.frames <= plan.frames_shown(plan.steps) < 1.02 * plan.frames
     rates = [plan.learning_rate_at(step) for step in range(plan.steps)]
     assert max(rates) <= plan.learning_rate
     assert rates[0] < max(rates)
