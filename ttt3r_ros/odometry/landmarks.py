@@ -90,7 +90,13 @@ class Landmarks:
 
     def state_dict(self) -> StateDict:
         """Return copies of all arrays."""
-        return {name: value.copy() for name, value in vars(self).items()}
+        return {
+            "pixels": self.pixels.copy(),
+            "origin": self.origin.copy(),
+            "ray": self.ray.copy(),
+            "inverse_depth": self.inverse_depth.copy(),
+            "variance": self.variance.copy(),
+        }
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Any]) -> Landmarks:
