@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from ttt3r_ros.state_dict import StateDict
 
 BACKWARD_NS = 1_000_000_000  # a larger step back may be a restarted recording
-FORWARD_NS = (
-    10_000_000_000  # a larger step ahead may be a stray stamp, unless the frame rate is that low
-)
+FORWARD_NS = 10_000_000_000  # a larger step ahead may be a stray stamp or a very low frame rate
 CONFIRMATIONS = 3  # consecutive stamps that confirm a jump
 
 

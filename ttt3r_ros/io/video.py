@@ -90,7 +90,7 @@ class Video:
             yield index
             index += 1
         if 0 < index < self._count * (1.0 - _COUNT_TOLERANCE) - _COUNT_SLACK:
-            msg = f"{self._path} breaks off after {index} of {self._count} frames"
+            msg = f"{self._path} is truncated after {index} of {self._count} frames"
             raise SourceError(msg)
         if 0 < index < self._count:
             logger.warning("%s has %d frames; its header has %d", self._path, index, self._count)

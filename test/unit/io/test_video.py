@@ -108,7 +108,7 @@ def test_a_damaged_and_truncated_video_is_an_error_at_its_end(tmp_path: Path) ->
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     film = open_source(str(path))
     received = []
-    with pytest.raises(SourceError, match=rf"{path} breaks off after \d of {COUNT} frames"):
+    with pytest.raises(SourceError, match=rf"{path} is truncated after \d of {COUNT} frames"):
         received.extend(film.frames())
     assert 2 <= len(received) <= 7
     assert film.skipped == 1
@@ -119,7 +119,7 @@ def test_a_truncated_video_is_an_error_at_its_end(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     film = open_source(str(path))
     received = []
-    with pytest.raises(SourceError, match=rf"{path} breaks off after \d of {COUNT} frames"):
+    with pytest.raises(SourceError, match=rf"{path} is truncated after \d of {COUNT} frames"):
         received.extend(film.frames())
     assert 3 <= len(received) <= 8
 

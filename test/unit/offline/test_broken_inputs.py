@@ -136,7 +136,7 @@ def test_of_a_video_that_is_cut_off_what_is_readable_is_mapped(tmp_path, capsys)
     path = video(tmp_path / "walk.avi")
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     assert run(path, "--output", tmp_path / "out") == 1
-    assert re.search(rf"{path} breaks off after \d of 12 frames", complaint(capsys))
+    assert re.search(rf"{path} is truncated after \d of 12 frames", complaint(capsys))
     assert_kept(tmp_path / "out")
 
 
