@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The optional ROS packages as installed, and without them."""
+"""Run tests with the optional ROS packages as installed, and without them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ttt3r_ros.ros import compat
 
 @contextmanager
 def plain():
-    """Use none of the optional packages."""
+    """Disable the optional packages."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("cv_bridge", "create_cloud", "tf_transformations", "broadcaster_class"):
             patch.setattr(compat, name, None)
@@ -23,7 +23,7 @@ BRANCHES = pytest.mark.parametrize("packages", [nullcontext, plain], ids=["as_in
 
 
 def skip_without(purpose, package):
-    """Skip a comparison if the genuine package is not used on this machine."""
+    """Skip a comparison if the genuine package is not in use."""
     provider = compat.providers()[purpose]
     if provider != package:
         pytest.skip(f"nothing to compare with; {purpose}: {provider}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clouds, rotations, transforms and the choice of packages, in both branches where both exist."""
+"""Clouds, rotations, transforms and the choice of optional packages, with and without the packages."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_cloud_has_points_and_colors_in_row_order(packages, count):
     assert [list(record[:3]) for record in records] == points.tolist()
 
 
-def test_sensor_msgs_py_and_numpy_clouds_are_equal_to_the_byte():
+def test_clouds_of_sensor_msgs_py_and_numpy_have_equal_bytes():
     skip_without("clouds", "sensor_msgs_py")
     genuine = messages.cloud(*_cloud_arrays(17), HEADER)
     with plain():
@@ -70,7 +70,7 @@ def test_sensor_msgs_py_and_numpy_clouds_are_equal_to_the_byte():
 
 
 def _rotation(x, y, z, w):
-    """Write out the textbook matrix of a unit quaternion."""
+    """Return the rotation matrix of a unit quaternion by its textbook formula."""
     return np.array(
         [
             [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
@@ -89,7 +89,7 @@ def _unit(components):
 @BRANCHES
 @settings(deadline=None)
 @given(components=st.tuples(*[st.floats(-1, 1) | st.sampled_from([-1.0, 0.0, 1e-12, 1.0])] * 4))
-def test_a_quaternion_equals_its_matrix_and_has_w_not_negative(packages, components):
+def test_a_quaternion_and_its_matrix_are_equal_and_w_is_not_negative(packages, components):
     quat_xyzw = _unit(components)
     T_parent_child = np.eye(4)
     T_parent_child[:3, :3] = _rotation(*quat_xyzw)
@@ -116,7 +116,7 @@ def test_a_rotation_by_180_degrees_has_one_quaternion(packages, axis):
 
 @settings(deadline=None)
 @given(components=st.tuples(*[st.floats(-1, 1)] * 4))
-def test_tf_transformations_and_scipy_give_the_same_rotations(components):
+def test_tf_transformations_and_numpy_give_the_same_rotations(components):
     skip_without("rotations", "tf_transformations")
     quat_xyzw = _unit(components)
     matrix = messages.matrix_from_quaternion(quat_xyzw)
@@ -130,13 +130,13 @@ def test_tf_transformations_and_scipy_give_the_same_rotations(components):
 @pytest.mark.parametrize(
     "matrix", [np.zeros((3, 3)), -np.eye(3), 2 * np.eye(4), np.full((3, 3), np.nan)]
 )
-def test_a_matrix_that_is_no_rotation_has_no_quaternion(matrix):
+def test_a_matrix_that_is_not_a_rotation_is_refused(matrix):
     with pytest.raises(ValueError, match="expected a right-handed rotation"):
         messages.quaternion_from_matrix(matrix)
 
 
 @pytest.mark.parametrize("quat_xyzw", [(0, 0, 0, 0), (0, 0, 0, float("nan"))])
-def test_a_quaternion_without_direction_has_no_matrix(quat_xyzw):
+def test_a_quaternion_of_zero_length_is_refused(quat_xyzw):
     with pytest.raises(ValueError, match="non-zero length"):
         messages.matrix_from_quaternion(quat_xyzw)
 
@@ -160,7 +160,7 @@ def _positions(message):
 
 
 class _Graph:
-    """Two nodes in a domain of their own, spun until a condition holds."""
+    """A publishing and a subscribing node in a separate context."""
 
     def __init__(self, domain_id):
         self.context = rclpy.Context()
@@ -172,7 +172,7 @@ class _Graph:
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.receiver)
 
-    def listen(self, topic, durability):
+    def subscribe(self, topic, durability):
         from tf2_msgs.msg import TFMessage
 
         received = []
@@ -183,7 +183,7 @@ class _Graph:
     def spin_until(self, condition):
         deadline = time.monotonic() + DISCOVERY_S
         while not condition():
-            assert time.monotonic() < deadline, "nothing arrived in time"
+            assert time.monotonic() < deadline, "no message in time"
             self.executor.spin_once(timeout_sec=0.05)
 
     def close(self):
@@ -203,12 +203,12 @@ def graph(monkeypatch, domain_id):
 
 
 @BRANCHES
-def test_moving_transforms_arrive_together_on_tf(graph, packages):
+def test_transforms_are_published_in_one_message_on_tf(graph, packages):
     with packages():
         broadcast = transform_broadcaster(graph.sender)
-    received = graph.listen("/tf", DurabilityPolicy.VOLATILE)
-    publisher = next(made for made in graph.sender.publishers if made.topic_name == "/tf")
-    graph.spin_until(  # its own count: the graph may know of a listener that it has not met yet
+    received = graph.subscribe("/tf", DurabilityPolicy.VOLATILE)
+    publisher = next(publisher for publisher in graph.sender.publishers if publisher.topic_name == "/tf")
+    graph.spin_until(  # matched, not only discovered
         lambda: publisher.get_subscription_count() == 1 and graph.receiver.count_publishers("/tf")
     )
     offered = graph.receiver.get_publishers_info_by_topic("/tf")[0].qos_profile
@@ -222,17 +222,17 @@ def test_moving_transforms_arrive_together_on_tf(graph, packages):
     assert [item.header.frame_id for item in received[0].transforms] == ["map", "map"]
 
 
-def test_a_late_listener_gets_the_latest_static_transform_of_every_child(graph):
+def test_a_late_subscriber_receives_the_latest_static_transform_of_every_child(graph):
     broadcaster = StaticTransformBroadcaster(graph.sender)
     broadcaster.send([_transform("camera", 1.0), _transform("base", 2.0)])
     broadcaster.send([_transform("lidar", 3.0)])
     broadcaster.send([_transform("camera", 4.0)])
-    received = graph.listen("/tf_static", DurabilityPolicy.TRANSIENT_LOCAL)
+    received = graph.subscribe("/tf_static", DurabilityPolicy.TRANSIENT_LOCAL)
     graph.spin_until(lambda: received)
     assert _positions(received[0]) == {"camera": 4.0, "base": 2.0, "lidar": 3.0}
 
 
-def test_without_tf2_msgs_the_error_tells_how_to_get_it(monkeypatch):
+def test_without_tf2_msgs_the_error_has_the_command_that_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "tf2_msgs.msg", None)
     with pytest.raises(ConfigError, match=r"/tf_static.*pip install \./packaging/tf2_msgs"):
         StaticTransformBroadcaster(None)
@@ -273,19 +273,19 @@ class CvBridge:
     ],
     ids=["abi_clash", "missing_dependency", "fails_at_use", "wrong_colors"],
 )
-def test_a_broken_cv_bridge_is_replaced_and_the_reason_told(tmp_path, source, reason):
+def test_a_broken_cv_bridge_is_replaced_and_the_reason_received(tmp_path, source, reason):
     (tmp_path / "cv_bridge.py").write_text(source)
     result = _run_with(tmp_path)
     assert result.stdout.startswith(f"images: OpenCV (cv_bridge {reason}"), result.stderr
 
 
-def test_a_cv_bridge_that_works_is_used_unless_the_environment_rules_it_out(tmp_path):
+def test_a_working_cv_bridge_is_used_unless_the_environment_disables_it(tmp_path):
     body = "return [[list(msg.data[2::-1]), list(msg.data[:2:-1])]]"
     (tmp_path / "cv_bridge.py").write_text(CV_BRIDGE_THAT_CONVERTS.format(body=body))
     assert _run_with(tmp_path).stdout.startswith("images: cv_bridge; ")
     assert _run_with(tmp_path, "plain").stdout.startswith("images: OpenCV (TTT3R_ROS_COMPAT=plain); ")
 
 
-def test_an_unknown_choice_is_refused(tmp_path):
+def test_an_unknown_value_of_the_variable_is_refused(tmp_path):
     result = _run_with(tmp_path, "fast")
     assert "ConfigError: TTT3R_ROS_COMPAT is 'fast'; expected 'auto' or 'plain'" in result.stderr

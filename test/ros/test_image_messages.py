@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images in and out: every encoding against pictures laid out by hand, in both branches."""
+"""Image messages of every encoding against samples stored by this file, with and without cv_bridge."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def _message(encoding, *, padding=0, big_endian=False):
 @pytest.mark.parametrize("big_endian", [False, True])
 @pytest.mark.parametrize("padding", [0, 1, 12])
 @pytest.mark.parametrize("encoding", CASES)
-def test_every_encoding_decodes_to_the_picture_that_was_stored(packages, encoding, padding, big_endian):
+def test_every_encoding_decodes_to_the_encoded_image(packages, encoding, padding, big_endian):
     with packages():
         rgb = image_to_rgb(_message(encoding, padding=padding, big_endian=big_endian))
     _, expected, tolerance = CASES[encoding]
@@ -141,7 +141,7 @@ def test_every_encoding_decodes_to_the_picture_that_was_stored(packages, encodin
     assert np.abs(rgb.astype(float) - expected)[inside].max() <= tolerance
 
 
-def test_cv_bridge_and_opencv_decode_alike():
+def test_cv_bridge_and_opencv_decode_equally():
     skip_without("images", "cv_bridge")
     for encoding in CASES:
         genuine = image_to_rgb(_message(encoding))
@@ -179,7 +179,7 @@ def _is_well_formed(encoding, width, height, step, byte_count):
         st.sampled_from([1.0, 1.0, 1.5, 1.5, 0.9]), st.sampled_from([0, 0, 0, 1, -1])
     ),
 )
-def test_sizes_that_disagree_are_refused_and_no_others(packages, encoding, size, step, rows_and_bytes):
+def test_exactly_the_inconsistent_sizes_are_refused(packages, encoding, size, step, rows_and_bytes):
     (width, height), (rows, extra) = size, rows_and_bytes
     data = array.array("B", bytes(max(0, int(step * height * rows) + extra)))
     msg = Image(height=height, width=width, encoding=encoding, step=step, data=data)
@@ -201,7 +201,7 @@ def test_sizes_that_disagree_are_refused_and_no_others(packages, encoding, size,
         ("", "'' is unknown"),
     ],
 )
-def test_an_encoding_that_is_no_camera_image_is_refused_by_name(encoding, text):
+def test_an_encoding_of_no_camera_image_is_refused_with_its_name(encoding, text):
     msg = Image(height=1, width=1, encoding=encoding, step=12, data=array.array("B", bytes(12)))
     with pytest.raises(ImageError, match=text):
         image_to_rgb(msg)
@@ -220,7 +220,7 @@ def _encode(extension, picture):
 
 
 @pytest.mark.parametrize("image_format", ["jpeg", "rgb8; jpeg compressed bgr8", "jpg", ""])
-def test_a_jpeg_keeps_its_colors_whatever_the_format_field_calls_it(image_format):
+def test_a_jpeg_is_decoded_with_any_format_field(image_format):
     msg = messages.jpeg_image(_smooth(), HEADER, quality=95)
     assert (msg.format, msg.header) == ("jpeg", HEADER)
     msg.format = image_format
@@ -243,7 +243,7 @@ def test_a_png_is_lossless_down_to_eight_bits(stored, expected):
     assert np.array_equal(compressed_to_rgb(_compressed(png, "rgb8; png compressed bgr8")), expected)
 
 
-def test_a_compressed_mosaic_gets_its_colors_back():
+def test_a_compressed_bayer_image_is_demosaiced():
     mosaic, expected, tolerance = CASES["bayer_grbg8"]
     msg = _compressed(_encode(".png", mosaic.astype(np.uint8)), "bayer_grbg8; png compressed ")
     error = np.abs(compressed_to_rgb(msg).astype(int) - expected)
@@ -255,7 +255,7 @@ def _jpeg_with_exif(payload):
     return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(payload) + 2) + payload + jpeg[2:]
 
 
-def test_a_rotation_in_the_metadata_leaves_the_pixels_where_the_calibration_has_them():
+def test_a_rotation_in_exif_is_ignored():
     quarter_turn = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
     assert cv2.imdecode(np.frombuffer(_jpeg_with_exif(quarter_turn), np.uint8), 1).shape == (96, 64, 3)
     rgb = compressed_to_rgb(_compressed(_jpeg_with_exif(quarter_turn), "jpeg"))
@@ -264,7 +264,7 @@ def test_a_rotation_in_the_metadata_leaves_the_pixels_where_the_calibration_has_
 
 @pytest.mark.parametrize("lost", [1, 2, 5, 12, 300, 0.5, 0.99])
 @pytest.mark.parametrize("extension", [".jpg", ".png", "with_thumbnail"])
-def test_an_image_that_lost_its_end_is_refused_with_its_size_and_without_noise(extension, lost, capfd):
+def test_a_truncated_image_is_refused_with_its_size_and_nothing_on_stderr(extension, lost, capfd):
     thumbnail = b"Exif\0\0" + _encode(".jpg", _smooth()[::4, ::4].copy())
     whole = (
         _jpeg_with_exif(thumbnail) if extension == "with_thumbnail" else _encode(extension, _smooth())
@@ -282,15 +282,15 @@ def test_an_image_that_lost_its_end_is_refused_with_its_size_and_without_noise(e
         (b"", "jpeg", "format 'jpeg', 0 bytes: expected JPEG or PNG, but the data start with nothing"),
         (b"GIF89a", "gif", "format 'gif', 6 bytes: .* start with 47 49 46"),
         (b"\xff\xd8\xff\xda\0\0\xff\xd9", "jpeg", "8 bytes: the data are damaged"),
-        (_encode(".png", np.zeros((4, 4), np.uint16)), "16UC1; compressedDepth png", "it holds depth"),
+        (_encode(".png", np.zeros((4, 4), np.uint16)), "16UC1; compressedDepth png", "depth"),
     ],
 )
-def test_compressed_data_that_is_no_picture_is_refused(data, image_format, text):
+def test_compressed_data_of_no_image_are_refused(data, image_format, text):
     with pytest.raises(ImageError, match=text):
         compressed_to_rgb(_compressed(data, image_format))
 
 
-def test_images_out_have_tight_rows_and_array_data():
+def test_built_images_have_packed_rows_and_array_data():
     picture = _picture().astype(np.uint8)
     msg = messages.image(picture[:, ::-1], HEADER)
     assert (msg.encoding, msg.step, msg.header) == ("rgb8", 36, HEADER)

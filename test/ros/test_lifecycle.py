@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A managed node: driven through its states as Nav2's lifecycle manager does; asked for nonsense, it stays up."""
+"""Lifecycle transitions as of Nav2's lifecycle manager, possible and impossible ones."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def state(peer) -> int:
     return int(peer.call_service(GetState, "get_state", GetState.Request()).current_state.id)
 
 
-def test_by_itself_it_is_active_at_once(start):
+def test_with_autostart_the_node_is_active_at_once(start):
     _, peer = start()
     assert state(peer) == State.PRIMARY_STATE_ACTIVE
 
 
-def test_managed_it_takes_images_only_while_active(start):
+def test_a_managed_node_subscribes_to_images_only_while_active(start):
     _, peer = start(autostart=False)
     peer.subscribe("pose")
     assert state(peer) == State.PRIMARY_STATE_UNCONFIGURED
@@ -43,11 +43,11 @@ def test_managed_it_takes_images_only_while_active(start):
     peer.wait_for_subscriber()
     map_images(peer, 1, 9 * SECOND)
     assert peer.received["pose"][-1].pose.position.x == pytest.approx(2.0), (
-        "state and map outlive a pause"
+        "state and map are kept while inactive"
     )
 
 
-def test_cleaned_up_it_can_be_configured_again_and_begins_anew(start):
+def test_after_a_cleanup_the_node_can_be_configured_again_with_an_empty_map(start):
     _, peer = start()
     peer.subscribe("pose")
     peer.wait_for_subscriber()
@@ -68,7 +68,7 @@ def test_cleaned_up_it_can_be_configured_again_and_begins_anew(start):
     "transition",
     [Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_CLEANUP, Transition.TRANSITION_ACTIVATE, 77],
 )
-def test_an_impossible_transition_is_refused_and_the_node_goes_on(start, transition):
+def test_an_impossible_transition_fails_and_the_node_continues(start, transition):
     _, peer = start()
     peer.subscribe("pose")
     assert not change(peer, transition)
@@ -78,9 +78,9 @@ def test_an_impossible_transition_is_refused_and_the_node_goes_on(start, transit
     map_images(peer, 1)
 
 
-def test_weights_that_cannot_be_read_fail_the_configuration_and_leave_the_node_up(start, tmp_path):
+def test_unreadable_weights_fail_the_configuration_and_the_node_stays_up(start, tmp_path):
     node, peer = start(autostart=False, model_path=str(tmp_path / "no.safetensors"))
-    node._given_backend = None  # load what the parameters name
+    node._given_backend = None  # load the weights of the parameters
     assert not change(peer, Transition.TRANSITION_CONFIGURE)
     assert state(peer) == State.PRIMARY_STATE_UNCONFIGURED
 
@@ -96,7 +96,7 @@ def test_weights_that_cannot_be_read_fail_the_configuration_and_leave_the_node_u
         ),
     ],
 )
-def test_it_can_be_shut_down_from_every_state(start, transitions, shutdown):
+def test_the_node_can_be_shut_down_from_every_state(start, transitions, shutdown):
     _, peer = start(autostart=False)
     for transition in transitions:
         assert change(peer, transition)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node in this process, with a backend whose answers are known, over real DDS."""
+"""Outputs of a node in this process with a fake backend, over DDS."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ttt3r_ros.ros import messages
 pytestmark = pytest.mark.ros
 
 
-def test_every_output_carries_the_stamp_of_the_image_and_the_right_frame(start):
+def test_every_output_has_the_stamp_of_the_image_and_the_right_frame(start):
     _, peer = start()
     peer.subscribe_to_all()
     wait_for_connection(peer)
@@ -36,7 +36,7 @@ def test_every_output_carries_the_stamp_of_the_image_and_the_right_frame(start):
     assert peer.received["odom"][-1].child_frame_id == FRAME_ID
 
 
-def test_walking_along_the_optical_axis_is_walking_along_x_of_a_z_up_map(start):
+def test_motion_along_the_optical_axis_is_motion_along_x_of_the_z_up_map(start):
     _, peer = start()
     peer.subscribe_to_all()
     wait_for_connection(peer)
@@ -47,8 +47,8 @@ def test_walking_along_the_optical_axis_is_walking_along_x_of_a_z_up_map(start):
     rotation = messages.matrix_from_quaternion(
         (orientation.x, orientation.y, orientation.z, orientation.w)
     )[:3, :3]
-    np.testing.assert_allclose(rotation @ [0, 0, 1], [1, 0, 0], atol=1e-9)  # looks along x
-    np.testing.assert_allclose(rotation @ [0, -1, 0], [0, 0, 1], atol=1e-9)  # its up is z
+    np.testing.assert_allclose(rotation @ [0, 0, 1], [1, 0, 0], atol=1e-9)  # the optical axis is x
+    np.testing.assert_allclose(rotation @ [0, -1, 0], [0, 0, 1], atol=1e-9)  # up is z
     peer.spin_until(lambda: all(len(peer.received[name]) == 4 for name in ("tf", "odom")), "all outputs")
     assert peer.received["tf"][-1].transforms[0].transform.translation.x == pytest.approx(3.0)
     # One meter per tenth of a second, forward in the optical frame.
@@ -91,7 +91,7 @@ def test_depth_is_meters_along_z_with_a_matching_camera_info(start):
     assert list(info.p[:3]) == list(info.k[:3])
 
 
-def test_unsure_pixels_are_nan_in_depth_and_absent_from_the_cloud(start):
+def test_pixels_of_low_confidence_are_nan_in_depth_and_absent_from_the_cloud(start):
     _, peer = start(min_confidence=5.0)
     peer.subscribe("pose", "depth", "points")
     wait_for_connection(peer)
@@ -105,7 +105,7 @@ def test_a_given_calibration_is_scaled_to_the_depth_image(start):
     node, peer = start()
     peer.subscribe("pose", "depth_info")
     wait_for_connection(peer)
-    peer.spin_until(peer.camera_infos.get_subscription_count, "a subscriber to the calibration")
+    peer.spin_until(peer.camera_infos.get_subscription_count, "a subscriber of camera_info")
     info = CameraInfo(width=2 * WIDTH, height=2 * HEIGHT, distortion_model="plumb_bob", d=[0.0] * 5)
     info.k = [60.0, 0.0, 15.5, 0.0, 62.0, 11.5, 0.0, 0.0, 1.0]
     peer.camera_infos.publish(info)
@@ -120,17 +120,17 @@ def test_a_given_calibration_is_scaled_to_the_depth_image(start):
 
 
 def test_nothing_is_computed_for_a_topic_without_subscriber(start, monkeypatch):
-    made: list[str] = []
+    built: list[str] = []
     for name in ("depth_image", "confidence_image", "frame_cloud", "odometry", "depth_camera_info"):
         original = getattr(messages, name)
-        monkeypatch.setattr(messages, name, lambda *a, n=name, f=original: (made.append(n), f(*a))[1])
+        monkeypatch.setattr(messages, name, lambda *a, n=name, f=original: (built.append(n), f(*a))[1])
     _, peer = start()
     peer.subscribe("pose", "depth")
     wait_for_connection(peer)
     peer.wait_until_matched("depth")
     map_images(peer, 3)
     peer.spin_until(lambda: peer.received["depth"], "a depth image")
-    assert set(made) == {"depth_image"}
+    assert set(built) == {"depth_image"}
 
 
 def test_the_map_reaches_a_late_subscriber(start):
@@ -155,7 +155,7 @@ def test_compressed_images_are_mapped_too(start):
     peer.spin_until(lambda: peer.received["pose"], "a pose")
 
 
-def test_reset_begins_a_new_map_at_the_origin(start):
+def test_after_reset_a_new_map_starts_at_the_origin(start):
     node, peer = start()
     peer.subscribe("pose", "path")
     wait_for_connection(peer)
@@ -175,7 +175,7 @@ def test_reset_begins_a_new_map_at_the_origin(start):
     ]
 
 
-def test_map_and_trajectory_are_saved_where_the_parameter_says(start, tmp_path):
+def test_map_and_trajectory_are_saved_in_the_output_directory(start, tmp_path):
     _, peer = start()
     peer.subscribe("pose")
     wait_for_connection(peer)
@@ -191,7 +191,7 @@ def test_map_and_trajectory_are_saved_where_the_parameter_says(start, tmp_path):
     assert [T[0, 3] for _, T in poses] == pytest.approx([0.0, 1.0, 2.0])
 
 
-def test_an_unwritable_folder_is_an_answer_not_an_end(start, tmp_path):
+def test_an_unwritable_folder_fails_the_service_and_mapping_continues(start, tmp_path):
     file = tmp_path / "file"
     file.touch()
     _, peer = start(output_directory=str(file / "below"))
@@ -205,11 +205,11 @@ def test_an_unwritable_folder_is_an_answer_not_an_end(start, tmp_path):
 
 
 @pytest.mark.parametrize("rectify", [True, False])
-def test_a_distorted_image_is_rectified_before_it_is_mapped_unless_that_is_switched_off(start, rectify):
+def test_distorted_images_are_rectified_unless_the_parameter_disables_it(start, rectify):
     node, peer = start(rectify=rectify)
     peer.subscribe("pose", "depth_info")
     wait_for_connection(peer)
-    peer.spin_until(peer.camera_infos.get_subscription_count, "a subscriber to the calibration")
+    peer.spin_until(peer.camera_infos.get_subscription_count, "a subscriber of camera_info")
     info = CameraInfo(width=2 * WIDTH, height=2 * HEIGHT, distortion_model="plumb_bob")
     info.d, info.k = [-0.2, 0.0, 0.0, 0.0, 0.0], [30.0, 0.0, 15.5, 0.0, 30.0, 11.5, 0.0, 0.0, 1.0]
     peer.camera_infos.publish(info)
@@ -235,7 +235,7 @@ def test_depth_can_have_the_size_of_the_image_and_be_in_millimeters(start):
     assert np.median(values) == 1000 * DEPTH_M
 
 
-def test_odometry_tells_how_unsure_it_is_and_gets_less_sure_along_the_way(start):
+def test_the_covariance_of_odometry_grows_along_the_path(start):
     _, peer = start()
     peer.subscribe("pose", "odom")
     wait_for_connection(peer)

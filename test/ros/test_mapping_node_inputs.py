@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the node refuses, skips, drops and survives; with a backend whose answers are known, over real DDS."""
+"""Refused, skipped and dropped images, and errors; a node in this process with a fake backend, over DDS."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_corrupt_jpeg_is_refused_and_the_next_good_one_is_mapped(start):
 
 
 @pytest.mark.parametrize("value", [0, 255])
-def test_an_image_of_one_color_is_skipped_and_leaves_the_state_alone(start, value):
+def test_an_image_of_one_color_is_skipped_and_does_not_change_the_state(start, value):
     backend = FakeBackend()
     _, peer = start(backend)
     peer.subscribe("pose")
@@ -78,7 +78,7 @@ def test_an_image_of_one_color_is_skipped_and_leaves_the_state_alone(start, valu
     assert backend.shown == [(0, 0)]
 
 
-def test_a_non_finite_answer_is_skipped_and_leaves_the_state_alone(start):
+def test_a_non_finite_output_is_skipped_and_does_not_change_the_state(start):
     backend = FakeBackend()
     _, peer = start(backend)
     peer.subscribe("pose")
@@ -102,7 +102,7 @@ def test_a_stamp_that_repeats_is_refused(start):
     map_images(peer, 1, 6 * SECOND)
 
 
-def test_a_recording_that_begins_again_begins_a_new_map_and_keeps_the_old_one(start, tmp_path):
+def test_a_jump_back_in_time_saves_the_map_and_starts_a_new_one(start, tmp_path):
     node, peer = start()
     peer.subscribe("pose")
     peer.subscribe_to_diagnostics()
@@ -116,7 +116,7 @@ def test_a_recording_that_begins_again_begins_a_new_map_and_keeps_the_old_one(st
     assert len(read_ply(tmp_path / f"map_until_{stamp}.ply")[0]) > 0
 
 
-def test_one_stray_stamp_loses_nothing(start):
+def test_one_stray_stamp_does_not_reset_the_map(start):
     node, peer = start()
     peer.subscribe("pose")
     peer.subscribe_to_diagnostics()
@@ -129,7 +129,7 @@ def test_one_stray_stamp_loses_nothing(start):
     assert len(node.mapping.bodies[0].reconstructor.trajectory) == 3
 
 
-def test_an_emptied_map_is_published_too(start):
+def test_an_empty_map_is_published_after_reset(start):
     _, peer = start()
     peer.subscribe("pose")
     peer.subscribe_to_map()
@@ -144,15 +144,15 @@ def test_there_is_no_map_before_the_first_image(start):
     _, peer = start()
     peer.subscribe_to_map()
     peer.subscribe_to_diagnostics()
-    peer.spin_until(lambda: len(peer.received["diagnostics"]) > 4, "some time")
+    peer.spin_until(lambda: len(peer.received["diagnostics"]) > 4, "two more diagnostics")
     assert not peer.received["map"]
 
 
-def test_a_calibration_of_nan_is_none(start):
+def test_a_calibration_of_nan_is_ignored(start):
     node, peer = start()
     peer.subscribe("pose", "depth_info")
     wait_for_connection(peer)
-    peer.spin_until(peer.camera_infos.get_subscription_count, "a subscriber to the calibration")
+    peer.spin_until(peer.camera_infos.get_subscription_count, "a subscriber of camera_info")
     info = CameraInfo(width=2 * WIDTH, height=2 * HEIGHT)
     info.k = [float("nan"), 0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0]
     peer.camera_infos.publish(info)
@@ -162,7 +162,7 @@ def test_a_calibration_of_nan_is_none(start):
     assert peer.received["depth_info"][-1].k[0] == pytest.approx(FOCAL)
 
 
-def test_a_folder_without_a_home_is_refused_at_the_start(start):
+def test_an_output_directory_of_an_unknown_user_is_refused_at_the_start(start):
     with pytest.raises(ConfigError, match=r"~nosuchuser"):
         start(output_directory="~nosuchuser/maps")
 
@@ -172,7 +172,7 @@ def test_qos_names_may_be_in_capitals(start):
     assert node.config.image_qos == "sensor_data"
 
 
-def test_diagnostics_recover_from_an_old_mistake_and_see_a_camera_that_ceased(start, monkeypatch):
+def test_diagnostics_recover_after_a_bad_image_and_report_missing_images(start, monkeypatch):
     from ttt3r_ros.ros import statistics
 
     monkeypatch.setattr(statistics, "PROBLEM_WINDOW_S", 0.5)
@@ -198,7 +198,7 @@ def test_a_change_of_resolution_does_not_stop_the_mapping(start):
     peer.spin_until(lambda: len(peer.received["pose"]) == 2, "the second pose")
 
 
-def test_a_backend_that_fails_ends_the_node_with_its_reason(start, context):
+def test_an_unexpected_exception_of_the_backend_shuts_the_node_down(start, context):
     class FailingBackend(FakeBackend):
         def step(self, rgb, state):
             msg = "out of memory"
@@ -217,7 +217,7 @@ def test_a_backend_that_fails_ends_the_node_with_its_reason(start, context):
     assert str(node.failure) == "out of memory"
 
 
-def test_a_bad_parameter_is_refused_by_name_and_range(start):
+def test_an_invalid_parameter_is_refused_with_its_name_and_range(start):
     with pytest.raises(ConfigError, match=r"map\.voxel_size.*10"):
         start(**{"map.voxel_size": -1.0})
     with pytest.raises(ConfigError, match=r"update_rule.*'magic'.*ttt3r, cut3r"):
@@ -239,7 +239,7 @@ def test_every_parameter_has_a_description_and_cannot_be_changed_while_running(s
     assert not result.successful
 
 
-def test_a_frame_from_before_a_reset_does_not_open_the_new_map(start):
+def test_a_frame_queued_before_a_reset_is_not_in_the_new_map(start):
     backend = BlockingBackend()
     node, peer = start(backend)
     peer.subscribe("pose")
@@ -248,19 +248,19 @@ def test_a_frame_from_before_a_reset_does_not_open_the_new_map(start):
     peer.publish(image(0), SECOND)
     peer.spin_until(backend.entered.is_set, "the first step")
     peer.publish(image(1), 2 * SECOND)
-    peer.spin_until(lambda: peer.count("received") == 2, "the waiting frame")
+    peer.spin_until(lambda: peer.count("received") == 2, "the queued frame")
     resetting = threading.Thread(target=node.mapping.reset)
     resetting.start()
     backend.released.set()
     resetting.join(30.0)
-    peer.spin_until(lambda: peer.count("processed") + peer.count("dropped") >= 2, "both settled")
+    peer.spin_until(lambda: peer.count("processed") + peer.count("dropped") >= 2, "both counts")
     map_images(peer, 1, 3 * SECOND)
-    # The waiting frame met either the old state, before the reset, or nobody.
+    # The queued frame was mapped with the old state, before the reset, or dropped.
     assert backend.shown in ([(0, 0), (0, 0)], [(0, 0), (1, 1), (0, 0)])
     assert len(node.mapping.bodies[0].reconstructor.trajectory) == 1
 
 
-def test_when_overloaded_the_newest_image_wins_and_the_others_are_counted(start):
+def test_under_overload_the_newest_image_is_mapped_and_the_others_are_counted(start):
     backend = BlockingBackend()
     _, peer = start(backend)
     peer.subscribe("pose")
@@ -268,7 +268,8 @@ def test_when_overloaded_the_newest_image_wins_and_the_others_are_counted(start)
     wait_for_connection(peer)
     for index in range(6):
         peer.publish(image(index), (index + 1) * SECOND)
-        peer.spin_until(lambda index=index: peer.count("received") == index + 1, "its arrival")
+        peer.spin_until(lambda index=index: peer.count("received") == index + 1, f"image {index}")
+        peer.spin_until(backend.entered.is_set, "the first step")
     backend.released.set()
     peer.spin_until(lambda: peer.count("processed") == 2, "the end")
     assert [mark for mark, _ in backend.shown] == [0, 5]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The output bag beside the live node: the same topics, profiles and messages."""
+"""The output bag has the topics, profiles and messages of the node."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def bag_of(path, updates, reconstructor, config, names=HANDHELD):
 
 
 def assert_same(raw, message):
-    """Not their bytes: the middleware leaves what pads them to chance."""
+    """Compare messages, not bytes: the padding of serialized messages is arbitrary."""
     sent = serialize_message(message)
     assert len(raw) == len(sent)
     assert deserialize_message(raw, type(message)) == deserialize_message(sent, type(message))
 
 
 def expected_messages(update, config, seconds):
-    """Return what the node's own functions make of a frame, by topic."""
+    """Return the messages of the node's functions for a frame, by topic."""
     stamp_ns = update.frame.stamp_ns
     in_camera, in_map = messages.make_header(stamp_ns, FRAME_ID), messages.make_header(stamp_ns, "map")
     depth = masked_depth(update, config.min_confidence)
@@ -65,7 +65,9 @@ def expected_messages(update, config, seconds):
 @pytest.mark.parametrize("size", ["network", "input"])
 @pytest.mark.parametrize("encoding", ["32FC1", "16UC1"])
 @pytest.mark.parametrize("tf_mode", ["camera", "odom_base"])
-def test_a_frame_s_messages_are_the_node_s_to_the_last_bit(tmp_path, tf_mode, encoding, size):
+def test_the_messages_of_a_frame_equal_the_nodes_messages_to_the_last_bit(
+    tmp_path, tf_mode, encoding, size
+):
     config = from_mapping(
         {
             "tf_mode": tf_mode, "depth.encoding": encoding, "depth.resolution": size, "min_confidence": 2.0,
@@ -80,10 +82,10 @@ def test_a_frame_s_messages_are_the_node_s_to_the_last_bit(tmp_path, tf_mode, en
             assert_same(bag.raw[f"{NODE}/{topic}"][k], message)
 
 
-def test_map_path_and_transforms_are_the_node_s(tmp_path):
+def test_map_path_and_transforms_equal_the_nodes_messages(tmp_path):
     config = from_mapping({"level_source": "floor"})
     updates, reconstructor = walked(3, config)
-    reconstructor.map.integrate(updates[-1], -1.0)  # as if a floor had been found
+    reconstructor.map.integrate(updates[-1], -1.0)  # the height of the floor
     bag = bag_of(tmp_path / "bag", updates, reconstructor, config)
     in_map = messages.make_header(updates[-1].frame.stamp_ns, "map")
     cloud = reconstructor.map.voxels.point_cloud()
@@ -108,9 +110,9 @@ def profile(qos) -> tuple[str, int, str, str]:
 
 
 def published(node, peer) -> dict[str, list[str]]:
-    """Return the node's topics and their types as the graph has them, once it has all that the node made.
+    """Wait until the graph has all publishers of the node; return topics and types.
 
-    The graph is asked by name, and answers for any node that has it: one that is just leaving, too.
+    The query is by name and can return those of another node of this name that is shutting down.
     """
     named = node.get_name(), node.get_namespace()
     known: dict[str, list[str]] = {}
@@ -120,15 +122,15 @@ def published(node, peer) -> dict[str, list[str]]:
         known.update(node.get_publisher_names_and_types_by_node(*named))
         return sorted({publisher.topic_name for publisher in node.publishers} - known.keys())
 
-    def lack() -> str:
+    def describe() -> str:
         nodes = node.get_node_names_and_namespaces().count(named)
-        return f"topics of {named} in the graph: {missing()} lack; nodes of this name: {nodes}"
+        return f"topics of {named} without publishers of {missing()} in the graph; nodes of this name: {nodes}"
 
-    peer.spin_until(lambda: not missing(), lack, START_S)
+    peer.spin_until(lambda: not missing(), describe, START_S)
     return known
 
 
-def test_topics_types_and_profiles_are_those_of_the_running_node(start, tmp_path):
+def test_topics_types_and_profiles_equal_those_of_a_running_node(start, tmp_path):
     node, peer = start(camera_frame_convention="body")
     peer.subscribe("pose")
     wait_for_connection(peer)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which images are mapped under load, and what happens when time goes back."""
+"""Queue policies, jumps back in time, reports of missing images, sources of scale."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from ttt3r_ros.ros import messages
 pytestmark = pytest.mark.ros
 
 
-def test_with_queue_policy_keep_all_nothing_is_dropped_however_slow_the_network_is(start):
+def test_with_queue_policy_keep_all_a_slow_network_drops_no_image(start):
     backend = BlockingBackend()
     _, peer = start(backend, queue_policy="keep_all")
     peer.subscribe("pose")
     peer.subscribe_to_diagnostics()
     wait_for_connection(peer)
-    for index in range(12):  # far more than wait inside the node
+    for index in range(12):  # more than the queue of the node
         peer.publish(image(index), SECOND + index * SECOND // 10)
     peer.spin_until(backend.entered.is_set, "the first step")
     peer.spin_until(lambda: peer.count("received") >= 4, "a full queue")
-    assert peer.count("received") <= 6, "the others wait in the middleware"
-    assert peer.call("pause").success, "services are answered meanwhile"
+    assert peer.count("received") <= 6, "the others are in the queue of the middleware"
+    assert peer.call("pause").success, "services respond meanwhile"
     assert peer.call("resume").success
     backend.released.set()
     peer.spin_until(lambda: peer.count("processed") == 12, "all of them")
     assert [mark for mark, _ in backend.shown] == list(range(12))
-    assert 2 in backend.next_images, "the network heard of what waited behind the second image"
+    assert 2 in backend.next_images, "the backend received the image after the second one"
     assert (peer.count("dropped"), peer.count("lost")) == (0, 0)
 
 
@@ -43,7 +43,7 @@ def test_the_qos_of_a_topic_can_be_overridden_by_a_parameter(start):
     assert profile.reliability == QoSReliabilityPolicy.RELIABLE
 
 
-def test_when_time_goes_back_the_map_may_be_kept(start):
+def test_with_keep_map_a_jump_back_in_time_keeps_the_map(start):
     node, peer = start(on_time_jump="keep_map")
     peer.subscribe("pose")
     peer.subscribe_to_diagnostics()
@@ -56,7 +56,7 @@ def test_when_time_goes_back_the_map_may_be_kept(start):
     assert len(reconstructor.map.voxels) > 0
 
 
-def test_time_that_goes_back_empties_the_transforms(start):
+def test_a_jump_back_in_time_clears_the_transforms(start):
     node, peer = start()
     peer.subscribe("pose")
     peer.subscribe_to_diagnostics()
@@ -71,7 +71,7 @@ def test_time_that_goes_back_empties_the_transforms(start):
     assert buffer.root_of("base_link") == "base_link"
 
 
-def test_a_mismatch_of_qos_is_named_with_what_helps(start, capfd, monkeypatch):
+def test_a_qos_mismatch_is_reported_with_a_remedy(start, capfd, monkeypatch):
     from ttt3r_ros.ros import startup_monitor
 
     monkeypatch.setattr(startup_monitor, "PERIOD_S", 0.2)
@@ -83,14 +83,14 @@ def test_a_mismatch_of_qos_is_named_with_what_helps(start, capfd, monkeypatch):
     peer.node.create_publisher(Image, "image", best_effort)
     seen: list[str] = []
 
-    def told() -> bool:
+    def is_reported() -> bool:
         seen.append(capfd.readouterr().err)
         return "try image_qos:=sensor_data" in "".join(seen)
 
-    peer.spin_until(told, "the reason")
+    peer.spin_until(is_reported, "the reason")
 
 
-def test_where_nobody_publishes_the_topics_that_do_exist_are_named(start, capfd, monkeypatch):
+def test_without_a_publisher_the_log_has_the_existing_image_topics(start, capfd, monkeypatch):
     from ttt3r_ros.ros import startup_monitor
 
     monkeypatch.setattr(startup_monitor, "PERIOD_S", 0.2)
@@ -99,15 +99,15 @@ def test_where_nobody_publishes_the_topics_that_do_exist_are_named(start, capfd,
     peer.node.create_publisher(Image, "/robot/camera/image_raw", 1)
     seen: list[str] = []
 
-    def told() -> bool:
+    def is_reported() -> bool:
         seen.append(capfd.readouterr().err)
         return "/robot/camera/image_raw: remap `image`" in "".join(seen)
 
-    peer.spin_until(told, "the hint")
+    peer.spin_until(is_reported, "the hint")
 
 
 def test_odometry_gives_the_scale_without_a_jump(start):
-    """The network says one meter per image, odometry half a meter."""
+    """The network moves one meter per image, odometry half a meter."""
     _, peer = start(FakeBackend(), **{"scale.source": "odometry", "transform_timeout": 2.0})
     peer.subscribe("pose")
     peer.subscribe_to_diagnostics()
@@ -131,7 +131,7 @@ def test_odometry_gives_the_scale_without_a_jump(start):
 
 
 def test_a_measured_depth_gives_the_scale(start):
-    """The fake wall is two meters away; the depth camera says three."""
+    """The fake wall is two meters away; the depth camera measures three."""
     node, peer = start(**{"scale.source": "depth"})
     peer.subscribe("pose", "depth")
     peer.subscribe_to_diagnostics()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Saving waits for the images that have arrived, wherever they wait, and holds up nothing else."""
+"""Saving waits for all received images and blocks no other callback."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from std_srvs.srv import Trigger
 from ttt3r_ros.io.trajectory_files import read_tum
 
 pytestmark = pytest.mark.ros
-IMAGES = 12  # four wait inside the node, the others in the middleware
+IMAGES = 12  # four in the queue of the node, the others in the middleware
 
 
-def ask_to_save(peer, *services):
-    """Call services without waiting for their answers."""
+def call_saves(peer, *services):
+    """Call services without waiting for their responses."""
     clients = [peer.node.create_client(Trigger, f"/mapping_node/{service}") for service in services]
     peer.spin_until(lambda: all(client.service_is_ready() for client in clients), "the services")
     return [client.call_async(Trigger.Request()) for client in clients]
 
 
-def test_with_queue_policy_keep_all_a_save_holds_all_images_that_came_before_it(start, tmp_path):
+def test_with_queue_policy_keep_all_a_save_contains_all_earlier_images(start, tmp_path):
     backend = BlockingBackend()
     _, peer = start(backend, queue_policy="keep_all")
     peer.subscribe_to_diagnostics()
@@ -29,19 +29,19 @@ def test_with_queue_policy_keep_all_a_save_holds_all_images_that_came_before_it(
     for index in range(IMAGES):
         peer.publish(image(index), SECOND + index * SECOND // 10)
     peer.spin_until(backend.entered.is_set, "the first step")
-    answers = ask_to_save(peer, "save_trajectory", "save_map", "save_state")
-    assert peer.call("pause").success, "other services are answered meanwhile"
+    responses = call_saves(peer, "save_trajectory", "save_map", "save_state")
+    assert peer.call("pause").success, "other services respond meanwhile"
     assert peer.call("resume").success
-    assert not any(answer.done() for answer in answers)
+    assert not any(response.done() for response in responses)
     backend.released.set()
-    peer.spin_until(lambda: all(answer.done() for answer in answers), "the answers")
-    assert all(answer.result().success for answer in answers)
-    assert f"{IMAGES} poses" in answers[0].result().message
+    peer.spin_until(lambda: all(response.done() for response in responses), "the responses")
+    assert all(response.result().success for response in responses)
+    assert f"{IMAGES} poses" in responses[0].result().message
     assert len(list(read_tum(tmp_path / "trajectory.txt"))) == IMAGES
-    assert f"{IMAGES} poses" in answers[2].result().message
+    assert f"{IMAGES} poses" in responses[2].result().message
 
 
-def test_at_rest_a_save_is_answered_at_once(start):
+def test_an_idle_node_saves_at_once(start):
     _, peer = start(FakeBackend(), queue_policy="keep_all")
     peer.subscribe("pose")
     wait_for_connection(peer)
@@ -60,16 +60,16 @@ def test_with_queue_policy_keep_last_a_save_does_not_wait(start):
     backend.released.set()
 
 
-def test_a_save_that_waits_is_answered_when_the_node_stops_taking_images(start):
+def test_deactivation_completes_a_waiting_save(start):
     backend = BlockingBackend()
     node, peer = start(backend, queue_policy="keep_all")
     wait_for_connection(peer)
     for index in range(3):
         peer.publish(image(index), SECOND + index * SECOND // 10)
     peer.spin_until(backend.entered.is_set, "the first step")
-    (answer,) = ask_to_save(peer, "save_trajectory")
+    (response,) = call_saves(peer, "save_trajectory")
     peer.spin_until(lambda: node.mapping._queue_drain._waiting, "the call")
     backend.released.set()
     node.trigger_deactivate()
-    peer.spin_until(answer.done, "the answer")
-    assert answer.result().success
+    peer.spin_until(response.done, "the response")
+    assert response.result().success

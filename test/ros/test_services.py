@@ -32,7 +32,7 @@ def set_live(peer, name, value):
     return result
 
 
-def test_while_paused_images_are_dropped_and_afterwards_mapping_goes_on(start):
+def test_images_are_dropped_between_pause_and_resume(start):
     _, peer = start()
     peer.subscribe("pose")
     peer.subscribe_to_diagnostics()
@@ -70,7 +70,7 @@ def test_saving_the_map_leaves_ply_pcd_pgm_and_yaml(start, tmp_path):
     assert str(tmp_path) in response.message
 
 
-def test_a_session_goes_on_after_a_restart_of_the_node(start, tmp_path):
+def test_a_session_continues_after_a_restart_of_the_node(start, tmp_path):
     first, peer = start()
     peer.subscribe("pose")
     wait_for_connection(peer)
@@ -96,7 +96,7 @@ def test_a_session_goes_on_after_a_restart_of_the_node(start, tmp_path):
     assert len(read_tum(tmp_path / "trajectory.txt")) == 4
 
 
-def test_a_state_that_is_absent_or_damaged_is_refused_and_mapping_goes_on(start, tmp_path):
+def test_an_absent_or_damaged_state_is_refused_and_mapping_continues(start, tmp_path):
     _, peer = start()
     peer.subscribe("pose")
     wait_for_connection(peer)
@@ -116,7 +116,7 @@ def test_a_state_that_is_absent_or_damaged_is_refused_and_mapping_goes_on(start,
     assert peer.received["pose"][-1].pose.position.x == pytest.approx(2.0)
 
 
-def test_nothing_can_be_saved_before_the_first_image(start):
+def test_no_state_can_be_saved_before_the_first_image(start):
     _, peer = start()
     response = peer.call("save_state")
     assert not response.success
@@ -148,7 +148,7 @@ def test_a_live_parameter_acts_on_the_next_image(start):
         ("grid.min_height", 9.0, "grid.max_height"),
     ],
 )
-def test_a_refused_value_says_why(start, name, value, why):
+def test_a_refused_value_has_a_reason(start, name, value, why):
     node, peer = start()
     before = node.config
     result = set_live(peer, name, value)
@@ -157,7 +157,7 @@ def test_a_refused_value_says_why(start, name, value, why):
     assert node.config == before
 
 
-def test_descriptors_tell_meaning_range_and_whether_it_may_change(start):
+def test_descriptors_have_help_range_and_read_only(start):
     _, peer = start()
     entries = list(settings())
     request = DescribeParameters.Request(names=[entry.name for entry in entries])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several cameras in one process: each with its own state and outputs, or all on one rig."""
+"""Several cameras in one node: each with its own state and outputs, or on one rig."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.ros
 
 
 class Cameras:
-    """Publishers of two cameras, and listeners to what becomes of their images."""
+    """Publishers of two cameras and subscriptions to their outputs."""
 
     def __init__(self, peer, *outputs) -> None:
         self.peer = peer
@@ -35,7 +35,7 @@ class Cameras:
         for publisher in self.publishers.values():
             peer.spin_until(publisher.get_subscription_count, "subscribers")
 
-    def show(self, name: str, mark: int, stamp_ns: int) -> None:
+    def publish(self, name: str, mark: int, stamp_ns: int) -> None:
         message = messages.image(image(mark), messages.make_header(stamp_ns, f"{name}_optical_frame"))
         self.publishers[name].publish(message)
 
@@ -50,9 +50,9 @@ def test_each_camera_has_its_own_state_outputs_and_map_frame(start):
         (PointCloud2, "left/points", "points"),
     )
     for index in range(3):
-        cameras.show("front", index, SECOND + index * SECOND // 10)
+        cameras.publish("front", index, SECOND + index * SECOND // 10)
         peer.spin_until(lambda index=index: len(peer.received["front"]) == index + 1, "a pose of front")
-    cameras.show("left", 7, 2 * SECOND)
+    cameras.publish("left", 7, 2 * SECOND)
     peer.spin_until(lambda: peer.received["left"] and peer.received["points"], "results of left")
     assert peer.received["front"][-1].pose.position.x == pytest.approx(2.0)
     assert peer.received["left"][-1].pose.position.x == pytest.approx(0.0)
@@ -63,11 +63,11 @@ def test_each_camera_has_its_own_state_outputs_and_map_frame(start):
             {(s.header.frame_id, s.child_frame_id) for s in peer.transforms()}
             == {("front/map", "front_optical_frame"), ("left/map", "left_optical_frame")}
         ),
-        "a tree for each",
+        "one tree for each camera",
     )
 
 
-def test_images_that_come_together_go_through_the_network_together(start):
+def test_images_of_several_cameras_are_one_batch(start):
     batches: list[int] = []
 
     class CountingBackend(FakeBackend):
@@ -77,17 +77,17 @@ def test_images_that_come_together_go_through_the_network_together(start):
 
     node, peer = start(CountingBackend(), cameras=["front", "left"])
     cameras = Cameras(peer, (PoseStamped, "front/pose", "front"), (PoseStamped, "left/pose", "left"))
-    with node.mapping.stepping:  # the worker waits, so that both images are there when it looks
-        cameras.show("front", 1, SECOND)
-        cameras.show("left", 2, SECOND)
-        cameras.show("front", 3, 2 * SECOND)
+    with node.mapping.stepping:  # blocks the worker until all images are received
+        cameras.publish("front", 1, SECOND)
+        cameras.publish("left", 2, SECOND)
+        cameras.publish("front", 3, 2 * SECOND)
         peer.spin_until(lambda: node.mapping.statistics.counts.received == 3, "all images")
     peer.spin_until(lambda: peer.received["left"] and len(peer.received["front"]) >= 1, "poses of both")
     assert 2 in batches
 
 
-def test_a_rig_shares_one_state_and_measures_the_scale_by_its_baseline(start):
-    backend = FakeBackend()  # says that each image was taken one meter ahead of the one before
+def test_a_rig_shares_one_state_and_its_baseline_gives_the_scale(start):
+    backend = FakeBackend()  # moves one meter per image
     node, peer = start(backend, cameras=["front", "left"], rig=True, tf_mode="odom_base")
     cameras = Cameras(peer, (PoseStamped, "pose", "pose"), (PointCloud2, "left/points", "left_points"))
     front, left = T_BODY_OPTICAL.copy(), T_BODY_OPTICAL.copy()
@@ -99,14 +99,14 @@ def test_a_rig_shares_one_state_and_measures_the_scale_by_its_baseline(start):
     peer.spin_until(lambda: buffer.root_of("left_optical_frame") == "base_link", "the mounts")
     for index in range(6):
         for name in ("front", "left"):
-            cameras.show(name, 1, SECOND + index * SECOND // 10)
+            cameras.publish(name, 1, SECOND + index * SECOND // 10)
             count = 2 * index + (2 if name == "left" else 1)
             peer.spin_until(lambda count=count: peer.count("processed") == count, f"image {count}")
-    assert [seen for _, seen in backend.shown] == list(range(12)), "one state for all"
+    assert [seen for _, seen in backend.shown] == list(range(12)), "one state for all cameras"
     assert float(peer.diagnostics()["scale"]) == pytest.approx(0.5, rel=0.01)
     assert peer.diagnostics()["scale_source"] == "baseline"
     peer.spin_until(lambda: peer.received["left_points"] and len(peer.received["pose"]) == 6, "outputs")
-    # Between two images of front the network says two meters; a meter of them is true.
+    # Between two images of front the network moves two meters; the true motion is one meter.
     x = [message.pose.position.x for message in peer.received["pose"]]
     assert x[-1] - x[-2] == pytest.approx(1.0, rel=0.05)
 

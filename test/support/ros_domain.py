@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A ROS domain for one test process: neither another pytest worker nor another test session uses it."""
+"""A ROS domain that no other pytest worker or test session uses."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import tempfile
 from pathlib import Path
 from typing import IO
 
-# Above 101 the ports of a domain are ephemeral ports on Linux; from 50 on `ros.middleware.isolate` chooses.
+# Domains above 101 use ephemeral ports on Linux; `ros.middleware.isolate` chooses from 50 to 99.
 FIRST_DOMAIN, LAST_DOMAIN = 1, 49
-_locks: list[IO[bytes]] = []  # held until this process ends
+_locks: list[IO[bytes]] = []  # locked until this process ends
 
 
 def lock_domain() -> int:
@@ -21,7 +21,7 @@ def lock_domain() -> int:
         RuntimeError: all domains are in use.
     """
     domains = range(FIRST_DOMAIN, LAST_DOMAIN + 1)
-    # Start somewhere else each time: nodes that were killed stay in the graph of their domain for some seconds.
+    # A different start each time: killed nodes stay in the graph of their domain for some seconds.
     offset = (os.getpid() + 7 * len(_locks)) % len(domains)
     for domain in (*domains[offset:], *domains[:offset]):
         lock = (Path(tempfile.gettempdir()) / f"ttt3r_ros_test_domain_{domain}.lock").open("wb")
