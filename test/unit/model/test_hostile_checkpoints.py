@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints made to exhaust time or memory end at once: in a plain load or in a `CheckpointError`."""
+"""Checkpoints that try to exhaust time or memory load normally or raise `CheckpointError` at once."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from ttt3r_ros.model.checkpoints.inert_pickle import read_pickle
 from ttt3r_ros.model.checkpoints.pickle_reader import read_container
 
 MAX_GROWTH_KIB = 300_000
-# The longest plain pickle that is read: what a machine takes for it, it takes for any of that length.
-MAX_TIMES_THE_LONGEST = 5
+MAX_TIME_RATIO = 5  # relative to the longest plain pickle that is parsed
 CHILD = """
 import json, resource, sys, time
 from ttt3r_ros.errors import CheckpointError
@@ -44,7 +43,7 @@ def text(value):
 
 
 def doubled(times):
-    """A pair of a pair of a ..., five bytes each, of 2**times leaves."""
+    """Nested pairs, five bytes each, with 2**times leaves."""
     return b"K\x01" + b"q\x01h\x01\x86" * times
 
 
@@ -77,7 +76,7 @@ HARMLESS = {
     "lists": root(args=doubled_lists(60)),
     "calls": root(args=doubled_calls(60)),
     "pairs as a key": root(args=b"}" + doubled(60) + b"Ns"),
-    "pairs as a key of a strange class": root(args=b"cm\nn\n)R" + doubled(60) + b"Ns"),
+    "pairs as a key of an unknown class": root(args=b"cm\nn\n)R" + doubled(60) + b"Ns"),
     "pairs in a set": root(args=b"\x8f(" + doubled(60) + b"\x90"),
     "pairs in a frozen set": root(args=b"(" + doubled(60) + b"\x91"),
     "pairs as a top key": root(more=doubled(60) + b"N"),
@@ -96,37 +95,37 @@ HARMLESS = {
     "a frame of eight exbibytes": b"\x80\x04\x95" + b"\xff" * 7 + b"\x7f" + root()[2:],
 }
 REFUSED = {
-    "shape of pairs": (root(tensor(shape=doubled(60))), "the layout is"),
-    "shape of lists": (root(tensor(shape=doubled_lists(60))), "the layout is"),
-    "shape of calls": (root(tensor(shape=doubled_calls(60))), "the layout is"),
-    "shape of a deep pair": (root(tensor(shape=b"K\x01" + b"\x85" * 100_000)), "the layout is"),
-    "shape of a long number": (root(tensor(shape=integer(2**2000) + b"\x85")), "the layout is"),
-    "kind of pairs": (root(tensor(kind=doubled(60))), "the storage type is"),
-    "key of pairs": (root(tensor(key=doubled(60))), "no storage"),
-    "count of pairs": (root(tensor(count=doubled(60))), "it claims"),
-    "name of pairs": (root(name=doubled(60)), "expected a string"),
-    "name of calls": (root(name=doubled_calls(60)), "expected a string"),
-    "top key of pairs": (b"\x80\x04}" + doubled(60) + b"Ns.", "no state dict"),
-    "pairs": (b"\x80\x04" + doubled(60) + b".", "no state dict"),
-    "call of pairs": (b"\x80\x04" + doubled(60) + b")R.", "calls an object of type tuple"),
+    "shape of pairs": (root(tensor(shape=doubled(60))), "tensor 'x'"),
+    "shape of lists": (root(tensor(shape=doubled_lists(60))), "tensor 'x'"),
+    "shape of calls": (root(tensor(shape=doubled_calls(60))), "tensor 'x'"),
+    "shape of a deep pair": (root(tensor(shape=b"K\x01" + b"\x85" * 100_000)), "tensor 'x'"),
+    "shape of a long number": (root(tensor(shape=integer(2**2000) + b"\x85")), "tensor 'x'"),
+    "kind of pairs": (root(tensor(kind=doubled(60))), "tensor 'x'"),
+    "key of pairs": (root(tensor(key=doubled(60))), "tensor 'x'"),
+    "count of pairs": (root(tensor(count=doubled(60))), "tensor 'x'"),
+    "name of pairs": (root(name=doubled(60)), ".pth"),
+    "name of calls": (root(name=doubled_calls(60)), ".pth"),
+    "top key of pairs": (b"\x80\x04}" + doubled(60) + b"Ns.", ".pth"),
+    "pairs": (b"\x80\x04" + doubled(60) + b".", ".pth"),
+    "call of pairs": (b"\x80\x04" + doubled(60) + b")R.", ".pth"),
     "number of a million bytes": (
         b"\x80\x04\x8b" + (10**6).to_bytes(4, "little") + b"\x01" * 10**6 + b".",
         "LONG4",
     ),
-    "number of claimed length": (b"\x80\x04\x8b\xff\xff\xff\x7f\x01.", "damaged or hostile"),
-    "string of claimed length": (b"\x80\x04\x8d" + b"\xff" * 7 + b"\x7fx.", "damaged or hostile"),
-    "too many instructions": (b"\x80\x04](" + b"N" * 1_500_000 + b"e.", "more than 1000000 instr"),
+    "number of claimed length": (b"\x80\x04\x8b\xff\xff\xff\x7f\x01.", ".pth"),
+    "string of claimed length": (b"\x80\x04\x8d" + b"\xff" * 7 + b"\x7fx.", ".pth"),
+    "too many instructions": (b"\x80\x04](" + b"N" * 1_500_000 + b"e.", "1000000"),
 }
 
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
-    """Outcome, seconds of the processor and KiB of memory for every attack; a hang ends the process they share."""
+    """Outcome, CPU seconds and memory growth in KiB of every attack, measured in one child process."""
     folder = tmp_path_factory.mktemp("hostile")
     data = {f"loads {name}": content for name, content in HARMLESS.items()}
     data |= {f"refuses {name}": content for name, (content, _) in REFUSED.items()}
     paths = [str(write_attack(folder / f"{name}.pth", content)) for name, content in data.items()]
-    finished = subprocess.run(
+    child = subprocess.run(
         [sys.executable, "-c", CHILD, *paths],
         capture_output=True,
         text=True,
@@ -134,16 +133,16 @@ def outcomes(tmp_path_factory):
         timeout=120,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
-    measured = [json.loads(line) for line in finished.stdout.splitlines()]
-    assert finished.returncode == 0, f"after {measured[-1:]}: {finished.stderr}"
+    measured = [json.loads(line) for line in child.stdout.splitlines()]
+    assert child.returncode == 0, f"after {measured[-1:]}: {child.stderr}"
     return dict(zip(data, (result for _, *result in measured), strict=True))
 
 
 @pytest.fixture(scope="module")
 def longest(outcomes):
-    """Seconds of the processor for as many plain instructions as are read at all."""
+    """CPU seconds for the maximum number of plain instructions."""
     outcome, seconds, _ = outcomes["refuses too many instructions"]
-    assert "more than 1000000 instructions" in outcome
+    assert outcome.startswith("refused ")
     return seconds
 
 
@@ -155,24 +154,24 @@ def write_attack(path, data):
 
 
 @pytest.mark.parametrize("name", HARMLESS)
-def test_a_trap_beside_the_weights_is_not_walked_into(outcomes, longest, name):
+def test_an_attack_outside_the_weights_has_no_effect(outcomes, longest, name):
     outcome, seconds, growth_kib = outcomes[f"loads {name}"]
     assert outcome == "loaded x"
-    assert seconds < MAX_TIMES_THE_LONGEST * longest
+    assert seconds < MAX_TIME_RATIO * longest
     assert growth_kib < MAX_GROWTH_KIB
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_trap_in_the_place_of_weights_is_refused_shortly(outcomes, longest, name):
+def test_an_attack_inside_the_weights_is_refused_at_once(outcomes, longest, name):
     outcome, seconds, growth_kib = outcomes[f"refuses {name}"]
     assert outcome.startswith("refused ")
     assert REFUSED[name][1] in outcome
     assert len(outcome) < 2000
-    assert seconds < MAX_TIMES_THE_LONGEST * longest
+    assert seconds < MAX_TIME_RATIO * longest
     assert growth_kib < MAX_GROWTH_KIB
 
 
-def test_many_names_for_one_storage_are_refused_before_they_are_copied(tmp_path):
+def test_many_tensors_of_one_storage_are_refused_before_a_copy(tmp_path):
     names = b"".join(text(f"dec_blocks.{i}") + b"h\x01" for i in range(500))
     state = (
         b"}(" + text("y") + tensor(shape=b"M\x10\x27\x85", count=b"M\x10\x27") + b"q\x01" + names + b"u"
@@ -180,7 +179,7 @@ def test_many_names_for_one_storage_are_refused_before_they_are_copied(tmp_path)
     with zipfile.ZipFile(tmp_path / "weights.pth", "w") as archive:
         archive.writestr("a/data.pkl", b"\x80\x02}" + text("model") + state + b"s.")
         archive.writestr("a/data/0", torch.zeros(10_000).numpy().tobytes())
-    with pytest.raises(CheckpointError, match="its tensors claim 20040000 bytes in a file of"):
+    with pytest.raises(CheckpointError, match="20040000"):
         read_container(tmp_path / "weights.pth")
 
 
@@ -189,7 +188,7 @@ def test_entries_that_overlap_are_refused(tmp_path):
     with zipfile.ZipFile(path, "a") as archive:
         archive.filelist += [archive.getinfo("a/big")] * 5
         archive.writestr("a/last", "")
-    with pytest.raises(CheckpointError, match="entries are larger than the file"):
+    with pytest.raises(CheckpointError, match=r"weights[.]pth"):
         read_container(path)
 
 
@@ -202,7 +201,7 @@ class Odd(list):
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
-def test_an_object_is_recorded_with_all_that_is_done_to_it(protocol):
+def test_a_record_has_arguments_state_members_and_entries(protocol):
     first, second = read_pickle(pickle.dumps((Odd(),) * 2, protocol))
     assert first is second
     assert first.name == f"{__name__}.Odd"
@@ -212,7 +211,7 @@ def test_an_object_is_recorded_with_all_that_is_done_to_it(protocol):
     assert first.entries == [("k", 9), (10, 11)]
 
 
-def test_the_later_of_two_entries_of_one_key_counts():
+def test_the_last_entry_of_a_repeated_key_is_returned():
     assert read_pickle(b"\x80\x02}(" + text("a") + b"K\x01" + text("a") + b"K\x02u.").entry("a") == 2
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loads weights and the configuration they belong to; refuses what does not fit together."""
+"""Checkpoint files: weights with their network configuration, checked for consistency."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 Tensors = Mapping[str, torch.Tensor]
 
-# Branches a checkpoint or a network may lack, but only as a whole.
+# Branches that are optional in a checkpoint and in a network, but only as a whole.
 RGB_PREFIXES = ("downstream_head.dpt_rgb.", "downstream_head.rgb_proj.")
 RAY_MAP_PREFIXES = (
     "patch_embed_ray_map.",
@@ -49,7 +49,7 @@ _HEAD_WIDTH = 64  # of every attention head of the published encoder and image d
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights under the names of the network, their configuration, and which file they came from."""
+    """Weights under the network's tensor names, their configuration, and the identity of the file."""
 
     config: NetworkConfig
     tensors: dict[str, torch.Tensor]
@@ -59,9 +59,9 @@ class Checkpoint:
 
 
 def load_checkpoint(path: Path | str) -> Checkpoint:
-    """Load a ``.pth`` of the published kind or a ``.safetensors`` written by `save_checkpoint`.
+    """Load a published ``.pth`` or a ``.safetensors`` of `save_checkpoint`.
 
-    What a file does not state is read from shapes or assumed with a warning. Raises `CheckpointError`.
+    A missing configuration is derived from the shapes and from defaults, with a warning. Raises `CheckpointError`.
     """
     path = Path(path)
     is_safetensors = path.suffix == ".safetensors"
@@ -81,7 +81,7 @@ def save_checkpoint(
     config: NetworkConfig,
     reset_interval: int = DEFAULT_RESET_INTERVAL,
 ) -> None:
-    """Write safetensors under any name; a file of that name may be replaced. Raises `OSError`."""
+    """Write a safetensors file, replacing an existing one. Raises `OSError`."""
     metadata = {METADATA_KEY: config.to_json(), RESET_KEY: str(reset_interval), "format": "pt"}
     try:
         safetensors.torch.save_file(_unshare(tensors), path, metadata=metadata)
@@ -90,31 +90,31 @@ def save_checkpoint(
 
 
 def check_tensors(expected: Mapping[str, tuple[int, ...]], tensors: Tensors) -> None:
-    """Raise `CheckpointError` unless the tensors are finite and are those of the network, name by name.
+    """Raise `CheckpointError` unless the tensors are finite and have the names and shapes of the network.
 
-    ``expected`` maps names to shapes. A group of `OPTIONAL_GROUPS` may be wholly absent on either side.
+    ``expected`` maps names to shapes. A whole group of `OPTIONAL_GROUPS` may be absent on either side.
     """
     one_sided = [g for g in OPTIONAL_GROUPS if has_prefix(g, expected) != has_prefix(g, tensors)]
     skipped = tuple(prefix for group in one_sided for prefix in group)
-    wanted = {name for name in expected if not name.startswith(skipped)}
+    required = {name for name in expected if not name.startswith(skipped)}
     given = {name for name in tensors if not name.startswith(skipped)}
     misshaped = [
         f"{name} {tuple(tensors[name].shape)} instead of {tuple(expected[name])}"
-        for name in sorted(wanted & given)
+        for name in sorted(required & given)
         if tuple(tensors[name].shape) != tuple(expected[name])
     ]
-    findings = [
-        _listing("missing", sorted(wanted - given)),
-        _listing("unexpected", sorted(given - wanted)),
+    problems = [
+        _listing("missing", sorted(required - given)),
+        _listing("unexpected", sorted(given - required)),
         _listing("of another shape", misshaped),
     ]
-    if any(findings):
-        _fail("the weights do not fit the network: " + "; ".join(filter(None, findings)))
+    if any(problems):
+        _fail("the weights do not fit the network: " + "; ".join(filter(None, problems)))
     _check_values(tensors)
 
 
 def has_prefix(prefixes: tuple[str, ...], names: Mapping[str, Any]) -> bool:
-    """Tell whether any of these names begins with one of the prefixes."""
+    """Return whether any name begins with one of the prefixes."""
     return any(name.startswith(prefixes) for name in names)
 
 
@@ -134,7 +134,7 @@ def _check_values(tensors: Tensors) -> None:
 
 
 class _Content(NamedTuple):
-    """What a file says."""
+    """Content of a checkpoint file."""
 
     tensors: dict[str, torch.Tensor]
     config: NetworkConfig | None
@@ -174,7 +174,7 @@ def _reset_interval(metadata: Mapping[str, str]) -> int:
 
 
 def rename_to_canonical(raw: Tensors) -> dict[str, torch.Tensor]:
-    """Bring the names of all published variants to those of the network."""
+    """Rename the tensors of all published variants to the network's names."""
     if raw and all(name.startswith("module.") for name in raw):
         raw = {name.removeprefix("module."): tensor for name, tensor in raw.items()}
     tensors = {
@@ -192,13 +192,13 @@ def rename_to_canonical(raw: Tensors) -> dict[str, torch.Tensor]:
 def _merge_alias(
     tensors: dict[str, torch.Tensor], canonical: str, alias: str, tensor: torch.Tensor
 ) -> None:
-    kept = tensors.setdefault(canonical, tensor)
-    if kept.shape != tensor.shape:
-        _fail(f"{alias} has shape {tuple(tensor.shape)}, but {canonical} has {tuple(kept.shape)}")
+    existing = tensors.setdefault(canonical, tensor)
+    if existing.shape != tensor.shape:
+        _fail(f"{alias} has shape {tuple(tensor.shape)}, but {canonical} has {tuple(existing.shape)}")
 
 
 def _copy_decoder_to_state(tensors: dict[str, torch.Tensor]) -> None:
-    # Weights that predate the state decoder start it as a copy of the image decoder.
+    # In weights from before the state decoder, it is a copy of the image decoder.
     names = [name for name in tensors if name.startswith("dec_blocks.")]
     if names:
         _log.warning("no dec_blocks_state in the checkpoint; using copies of its dec_blocks")
@@ -216,7 +216,7 @@ def _infer_config(tensors: Tensors, stated: NetworkConfig | None) -> NetworkConf
         _fail(f"no usable configuration: {error}")
     if config.rgb_head and known.get("rgb_head") is False:
         config = replace(config, rgb_head=False)
-    known.pop("mlp_ratio", None)  # widths are rounded, so a ratio cannot be compared; the shapes will be
+    known.pop("mlp_ratio", None)  # rounded to a width, so compare shapes instead
     wrong = [
         f"{name} is {getattr(config, name)!r}, {value!r} by shape"
         for name, value in known.items()
@@ -236,11 +236,11 @@ def _with_memory_ratio(config: NetworkConfig, ratio: float | None) -> NetworkCon
 
 
 def _complete_fields(known: Mapping[str, Any]) -> dict[str, Any]:
-    """Complete what the shapes tell by assumptions, with a warning that says what they are."""
+    """Complete the fields known from shapes with defaults, and log a warning that lists them."""
     needed = ("enc_embed_dim", "enc_depth", "dec_embed_dim", "dec_depth", "state_size", "local_mem_size")
     missing = [name for name in (*needed, "head_type") if not known.get(name)]
     if missing:
-        _fail(f"no configuration in the file, and no tensors that tell {', '.join(missing)}")
+        _fail(f"no configuration in the file, and no tensors that determine {', '.join(missing)}")
     side = 512 if known["head_type"] == "dpt" else 224
     assumed = {**_assume_head_counts(known), "img_size": (side, side)}
     _log.warning(
@@ -261,14 +261,14 @@ def _assume_head_counts(known: Mapping[str, Any]) -> dict[str, int]:
         if rest:
             _fail(
                 f"no configuration in the file, and {name} cannot be assumed for a width of {width}; the "
-                f"configuration must stand in args.model of a .pth or as {METADATA_KEY!r} in the metadata "
+                f"configuration must be in args.model of a .pth or as {METADATA_KEY!r} in the metadata "
                 "of a .safetensors"
             )
     return heads
 
 
 def _fields_from_shapes(tensors: Tensors) -> dict[str, Any]:
-    """Return the fields of the configuration that the tensors present determine."""
+    """Return the configuration fields that the tensors determine."""
     patch = _shape(tensors, "patch_embed.proj.weight", 4)
     decoder = _shape(tensors, "decoder_embed.weight", 2)
     tokens = _shape(tensors, "register_tokens.weight", 2)
@@ -283,7 +283,7 @@ def _fields_from_shapes(tensors: Tensors) -> dict[str, Any]:
         "memory_mlp_ratio": _mlp_ratio(tensors, "pose_retriever.read_blocks.0"),
         "ray_enc_depth": _count_blocks(tensors, "enc_blocks_ray_map."),
     }
-    # Depths count even when they are 0: nobody should build the billion blocks that a file may state.
+    # Depths of 0 are kept: they contradict a configuration that states a billion blocks.
     depths = {f"{part}_depth": _count_blocks(tensors, f"{part}_blocks.") for part in ("enc", "dec")}
     return {name: value for name, value in known.items() if value} | depths | _head_fields(tensors)
 
@@ -325,7 +325,7 @@ def _dpt_widths(tensors: Tensors) -> DptWidths:
 
 
 def _shape(tensors: Tensors, name: str, rank: int) -> tuple[int, ...]:
-    """Return the shape of a tensor, () when it is absent."""
+    """Return the shape of a tensor, () if it is absent."""
     if name not in tensors:
         return ()
     shape = tuple(tensors[name].shape)
@@ -340,12 +340,12 @@ def _count_blocks(tensors: Tensors, prefix: str) -> int:
 
 def _unshare(tensors: Tensors) -> dict[str, torch.Tensor]:
     """Return contiguous tensors that share no memory, as safetensors requires."""
-    seen: set[int] = set()
+    addresses: set[int] = set()
     separate = {}
     for name, tensor in tensors.items():
         address = tensor.untyped_storage().data_ptr()
-        separate[name] = tensor.contiguous().clone() if address in seen else tensor.contiguous()
-        seen.add(address)
+        separate[name] = tensor.contiguous().clone() if address in addresses else tensor.contiguous()
+        addresses.add(address)
     return separate
 
 

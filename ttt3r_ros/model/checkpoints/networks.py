@@ -28,24 +28,24 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# What a newcomer, a test and the demo run; made by `training/`, described in the model card beside it.
+# The default weights, made by `training/`; see the model card in the same folder.
 PACKAGE_WEIGHTS = Path(__file__).resolve().parents[2] / "weights" / "ttt3r_small.safetensors"
 
-# Convolutions seeded at full size add up to hundreds before the exponential of the DPT head.
+# At full size, seeded convolutions reach values in the hundreds before the exponential of the DPT head.
 _DPT_LAST_LAYER = ".head.4"
 _DPT_LAST_LAYER_GAIN = 0.01
 _ID_DIGITS = 12
 
 
 def tensor_shapes(config: NetworkConfig) -> dict[str, tuple[int, ...]]:
-    """Return name and shape of every tensor of a network."""
+    """Return the shapes of a network's tensors by name."""
     with torch.device("meta"):
         network = Ttt3r(config)
     return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
 
 
 def load_tensors(config: NetworkConfig, tensors: Mapping[str, Tensor], rule: str = "ttt3r") -> Ttt3r:
-    """Build a network around tensors under the published names; they are used, not copied.
+    """Build a network that uses the given tensors without copying them.
 
     Raises:
         CheckpointError: tensors are missing, unexpected or of the wrong shape.
@@ -60,15 +60,15 @@ def load_tensors(config: NetworkConfig, tensors: Mapping[str, Tensor], rule: str
 
 @dataclass(frozen=True)
 class LoadedNetwork:
-    """A network and what its file says about it."""
+    """A network and the metadata of its file."""
 
     network: Ttt3r
     description: str  # file name and the first digits of its SHA-256
-    reset_interval: int  # frames after which its state is best begun anew, 0: never
+    reset_interval: int  # recommended frames between state resets, 0: never
 
 
 def load_network(path: Path, rule: str = "ttt3r") -> LoadedNetwork:
-    """Build the network of a checkpoint file."""
+    """Load the network of a checkpoint file."""
     checkpoint = load_checkpoint(path)
     network = load_tensors(checkpoint.config, checkpoint.tensors, rule)
     description = f"{path.name} (sha256 {checkpoint.sha256[:12]})"
@@ -88,7 +88,7 @@ def network_id(network: Ttt3r) -> str:
 def seeded_network(
     config: NetworkConfig, seed: int = 0, rule: str = "ttt3r", *, ray_maps: bool = True
 ) -> Ttt3r:
-    """Build an untrained network, the same for the same seed; its geometry means nothing."""
+    """Build an untrained network, reproducible by its seed; its output is meaningless."""
     with torch.device("meta"):
         network = Ttt3r(config, rule, ray_maps=ray_maps)
     network.to_empty(device="cpu")

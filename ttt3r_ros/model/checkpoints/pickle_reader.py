@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads torch.save files without running anything that is in them.
+"""Reads torch.save files without executing their content.
 
-The pickle inside is taken as a record of what it would do; tensors are built from these records, after
-checking every number in them against the file.
+The pickle is parsed into records. Tensors are built from these records after checking every number against the file.
 """
 
 from __future__ import annotations
@@ -45,16 +44,16 @@ _DTYPES = {
     "torch.ByteStorage": torch.uint8,
     "torch.BoolStorage": torch.bool,
 }
-# What is echoed may be hostile: nested so that its whole repr would never end.
+# Values in messages may be hostile: nested so that their full repr would not end.
 _ECHO = reprlib.Repr()
 _ECHO.maxlevel, _ECHO.maxstring, _ECHO.maxother = 2, 200, 80
 
 
 @dataclass(frozen=True)
 class Container:
-    """The state dict of a checkpoint and the string that describes its network, if there is one.
+    """State dict of a checkpoint and its model string, if there is one.
 
-    The tensors are private copy-on-write views of the mapped file.
+    The tensors are copy-on-write views of the memory-mapped file.
     """
 
     tensors: dict[str, torch.Tensor]
@@ -62,7 +61,7 @@ class Container:
 
 
 def read_container(path: Path | str) -> Container:
-    """Read a torch.save zip file; raises `CheckpointError` if it is damaged, hostile or not one."""
+    """Read a torch.save zip file; raises `CheckpointError` if it is damaged, hostile or of another format."""
     try:
         return _read(Path(path))
     except (CheckpointError, OSError) as error:
@@ -82,7 +81,7 @@ def _read(path: Path) -> Container:
 
 
 def _check_total(tensors: dict[str, torch.Tensor], available: int) -> None:
-    # Tensors may share storage, but copies of them must not fill the memory later.
+    # Tensors may share storage, but later copies must not exhaust the memory.
     claimed = sum(tensor.nbytes for tensor in tensors.values())
     if claimed > _MAX_SHARING * available:
         _fail(f"its tensors claim {claimed} bytes in a file of {available} bytes")
@@ -94,16 +93,16 @@ def _check_magic(start: bytes) -> None:
     if start[:1] == b"\x80" or start[257:262] == b"ustar":
         _fail(
             "the format is that of PyTorch before 1.6, which cannot be read safely; load the file in an "
-            "environment where that is no risk and write it again with torch.save of a current PyTorch"
+            "isolated environment and write it again with torch.save of a current PyTorch"
         )
     _fail(
         f"the file begins with {start[:16]!r}; expected a zip file written by torch.save or a "
-        ".safetensors file (a web page or a Git LFS pointer may have been downloaded instead)"
+        ".safetensors file (the download may be a web page or a Git LFS pointer)"
     )
 
 
 class _Archive:
-    """The entries of a torch.save zip file, and the tensors in them."""
+    """The entries of a torch.save zip file and their tensors."""
 
     def __init__(self, stream: io.BufferedReader, view: mmap.mmap) -> None:
         self._view = view
@@ -111,7 +110,7 @@ class _Archive:
         try:
             with zipfile.ZipFile(stream) as archive:
                 entries = archive.infolist()
-        # zipfile raises many kinds of errors on damaged directories.
+        # zipfile raises many exception types on damaged directories.
         except Exception as error:
             msg = f"the file is truncated or damaged ({error}); download it again"
             raise CheckpointError(msg) from error
@@ -131,7 +130,7 @@ class _Archive:
         return bytes(self._bytes_of("data.pkl"))
 
     def tensor(self, name: Any, record: Any) -> torch.Tensor:
-        """Build a tensor from its record; every number in it is checked against the file."""
+        """Build a tensor from its record after checking every number against the file."""
         if not isinstance(name, str):
             _fail(f"a tensor is stored under the key {_ECHO.repr(name)}; expected a string")
         try:
@@ -156,7 +155,7 @@ class _Archive:
         return torch.frombuffer(data, dtype=dtype).as_strided(shape, strides, offset)
 
     def _storage(self, reference: Any) -> tuple[memoryview, torch.dtype]:
-        """Return the bytes and the type of a storage, given what torch.save wrote in its place."""
+        """Return the bytes and type of a storage reference."""
         pid = reference.args[0] if isinstance(reference, Record) and reference.args else None
         if (
             not isinstance(pid, tuple)
@@ -184,7 +183,7 @@ class _Archive:
         if entry is None:
             _fail(f"the file is damaged: entry {name} is missing; download it again")
         if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
-            _fail(f"entry {name} is compressed or encrypted; torch.save never writes such entries")
+            _fail(f"entry {name} is compressed or encrypted; torch.save does not write such entries")
         start = self._start_of(entry, name)
         data = memoryview(self._view)[start : start + entry.file_size]
         if len(data) != entry.file_size or zlib.crc32(data) != entry.CRC:
@@ -194,7 +193,7 @@ class _Archive:
     def _start_of(self, entry: zipfile.ZipInfo, name: str) -> int:
         header = self._view[entry.header_offset : entry.header_offset + _LOCAL_HEADER.size]
         if len(header) != _LOCAL_HEADER.size or not header.startswith(_ZIP_MAGIC):
-            _fail(f"the file is damaged: entry {name} is not where it should be; download it again")
+            _fail(f"the file is damaged: entry {name} has no header at its offset; download it again")
         _, name_bytes, extra_bytes = _LOCAL_HEADER.unpack(header)
         return int(entry.header_offset + _LOCAL_HEADER.size + name_bytes + extra_bytes)
 
@@ -212,18 +211,20 @@ class _Archive:
 
 def _check_layout(offset: Any, shape: Any, strides: Any, available: int) -> None:
     if not _is_count(offset) or not _are_counts(shape) or not _are_counts(strides):
-        _refuse_layout(offset, shape, strides, "; expected non-negative integers")
+        _raise_invalid_layout(offset, shape, strides, "; expected non-negative integers")
     if len(shape) != len(strides):
-        _refuse_layout(offset, shape, strides, "; expected one stride per axis")
+        _raise_invalid_layout(offset, shape, strides, "; expected one stride per axis")
     count = 1
     for size in shape:
         count *= size
     last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
     if count > available or (count and last >= available):
-        _refuse_layout(offset, shape, strides, f", which leaves the storage of {available} elements")
+        _raise_invalid_layout(
+            offset, shape, strides, f", which exceeds the storage of {available} elements"
+        )
 
 
-def _refuse_layout(offset: Any, shape: Any, strides: Any, reason: str) -> NoReturn:
+def _raise_invalid_layout(offset: Any, shape: Any, strides: Any, reason: str) -> NoReturn:
     _fail(
         f"the layout is offset {_ECHO.repr(offset)}, shape {_ECHO.repr(shape)}, "
         f"strides {_ECHO.repr(strides)}{reason}"
@@ -243,7 +244,7 @@ def _qualified_name(value: Any) -> str:
 
 
 def _state_dict(root: Any) -> list[tuple[Any, Any]]:
-    """Return the names and records of the tensors."""
+    """Return names and records of the tensors."""
     top = root if isinstance(root, Record) else Record("")
     for candidate in (top.entry("model"), top):
         entries = candidate.entries if isinstance(candidate, Record) else []
@@ -255,14 +256,14 @@ def _state_dict(root: Any) -> list[tuple[Any, Any]]:
 
 
 def _find_model_string(root: Any) -> str | None:
-    """Search breadth first, 'args' before the rest; a string under a key 'model' wins over others."""
+    """Search breadth first, 'args' first; a string under a key 'model' is preferred."""
     args = root.entry("args") if isinstance(root, Record) else None
     queue: deque[tuple[Any, bool, int]] = deque([(args, False, 0), (root, False, 0)])
     seen: set[tuple[int, bool]] = set()
     fallback = None
     while queue:
         node, under_model, depth = queue.popleft()
-        # What stands in a million places is searched twice at most.
+        # An object with many references is searched at most twice.
         if (id(node), under_model) in seen or depth > _MAX_SEARCH_DEPTH:
             continue
         seen.add((id(node), under_model))
@@ -275,7 +276,7 @@ def _find_model_string(root: Any) -> str | None:
 
 
 def _children(node: Any) -> Iterator[tuple[bool, Any]]:
-    """Yield what an object is made of, and whether it stands under the key 'model'."""
+    """Yield the parts of an object, each with whether its key is 'model'."""
     if isinstance(node, Record):
         yield from ((False, part) for part in (node.args, node.state, node.members))
         yield from ((isinstance(key, str) and key == "model", value) for key, value in node.entries)
