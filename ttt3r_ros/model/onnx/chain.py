@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The exported graphs in onnxruntime, chained over the state, and how far they are from PyTorch."""
+"""The exported graphs in onnxruntime, chained over the state, and their deviation from PyTorch."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from ttt3r_ros.model.network.network import Ttt3r
 
 NAMES = ("encoder", "step", "heads")  # in the order in which they run
-TOLERANCE = 1e-4  # of the largest magnitude in the array
+TOLERANCE = 1e-4  # relative to the largest magnitude of the array
 
 
 class OnnxChain:
-    """One batch of streams of images; runs on the processor.
+    """Runs a batch of image streams on the CPU.
 
-    ``fresh`` (B,) says which streams begin anew with the next image; at first all do.
+    ``fresh`` (B,) marks the streams that start from the initial state at the next image; initially all do.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -46,7 +46,7 @@ class OnnxChain:
         self.fresh = np.ones(shapes["fresh"], np.bool_)
 
     def step(self, image: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
-        """Show an image (B, 3, H, W) in [-1, 1]; return every output of every graph by its name."""
+        """Run images (B, 3, H, W) in [-1, 1]; return all outputs of all graphs by name."""
         values: dict[str, NDArray[Any]] = {"image": image, "fresh": self.fresh, **self._recurrent}
         for graph in self._graphs:
             inputs = {entry.name: values[entry.name] for entry in graph.get_inputs()}
@@ -59,9 +59,9 @@ class OnnxChain:
 
 @torch.no_grad()
 def compute_deviations(network: Ttt3r, chain: OnnxChain, images: Sequence[Tensor]) -> dict[str, float]:
-    """Show both a stream of images (B, 3, H, W); return the largest deviation of each output, relative.
+    """Run network and graphs on a stream of images (B, 3, H, W); return the largest deviation of each output.
 
-    Relative to the largest magnitude in the array of the frame; NaN where either has a NaN.
+    Deviations are relative to the largest magnitude of the frame's array; NaN if either has a NaN.
     """
     largest: dict[str, float] = {}
     state = network.initial_state(images[0].shape[0])
@@ -77,15 +77,15 @@ def compute_deviations(network: Ttt3r, chain: OnnxChain, images: Sequence[Tensor
         found = chain.step(image.numpy())
         for name, tensor in expected.items():
             differs = deviation(found[name], tensor.numpy(), mirrored=name == "points")
-            largest[name] = float(np.maximum(differs, largest.get(name, 0.0)))  # keeps a NaN
+            largest[name] = float(np.maximum(differs, largest.get(name, 0.0)))  # propagates NaN
     return largest
 
 
 def deviation(found: NDArray[Any], expected: NDArray[Any], *, mirrored: bool = False) -> float:
-    """Return the largest difference as a share of the largest magnitude.
+    """Return the largest difference relative to the largest magnitude.
 
-    ``mirrored``: a point (..., 3) of depth 0 may be its own opposite. The linear head turns points to the front,
-    and at depth 0 the last bit decides which side that is.
+    ``mirrored``: accept both signs for points (..., 3) of depth close to 0. The linear head flips points to the front
+    of the camera, and at depth 0 the last bit decides the sign.
     """
     scale = max(float(np.abs(expected).max()), float(np.finfo(np.float32).tiny))
     difference = np.abs(found - expected)

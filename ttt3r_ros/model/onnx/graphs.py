@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The network as three static ONNX graphs: encoder, step, heads. The recurrence runs through the middle one's inputs.
+"""Export of the network as three static ONNX graphs: encoder, step, heads. The step has the recurrent inputs.
 
-Batch and image size are fixed in the graphs; values are passed on by name, as `OnnxChain` does.
+Batch and image size are fixed. Values are passed between the graphs by name, see `OnnxChain`.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from ttt3r_ros.model.network.config import NetworkConfig
     from ttt3r_ros.model.network.network import Ttt3r
 
-OPSETS = range(18, 24)  # the exporter begins at 18; 23 is the newest that was tried
-RECURRENT = ("state", "memory", "fresh")  # of the step; each comes out as next_...
+OPSETS = range(18, 24)  # the exporter's minimum to the newest tested one
+RECURRENT = ("state", "memory", "fresh")  # inputs of the step; its outputs are next_state, ...
 
-# A protobuf file cannot hold 2 GiB; what is larger than half of it keeps its weights in a file beside it.
+# A protobuf file is limited to 2 GiB; weights above half of it are stored in a separate file.
 EXTERNAL_DATA_BYTES = 2**30
 
 _LAYERS = ("layer_half", "layer_three_quarters", "layer_end")
@@ -41,7 +41,7 @@ _CONTROL_FLOW = {"If", "Loop", "Scan"}
 
 @dataclass(frozen=True)
 class Graph:
-    """One of the three parts, with examples of what goes in and comes out."""
+    """One of the three parts, with example inputs and outputs."""
 
     name: str
     module: nn.Module
@@ -50,7 +50,7 @@ class Graph:
 
 
 class EncoderGraph(nn.Module):
-    """From images to features; needs no state."""
+    """Maps images to features; needs no state."""
 
     def __init__(self, network: Ttt3r) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class EncoderGraph(nn.Module):
 class StepGraph(nn.Module):
     """Reads the pose memory, runs both decoders, updates state and memory.
 
-    Where ``fresh`` is set the learned initial state takes the place of the state and the memory that came in.
+    Where ``fresh`` is set, the initial state replaces the input state and memory.
     """
 
     initial_tokens: Tensor
@@ -80,40 +80,40 @@ class StepGraph(nn.Module):
     def forward(
         self, features: Tensor, state: Tensor, memory: Tensor, fresh: Tensor
     ) -> tuple[Tensor, ...]:
-        """Return the decoder layers that the heads read, next state (B, S, C), next memory (B, M, 2C), next fresh."""
-        network, begins = self.network, fresh[:, None, None]
+        """Return the decoder layers for the heads, next state (B, S, C), next memory (B, M, 2C), next fresh."""
+        network, is_fresh = self.network, fresh[:, None, None]
         before = RecurrentState(
-            torch.where(begins, self.initial_tokens, state),
-            torch.where(begins, self.initial_memory, memory),
+            torch.where(is_fresh, self.initial_tokens, state),
+            torch.where(is_fresh, self.initial_memory, memory),
             fresh,
         )
         key = network.pose_retriever.key(features)
         decoded = network.decode(features, network.read_memory(before, key), before, self.grid)
         proposed = network.pose_retriever.write(before.memory, key, decoded.layers[-1][:, :1])
-        # Learning asks whether there was an image, not what is in it.
+        # The state update depends on the presence of an image, not on its values.
         after = network.update_state(View(image=features), before, decoded, proposed)
         layers = [
             layer for name, layer in zip(_LAYERS, decoded.layers, strict=True) if name in self.reads
         ]
-        # False, but computed: not every runtime takes a bare constant for an output.
+        # Always False, but computed: some runtimes reject a constant output.
         return (*layers, after.tokens, after.memory, fresh & ~fresh)
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """Return the names of the layers that come out."""
+        """Return the names of the output layers."""
         return _head_inputs(self.network.config)
 
 
 class HeadsGraph(nn.Module):
-    """From features and decoder layers to pose, points and confidence."""
+    """Maps features and decoder layers to pose, points and confidence."""
 
     def __init__(self, network: Ttt3r, grid: tuple[int, int]) -> None:
         super().__init__()
         self.network, self.grid = network, grid
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Map what `_head_inputs` names to pose (B, 7), points (B, H, W, 3), confidence (B, H, W)."""
-        # Linear heads look at the last layer alone.
+        """Map the inputs of `_head_inputs` to pose (B, 7), points (B, H, W, 3), confidence (B, H, W)."""
+        # Linear heads have the last layer as their only input.
         features, half, three_quarters, end = inputs if len(inputs) > 1 else inputs * 4
         decoded = Decoded(state=end, layers=(half, three_quarters, end), gate_logit=end)
         heads = self.network.run_heads(features, decoded, self.grid, OptionalOutputs())
@@ -122,13 +122,13 @@ class HeadsGraph(nn.Module):
 
 @torch.no_grad()
 def graphs(network: Ttt3r, width: int, height: int, batch: int = 1) -> list[Graph]:
-    """Return encoder, step and heads in the order in which they run.
+    """Return encoder, step and heads, in execution order.
 
-    Each runs once here: that gives the shapes, and fills the network's tables of rotary factors, which the exporter
-    then takes for constants.
+    Each part is run once: this determines the shapes and fills the network's cache of rotary tables, which the
+    exporter then treats as constants.
 
     Raises:
-        ImageError: the size is not one the network can be shown.
+        ImageError: the size is not supported by the network.
     """
     grid = patch_grid(torch.empty(batch, 3, height, width, device="meta"), network.config.patch_size)
     initial = network.initial_state(batch)
@@ -167,10 +167,10 @@ def _head_inputs(config: NetworkConfig) -> tuple[str, ...]:
 
 @torch.no_grad()
 def export_program(graph: Graph, opset: int) -> torch.onnx.ONNXProgram:
-    """Translate one graph.
+    """Convert a graph to ONNX.
 
     Raises:
-        ConfigError: the opset is none of `OPSETS`, or the graph would branch or loop.
+        ConfigError: the opset is not in `OPSETS`, or the graph has control flow.
     """
     if opset not in OPSETS:
         msg = f"opset is {opset}; expected {OPSETS[0]} to {OPSETS[-1]}"
@@ -195,7 +195,7 @@ def export_program(graph: Graph, opset: int) -> torch.onnx.ONNXProgram:
 def save_onnx(
     program: torch.onnx.ONNXProgram, path: Path, external_data_bytes: int = EXTERNAL_DATA_BYTES
 ) -> None:
-    """Write a graph; the weights of a large one go into ``path`` + ``.data``.
+    """Write a graph; weights above ``external_data_bytes`` go into ``path`` + ``.data``.
 
     Raises:
         OSError: a file cannot be written.
@@ -206,10 +206,10 @@ def save_onnx(
 
 
 class _DecomposedAttention(TorchFunctionMode):
-    """Has attention and einsum traced as the products they are made of, which is what engines look for to fuse."""
+    """Traces attention and einsum as matrix products, which inference engines can fuse."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Replace one call."""
+        """Replace attention and einsum; pass other calls on."""
         if func is F.scaled_dot_product_attention:
             return _attention(*args, **kwargs or {})
         if func is torch.einsum:
@@ -223,15 +223,15 @@ def _attention(q: Tensor, k: Tensor, v: Tensor, *, scale: float | None = None) -
 
 
 def check_no_control_flow(name: str, model: Any) -> None:
-    """Raise `ConfigError` if the model, of `onnx_ir`, branches or loops."""
+    """Raise `ConfigError` if an `onnx_ir` model has control flow."""
     found = sorted(_CONTROL_FLOW & {node.op_type for node in model.graph.all_nodes()})
     if found:
-        msg = f"the {name} graph has {', '.join(found)}; expected a graph without control flow, as TensorRT does"
+        msg = f"the {name} graph has {', '.join(found)}; expected a graph without control flow (required by TensorRT)"
         raise ConfigError(msg)
 
 
 def _strip_source_locations(model: Any) -> None:
-    """Leave out where in whose source each node was made; that belongs to this machine."""
+    """Remove the source locations of all nodes, which contain paths of this machine."""
     for node in model.graph.all_nodes():
         node.metadata_props.clear()
         node.doc_string = None
@@ -241,7 +241,7 @@ def _strip_source_locations(model: Any) -> None:
 
 @contextmanager
 def _quiet_exporter() -> Iterator[None]:
-    """Silence what the exporter says about its own insides."""
+    """Silence the exporter's log messages and warnings."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
