@@ -265,9 +265,9 @@ def test_blocks_that_are_only_stated_are_refused_before_they_are_built(path, lin
         load_checkpoint(save(path, fewer, model_string(head_type="linear", enc_depth=1000)))
 
 
-def test_without_a_string_a_missing_telltale_tensor_is_named(path, linear):
+def test_a_field_that_no_tensor_determines_is_named(path, linear):
     del linear["register_tokens.weight"]
-    with pytest.raises(CheckpointError, match="no tensors that tell state_size"):
+    with pytest.raises(CheckpointError, match="state_size"):
         load_checkpoint(save(path, linear))
 
 
@@ -321,7 +321,7 @@ def test_a_missing_file_is_refused(tmp_path, name):
         load_checkpoint(tmp_path / name)
 
 
-def test_an_unwritable_place_is_an_os_error(tmp_path, linear):
+def test_an_unwritable_path_is_an_os_error(tmp_path, linear):
     config = NetworkConfig(**TINY, head_type="linear")
     with pytest.raises(OSError, match="No such file"):
         save_checkpoint(tmp_path / "absent" / "x.safetensors", linear, config)

@@ -272,7 +272,7 @@ def test_a_storage_that_contradicts_its_record_is_refused(path, record):
 
 def test_a_value_that_is_not_a_tensor_is_refused_by_name(path):
     torch.save({"model": {"x": torch.ones(1), "epoch": 3}}, path)
-    with pytest.raises(CheckpointError, match="'epoch'.*int"):
+    with pytest.raises(CheckpointError, match=r"'epoch'.*int"):
         read_container(path)
 
 
@@ -329,7 +329,7 @@ def test_compressed_entries_are_refused(path):
 def test_another_byte_order_is_refused(path):
     other = "big" if sys.byteorder == "little" else "little"
     state = {"model": {"x": TensorRecord((2,), (1,))}}
-    with pytest.raises(CheckpointError, match="big|little"):
+    with pytest.raises(CheckpointError, match=r"big|little"):
         read_container(write_container(path, state, byteorder=other))
 
 

@@ -14,11 +14,10 @@ from torch import Tensor, nn
 
 from ttt3r_ros.model.checkpoints.checkpoint import (
     RAY_MAP_PREFIXES,
-    RGB_PREFIXES,
     check_tensors,
-    has_prefix,
     load_checkpoint,
 )
+from ttt3r_ros.model.checkpoints.inferred_config import RGB_PREFIXES, has_prefix
 from ttt3r_ros.model.network.network import Ttt3r
 
 if TYPE_CHECKING:

@@ -7,23 +7,27 @@ import ast
 import json
 import logging
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, NoReturn, TypeGuard
+from typing import Any, TypeGuard
 
 from ttt3r_ros.errors import CheckpointError, ConfigError
+from ttt3r_ros.model.network.config_checks import (
+    MAX_MLP_RATIO,
+    ModeBounds,
+    check_count,
+    check_mode_bounds,
+    check_rope_heads,
+    echo,
+    is_number,
+    parse_rope_base,
+    raise_invalid,
+)
 
 _log = logging.getLogger(__name__)
 
-ModeBounds = tuple[str, float, float]
-
 RAY_ENCODER_HEADS = 16  # fixed in the published network, for any width
-_MAX_STRING_BYTES, _MAX_ECHO = 64 * 1024, 80
-# Above any real network, and low enough to build one from a hostile configuration on the meta device.
-_MAX_COUNT, _MAX_MLP_RATIO, _MAX_NUMBER = 2**20, 64, 2**53
-_MAX_COUNTS = {"enc_depth": 1000, "dec_depth": 1000, "ray_enc_depth": 1000, "patch_size": 1024}
-_ROPE = re.compile(r"RoPE(\d+(?:\.\d+)?)")
+_MAX_STRING_BYTES = 64 * 1024
 _PATCH_EMBEDDINGS = ("PatchEmbedDust3R", "ManyAR_PatchEmbed")  # the same function at inference
 # Keys without effect on inference.
 _IRRELEVANT = frozenset(
@@ -59,12 +63,12 @@ class DptWidths:
     layer_dims: tuple[int, int, int, int] = (96, 192, 384, 768)
 
     def __post_init__(self) -> None:
-        _check_count("dpt.feature_dim", self.feature_dim)
-        _check_count("dpt.last_dim", self.last_dim)
+        check_count("dpt.feature_dim", self.feature_dim)
+        check_count("dpt.last_dim", self.last_dim)
         if not isinstance(self.layer_dims, tuple) or len(self.layer_dims) != 4:
-            _raise_invalid("dpt.layer_dims", self.layer_dims, "four widths")
+            raise_invalid("dpt.layer_dims", self.layer_dims, "four widths")
         for width in self.layer_dims:
-            _check_count("dpt.layer_dims", width)
+            check_count("dpt.layer_dims", width)
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,7 @@ class NetworkConfig:
     @property
     def rope_base(self) -> float:
         """Return the base of the rotary position embedding, 100 in the published networks."""
-        return _rope_base(self.pos_embed)
+        return parse_rope_base(self.pos_embed)
 
     @classmethod
     def published_512_dpt(cls) -> NetworkConfig:
@@ -161,110 +165,59 @@ class NetworkConfig:
         try:
             mapping = json.loads(text)
         except (ValueError, RecursionError) as error:
-            msg = f"network configuration is not JSON: {error}; got {_echo(text)}"
+            msg = f"network configuration is not JSON: {error}; got {echo(text)}"
             raise ConfigError(msg) from error
         if not isinstance(mapping, dict):
-            msg = f"network configuration is {_echo(text)}; expected a JSON object"
+            msg = f"network configuration is {echo(text)}; expected a JSON object"
             raise ConfigError(msg)
         return cls.from_mapping(mapping)
 
     def _check_scalars(self) -> None:
         for name in _COUNTS:
-            _check_count(name, getattr(self, name))
+            check_count(name, getattr(self, name))
         for name in _FLAGS:
             if not isinstance(getattr(self, name), bool):
-                _raise_invalid(name, getattr(self, name), "True or False")
+                raise_invalid(name, getattr(self, name), "True or False")
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
-                _raise_invalid(name, getattr(self, name), "one of " + ", ".join(map(repr, choices)))
+                raise_invalid(name, getattr(self, name), "one of " + ", ".join(map(repr, choices)))
         if not self.pose_head:
-            _raise_invalid("pose_head", self.pose_head, "True (this package needs camera poses)")
+            raise_invalid("pose_head", self.pose_head, "True (this package needs camera poses)")
         for name in ("mlp_ratio", "memory_mlp_ratio"):
             ratio = getattr(self, name)
-            if not _is_number(ratio) or not 0 < ratio <= _MAX_MLP_RATIO:
-                _raise_invalid(name, ratio, f"a positive number up to {_MAX_MLP_RATIO}")
+            if not is_number(ratio) or not 0 < ratio <= MAX_MLP_RATIO:
+                raise_invalid(name, ratio, f"a positive number up to {MAX_MLP_RATIO}")
         if not isinstance(self.img_size, tuple) or len(self.img_size) != 2:
-            _raise_invalid("img_size", self.img_size, "(height, width)")
+            raise_invalid("img_size", self.img_size, "(height, width)")
         for side in self.img_size:
-            _check_count("img_size", side)
+            check_count("img_size", side)
         if not isinstance(self.dpt, DptWidths):
-            _raise_invalid("dpt", self.dpt, "DptWidths")
-        _rope_base(self.pos_embed)
+            raise_invalid("dpt", self.dpt, "DptWidths")
+        parse_rope_base(self.pos_embed)
 
     def _check_modes(self) -> None:
         for name in ("depth_mode", "pose_mode"):
-            _, low, high = _check_mode(name, getattr(self, name), ("exp", "linear", "square"))
+            _, low, high = check_mode_bounds(name, getattr(self, name), ("exp", "linear", "square"))
             if (low, high) != (-math.inf, math.inf):
-                _raise_invalid(
+                raise_invalid(
                     name, getattr(self, name), "the bounds -inf, inf; others are not supported"
                 )
-        kind, low, high = _check_mode("conf_mode", self.conf_mode, ("exp", "sigmoid"))
+        kind, low, high = check_mode_bounds("conf_mode", self.conf_mode, ("exp", "sigmoid"))
         if not math.isfinite(low) or (kind == "sigmoid" and not math.isfinite(high)):
-            _raise_invalid("conf_mode", self.conf_mode, "a finite minimum (and maximum for 'sigmoid')")
+            raise_invalid("conf_mode", self.conf_mode, "a finite minimum (and maximum for 'sigmoid')")
 
     def _check_widths(self) -> None:
         encoder = ("enc_embed_dim", self.enc_embed_dim)
         decoder = ("dec_embed_dim", self.dec_embed_dim)
-        _check_rope_heads(*encoder, "enc_num_heads", self.enc_num_heads)
-        _check_rope_heads(*encoder, "ray-map encoder heads", RAY_ENCODER_HEADS)
-        _check_rope_heads(*decoder, "dec_num_heads", self.dec_num_heads)
-        _check_rope_heads(*decoder, "state_dec_num_heads", self.state_dec_num_heads)
-
-
-def _raise_invalid(name: str, value: object, expected: str) -> NoReturn:
-    msg = f"{name} is {_echo(value)}; expected {expected}"
-    raise ConfigError(msg)
-
-
-def _echo(value: object) -> str:
-    try:
-        text = repr(value)
-    except (ValueError, RecursionError):  # integers of thousands of digits, deep nesting
-        return f"a huge {type(value).__name__}"
-    return text if len(text) <= _MAX_ECHO else text[:_MAX_ECHO] + "..."
-
-
-def _is_number(value: object) -> bool:
-    # Larger integers cannot be converted to float exactly.
-    return isinstance(value, float) or (type(value) is int and abs(value) <= _MAX_NUMBER)
-
-
-def _check_count(name: str, value: object) -> None:
-    limit = _MAX_COUNTS.get(name, _MAX_COUNT)
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= limit:
-        _raise_invalid(name, value, f"a positive integer up to {limit}")
-
-
-def _check_mode(name: str, value: object, kinds: tuple[str, ...]) -> ModeBounds:
-    expected = f"(mode, minimum, maximum) with a mode of {', '.join(map(repr, kinds))}"
-    if not isinstance(value, tuple) or len(value) != 3 or value[0] not in kinds:
-        _raise_invalid(name, value, expected)
-    kind, low, high = value
-    if not (_is_number(low) and _is_number(high) and low < high):
-        _raise_invalid(name, value, expected + " and minimum < maximum")
-    return kind, low, high
-
-
-def _check_rope_heads(width_name: str, width: int, heads_name: str, heads: int) -> None:
-    # RoPE splits each head into rows and columns, and both into pairs.
-    if width % heads or (width // heads) % 4:
-        expected = (
-            f"a multiple of {4 * heads} (4 x {heads_name} {heads}), as RoPE needs heads of 4n channels"
-        )
-        _raise_invalid(width_name, width, expected)
-
-
-def _rope_base(pos_embed: object) -> float:
-    match = _ROPE.fullmatch(pos_embed) if isinstance(pos_embed, str) else None
-    base = float(match[1]) if match else 0.0
-    if not 0.0 < base < math.inf:
-        _raise_invalid("pos_embed", pos_embed, "'RoPE' followed by its positive base, such as 'RoPE100'")
-    return base
+        check_rope_heads(*encoder, "enc_num_heads", self.enc_num_heads)
+        check_rope_heads(*encoder, "ray-map encoder heads", RAY_ENCODER_HEADS)
+        check_rope_heads(*decoder, "dec_num_heads", self.dec_num_heads)
+        check_rope_heads(*decoder, "state_dec_num_heads", self.state_dec_num_heads)
 
 
 def _check_patch_embedding(value: object) -> None:
     if value not in _PATCH_EMBEDDINGS:
-        _raise_invalid("patch_embed_cls", value, "one of " + ", ".join(map(repr, _PATCH_EMBEDDINGS)))
+        raise_invalid("patch_embed_cls", value, "one of " + ", ".join(map(repr, _PATCH_EMBEDDINGS)))
 
 
 def _normalize(name: str, value: Any) -> Any:
@@ -283,7 +236,7 @@ def _dpt_widths(mapping: Mapping[str, Any]) -> DptWidths:
     known = {f.name for f in fields(DptWidths)}
     unknown = sorted(str(key) for key in mapping if key not in known)
     if unknown:
-        _raise_invalid("dpt", unknown, f"only the keys {sorted(known)}")
+        raise_invalid("dpt", unknown, f"only the keys {sorted(known)}")
     values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in mapping.items()}
     return DptWidths(**values)
 
@@ -339,7 +292,7 @@ def _literal(text: str, name: str, node: ast.expr) -> Any:
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         if not isinstance(node.operand, ast.UnaryOp):  # a long sequence of signs would exhaust the stack
             value = _literal(text, name, node.operand)
-            if _is_number(value):
+            if is_number(value):
                 return -value
     elif isinstance(node, ast.Name) and node.id == "inf":
         return math.inf
@@ -351,6 +304,6 @@ def _literal(text: str, name: str, node: ast.expr) -> Any:
 def _string_error(text: str, reason: str) -> CheckpointError:
     msg = (
         f"the model string cannot be used: {reason}; expected ARCroco3DStereo(ARCroco3DStereoConfig("
-        f"key=literal, ...)), got {_echo(text)}"
+        f"key=literal, ...)), got {echo(text)}"
     )
     return CheckpointError(msg)

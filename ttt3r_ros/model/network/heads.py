@@ -18,7 +18,8 @@ from ttt3r_ros.model.network.low_precision import HalfLinear
 from ttt3r_ros.model.network.view import PointMap
 
 if TYPE_CHECKING:
-    from ttt3r_ros.model.network.config import ModeBounds, NetworkConfig
+    from ttt3r_ros.model.network.config import NetworkConfig
+    from ttt3r_ros.model.network.config_checks import ModeBounds
     from ttt3r_ros.model.network.rope import RotaryTable
     from ttt3r_ros.model.network.view import OptionalOutputs
 
