@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Installs ttt3r_ros into a ROS 2 image: a virtual environment on the system's interpreter (PEP 668), then colcon.
-# Arguments go to pip for torch; KEEP_TORCH=1 uses the one that the image brings (Jetson).
+# Arguments go to pip for torch; KEEP_TORCH=1 uses the torch of the image (Jetson).
 set -euo pipefail
-: "${ROS_DISTRO:?is this a ROS image?}" "${WORKSPACE:=/ros2_ws}" "${VENV:=/opt/ttt3r}"
+: "${ROS_DISTRO:?not set; expected an image with ROS 2}" "${WORKSPACE:=/ros2_ws}" "${VENV:=/opt/ttt3r}"
 
 apt-get update -qq
 apt-get install -y -qq --no-install-recommends python3-venv python3-pip python3-colcon-common-extensions python3-rosdep
