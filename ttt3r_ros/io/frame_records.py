@@ -33,7 +33,7 @@ class FrameRecord:
     fused_fraction: float = (
         0.0  # of the pixels; the others were not sure enough for the map, or too far away
     )
-    landmarks: int = 0  # followed corners that tell its pose; 0: the network alone does
+    landmarks: int = 0  # used for the pose; 0: pose of the network
     position_std_m: float = 0.0  # by the model of the odometry's error, along the worst axis
     fx: float = 0.0  # of the network's image, as all that follows
     fy: float = 0.0
@@ -58,7 +58,7 @@ COLUMNS = tuple(field.name for field in fields(FrameRecord))
 
 
 def mapped_records(records: Iterable[FrameRecord]) -> list[FrameRecord]:
-    """Return those that the trajectory has a pose of, in its order: what was mapped since time last went back."""
+    """Return the records with a pose in the trajectory, in its order: frames mapped since time last jumped back."""
     records = list(records)
     map_id = records[-1].map_id if records else 0
     return [record for record in records if record.map_id == map_id and not record.skipped]
@@ -67,7 +67,7 @@ def mapped_records(records: Iterable[FrameRecord]) -> list[FrameRecord]:
 def median_camera(records: Iterable[FrameRecord]) -> Intrinsics:
     """Return the median camera of the mapped frames that have the newest one's size; there must be one.
 
-    Where the focal length is estimated, the first frames know it less than all together.
+    An estimated focal length is less accurate in the first frames than over all frames.
     """
     newest, *others = reversed(mapped_records(records))
     alike = [newest, *(r for r in others if (r.width, r.height) == (newest.width, newest.height))]

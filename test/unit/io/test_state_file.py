@@ -107,9 +107,7 @@ def with_infinity(array: np.ndarray) -> np.ndarray:
         ),
     ],
 )
-def test_what_is_not_a_state_of_the_network_is_refused_with_what_was_found(
-    change: Any, words: str
-) -> None:
+def test_the_error_on_an_invalid_network_state_contains_the_found_value(change: Any, words: str) -> None:
     backend = TorchBackend(seeded_network(LINEAR))
     arrays = backend.state_arrays(walk(backend, [noise(0)]))
     with pytest.raises(SourceError, match=words):
@@ -132,7 +130,7 @@ def test_equal_weights_have_one_id_and_any_other_bit_another() -> None:
     assert TorchBackend(network).weights_id != one.weights_id
 
 
-def test_the_id_tells_names_and_shapes_apart_that_hold_the_same_bytes() -> None:
+def test_the_id_differs_for_other_names_and_shapes_of_the_same_bytes() -> None:
     ids = set()
     for name, shape in (("x", (2, 3)), ("x", (3, 2)), ("y", (2, 3))):
         network = seeded_network(LINEAR)
@@ -148,7 +146,7 @@ def test_the_id_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert backend.weights_id == first
 
 
-def test_the_fake_backend_saves_what_it_has_seen() -> None:
+def test_the_fake_backend_saves_its_state() -> None:
     backend = FakeBackend()
     assert backend.state_from_arrays(backend.state_arrays(FakeState(5))) == FakeState(5)
     with pytest.raises(SourceError, match="seen"):
