@@ -22,11 +22,12 @@ ROS_WHEELS = [
     "ros-jazzy-std-srvs",
     "ros-jazzy-diagnostic-msgs",
 ]
-DEMO = ["evo>=1.31", "matplotlib>=3.6", "rosbags>=0.10", "tqdm>=4.60"]
-EVAL = ["evo>=1.31", "matplotlib>=3.6", "PyYAML>=5.4", "rosbags>=0.10"]
+DEMO = ["av>=14", "evo>=1.31", "matplotlib>=3.6", "rosbags>=0.10", "tqdm>=4.60"]
+EVAL = ["av>=14", "evo>=1.31", "matplotlib>=3.6", "PyYAML>=5.4", "rosbags>=0.10"]
 EXPORT = ["onnx>=1.19", "onnxruntime>=1.20", "onnxscript>=0.5.4"]
 RAY = ["ray>=2.9"]
 RUN = [
+    "av>=14",
     "evo>=1.31",
     "jinja2>=3.0",
     "matplotlib>=3.6",

@@ -55,6 +55,7 @@ class Webcam:
         Raises:
             SourceError: the camera cannot be opened, or stops sending.
         """
+        _require_utf8(self._device)
         capture = cv2.VideoCapture(self._device, cv2.CAP_ANY)
         try:
             if not capture.isOpened():
@@ -85,3 +86,12 @@ class Webcam:
             yield time.time_ns()
         msg = f"camera {self._device} sends no more images (after {count})"
         raise SourceError(msg)
+
+
+def _require_utf8(device: int | str) -> None:
+    """Raise `SourceError` for names that OpenCV crashes on."""
+    try:
+        str(device).encode()
+    except UnicodeEncodeError as error:
+        msg = f"camera {str(device)!a} cannot be opened: its name is not UTF-8"
+        raise SourceError(msg) from error

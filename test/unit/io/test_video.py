@@ -64,7 +64,7 @@ def test_a_video_without_frames_is_an_error(video: Path) -> None:
     content = bytearray(video.read_bytes())
     content[content.index(b"movi") + 4 :] = b""
     video.write_bytes(content)
-    with pytest.raises(SourceError, match=rf"{video}(: no frame can| cannot be opened)"):
+    with pytest.raises(SourceError, match=str(video)):
         list(Video(video).frames())
 
 
@@ -78,7 +78,7 @@ def test_a_damaged_frame_is_skipped_and_the_others_keep_their_stamps(
     stamps_ns = [frame.stamp_ns for frame in film.frames()]
     assert stamps_ns == [10**9 + k * 40_000_000 for k in range(COUNT) if k != 5]
     assert film.skipped == 1
-    assert f"{path}: frame 5 (0.20 s) is damaged and skipped" in caplog.text
+    assert f"{path}: the frame at 0.20 s is damaged" in caplog.text
     assert len(caplog.records) == 1
     assert (
         len(list(open_source(str(path), SourceOptions(max_frames=4)).frames())) == 4
@@ -91,14 +91,14 @@ def test_damaged_frames_at_the_end_are_a_warning(
     path = write_video(tmp_path / "walk.avi")
     damage(path, COUNT - 1)
     assert len(list(open_source(str(path)).frames())) == COUNT - 1
-    assert f"{path} has {COUNT - 1} frames; its header has {COUNT}" in caplog.text
+    assert f"{path}: the frame at 0.44 s is damaged" in caplog.text
 
 
 def test_a_video_of_damaged_frames_is_an_error(tmp_path: Path) -> None:
     path = write_video(tmp_path / "walk.avi")
     for number in range(COUNT):
         damage(path, number)
-    with pytest.raises(SourceError, match=rf"{path}: no frame can be decoded"):
+    with pytest.raises(SourceError, match=str(path)):
         list(open_source(str(path)).frames())
 
 
@@ -108,7 +108,7 @@ def test_a_damaged_and_truncated_video_is_an_error_at_its_end(tmp_path: Path) ->
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     film = open_source(str(path))
     received = []
-    with pytest.raises(SourceError, match=rf"{path} is truncated after \d of {COUNT} frames"):
+    with pytest.raises(SourceError, match=rf"{path} is truncated: .* \d frames, .* of 0\.48 s"):
         received.extend(film.frames())
     assert 2 <= len(received) <= 7
     assert film.skipped == 1
@@ -119,7 +119,7 @@ def test_a_truncated_video_is_an_error_at_its_end(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     film = open_source(str(path))
     received = []
-    with pytest.raises(SourceError, match=rf"{path} is truncated after \d of {COUNT} frames"):
+    with pytest.raises(SourceError, match=rf"{path} is truncated: .* \d frames, .* of 0\.48 s"):
         received.extend(film.frames())
     assert 3 <= len(received) <= 8
 

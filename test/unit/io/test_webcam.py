@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -54,3 +55,8 @@ def test_the_error_of_a_camera_that_stops_has_the_number_of_its_images(tmp_path:
     with pytest.raises(SourceError, match=rf"live\.avi sends no more images \(after {COUNT}\)"):
         received.extend(camera.frames())
     assert len(camera) == 0  # unknown
+
+
+def test_a_camera_name_that_is_not_utf8_is_an_error() -> None:
+    with pytest.raises(SourceError, match="not UTF-8"):
+        next(iter(Webcam(os.fsdecode(b"cam\xff")).frames()))
