@@ -24,7 +24,7 @@ ROS_WHEELS = [
 ]
 DEMO = ["av>=14", "evo>=1.31", "matplotlib>=3.6", "rosbags>=0.10", "tqdm>=4.60"]
 EVAL = ["av>=14", "evo>=1.31", "matplotlib>=3.6", "PyYAML>=5.4", "rosbags>=0.10"]
-EXPORT = ["onnx>=1.19", "onnxruntime>=1.20", "onnxscript>=0.5.4"]
+EXPORT = ["onnx>=1.19", "onnxruntime>=1.20", "onnxscript>=0.5.4", "torch>=2.9"]
 RAY = ["ray>=2.9"]
 RUN = [
     "av>=14",
@@ -95,7 +95,7 @@ setup(
         "Pillow>=9.0",
         "safetensors>=0.4",
         "scipy>=1.8",
-        "torch>=2.11",
+        "torch>=2.6",
     ],
     extras_require={
         "ros": ROS_WHEELS,
