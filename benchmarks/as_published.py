@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The network computed the long way, as it was published: what each shortcut of `ttt3r_ros.model` is measured against.
+"""The network computed without optimizations, as published: the baseline of each technique in `ttt3r_ros.model`.
 
 Names of shortcuts are those of `SHORTCUTS`; `without` takes some away for as long as its block lasts.
 """

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a frame costs the same after thousands of frames, and whether memory stays flat.
+"""Measure whether frame time and memory stay constant over thousands of frames.
 
 The whole pipeline but ROS, network to map, on the demo's room walked there and back. The network's drift never lets
 the map come to rest, so it grows as it would in new surroundings. Medians of windows, so that one disturbed frame does

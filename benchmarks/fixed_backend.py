@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A backend that costs next to nothing: every image is answered with the same full-sized prediction."""
+"""A backend with negligible cost: it returns the same full-sized prediction for every image."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class FixedBackend:
         self._answer = room_prediction(source_size)
 
     def initial_state(self) -> int:
-        """Return how many images were seen: none."""
+        """Return the number of processed images: 0."""
         return 0
 
     def step(self, rgb: UInt8Array, state: int) -> tuple[Prediction, int]:
-        """Prepare an image (H, W, 3) and answer without looking at it."""
+        """Prepare an image (H, W, 3) and return the fixed prediction."""
         started = time.thread_time()
         image = resize_and_crop(rgb, NETWORK.geometry(rgb.shape[1], rgb.shape[0]))
         normalize_image(image)
@@ -56,7 +56,7 @@ class FixedBackend:
         return {"seen": np.array([state])}
 
     def state_from_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> int:
-        """Return the state that `state_arrays` gave."""
+        """Invert `state_arrays`."""
         return int(arrays["seen"][0])
 
 

@@ -81,10 +81,10 @@ def _arguments() -> argparse.Namespace:
         "--compare", action="store_true", help="each technique against the published form"
     )
     parser.add_argument(
-        "--only", nargs="+", default=[], help="with --compare: rows whose names hold this"
+        "--only", nargs="+", default=[], help="with --compare: rows whose names contain this"
     )
     parser.add_argument(
-        "--leave-out", nargs="+", default=[], help="with --compare: no rows whose names hold this"
+        "--leave-out", nargs="+", default=[], help="with --compare: no rows whose names contain this"
     )
     parser.add_argument("--record", action="store_true", help="with --compare: add to results.csv")
     parser.add_argument(

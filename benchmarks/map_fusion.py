@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""What fusing one frame into map and grid costs, by size of the frame and of the map, on one core.
+"""Measure the fusion of one frame into map and grid on one core, by frame size and map size.
 
     python benchmarks/map_fusion.py
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hash what `ttt3r_ros run` wrote, to compare two versions of the code bit by bit.
+"""Hash the output of `ttt3r_ros run`, to compare two versions of the code bit by bit.
 
     python benchmarks/output_hashes.py --room out/images
     ttt3r_ros run out/images --outputs default depth bag --output out/room
@@ -47,7 +47,7 @@ def files(folder: Path, patterns: Iterable[str]) -> Iterator[bytes]:
 
 
 def write_room(folder: Path) -> None:
-    """Write the demo's room as a folder of images with calibration and true poses ."""
+    """Write the demo's room as a folder of images with calibration and true poses."""
     room = ProceduralRoom()
     (folder / "rgb").mkdir(parents=True)
     for frame in room.frames():

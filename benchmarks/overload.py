@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Feed the node several times the rate it can take: does latency stay bounded, and memory flat?
+"""Send the node several times the frames it can process; check that latency and memory stay bounded.
 
 First a run in lockstep measures what the node can take; then images come at a multiple of that rate, best
 effort, as from a live camera. Latency is the time from publishing an image to receiving its pose.
@@ -44,7 +44,7 @@ class Run:
 
 
 def main() -> int:
-    """Run the load and print what became of it; fail if latency or memory grows."""
+    """Run the load and print the measurements; fail if latency or memory grows."""
     arguments = _arguments()
     isolate()
     import rclpy
@@ -79,7 +79,9 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=2000)
-    parser.add_argument("--factor", type=float, default=3.0, help="how many times too fast")
+    parser.add_argument(
+        "--factor", type=float, default=3.0, help="input rate relative to the sustainable rate"
+    )
     parser.add_argument("--weights", default="", help="checkpoint; default: the node's own default")
     parser.add_argument(
         "--threads", type=int, default=0, help="processor threads of the network (0: its choice)"

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Each part of the network against the floor of the machine, and what the rest is made of.
+"""Time of each part of the network against the machine's roofline, with its operations by kind.
 
 The floor of a part is the longer of its operations at the best rate of a large matrix product measured here, and of
 reading its weights once at the best rate of a copy measured here. Time above the floor is split by kind of
@@ -220,7 +220,7 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def operations(run: Callable[[], Any]) -> int:
-    """Return how many operations a function comes down to."""
+    """Return the number of operations that a function dispatches."""
     run()  # tables are made once
     with _Operations() as counted:
         run()

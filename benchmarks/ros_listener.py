@@ -58,7 +58,7 @@ def listener(script: str) -> Iterator[Callable[[], dict[str, int]]]:
 
 
 def listen() -> int:
-    """Count what arrives until the other side closes our input."""
+    """Count messages until standard input is closed."""
     import rclpy
 
     from ttt3r_ros.ros.qos import LATCHED, STREAM

@@ -153,7 +153,7 @@ class Camera:
         return self._benchmark.clock.take_samples()
 
     def close(self) -> None:
-        """Leave the node as it was."""
+        """Restore the node."""
         self._subscriber.close()
         self._executor.remove_node(self._benchmark.node)
         self._benchmark.node.destroy_publisher(self._publisher)

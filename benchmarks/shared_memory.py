@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""How images travel between two processes of one machine: with this package's profile in both, in one, or in none.
+"""Measure image transport between two processes: with this package's profile in both, in one, or in none.
 
 Two loads: images at the rate of a camera, best effort, where the time from before publishing to the callback counts
 and the lost ones; and reliable images, each as soon as the last one has arrived, where the throughput counts. The
@@ -69,7 +69,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _run(size: str, way: str, load: str, seconds: float) -> dict[str, Any]:
-    """Run sender and receiver; return what both saw."""
+    """Run sender and receiver; return the measurements of both."""
     clean = {
         name: value
         for name, value in os.environ.items()

@@ -130,7 +130,7 @@ class Row:
 def compare(
     name: str, device: str, frames: int, only: Sequence[str] = (), leave_out: Sequence[str] = ()
 ) -> list[Row]:
-    """Measure all rows, or those whose names hold one of ``only`` and none of ``leave_out``, and the published form.
+    """Measure all rows, or those whose names contain one of ``only`` and none of ``leave_out``, and the published form.
 
     The rows take turns at each frame, so that what else the machine does falls on all of them alike. One that cannot
     run on this machine is named and left out.

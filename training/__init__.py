@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the weights that ship with the package were made: scenes, losses, curriculum. Not installed with it."""
+"""Training of the package's weights: scenes, losses, curriculum. Not installed."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run on disk: everything that the next slice needs to go on as if there had been no break."""
+"""Checkpoint and log of a training run, complete enough to resume bit for bit."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FILE, LOG = "checkpoint.pt", "log.jsonl"
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands."""
+    """Progress of a run."""
 
     step: int
     network: dict[str, Tensor]
@@ -33,14 +33,14 @@ class Progress:
 
 
 def save_progress(folder: Path, progress: Progress) -> None:
-    """Replace the checkpoint of a run; a break while writing leaves the old one."""
+    """Replace the checkpoint of a run atomically."""
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_write(folder / FILE) as file:
         torch.save(vars(progress), file)
 
 
 def load_progress(folder: Path, plan: str, device: str) -> Progress | None:
-    """Return the checkpoint of a run, if it has one.
+    """Return the checkpoint of a run, None if there is none.
 
     Raises:
         CheckpointError: it belongs to another plan.
@@ -77,7 +77,7 @@ def append_log(folder: Path, row: dict[str, float | str]) -> None:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a log in the order they were written; after a break some steps may stand there twice.
+    """Return the rows of a log in the order they were written; after an interruption some steps may occur twice.
 
     Raises:
         SourceError: there is no such log, or no row in it.

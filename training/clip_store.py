@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rendered clips that are at hand at a step of the run; a window that moves over an endless list."""
+"""Cache of rendered clips: a sliding window over an infinite sequence of batches."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class Stage:
 
     @property
     def frames_per_step(self) -> int:
-        """Return how many frames a step shows."""
+        """Return the number of frames of a step."""
         return self.views * self.batch
 
 
@@ -78,7 +78,7 @@ class Plan:
         return self.stages[min(bisect_right(self.ends, step), len(self.stages) - 1)]
 
     def frames_shown(self, step: int) -> int:
-        """Return how many frames have been shown before a step."""
+        """Return the number of frames in all earlier steps."""
         begins = (0, *self.ends[:-1])
         return sum(
             stage.frames_per_step * (min(max(step, begin), end) - begin)
@@ -93,7 +93,7 @@ class Plan:
         return self.learning_rate * self.stage(step).rate * rise * fall
 
     def batches_at(self, step: int) -> range:
-        """Return which batches of clips are at hand at a step: new ones come, the oldest go."""
+        """Return the clip batches available at a step; new ones replace the oldest."""
         rendered = self.clips_per_batch * self.recipe.frames * self.reuse
         newest = self.first_batches + int(self.frames_shown(step) / self.processes / rendered)
         return range(max(0, newest - self.batches_kept), newest)

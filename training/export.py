@@ -59,7 +59,7 @@ def _export(run: Path, target: Path, pieces: Path | None) -> None:
 
 
 def write_pieces(data: bytes, folder: Path) -> list[Path]:
-    """Cut a file into numbered pieces of at most 16 MiB; older ones in the folder go."""
+    """Split a file into numbered pieces of at most 16 MiB; existing pieces are deleted."""
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("piece_*"):
         old.unlink()

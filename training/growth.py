@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A larger network that begins by doing what a smaller one does.
+"""Initialization of a larger network to compute the function of a smaller one.
 
 Larger patches see the same part of the image in more pixels: the embedding averages them, the heads repeat their
 answers. New layers come last and add nothing until they are trained, as their outputs are zero (after Chen et al.,
@@ -30,7 +30,7 @@ def grow(
     config: NetworkConfig,
     fresh: dict[str, Tensor],
 ) -> dict[str, Tensor]:
-    """Return the tensors of a network of ``config``; ``fresh`` are those that it would begin with alone.
+    """Return the tensors of a network of ``config``; ``fresh`` are its usual initial tensors.
 
     Raises:
         CheckpointError: the networks differ in more than patch size, image size and depth.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sequences of the generator that training never sees: other seeds, and surface images of their own."""
+"""Held-out sequences of the generator: seeds and surface textures not used in training."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starting weights that already compare images.
+"""Initial weights whose attention compares images.
 
 From random weights a recurrent transformer needs millions of frames until its attention matches the image with the
 state. These weights match them from the start. The channels of the decoder have three parts: the position of a token
@@ -218,7 +218,7 @@ def _copy(values: Tensor, out: Tensor, first: int, source: slice, target: slice)
 
 
 def _predict_typical_room(network: Ttt3r) -> None:
-    """Begin with a wall at a typical distance, and a camera that has not moved."""
+    """Initialize the heads to predict a wall at a typical distance and an identity pose."""
     heads: Any = network.downstream_head
     pixels = network.config.patch_size**2
     for name in ("proj", "cross_proj"):

@@ -102,7 +102,7 @@ def _steps(T: Tensor) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def plain_errors(answers: Answers, truth: Truth, resets: Tensor) -> dict[str, Tensor]:
-    """Return figures people can read: depth AbsRel, translation over distance moved, rotation in degrees."""
+    """Return plain errors for the log: depth AbsRel, translation over distance moved, rotation in degrees."""
     depth, true_depth = answers.camera.points[..., 2], truth.points_camera[..., 2]
     moving = ~resets
     true_t = truth.T_first_camera[..., :3, 3]

@@ -32,7 +32,7 @@ BY_ADAM = (
 
 
 class Optimizer:
-    """Corrects parameters in place, from tensors alone, so that a step can be recorded."""
+    """Updates parameters in place, using tensors alone, as CUDA graphs require."""
 
     def __init__(self, network: nn.Module) -> None:
         named = list(network.named_parameters())
@@ -62,7 +62,7 @@ class Optimizer:
 
     @torch.no_grad()
     def step(self, gradient: Tensor) -> None:
-        """Correct by a flat gradient, in the order of the network's parameters."""
+        """Update the parameters by a flat gradient, in the order of the network's parameters."""
         parts = gradient.split(self._sizes)
         self._adam(torch.cat([parts[index] for index in self._rest]))
         for (shape, members), momentum in zip(self._groups.items(), self._momenta, strict=True):
@@ -88,13 +88,13 @@ class Optimizer:
         torch._foreach_add_(parameters, list(update.unbind(0)))
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return all that the next slice of a run needs."""
+        """Return the state needed to resume a run."""
         momenta = {f"momentum {index}": value for index, value in enumerate(self._momenta)}
         steps = torch.tensor(self._steps)
         return {"steps": steps, "mean": self._mean, "square": self._square} | momenta
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Restore a state of `state_dict`."""
         for name, value in self.state_dict().items():
             value.copy_(state[name])
         self._steps = int(state["steps"])

@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     """Draw one log; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source", type=Path, help="folder of the run, or its log")
-    parser.add_argument("target", type=Path, help="picture to write, .png")
+    parser.add_argument("target", type=Path, help="image to write, .png")
     parser.add_argument("--thin", type=int, default=1, metavar="N", help="mean of every N rows")
     parser.add_argument("--log", type=Path, metavar="FILE", help="also write the thinned log")
     arguments = parser.parse_args(argv)
@@ -100,7 +100,7 @@ def _value(row: dict[str, Any], name: str, over: str) -> float:
 
 
 def _smooth(y: np.ndarray) -> np.ndarray:
-    """Return running medians, over fewer rows at the ends; one wild step must not draw a hill."""
+    """Return running medians, over fewer rows at the ends; a median suppresses single outliers."""
     reach = WINDOW // 2
     spans = (y[max(0, k - reach) : k + reach + 1] for k in range(len(y)))
     return np.array([np.median(span) for span in spans])

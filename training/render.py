@@ -54,7 +54,7 @@ class Cameras:
 
 @dataclass(frozen=True)
 class Shot:
-    """What F cameras see."""
+    """Images of F cameras."""
 
     light: Tensor  # (F, H, W, 3) linear
     depth: Tensor  # (F, H, W) meters along the optical axis

@@ -30,7 +30,7 @@ ENCODED_TOGETHER = 2
 
 
 def unroll(network: Ttt3r, views: Views, *, world: bool = True) -> Answers:
-    """Show all views in order; a reset view meets a state that has seen nothing."""
+    """Run all views in order; a view with reset starts from the initial state."""
     batch, count = views.images.shape[:2]
     features = torch.cat(
         [_encode(network, part) for part in views.images.split(ENCODED_TOGETHER, dim=1)], dim=1

@@ -159,7 +159,7 @@ def _furnish(
 
 
 def _clear(part: _Part, path_m: Tensor, time_s: Tensor) -> Tensor:
-    """Return which solids (B, K) leave the path (B, T, 3) alone at all times (B, T)."""
+    """Return which solids (B, K) leave the path (B, T, 3) clear at all times (B, T)."""
     center = part.center[:, None] + part.velocity[:, None] * time_s[:, :, None, None]
     offset = path_m[:, :, None] - center
     cos, sin = part.yaw.cos()[:, None], part.yaw.sin()[:, None]

@@ -48,7 +48,7 @@ class Step:
             module.register_forward_hook(_in_float32)  # what blocks add to must not be rounded
 
     def __call__(self, draw: Draw, rule: UpdateRule) -> Tensor:
-        """Unroll the network over the views, correct it, and return the parts of the loss and plain errors.
+        """Unroll the network over the views, update its weights, and return the parts of the loss and plain errors.
 
         A gradient that is not finite counts as none, and so do the figures of its step.
         """
@@ -112,7 +112,7 @@ class RecordedStep:
         self._views = 0
 
     def __call__(self, draw: Draw, rule: UpdateRule) -> Tensor:
-        """Return figures that hold until the next call."""
+        """Return values that the next call overwrites."""
         views, size = draw.resets.shape[1], tuple(draw.clips.rgb.shape[-2:])
         if views != self._views:  # another stage: the recorded graph is not used again
             self._recordings.clear()

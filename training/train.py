@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Train the weights: ``python -m training.train --plan cpu --run runs/cpu --minutes 9``; again to go on.
+"""Train the weights: ``python -m training.train --plan cpu --run runs/cpu --minutes 9``; repeat it to continue.
 
-A run is a folder. A slice stops after its minutes and leaves a checkpoint; the next one continues from it, on a
-processor and with the same options bit for bit as without a break. Clips are rendered
-again first, which takes some minutes late in a run. A slice that is killed loses the steps after its last
-checkpoint, two minutes at most.
+A run is a folder. Each call trains for ``--minutes`` and writes a checkpoint; the next call continues from it. On a
+CPU with equal options, the result is bit-identical to an uninterrupted run. Each call first renders its clips
+again, which takes some minutes late in a run. A killed call loses at most two minutes of training.
 """
 
 from __future__ import annotations
@@ -55,9 +54,7 @@ def main(argv: list[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace) -> None:
     plan, device = PLANS[arguments.plan], resolve_device(arguments.device)
     if plan.processes > 1:
-        signal.signal(
-            signal.SIGTERM, lambda *_: sys.exit(143)
-        )  # the others must not outlive this process
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends the child processes, too
         with tempfile.TemporaryDirectory() as folder:
             together = (plan, arguments, device, f"file://{folder}/rendezvous")
             spawn(_process, args=together, nprocs=plan.processes, daemon=True)
@@ -71,16 +68,18 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--run", type=Path, required=True, metavar="DIR", help="checkpoint and log of the run"
     )
-    parser.add_argument("--minutes", type=float, default=9.0, help="length of this slice")
+    parser.add_argument("--minutes", type=float, default=9.0, help="duration of this call")
     parser.add_argument(
         "--start",
         type=Path,
         metavar="FILE",
-        help="begin a new run with these weights of the same architecture",
+        help="initial weights of a new run, of the same architecture",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument(
-        "--compile", action="store_true", help="torch.compile the blocks (takes a minute, pays later)"
+        "--compile",
+        action="store_true",
+        help="compile the blocks with torch.compile (takes a minute, then steps are faster)",
     )
     return parser.parse_args(argv)
 

@@ -80,7 +80,7 @@ class Trainer:
         self.optimizer.load_state_dict(progress.optimizer)
 
     def step(self) -> None:
-        """Draw views, unroll the network over them, correct it."""
+        """Draw views, unroll the network over them, update its weights."""
         plan, now = self.plan, self.now
         stage = plan.stage(now)
         drawn = self._draw(stage)
@@ -154,7 +154,7 @@ def train(trainer: Trainer, minutes: float, report: Callable[[dict[str, float | 
 
 
 def agreed(mine: bool, processes: int) -> bool:  # noqa: FBT001 - a vote
-    """Return what the first process thinks."""
+    """Return the first process's value."""
     if processes == 1:
         return mine
     vote = torch.tensor([int(mine)])

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Truth:
-    """The right answers for B sequences of V views; lengths in meters."""
+    """Ground truth for B sequences of V views; lengths in meters."""
 
     points_camera: Tensor  # (B, V, H, W, 3) optical frame
     points_world: Tensor  # (B, V, H, W, 3) frame of the segment's first camera
@@ -112,7 +112,7 @@ def prepare(
     mirrored: Tensor | None = None,
     pixels: Pixels | None = None,
 ) -> Views:
-    """Turn clips (B, V) into views; those ``mirrored`` (B,) are seen in a mirror. The truth is that of ``pixels``."""
+    """Turn clips (B, V) into views; those ``mirrored`` (B,) are flipped left-right. The truth is that of ``pixels``."""
     rgb, depth, poses = clips.rgb, clips.depth, clips.T_world_camera
     if resets is None:
         resets = torch.zeros(rgb.shape[:2], dtype=torch.bool, device=rgb.device)
