@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import cv2
 import pytest
 
-from ttt3r_ros.cli.main import main
+from ttt3r_ros import map_recording
 from ttt3r_ros.synthetic.room import ProceduralRoom
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "images").mkdir()
     for index, frame in enumerate(ProceduralRoom(frames=FRAMES).frames()):
         cv2.imwrite(str(folder / "images" / f"{index:04d}.png"), frame.rgb[..., ::-1])
-    assert main(["run", str(folder / "images"), "--output", str(folder / "out")]) == 0
+    assert map_recording(folder / "images", folder / "out").is_ok
     return folder / "out" / "report.html"
 
 

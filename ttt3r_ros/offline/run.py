@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ttt3r_ros.config import Config
-from ttt3r_ros.errors import SourceError, Ttt3rError
+from ttt3r_ros.errors import ConfigError, SourceError, Ttt3rError
 from ttt3r_ros.io.run_folder import DEFAULT_OUTPUTS, STATE, RunFolder
 from ttt3r_ros.io.sources import SourceOptions, open_source
 from ttt3r_ros.model.runtime.loading import load_backend
@@ -71,6 +71,9 @@ def map_recording(
     """
     config, options = config or Config(), options or SourceOptions()
     require_offline_settings(config)
+    if resume and overwrite:
+        msg = "resume and overwrite exclude each other"
+        raise ConfigError(msg)
     names = (
         () if outputs is None else resolve_outputs([outputs] if isinstance(outputs, str) else outputs)
     )
