@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Map what a webcam sees, until Ctrl-C: ``python examples/02_webcam.py map.ply [webcam:0 or a video] [frames]``."""
+"""Map the images of a webcam until Ctrl-C: ``python examples/02_webcam.py map.ply [webcam:0 or a video] [frames]``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def main(target: Path, source: str = "webcam:0", frames: int = 0) -> None:
                 continue
             print(f"camera at {x:.2f} {y:.2f} {z:.2f} m, {len(reconstructor.map.voxels)} voxels")
     except KeyboardInterrupt:
-        print("that is enough")
+        print("interrupted")
     cloud = reconstructor.map.voxels.point_cloud()
     write_ply(target, cloud)
     print(f"{len(cloud.points)} points in {target}")

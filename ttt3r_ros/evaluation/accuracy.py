@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How well a reconstructor does on a sequence with ground truth."""
+"""Accuracy of a reconstructor on a sequence with ground truth."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ if TYPE_CHECKING:
 
 @dataclass
 class Account:
-    """What became of the frames that were shown."""
+    """Frames of one pass over a sequence: processed, refused and without readable depth."""
 
-    stamps_ns: list[int] = field(default_factory=list)  # of all of them
-    # Of a stamp, by the first frame that has it: neighbors in the sequence differ by one.
+    stamps_ns: list[int] = field(default_factory=list)  # of all frames
+    # Stamp to index in the sequence, of the first frame with that stamp: neighbors differ by one.
     places: dict[int, int] = field(default_factory=dict)
-    refused_at: list[int] = field(default_factory=list)  # which of them could not be used
-    unread_depths: list[tuple[int, str]] = field(default_factory=list)  # which of them, and why
+    refused_at: list[int] = field(default_factory=list)  # indices of refused frames
+    unread_depths: list[tuple[int, str]] = field(default_factory=list)  # index and reason
     seconds: float = 0.0  # of the reconstructor alone
 
     @property
     def refused(self) -> int:
-        """Return how many could not be used."""
+        """Return the number of refused frames."""
         return len(self.refused_at)
 
     @property
     def frames(self) -> int:
-        """Return how many were placed."""
+        """Return the number of frames with a pose."""
         return len(self.stamps_ns) - self.refused
 
     @property
     def frames_per_s(self) -> float:
-        """Return how many the reconstructor places in a second."""
+        """Return the frame rate of the reconstructor."""
         return self.frames / max(self.seconds, 1e-9)
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """What came of one sequence."""
+    """Errors of one sequence."""
 
     frames: int
     refused: int  # images that could not be used
@@ -60,7 +60,7 @@ class Accuracy:
 
 
 def measure(sequence: ImageSequence, reconstructor: Reconstructor[Any], limit: int = 0) -> Accuracy:
-    """Show a sequence (its first ``limit`` frames, 0: all) and compare poses and depth with the truth.
+    """Process a sequence (its first ``limit`` frames, 0: all) and compare poses and depth with the truth.
 
     Depth is compared where the sequence has ``true_depth_m(stamp_ns) -> (h, w) meters or None``.
 
@@ -69,10 +69,10 @@ def measure(sequence: ImageSequence, reconstructor: Reconstructor[Any], limit: i
     """
     depth, account = DepthComparison(), Account()
     for update in updates(sequence, reconstructor, account, limit):
-        true_m = noted_depth_m(sequence, update, account)
+        true_m = read_depth_m(sequence, update, account)
         if true_m is not None:
             depth.add(update.prediction, true_m)
-    estimate = estimated_poses(reconstructor)
+    estimate = read_poses(reconstructor)
     return Accuracy(
         frames=account.frames,
         refused=account.refused,
@@ -86,13 +86,13 @@ def measure(sequence: ImageSequence, reconstructor: Reconstructor[Any], limit: i
 def updates(
     sequence: ImageSequence, reconstructor: Reconstructor[Any], account: Account, limit: int = 0
 ) -> Iterator[Update]:
-    """Show a sequence (its first ``limit`` frames, 0: all); keep account of all, yield what came of the usable ones."""
+    """Process a sequence (its first ``limit`` frames, 0: all); record all frames, yield the updates."""
     for frame in sequence.frames():
         if limit and len(account.stamps_ns) >= limit:
             break
         shown_before = len(account.stamps_ns)
         account.stamps_ns.append(frame.stamp_ns)
-        # Of two poses at one time nobody could tell which is compared.
+        # Two poses with one stamp cannot be associated with the truth.
         if frame.stamp_ns in account.places:
             account.refused_at.append(shown_before)
             continue
@@ -108,14 +108,14 @@ def updates(
         yield update
 
 
-def estimated_poses(reconstructor: Reconstructor[Any]) -> list[StampedPose]:
+def read_poses(reconstructor: Reconstructor[Any]) -> list[StampedPose]:
     """Return the stamped poses (stamp_ns, T_map_camera) of all frames so far."""
     stamps_ns, poses = reconstructor.trajectory.poses()
     return list(zip(stamps_ns, pose_matrix_xyzw(poses), strict=True))
 
 
-def noted_depth_m(sequence: ImageSequence, update: Update, account: Account) -> Float32Array | None:
-    """Return the measured depth of the frame shown last; where its file is broken, note that and go on without."""
+def read_depth_m(sequence: ImageSequence, update: Update, account: Account) -> Float32Array | None:
+    """Return the measured depth of the current frame; None and a record in the account if it cannot be read."""
     try:
         return true_depth_m(sequence, update.frame.stamp_ns)
     except (SourceError, OSError) as error:
@@ -124,12 +124,12 @@ def noted_depth_m(sequence: ImageSequence, update: Update, account: Account) -> 
 
 
 def true_depth_m(sequence: ImageSequence, stamp_ns: int) -> Float32Array | None:
-    """Return the measured depth (h, w) of a frame; nothing where there is none, as in videos and bags."""
+    """Return the measured depth (h, w) of a frame; None if there is none, as in videos and bags."""
     measured = getattr(sequence, "true_depth_m", None)
     return None if measured is None else measured(stamp_ns)
 
 
 def _place(sequence: ImageSequence, stamp_ns: int, shown_before: int) -> int:
-    """Return the number of a frame, between neighbors one more: sampling knows it, else broken files leave gaps."""
+    """Return the index of a frame: from the sampling, else counted with a gap for each broken file."""
     place_of: dict[int, int] | None = getattr(sequence, "place_of", None)
     return shown_before + sequence.skipped if place_of is None else place_of[stamp_ns]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the sequences of a data set are."""
+"""Folders of the sequences of a dataset."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Dataset:
-    """How the folders of a data set's sequences are called; ``{}`` stands for the name of a sequence."""
+    """Folder names of a dataset; ``{}`` stands for the name of a sequence."""
 
     name: str
     title: str
@@ -69,7 +69,7 @@ def find_sequences(
     else:
         # The shell completes the name of a folder with a slash.
         names = list(dict.fromkeys(name.rstrip("/") for name in wanted or listed))
-        located = {name: _located(root, name, places) for name in names}
+        located = {name: _find_folder(root, name, places) for name in names}
         paths = {name: path for name, path in located.items() if path is not None}
         missing = [name for name in names if name not in paths]
     if not paths or (wanted and missing):
@@ -79,7 +79,7 @@ def find_sequences(
     return Found(paths, missing)
 
 
-def _located(root: Path, name: str, places: Sequence[str]) -> Path | None:
+def _find_folder(root: Path, name: str, places: Sequence[str]) -> Path | None:
     candidates = (root / place.format(name) for place in places)
     return next((path for path in candidates if path.is_dir()), None)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One sequence shown once, and evaluated by every protocol that shows it the same way."""
+"""One pass over a sequence, evaluated by all protocols with the same sampling."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from ttt3r_ros.errors import SourceError
-from ttt3r_ros.evaluation.accuracy import Account, estimated_poses, noted_depth_m, updates
+from ttt3r_ros.evaluation.accuracy import Account, read_depth_m, read_poses, updates
 from ttt3r_ros.evaluation.metrics.depth import DepthComparison
 from ttt3r_ros.evaluation.metrics.reconstruction import ReconstructionComparison
 from ttt3r_ros.evaluation.metrics.trajectory import compare_trajectories
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Result:
-    """Figures of one sequence by one protocol at one length, or why there are none."""
+    """Figures of one sequence, protocol and length, or the reason for their absence."""
 
     sequence: str
     protocol: str
-    length: int  # frames asked for, 0: all
-    frames: int = 0  # shown
-    refused: int = 0  # of these, images that could not be used
+    length: int  # requested frames, 0: all
+    frames: int = 0  # processed
+    refused: int = 0  # images of these that could not be processed
     frames_per_s: float = 0.0
     metrics: dict[str, float] = field(default_factory=dict)
     problem: str = ""
-    remarks: tuple[str, ...] = ()  # what a reader of the figures must know
+    remarks: tuple[str, ...] = ()  # restrictions of the figures
 
 
 @dataclass(frozen=True)
 class Curves:
-    """What a picture of a sequence shows."""
+    """Curves in the plot of a sequence."""
 
     trajectory: TrajectoryComparison | None
     depth_times_s: list[float]  # since the first frame
@@ -51,7 +51,7 @@ class Curves:
 
 @dataclass(frozen=True)
 class Measurement:
-    """All that one pass over a sequence comes to."""
+    """Results of one pass over a sequence."""
 
     results: list[Result]
     curves: Curves
@@ -60,16 +60,16 @@ class Measurement:
 def evaluate(
     name: str, sequence: ImageSequence, reconstructor: Reconstructor[Any], protocols: list[Protocol]
 ) -> Measurement:
-    """Show a sequence, already sampled, and evaluate it by protocols of the same sampling.
+    """Process a sampled sequence and evaluate it by protocols of the same sampling.
 
-    Every length is the beginning of the same pass: what comes later changes nothing before.
+    Each length is a prefix of the same pass, because later frames do not change earlier results.
     """
     pass_ = _Pass(name, sequence, protocols)
     limits = [protocol.limit for protocol in protocols]
     limit = max(limits) if all(limits) else 0
     for update in updates(sequence, reconstructor, pass_.account, limit):
         pass_.add(update)
-    pass_.estimate = estimated_poses(reconstructor)
+    pass_.estimate = read_poses(reconstructor)
     results = [pass_.result(protocol, length) for protocol in protocols for length in protocol.lengths]
     return Measurement(results, pass_.curves())
 
@@ -100,10 +100,10 @@ class _Pass:
         self._undetermined: dict[int, str] = {}  # of the alignment of the trajectory, by length
 
     def add(self, update: Update) -> None:
-        """Take in what came of the frame shown last."""
+        """Add the update of the current frame."""
         if not self._depths and not self._reconstructions:
             return
-        true_m = noted_depth_m(self._sequence, update, self.account)
+        true_m = read_depth_m(self._sequence, update, self.account)
         if true_m is None:
             return
         frame = len(self.account.stamps_ns) - 1
@@ -121,7 +121,7 @@ class _Pass:
             self._without_lens = str(error)
 
     def result(self, protocol: Protocol, length: int) -> Result:
-        """Return the figures of the first frames (0: all), or why there are none."""
+        """Return the figures of the first frames (0: all), or the reason for their absence."""
         frames = min(length or len(self.account.stamps_ns), len(self.account.stamps_ns))
         metrics: dict[str, float] = {}
         problem = ""
@@ -199,9 +199,9 @@ class _Pass:
         }
 
     def curves(self) -> Curves:
-        """Return what there is to draw of the whole pass."""
+        """Return the curves of the whole pass."""
         trajectory = None
-        with suppress(SourceError):  # the result says why
+        with suppress(SourceError):  # the result has the reason
             trajectory = self._trajectory(0)
         stamps_ns = self.account.stamps_ns
         errors: list[tuple[int, float]] = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How each data set is evaluated, as data: frames, caps, alignments and figures per data set and task.
+"""Protocols as data: frames, limits, alignments and figures per dataset and task.
 
 The published ones repeat the evaluation of the TTT3R and CUT3R papers as far as it is known.
 """
@@ -28,10 +28,10 @@ _SELF_VIEW = f"points of pose x self view: {_OURS}"  # the published ones are th
 
 @dataclass(frozen=True)
 class Sampling:
-    """Which frames of a sequence are shown, and how."""
+    """Selection and preprocessing of the frames of a sequence."""
 
     stride: int = 1
-    first: int = 0  # frames left out before
+    first: int = 0  # index of the first frame
     only_with: str = ""  # pose, depth: frames without this ground truth do not count
     whole_image: bool = False  # squeezed to the network's multiples of 16 instead of cropped
     rectified: bool = False  # undistorted where the lens is known, as the node does
@@ -66,17 +66,17 @@ class Protocol:
 
     @property
     def limit(self) -> int:
-        """Return how many frames the longest evaluation takes, 0: all."""
+        """Return the number of frames of the longest evaluation, 0: all."""
         return 0 if 0 in self.lengths else max(self.lengths)
 
     @property
     def is_own(self) -> bool:
-        """Return whether nobody else evaluates like this."""
+        """Return whether this package defines the protocol."""
         return self.source.startswith(_OURS)
 
     @property
     def count(self) -> int:
-        """Return how many sequences it is made for, 0: not known."""
+        """Return the number of sequences, 0: unknown."""
         return len(self.sequences) or self.expected
 
 

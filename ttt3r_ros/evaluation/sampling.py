@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The frames of a sequence that a protocol shows, the way it shows them."""
+"""The frames of a sequence that a protocol selects, preprocessed for it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 class SampledSequence(SequenceWrapper):
-    """A sequence of which only some frames are shown; ground truth stays whole."""
+    """Selected frames of a sequence, with its whole ground truth."""
 
     def __init__(
         self, sequence: ImageSequence, sampling: Sampling, geometry: Callable[[int, int], ImageGeometry]
@@ -61,7 +61,7 @@ class SampledSequence(SequenceWrapper):
         for index, frame in islice(counted, self._sampling.first, None, self._sampling.stride):
             place += 1 if before is None or index - before == self._sampling.stride else 2
             self.place_of[frame.stamp_ns], before = place, index
-            yield self._prepared(frame, intake)
+            yield self._prepare(frame, intake)
 
     def true_depth_m(self, stamp_ns: int) -> Float32Array | None:
         """Return the measured depth (h, w) of a frame, rectified like its image.
@@ -83,7 +83,7 @@ class SampledSequence(SequenceWrapper):
                 return True
         return True
 
-    def _prepared(self, frame: Frame, intake: ImagePreprocessor) -> Frame:
+    def _prepare(self, frame: Frame, intake: ImagePreprocessor) -> Frame:
         if self._sampling.rectified:
             source = frame.intrinsics
             intake.calibrate(source)
@@ -93,11 +93,11 @@ class SampledSequence(SequenceWrapper):
                 self._rectified[frame.stamp_ns] = source, pinhole
         if self._sampling.whole_image:
             geometry = self._geometry(frame.rgb.shape[1], frame.rgb.shape[0])
-            frame = replace(frame, rgb=squeezed(frame.rgb, geometry))
+            frame = replace(frame, rgb=resize_whole(frame.rgb, geometry))
         return frame
 
 
-def squeezed(rgb: UInt8Array, geometry: ImageGeometry) -> UInt8Array:
+def resize_whole(rgb: UInt8Array, geometry: ImageGeometry) -> UInt8Array:
     """Return all of an image (H, W, 3) at the size (h, w) of the network's image, which else would crop it.
 
     Resized twice, as the loader of the published evaluation does. An image that the network crops for its shape

@@ -11,7 +11,7 @@ import pytest
 from fakes import prediction
 
 from ttt3r_ros.evaluation.metrics import surfaces
-from ttt3r_ros.evaluation.metrics.reconstruction import ReconstructionComparison, points_of
+from ttt3r_ros.evaluation.metrics.reconstruction import ReconstructionComparison, unproject_depth
 from ttt3r_ros.geometry import pose_matrix, se3_inverse, transform
 from ttt3r_ros.types import Frame, ImageGeometry, Intrinsics, Prediction
 
@@ -35,7 +35,7 @@ def shown(comparison: ReconstructionComparison, points: np.ndarray, frame: int =
 
 
 def test_medians_are_those_of_the_whole_image_and_the_center_is_measured() -> None:
-    true = points_of(DEPTH_M, LENS)
+    true = unproject_depth(DEPTH_M, LENS)
     predicted = 3.0 * true
     predicted[IN_CENTER] = true[IN_CENTER]
     comparison = ReconstructionComparison(center=(0.5, 0.5))
@@ -56,7 +56,7 @@ def test_medians_are_those_of_the_whole_image_and_the_center_is_measured() -> No
 def test_icp_takes_away_a_small_motion_in_both_alignments() -> None:
     T = pose_matrix(np.array([0.02, -0.01, 0.02, 1.0, 0.004, 0.003, -0.004]))
     comparison = ReconstructionComparison()
-    shown(comparison, transform(se3_inverse(T), points_of(DEPTH_M, LENS)))
+    shown(comparison, transform(se3_inverse(T), unproject_depth(DEPTH_M, LENS)))
     error = comparison.error(STILL, STILL)
     assert error is not None
     for figures in error.figures.values():
@@ -65,7 +65,7 @@ def test_icp_takes_away_a_small_motion_in_both_alignments() -> None:
 
 def test_true_depth_from_the_cap_on_is_no_depth() -> None:
     comparison = ReconstructionComparison(max_depth_m=2.0)
-    shown(comparison, points_of(DEPTH_M, LENS))
+    shown(comparison, unproject_depth(DEPTH_M, LENS))
     error = comparison.error(STILL, STILL)
     assert error is not None
     assert error.points == np.count_nonzero(DEPTH_M < 2.0) < DEPTH_M.size
@@ -81,7 +81,7 @@ def test_both_clouds_are_built_into_one_tree_each_for_all_alignments(monkeypatch
     tree = surfaces.cKDTree
     monkeypatch.setattr(surfaces, "cKDTree", counted)
     comparison = ReconstructionComparison()
-    shown(comparison, points_of(DEPTH_M, LENS))
+    shown(comparison, unproject_depth(DEPTH_M, LENS))
     assert comparison.error(STILL, STILL) is not None
     assert built == [DEPTH_M.size, DEPTH_M.size]
 
@@ -89,7 +89,7 @@ def test_both_clouds_are_built_into_one_tree_each_for_all_alignments(monkeypatch
 def test_views_past_the_limit_are_not_kept_and_the_others_in_single_precision() -> None:
     comparison = ReconstructionComparison(limit=2)
     for frame in range(4):
-        shown(comparison, points_of(DEPTH_M, LENS).astype(np.float64), frame)
+        shown(comparison, unproject_depth(DEPTH_M, LENS).astype(np.float64), frame)
     assert [view.frame for view in comparison._views] == [0, 1]
     assert {view.predicted.dtype for view in comparison._views} == {np.dtype(np.float32)}
 
@@ -97,7 +97,7 @@ def test_views_past_the_limit_are_not_kept_and_the_others_in_single_precision() 
 def test_what_is_kept_is_bounded_however_long_a_sequence_is() -> None:
     comparison = ReconstructionComparison(center=(0.5, 0.5), most_points=1000)
     for frame in range(9):
-        shown(comparison, points_of(DEPTH_M, LENS), frame)
+        shown(comparison, unproject_depth(DEPTH_M, LENS), frame)
         assert sum(view.measured for view in comparison._views) <= 1000
     error = comparison.error(STILL, STILL)
     assert error is not None

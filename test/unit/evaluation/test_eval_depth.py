@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from test_evaluation_depth import seen
 
-from ttt3r_ros.evaluation.metrics.depth import DepthComparison, figures_of, scale_and_shift
+from ttt3r_ros.evaluation.metrics.depth import DepthComparison, compute_figures, scale_and_shift
 
 
 def scene(scale: float = 1.0, shift_m: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -24,14 +24,14 @@ def compared(predicted: np.ndarray, true_m: np.ndarray, **rules: float) -> Depth
 
 def test_figures_of_a_depth_that_is_a_fifth_too_large() -> None:
     true = np.array([1.0, 2.0, 4.0])
-    figures = figures_of(true, 1.2 * true)
+    figures = compute_figures(true, 1.2 * true)
     assert figures.abs_rel == pytest.approx(0.2)
     assert figures.sq_rel == pytest.approx(0.04 * true.mean())
     assert figures.rmse == pytest.approx(0.2 * np.sqrt((true**2).mean()))
     assert figures.log_rmse == pytest.approx(np.log(1.2))
     assert (figures.delta1, figures.delta2, figures.delta3) == (1.0, 1.0, 1.0)
-    assert figures_of(true, 1.3 * true).delta1 == 0.0
-    assert figures_of(true, 1.3 * true).delta2 == 1.0
+    assert compute_figures(true, 1.3 * true).delta1 == 0.0
+    assert compute_figures(true, 1.3 * true).delta2 == 1.0
 
 
 def test_each_alignment_forgives_what_it_is_for() -> None:

@@ -15,9 +15,9 @@ from ttt3r_ros.evaluation.measurement import Result, evaluate, mean_of
 from ttt3r_ros.evaluation.metrics.reconstruction import (
     PosedClouds,
     ReconstructionComparison,
-    aligned_by_medians,
-    points_of,
+    align_by_medians,
     true_depth_in_network_image,
+    unproject_depth,
 )
 from ttt3r_ros.evaluation.protocols import protocols_of
 from ttt3r_ros.geometry import se3_inverse, transform
@@ -45,7 +45,7 @@ class Seer(FakeBackend):
         T = se3_inverse(self.room.T_world_camera(0)) @ self.room.T_world_camera(state.seen)
         T[:3, 3] *= self.factor
         seen = Prediction(
-            points_camera=self.factor * points_of(rendered.depth_m, self.room.intrinsics),
+            points_camera=self.factor * unproject_depth(rendered.depth_m, self.room.intrinsics),
             confidence=np.full((HEIGHT, WIDTH), 3.0, np.float32),
             T_segment_camera=T,
             rgb=rendered.rgb,
@@ -138,7 +138,7 @@ def test_without_a_known_lens_there_are_no_true_points(room) -> None:
 
 
 def test_points_of_a_depth_image_lie_on_its_rays() -> None:
-    points = points_of(np.full((3, 5), 2.0, np.float32), Intrinsics(4.0, 8.0, 2.0, 1.0, 5, 3))
+    points = unproject_depth(np.full((3, 5), 2.0, np.float32), Intrinsics(4.0, 8.0, 2.0, 1.0, 5, 3))
     assert points[1, 2] == pytest.approx([0.0, 0.0, 2.0])
     assert points[0, 4] == pytest.approx([2 / 4 * 2, -1 / 8 * 2, 2.0])
 
@@ -157,7 +157,7 @@ def test_medians_bring_depth_and_size_together() -> None:
     true = np.random.default_rng(3).normal(size=(501, 3)) + [0.0, 0.0, 4.0]
     predicted = 3.0 * true + [0.0, 0.0, 7.0]
     clouds = (PosedClouds([(cloud.astype(np.float32), np.eye(4))]) for cloud in (predicted, true))
-    S, scale = aligned_by_medians(*clouds)
+    S, scale = align_by_medians(*clouds)
     assert scale == pytest.approx(1 / 3, rel=1e-6)
     np.testing.assert_allclose(transform(S, predicted), true, atol=1e-5)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ttt3r_ros.evaluation.protocols import Sampling
-from ttt3r_ros.evaluation.sampling import SampledSequence, squeezed
+from ttt3r_ros.evaluation.sampling import SampledSequence, resize_whole
 from ttt3r_ros.images.rectification import rectify_depth
 from ttt3r_ros.io.image_folder import ImageFolder
 from ttt3r_ros.model.runtime.preprocessing import InputSize
@@ -75,7 +75,7 @@ def test_a_whole_image_is_not_cropped_by_the_network() -> None:
     """Of 80x42 the network would make 64x34 and cut it to 64x32."""
     rgb = np.zeros((42, 80, 3), np.uint8)
     rgb[-2:] = 255
-    fitted = squeezed(rgb, SIZE.geometry(80, 42))
+    fitted = resize_whole(rgb, SIZE.geometry(80, 42))
     assert fitted.shape == (32, 64, 3)
     assert fitted[-1].mean() > 200, "the last rows are still there"
     assert SIZE.geometry(64, 32).top == 0

@@ -12,10 +12,10 @@ from ttt3r_ros.errors import SourceError
 from ttt3r_ros.evaluation.metrics import surfaces
 from ttt3r_ros.evaluation.metrics.surfaces import (
     Surface,
-    registered,
+    register_icp,
     rigid_motion,
+    subsample,
     surface_error,
-    thinned,
 )
 from ttt3r_ros.geometry import pose_matrix, transform
 
@@ -61,13 +61,13 @@ def test_normals_of_a_plane_turned_by_an_angle_differ_by_its_cosine() -> None:
 def test_icp_finds_a_small_motion() -> None:
     T = pose_matrix(np.array([0.03, -0.02, 0.02, 1.0, 0.008, -0.005, 0.01]))
     cloud = np.random.default_rng(0).uniform(-1.0, 1.0, (2000, 3))
-    found = registered(Surface(transform(np.linalg.inv(T), cloud)), Surface(cloud), within_m=0.1)
+    found = register_icp(Surface(transform(np.linalg.inv(T), cloud)), Surface(cloud), within_m=0.1)
     np.testing.assert_allclose(found, T, atol=1e-6)
 
 
 def test_icp_leaves_clouds_alone_that_are_out_of_its_reach() -> None:
     far = plane() + [0.0, 0.0, 0.11]
-    np.testing.assert_array_equal(registered(Surface(far), Surface(plane()), within_m=0.1), np.eye(4))
+    np.testing.assert_array_equal(register_icp(Surface(far), Surface(plane()), within_m=0.1), np.eye(4))
 
 
 def test_partners_tell_the_motion_exactly() -> None:
@@ -78,11 +78,11 @@ def test_partners_tell_the_motion_exactly() -> None:
 
 def test_thinning_is_the_same_every_time_and_keeps_the_order() -> None:
     rows = np.arange(1000)
-    few = thinned(rows, 100)
+    few = subsample(rows, 100)
     assert len(few) == 100
     assert (np.diff(few) > 0).all()
-    np.testing.assert_array_equal(few, thinned(rows, 100))
-    assert thinned(rows, 1000) is rows
+    np.testing.assert_array_equal(few, subsample(rows, 100))
+    assert subsample(rows, 1000) is rows
 
 
 def test_two_points_are_no_surface() -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far predicted depth is from measured depth, pooled over the pixels of a sequence."""
+"""Errors of predicted depth against measured depth, pooled over the pixels of a sequence."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ttt3r_ros.types import Float32Array, Float64Array, Prediction
 
 DELTA = 1.25
-_PIXEL_STEP = 4  # neighbors err alike; a sixteenth of the pixels tells the same
+_PIXEL_STEP = 4  # errors of neighbors are correlated; a sixteenth of the pixels suffices
 _ITERATIONS = 10
 _MOST_FITTED = 200_000  # pixels that scale and shift are fitted to
 _STEPS, _RATE = 1000, 1e-4
@@ -137,13 +137,13 @@ class DepthComparison:
     def _figures(
         self, true: Float64Array, predicted: Float64Array, scale: float, shift_m: float = 0.0
     ) -> DepthFigures:
-        return figures_of(true, np.minimum(scale * predicted + shift_m, self.clip_m))
+        return compute_figures(true, np.minimum(scale * predicted + shift_m, self.clip_m))
 
 
 def common_scale(true: Float64Array, predicted: Float64Array) -> float:
     """Return the factor that brings predictions nearest to the truth in the mean absolute error.
 
-    Ten rounds of reweighted least squares from the ratio of the means, as the field's depth protocol has it.
+    Ten rounds of reweighted least squares from the ratio of the means, as in published depth evaluations.
     """
     scale = true.mean() / max(float(predicted.mean()), 1e-9)
     for _ in range(_ITERATIONS):
@@ -158,7 +158,7 @@ def common_scale(true: Float64Array, predicted: Float64Array) -> float:
 def scale_and_shift(true: Float64Array, predicted: Float64Array) -> tuple[float, float]:
     """Return factor and shift [m] that bring predictions near to the truth in the mean absolute error.
 
-    A thousand steps of Adam at a rate of 1e-4 from the ratio of the medians, as the field's depth protocol has it.
+    A thousand steps of Adam at a rate of 1e-4 from the ratio of the medians, as in published depth evaluations.
     They do not go far from there, so this is not the best fit but the one that papers report.
     """
     thinning = -(-true.size // _MOST_FITTED)
@@ -174,7 +174,7 @@ def scale_and_shift(true: Float64Array, predicted: Float64Array) -> tuple[float,
     return float(fit[0]), float(fit[1])
 
 
-def figures_of(true: Float64Array, predicted: Float64Array) -> DepthFigures:
+def compute_figures(true: Float64Array, predicted: Float64Array) -> DepthFigures:
     """Return the errors of predicted depths (N,) [m]."""
     difference = predicted - true
     before = np.maximum(predicted, _NEAREST_M)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reconstructed points against those that true depths and poses make, pixel by pixel the same ones."""
+"""Reconstructed points against points from true depth and poses, of the same pixels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ttt3r_ros.evaluation.metrics.surfaces import (
     MOST_POINTS,
     Surface,
     SurfaceError,
-    registered,
+    register_icp,
     surface_error,
 )
 from ttt3r_ros.evaluation.metrics.trajectory import PosesByTime
@@ -49,7 +49,7 @@ class _View:
     def measured(self) -> int:
         return int(np.count_nonzero(self.is_central))
 
-    def thinned(self, share: float) -> _View:
+    def subsample(self, share: float) -> _View:
         """Return a random share of the pixels, the same every time."""
         if share >= 1:
             return self
@@ -84,15 +84,15 @@ class ReconstructionComparison:
     _measured: int = 0
 
     def add(self, update: Update, true_m: Float32Array, frame: int) -> None:
-        """Take in one frame with the true depth (h, w) of its camera, of any size.
+        """Add one frame with the true depth (h, w) of its camera, of any size.
 
         Raises:
-            SourceError: the lens of the camera is not known.
+            SourceError: the intrinsics of the camera are unknown.
         """
         if self.limit and frame >= self.limit:
             return
         if update.frame.intrinsics is None:
-            msg = f"image {update.frame.stamp_ns} comes without intrinsics; true points cannot be made"
+            msg = f"image {update.frame.stamp_ns} has no intrinsics; true points cannot be computed"
             raise SourceError(msg)
         predicted = update.prediction.points_camera
         depth_m = true_depth_in_network_image(true_m, update.prediction.geometry)
@@ -105,17 +105,17 @@ class ReconstructionComparison:
                 frame,
                 update.frame.stamp_ns,
                 predicted[valid].astype(np.float32),
-                points_of(depth_m, update.intrinsics)[valid],
+                unproject_depth(depth_m, update.intrinsics)[valid],
                 is_central[valid],
             )
         )
 
     def _keep(self, view: _View) -> None:
-        self._views.append(view.thinned(self._share))
+        self._views.append(view.subsample(self._share))
         self._measured += self._views[-1].measured
         while self._measured > self.most_points:
             self._share /= 2
-            self._views = [one.thinned(0.5) for one in self._views]
+            self._views = [one.subsample(0.5) for one in self._views]
             self._measured = sum(one.measured for one in self._views)
 
     def error(
@@ -138,12 +138,12 @@ class ReconstructionComparison:
             return None
         of_true = PosedClouds([(view.true, T) for view, T, _ in posed])
         of_predicted = PosedClouds([(view.predicted, T) for view, _, T in posed])
-        S_scaled, scale = aligned_by_medians(of_predicted, of_true)
+        S_scaled, scale = align_by_medians(of_predicted, of_true)
 
         is_central = [view.is_central for view, _, _ in posed]
-        true, predicted = Surface(of_true.joined(is_central)), Surface(of_predicted.joined(is_central))
+        true, predicted = Surface(of_true.merge(is_central)), Surface(of_predicted.merge(is_central))
         figures = {
-            name: surface_error(predicted, true, registered(predicted, true, self.within_m, S))
+            name: surface_error(predicted, true, register_icp(predicted, true, self.within_m, S))
             for name, S in (("metric", np.eye(4)), ("scaled", S_scaled))
         }
         measured = sum(view.measured for view, _, _ in posed)
@@ -151,7 +151,7 @@ class ReconstructionComparison:
 
 
 class PosedClouds:
-    """Points (N, 3) of several cameras with their poses, told in the frame of the first camera, one cloud at a time."""
+    """Points (N, 3) of several cameras with their poses, in the frame of the first camera, one cloud at a time."""
 
     def __init__(self, views: list[tuple[Float32Array, Float64Array]]) -> None:
         self._views = views
@@ -161,23 +161,23 @@ class PosedClouds:
         return sum(len(points) for points, _ in self._views)
 
     def __iter__(self) -> Iterator[Float64Array]:
-        return (self._placed(points, T) for points, T in self._views)
+        return (self._transform(points, T) for points, T in self._views)
 
-    def joined(self, chosen: list[BoolArray]) -> Float64Array:
+    def merge(self, chosen: list[BoolArray]) -> Float64Array:
         """Return the chosen points of all as one cloud (M, 3)."""
         cloud = np.empty((sum(map(np.count_nonzero, chosen)), 3))
         end = 0
         for (points, T), kept in zip(self._views, chosen, strict=True):
             begin, end = end, end + int(np.count_nonzero(kept))
-            cloud[begin:end] = self._placed(points[kept], T)
+            cloud[begin:end] = self._transform(points[kept], T)
         return cloud
 
-    def _placed(self, points: Float32Array, T_world_camera: Float64Array) -> Float64Array:
+    def _transform(self, points: Float32Array, T_world_camera: Float64Array) -> Float64Array:
         return transform(self._T_first_world @ T_world_camera, points.astype(np.float64))
 
 
-def aligned_by_medians(predicted: PosedClouds, true: PosedClouds) -> tuple[Float64Array, float]:
-    """Bring paired clouds of the first camera together by the medians of depth and size over all their points.
+def align_by_medians(predicted: PosedClouds, true: PosedClouds) -> tuple[Float64Array, float]:
+    """Align paired clouds of the first camera by the medians of depth and size over all points.
 
     Returns:
         The similarity (4, 4) from predicted to true points, and its factor: with the median z of both at zero, their
@@ -217,7 +217,7 @@ def true_depth_in_network_image(true_m: Float32Array, geometry: ImageGeometry) -
     return np.where(np.isfinite(sampled), sampled, np.float32(0.0))
 
 
-def points_of(depth_m: Float32Array, lens: Intrinsics) -> Float32Array:
+def unproject_depth(depth_m: Float32Array, lens: Intrinsics) -> Float32Array:
     """Return the points (h, w, 3) of a depth image (h, w) in the optical frame."""
     return unproject(depth_m.astype(np.float64), lens).astype(np.float32)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far two point clouds are from each other: accuracy, completion, consistency of normals; ICP."""
+"""Distances between two point clouds: accuracy, completion, consistency of normals; ICP."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Surface:
         if len(points) < _FEWEST:
             msg = f"a cloud of {len(points)} points is no surface; expected at least {_FEWEST}"
             raise SourceError(msg)
-        self.points = np.ascontiguousarray(thinned(points, MOST_POINTS), np.float64)
+        self.points = np.ascontiguousarray(subsample(points, MOST_POINTS), np.float64)
 
     @cached_property
     def _tree(self) -> cKDTree:
@@ -65,7 +65,7 @@ class Surface:
     @cached_property
     def sample(self) -> NDArray[np.int64]:
         """Return the indices of the points that distances are taken of: all, or a fixed random choice."""
-        return thinned(np.arange(len(self.points)), _MOST_MEASURED)
+        return subsample(np.arange(len(self.points)), _MOST_MEASURED)
 
     @cached_property
     def sample_normals(self) -> Float64Array:
@@ -102,10 +102,9 @@ def _plane_normals(neighbors: Float64Array) -> Float64Array:
 def surface_error(
     predicted: Surface, true: Surface, S_true_predicted: Float64Array | None = None
 ) -> SurfaceError:
-    """Compare a predicted cloud with the true one, as they lie or moved by a similarity (4, 4).
+    """Compare a predicted cloud with the true one, optionally after a similarity (4, 4).
 
-    Nearest points and planes stay the same under a similarity, so that each cloud is searched where it is: one tree
-    serves every alignment.
+    A similarity does not change nearest points and planes, so one search tree per cloud serves all alignments.
     """
     S = np.eye(4) if S_true_predicted is None else S_true_predicted
     scale = float(np.cbrt(np.linalg.det(S[:3, :3])))
@@ -136,16 +135,16 @@ def _cosines(ours: Float64Array, theirs: Float64Array) -> Float64Array:
     return cosines
 
 
-def registered(
+def register_icp(
     predicted: Surface, true: Surface, within_m: float, S_true_predicted: Float64Array | None = None
 ) -> Float64Array:
-    """Return where point-to-point ICP moves the predicted cloud from where it lies, or from a similarity (4, 4).
+    """Return the transform (4, 4) from predicted to true points after point-to-point ICP.
 
-    That is a rigid motion on top of the similarity. At most 30 rounds, ended when neither the share of points with
-    a partner nor their distance changes by more than 1e-6. Too few partners leave the cloud where it is.
+    ICP starts from the identity or a similarity and adds a rigid motion. It ends after 30 iterations, or when the
+    share of points with a correspondence and their distance change by at most 1e-6, or with too few of them.
     """
     S: Float64Array = np.eye(4) if S_true_predicted is None else S_true_predicted
-    moving = thinned(predicted.points, _MOST_REGISTERED)
+    moving = subsample(predicted.points, _MOST_REGISTERED)
     before = (0.0, 0.0)
     for _ in range(_ROUNDS):
         moved = transform(S, moving)
@@ -170,8 +169,8 @@ def rigid_motion(source: Float64Array, target: Float64Array) -> Float64Array:
     return T
 
 
-def thinned(rows: NDArray[Any], most: int) -> NDArray[Any]:
-    """Return at most so many rows: all, or a random choice that is the same every time."""
+def subsample(rows: NDArray[Any], most: int) -> NDArray[Any]:
+    """Return all rows, or ``most`` of them at random with a fixed seed."""
     if len(rows) <= most:
         return rows
     return rows[np.sort(np.random.default_rng(0).choice(len(rows), most, replace=False))]

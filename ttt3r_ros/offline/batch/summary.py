@@ -34,7 +34,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class SourceResult:
-    """SourceResult of one source."""
+    """Result of one source."""
 
     name: str
     source: str
