@@ -26,7 +26,8 @@ class FrameRecord:
     index: int  # among all images that could be decoded, from 0; the name of its pictures
     stamp_ns: int
     map_id: int  # map session: counts up whenever time goes back and the map starts again
-    skipped: str = ""  # why it was not mapped
+    skipped: str = ""  # reason, if it was not mapped
+    skip_detail: str = ""
     segment: int = 0  # counts state resets
     scale: float = 1.0  # meters per unit of the network
     confidence_mean: float = 0.0

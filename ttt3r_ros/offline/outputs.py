@@ -189,4 +189,4 @@ def _bag_name(first: int) -> str:
 def _output_bag(path: Path, config: Config, robot: RecordedSensors) -> Any:
     from ttt3r_ros.io.bags.writer import OutputBag  # noqa: PLC0415 - rosbags is an optional extra
 
-    return OutputBag(path, config, robot)
+    return OutputBag(path, config, robot.mount)

@@ -61,7 +61,7 @@ class RunResult:
     @property
     def skipped(self) -> dict[str, int]:
         """Return the number of skipped frames by reason."""
-        return dict(Counter(record.skipped.split(":")[0] for record in self.records if record.skipped))
+        return dict(Counter(record.skipped for record in self.records if record.skipped))
 
     @property
     def is_ok(self) -> bool:

@@ -51,14 +51,12 @@ class TrackedBody:
         self.landmarks = 0  # that tell where the newest frame was taken; 0: the network alone does
 
     def configure(self, config: Config) -> None:
-        """Follow a live change of settings."""
-        self.reconstructor.configure(config)
+        """Apply changed parameters."""
         if self.transforms is not None:
             self.transforms.config = config
 
-    def reset(self, *, time_jump: bool) -> None:
-        """Forget everything; odom goes on, unless nothing that came before is true any more."""
-        self.reconstructor.reset(reset_odom=time_jump)
+    def reset_outputs(self, *, time_jump: bool = False) -> None:
+        """Clear the path; after a jump back in time also the stamps of published transforms."""
         self.outputs.reset()
         if time_jump and self.transforms is not None:
             self.transforms.reset()
@@ -103,7 +101,7 @@ class Job:
     frame: Frame
     received_s: float  # perf_counter when its message was taken
     decode_s: float
-    map_id: int
+    session_id: int  # of the node when the frame arrived
 
 
 def mapped_cameras(

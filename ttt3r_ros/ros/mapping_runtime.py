@@ -5,18 +5,16 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 
 from ttt3r_ros.backend import set_next_image_source
-from ttt3r_ros.errors import ImageError, NonFiniteError, OutputError
+from ttt3r_ros.errors import OutputError
 from ttt3r_ros.geometry import se3_inverse
 from ttt3r_ros.model.runtime.devices import device_memory_facts
-from ttt3r_ros.odometry.sensor_context import SensorContext
-from ttt3r_ros.pipeline.batching import infer_batch
+from ttt3r_ros.pipeline.mapper import Mapper, Skipped
 from ttt3r_ros.pipeline.worker import Worker
 from ttt3r_ros.ros.diagnostics import diagnostic_array
 from ttt3r_ros.ros.image_subscriber import ImageCallbacks, ImageSubscriber
@@ -27,7 +25,6 @@ from ttt3r_ros.ros.statistics import Statistics
 from ttt3r_ros.ros.throttled_warnings import ThrottledWarnings
 from ttt3r_ros.ros.viewer_link import ViewerLink
 from ttt3r_ros.slam.corrections import MapCorrection
-from ttt3r_ros.transforms.tree import TransformError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,8 +33,8 @@ if TYPE_CHECKING:
 
     from ttt3r_ros.backend import AnyBackend
     from ttt3r_ros.config import Config
-    from ttt3r_ros.odometry.session import FrameEstimate
-    from ttt3r_ros.types import Float64Array, Frame, UInt8Array
+    from ttt3r_ros.pipeline.reconstructor import Reconstructor
+    from ttt3r_ros.types import Float64Array, Frame, UInt8Array, Update
 
 _QUEUE = 4  # frames that wait for the worker while nothing may be dropped; further ones wait in the middleware
 
@@ -69,7 +66,9 @@ class MappingRuntime:
         self.worker: Worker[Job] | None = None
         self.paused = False
         self._queue_drain = QueueDrain(node, self._received, self._is_idle)
-        self._map_id = 0  # counts resets
+        reconstructors = [body.reconstructor for body in self.bodies]
+        self._mapper = Mapper(backend, config, self.sensors, reconstructors)
+        self._session_id = 0  # counts resets, time jumps and loaded states
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         node.create_timer(config.map.publish_period, self._publish_maps)
         node.create_timer(config.diagnostics_period, self._publish_diagnostics)
@@ -129,24 +128,26 @@ class MappingRuntime:
         return self.worker is None or self.worker.is_idle()
 
     def configure(self, config: Config) -> None:
-        """Follow a live change of settings."""
+        """Apply changed parameters."""
         with self.stepping:
-            self.config = self.sensors.config = config
+            self.config = config
+            self._mapper.configure(config)
             for body in self.bodies:
                 body.configure(config)
             for camera in self.cameras:
                 camera.outputs.config = config
 
-    def reset(self, *, time_jump: bool = False) -> None:
-        """Forget states, trajectories and maps."""
+    def reset(self) -> None:
+        """Clear states, trajectories and maps; odom continues."""
         with self.stepping:
             self.start_new_session()
+            self._mapper.reset()
             for body in self.bodies:
-                body.reset(time_jump=time_jump)
+                body.reset_outputs()
 
     def start_new_session(self) -> None:
-        """Drop the frames under way: what they belonged to is gone. Call while `stepping` is held."""
-        self._map_id += 1
+        """Drop the frames under way, which belong to the state before. Call while `stepping` is held."""
+        self._session_id += 1
         self._drop_held()
 
     def pause(self, *, paused: bool) -> None:
@@ -162,88 +163,42 @@ class MappingRuntime:
     # --- images -------------------------------------------------------------------------------------
 
     def _on_frame(self, camera: MappedCamera, frame: Frame, received_s: float) -> None:
-        job = Job(camera, frame, received_s, time.perf_counter() - received_s, self._map_id)
+        job = Job(camera, frame, received_s, time.perf_counter() - received_s, self._session_id)
         assert self.worker is not None
         if self.paused or self.worker.submit(job, camera.name) is not None:
             self.statistics.count("dropped")
 
     def _process(self, jobs: list[Job]) -> None:
-        """Run frames of different cameras; on the worker thread."""
+        """Map frames of different cameras and publish each result; on the worker thread."""
         with self.stepping:
-            set_next_image_source(self._backend, self._upcoming)
-            current = [job for job in jobs if job.map_id == self._map_id]
-            # What came before a reset must not open the map after it.
+            set_next_image_source(self._backend, self._next_image)
+            # A frame from before a reset must not become the first of the new map.
+            current = [job for job in jobs if job.session_id == self._session_id]
             self.statistics.count("dropped", len(jobs) - len(current))
-            if len(current) > 1 and not self.config.rig:
-                self._step_together(current)
-            else:
-                for job in current:
-                    self._step(job)
+            frames = [(job.camera.body.reconstructor, job.frame) for job in current]
+            for job, result in zip(current, self._mapper.process(frames), strict=True):
+                if isinstance(result, Skipped):
+                    self.statistics.count("skipped")
+                    self.warnings.warn(f"frame skipped: {result}")
+                else:
+                    self._publish(job, result)
 
-    def _upcoming(self) -> UInt8Array | None:
+    def _next_image(self) -> UInt8Array | None:
         assert self.worker is not None
         job = self.worker.reserve()
         return job.frame.rgb if job is not None else None
 
-    def _step(self, job: Job) -> None:
-        mount = self._mount_or_skip(job)
-        if mount is None:
-            return
-        try:
-            estimate = job.camera.body.reconstructor.infer(job.frame)
-        except (ImageError, NonFiniteError) as error:
-            self._skip(error)
-            return
-        self._place(job, estimate, mount)
-
-    def _step_together(self, jobs: list[Job]) -> None:
-        mounts = [(job, mount) for job in jobs if (mount := self._mount_or_skip(job)) is not None]
-        pairs = [(job.camera.body.reconstructor, job.frame) for job, _ in mounts]
-        for (job, mount), seen in zip(mounts, infer_batch(self._backend, pairs), strict=True):
-            if isinstance(seen, (ImageError, NonFiniteError)):
-                self._skip(seen)
-            else:
-                self._place(job, seen, mount)
-
-    def _mount_or_skip(self, job: Job) -> SensorContext | None:
-        """Return mount and gravity, without which a robot's image cannot be placed; None after a warning."""
-        header_frame = job.frame.camera_frame
-        try:
-            awaits_first_frame = job.camera.body.reconstructor.pose_integrator.awaits_first_frame
-            return SensorContext(
-                T_base_camera=self.sensors.mount(header_frame, job.frame.stamp_ns),
-                up_camera=self.sensors.up(header_frame) if awaits_first_frame else None,
-            )
-        except TransformError as error:
-            self._skip(error)
-            return None
-
-    def _place(self, job: Job, estimate: FrameEstimate, mount: SensorContext) -> None:
-        stamp_ns = job.frame.stamp_ns
-        seen = time.perf_counter()
-        # Odometry may be younger than the image: asked for now, it had the network's time to arrive.
-        context = replace(
-            mount,
-            T_odom_base=self.sensors.odometry(stamp_ns),
-            measured_depth=self.sensors.measured_depth(stamp_ns),
-        )
-        asked = time.perf_counter()
-        update = job.camera.body.reconstructor.integrate(job.frame, estimate, context)
-        placed = time.perf_counter()
+    def _publish(self, job: Job, update: Update) -> None:
+        started = time.perf_counter()
         job.camera.publish(update)
         self.viewer.show(job.camera, update)
         finished = time.perf_counter()
         own = {
             "decode": job.decode_s,
-            "transforms": asked - seen,
-            "publish": finished - placed,
+            "publish": finished - started,
             "latency": finished - job.received_s,
         }
         self.statistics.record_processed({**update.timings_s, **own})
-
-    def _skip(self, error: Exception) -> None:
-        self.statistics.count("skipped")
-        self.warnings.warn(f"frame skipped: {error}")
 
     def _wake_executor(self) -> None:
         executor = self._node.executor
@@ -252,19 +207,14 @@ class MappingRuntime:
 
     def _on_time_jump(self) -> None:
         self.sensors.clear()
-        if self.config.on_time_jump == "keep_map":
-            with self.stepping:
-                self.start_new_session()
+        with self.stepping:
+            self.start_new_session()
+            if self._mapper.on_time_jump(self._save_before_reset):
                 for body in self.bodies:
-                    body.reconstructor.reset_state()
-            return
-        for body in self.bodies:
-            self._save_before(body)
-        self.reset(time_jump=True)
+                    body.reset_outputs(time_jump=True)
 
-    def _save_before(self, body: TrackedBody) -> None:
-        if not len(body.reconstructor.trajectory):
-            return
+    def _save_before_reset(self, reconstructor: Reconstructor[Any]) -> None:
+        body = next(body for body in self.bodies if body.reconstructor is reconstructor)
         suffix = f"_until_{body.newest_stamp_ns}"
         for save in (body.files.save_trajectory, body.files.save_map):
             self._save(partial(save, suffix))

@@ -50,7 +50,7 @@ class CameraOutputs:
         """Publish all outputs that have a subscriber, with the stamp of the image."""
         config = self.config
         depth = cache(lambda: masked_depth(update, config.min_confidence))  # for image and points
-        frame = self._robot.optical_frame(update.frame.camera_frame)
+        frame = self._robot.mount.optical_frame(update.frame.camera_frame)
         header = messages.make_header(update.frame.stamp_ns, frame)
         _publish_if_subscribed(
             self._depth, lambda: messages.depth_image(update, depth(), config.depth, header)
@@ -107,7 +107,7 @@ class BodyOutputs:
     def _odometry(self, update: Update) -> Odometry:
         stamp_ns = update.frame.stamp_ns
         seconds = 0.0 if self._previous_ns is None else (stamp_ns - self._previous_ns) * 1e-9
-        body = self._robot.body_frame(update.frame.camera_frame)
+        body = self._robot.mount.body_frame(update.frame.camera_frame)
         frame, _, T = body_edge(self._config, update, self._map_frame, body)
         return messages.odometry(update, seconds, T, messages.make_header(stamp_ns, frame), body)
 

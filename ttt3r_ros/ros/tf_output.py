@@ -75,7 +75,7 @@ class TransformOutput:
         stamp_ns = update.frame.stamp_ns
         if self._static is not None:
             self._send_optical_frame(update.frame.camera_frame, stamp_ns)
-        body = self._robot.body_frame(update.frame.camera_frame)
+        body = self._robot.mount.body_frame(update.frame.camera_frame)
         if (moving := moving_edge(self.config, update, self._map_frame, body)) is not None:
             self._send(moving, stamp_ns)
         if (correcting := correcting_edge(self.config, update, self._map_frame)) is not None:
@@ -120,11 +120,11 @@ class TransformOutput:
 
     def _send_optical_frame(self, header_frame: str, stamp_ns: int) -> None:
         """Publish the optical frame of a camera in its body frame, once for each camera."""
-        frame = self._robot.camera_frame(header_frame)
+        frame = self._robot.mount.camera_frame(header_frame)
         if frame not in self._optical_frames_sent and self._static is not None:
             self._optical_frames_sent.add(frame)
             header = messages.make_header(stamp_ns, frame)
-            optical = self._robot.optical_frame(header_frame)
+            optical = self._robot.mount.optical_frame(header_frame)
             self._static.send([messages.transform_stamped(np.asarray(T_BODY_OPTICAL), header, optical)])
 
     def _warn_second_parent(self, parent: str, child: str) -> None:

@@ -172,7 +172,7 @@ def test_images_that_show_nothing_are_skipped_and_counted(tmp_path):
     meta = json.loads((tmp_path / "out" / "run.json").read_text())
     assert (meta["mapped"], meta["skipped"], meta["broken"]) == (10, {"of one color": 1}, 1)
     records = read_frames(tmp_path / "out" / "frames.csv")
-    assert "is of one color (values 7 to 7)" in records[3].skipped
+    assert "is of one color (values 7 to 7)" in records[3].skip_detail
     assert len(RunFolder(tmp_path / "out")) == len(RunFolder(tmp_path / "out").records()) == 10
 
 

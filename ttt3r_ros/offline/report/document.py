@@ -203,7 +203,11 @@ def _stages_ms(run: RunSummary) -> dict[str, Float64Array]:
 
 
 def _skipped(run: RunSummary) -> dict[str, Any]:
-    rows = [[str(r.index), str(r.stamp_ns), r.skipped] for r in run.records if r.skipped]
+    rows = [
+        [str(r.index), str(r.stamp_ns), f"{r.skipped}: {r.skip_detail}"]
+        for r in run.records
+        if r.skipped
+    ]
     counts = ", ".join(f"{count} {reason}" for reason, count in run.skipped.items())
     return {"note": f"{len(rows)}: {counts}." if rows else "None.", "rows": rows[:_MAX_LISTED]}
 
