@@ -133,7 +133,7 @@ def test_without_a_known_lens_there_are_no_true_points(room) -> None:
             yield from (replace(frame, intrinsics=None) for frame in super().frames())
 
     found = evaluated(Unknown(frames=6, width=WIDTH, height=HEIGHT), 1.0)
-    assert "comes without intrinsics" in found["reconstruction"].problem
+    assert "intrinsics" in found["reconstruction"].problem
     assert found["depth"].metrics
 
 
