@@ -17,7 +17,7 @@ import hashlib
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -67,15 +67,28 @@ def bag_messages(folder: Path) -> Iterator[bytes]:
 
 def network_state(path: Path) -> Iterator[bytes]:
     """Yield name and values of each array of the network's state and of the segment's poses."""
+    arrays = old_network_state(path) or new_network_state(path)
+    for name in sorted(arrays):
+        yield f"session.{name}".encode()
+        yield arrays[name].tobytes()
+
+
+def new_network_state(path: Path) -> dict[str, Any]:
+    """Return the arrays of a state file by name."""
     session = read_state(path)["reconstructor"]["session"]
-    arrays = session["network_state"] | {
+    arrays: dict[str, Any] = session["network_state"] | {
         "T_world_segment": session["T_world_segment"],
         "T_world_camera": session["T_world_camera"],
         "counts": np.array([session["segment"], session["frames_in_segment"]]),
     }
-    for name in sorted(arrays):
-        yield f"session.{name}".encode()
-        yield arrays[name].tobytes()
+    return arrays
+
+
+def old_network_state(path: Path) -> dict[str, Any]:
+    """Return the arrays of a state file from before version 1, which has one entry for each; none for other files."""
+    with np.load(path) as arrays:
+        names = [name for name in arrays.files if name.startswith("session.")]
+        return {name.removeprefix("session."): arrays[name] for name in names}
 
 
 def digest(parts: Iterable[bytes]) -> str:
