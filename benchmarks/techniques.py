@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # runs from a checkout, installed or not
 
 from as_published import SHORTCUTS, without  # noqa: E402
+from peak_memory import peak_mib, reset_peak  # noqa: E402
 from stage_clock import FunctionClock  # noqa: E402
 
 from ttt3r_ros.model.checkpoints.networks import PACKAGE_WEIGHTS, load_network, seeded_network  # noqa: E402
@@ -186,7 +187,7 @@ def _show(row: Row, image: Tensor, device: str, *, warm: bool) -> None:
     torch.backends.cudnn.allow_tf32 = row.technique.matmul != "highest"
     threads = torch.get_num_threads()
     torch.set_num_threads(1 if row.technique.parallel_decoders else threads)
-    before = _reset_peak(device)
+    before = reset_peak(device)
     clock = FunctionClock(device)
     timed = _parts(row.network) if row.technique.mode == "none" else []
     with without(set(SHORTCUTS) - set(row.technique.shortcuts)), clock.timing(timed):
@@ -197,7 +198,7 @@ def _show(row: Row, image: Tensor, device: str, *, warm: bool) -> None:
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = True  # as torch has it
     if warm or "graph" in row.technique.mode:  # a graph takes its memory when it is recorded
-        row.peak_mib = max(row.peak_mib, _weights_mib(row.network) + _peak_mib(device) - before)
+        row.peak_mib = max(row.peak_mib, _weights_mib(row.network) + peak_mib(device) - before)
     if warm:
         row.frame_s.append(spent)
         for stage, seconds in clock.spent().items():
@@ -327,26 +328,6 @@ def _images(network: Ttt3r, count: int) -> list[Tensor]:
 @cache
 def _frames(count: int) -> list[np.ndarray]:
     return [frame.rgb for frame in ProceduralRoom(frames=count, width=640, height=480).frames()]
-
-
-def _reset_peak(device: str) -> float:
-    """Start a new peak; return the current memory [MiB]."""
-    if device.startswith("cuda"):
-        torch.cuda.reset_peak_memory_stats()
-        return torch.cuda.memory_allocated() / 2**20
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    return _of_process("VmRSS")
-
-
-def _peak_mib(device: str) -> float:
-    if device.startswith("cuda"):
-        return torch.cuda.max_memory_allocated() / 2**20
-    return _of_process("VmHWM")
-
-
-def _of_process(entry: str) -> float:
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(status.split(f"{entry}:")[1].split()[0]) / 1024
 
 
 def _weights_mib(network: Ttt3r) -> float:

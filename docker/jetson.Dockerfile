@@ -1,5 +1,6 @@
 # On a Jetson Orin with JetPack 6.2. The base is Ubuntu 24.04 with Python 3.12 and a torch built for the Jetson's GPU; ROS 2
-# Jazzy has Debian packages for that Ubuntu. Not built and not tried on hardware. Its torch is older than the tested 2.11.
+# Jazzy has Debian packages for that Ubuntu. Not built and not tried on hardware. setup.py accepts its torch
+# (2.6 or later); the tests ran with torch 2.11 and 2.13 only.
 # docker build -f docker/jetson.Dockerfile -t ttt3r_ros:jetson .
 # docker run --runtime nvidia --network host --ipc host ttt3r_ros:jetson
 ARG BASE=nvcr.io/nvidia/pytorch:25.06-py3-igpu
