@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import numpy as np
 
 from ttt3r_ros.errors import SourceError
+from ttt3r_ros.geometry import require_pose
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 StateDict: TypeAlias = "dict[str, Any]"
 _SEPARATOR = "."
+_MAX_INTEGER = 2**53  # larger counts are damage; sums with them would overflow
+_MAX_TRANSLATION = 1e10  # of saved poses: a product of some valid ones
 
 
 class Stateful(Protocol):
@@ -59,11 +62,18 @@ class StateReader:
         if kind is None:
             self.require(not extra, f"unexpected entries {', '.join(extra)}")
 
-    def array(self, name: str, dtype: type[np.generic], shape: tuple[int | None, ...]) -> NDArray[Any]:
+    def array(
+        self,
+        name: str,
+        dtype: type[np.generic],
+        shape: tuple[int | None, ...],
+        *,
+        maximum: float | None = None,
+    ) -> NDArray[Any]:
         """Return a copy of an array; None in ``shape`` stands for any length.
 
         Raises:
-            SourceError: the entry is missing, has another type or shape, or is not finite.
+            SourceError: the entry is missing, has another type or shape, is not finite, or a value exceeds +-maximum.
         """
         found = self._array(name)
         fits = len(found.shape) == len(shape) and all(
@@ -74,6 +84,9 @@ class StateReader:
             f"{name} is {found.dtype} {found.shape}; expected {dtype.__name__} {shape}",
         )
         self.require(np.isfinite(found).all(), f"{name} is not finite")
+        if maximum is not None and found.size:
+            largest = max(found.max(), -found.min())
+            self.require(largest <= maximum, f"{name} reaches {largest}; expected at most {maximum:g}")
         return found.copy()
 
     def optional(
@@ -84,19 +97,48 @@ class StateReader:
         self.require(len(packed) <= 1, f"{name} has {len(packed)} values; expected at most 1")
         return packed[0] if len(packed) else None
 
+    def pose(self, name: str) -> NDArray[Any]:
+        """Return a rigid motion (4, 4); raise as `array`, and if it is not rigid."""
+        return self.validate_poses(name, self.array(name, np.float64, (4, 4)))
+
+    def poses(self, name: str) -> NDArray[Any]:
+        """Return rigid motions (N, 4, 4); raise as `pose`."""
+        return self.validate_poses(name, self.array(name, np.float64, (None, 4, 4)))
+
+    def optional_pose(self, name: str) -> NDArray[Any] | None:
+        """Return the pose of `pack_optional`; raise as `pose`."""
+        packed = self.optional(name, np.float64, (4, 4))
+        return None if packed is None else self.validate_poses(name, packed)
+
+    def validate_poses(self, name: str, poses: NDArray[Any]) -> NDArray[Any]:
+        """Return rigid motions (..., 4, 4); raise `SourceError` if one is not rigid."""
+        try:
+            require_pose(poses, _MAX_TRANSLATION)
+        except ValueError as error:
+            self.require(False, f"{name}: {error}")  # noqa: FBT003
+        return poses
+
     def integer(self, name: str, minimum: int = 0) -> int:
-        """Return an integer.
+        """Return an integer of at most 2^53.
 
         Raises:
-            SourceError: the entry is missing, is no integer, or is less than ``minimum``.
+            SourceError: the entry is missing, is no integer, or is out of range.
         """
         value = int(self.array(name, np.int64, ()))
-        self.require(value >= minimum, f"{name} is {value}; expected {minimum} or more")
+        self.require(
+            minimum <= value <= _MAX_INTEGER, f"{name} is {value}; expected {minimum} to {_MAX_INTEGER}"
+        )
         return value
 
     def number(self, name: str) -> float:
         """Return a finite number; raise as `array`."""
         return float(self.array(name, np.float64, ()))
+
+    def bounded(self, name: str, low: float, high: float) -> float:
+        """Return a number in a range; raise as `array`, and if it is outside."""
+        value = self.number(name)
+        self.require(low <= value <= high, f"{name} is {value}; expected {low:g} to {high:g}")
+        return value
 
     def boolean(self, name: str) -> bool:
         """Return a boolean; raise as `array`."""
@@ -184,11 +226,24 @@ def load_all(components: Mapping[str, Stateful], state: Mapping[str, Any]) -> No
     with StateReader(state, "state") as read:
         groups = {name: read.group(name) for name in components}
     before: dict[str, StateDict] = {}
+    loaded: list[str] = []
     try:
         for name, component in components.items():
             before[name] = component.state_dict()
             component.load_state_dict(groups[name])
+            loaded.append(name)
     except SourceError:
-        for name in list(before)[:-1]:  # the last one is unchanged
-            components[name].load_state_dict(before[name])
+        _restore(components, before, loaded)  # the refusing one is unchanged
         raise
+    except Exception as error:
+        # A fault that no check of the component covers; the component may have changed.
+        _restore(components, before, list(before))
+        msg = f"saved {list(before)[-1]}: {error!r}"
+        raise SourceError(msg) from error
+
+
+def _restore(
+    components: Mapping[str, Stateful], before: Mapping[str, StateDict], names: list[str]
+) -> None:
+    for name in names:
+        components[name].load_state_dict(before[name])

@@ -12,7 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ttt3r_ros.geometry.quaternions import quat_xyzw_from_rotation, rotation_from_quat_wxyz
+from ttt3r_ros.geometry.quaternions import (
+    ORTHOGONALITY_TOLERANCE,
+    quat_xyzw_from_rotation,
+    rotation_from_quat_wxyz,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,7 +29,38 @@ T_BODY_OPTICAL: Float64Array = np.array(
 )
 
 
+MAX_TRANSLATION = 1e9  # of a valid pose; products of larger ones lose every digit or overflow
+
+
 # --- poses -------------------------------------------------------------------------------------------
+
+
+def require_pose(T: Float64Array, max_translation: float = MAX_TRANSLATION) -> Float64Array:
+    """Return rigid motions (..., 4, 4) with finite, bounded translations; raise ValueError with one that is none."""
+    poses = np.asarray(T)
+    if poses.shape[-2:] != (4, 4) or poses.dtype.kind != "f":
+        found = poses.tolist() if poses.size <= 16 else ""
+        msg = f"expected a rigid motion (4, 4), got {poses.dtype} {poses.shape} {found}"
+        raise ValueError(msg)
+    rotation, translation = poses[..., :3, :3], poses[..., :3, 3]
+    with np.errstate(over="ignore", invalid="ignore"):
+        error = np.abs(rotation @ np.swapaxes(rotation, -1, -2) - np.eye(3)).max(axis=(-1, -2))
+        is_right_handed = np.einsum(
+            "...i,...i", rotation[..., 0, :], np.cross(rotation[..., 1, :], rotation[..., 2, :])
+        )
+        valid = (
+            (error <= ORTHOGONALITY_TOLERANCE)  # all comparisons are False for NaN
+            & (is_right_handed > 0.0)
+            & (np.abs(translation).max(axis=-1) <= max_translation)
+            & (poses[..., 3, :] == (0.0, 0.0, 0.0, 1.0)).all(axis=-1)
+        )
+    if not valid.all():
+        wrong = poses[~valid][0]
+        msg = (
+            f"expected a rotation and a translation of at most {max_translation:g}, got {wrong.tolist()}"
+        )
+        raise ValueError(msg)
+    return poses
 
 
 def pose_matrix(pose: Float64Array) -> Float64Array:

@@ -27,6 +27,7 @@ _MAX_LOG_ODDS = 40  # bounded, so that a cell still adapts to new observations
 _OCCUPIED, _FREE = 8, -3  # thresholds on the log-odds
 # Layer 0 reaches from the floor to the lowest obstacles; the others divide the obstacle heights.
 _LAYERS = 8
+_MAX_HEIGHT_M = 1e6  # saved heights beyond it are damage
 _BLOCK = 64  # cells by which the array grows
 _MAX_RAYS = 800  # clearing rays per frame; the next frame casts others
 _RAYS_PER_BATCH = 200  # intermediate arrays fit into the processor's cache
@@ -179,7 +180,7 @@ class OccupancyMap:
             )
             log_odds = read.array("log_odds", np.int8, (_LAYERS, None, None))
             corner = read.array("corner", np.int64, (2,))
-            low, high = read.array("heights", np.float64, (2,)).tolist()
+            low, high = read.array("heights", np.float64, (2,), maximum=_MAX_HEIGHT_M).tolist()
             frame_count = read.integer("frame_count")
             in_range = (log_odds >= -_MAX_LOG_ODDS) & (log_odds <= _MAX_LOG_ODDS)
             read.require(in_range.all(), "log_odds are out of range")

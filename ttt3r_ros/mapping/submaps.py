@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from ttt3r_ros.types import BoolArray, Float32Array, Float64Array, Intrinsics, UInt8Array
 
 
+_MAX_ALLOCATION = 8  # memory of a loaded map, over that of a single submap with all voxels
+
+
 @dataclass(frozen=True)
 class Submap:
     """Voxels in the frame of a submap, and the current pose of that frame."""
@@ -183,15 +186,19 @@ class SubmapCollection:
             SourceError: an entry is invalid or of another voxel size; nothing has changed.
         """
         with StateReader(state, "voxels") as read:
-            poses = read.array("T_map_submap", np.float64, (None, 4, 4))
+            poses = read.poses("T_map_submap")
             bounds = read.array("max_voxels", np.int64, (len(poses),))
             turn = read.integer("eviction_turn")
             groups = [read.group(str(index)) for index in range(len(poses))]
             read.require(len(poses) > 0, "there is no submap")
-            read.require((poses[:, 3] == (0, 0, 0, 1)).all(), "T_map_submap is not rigid")
             read.require((bounds > 0).all(), "max_voxels is out of range")
-        bounds = np.minimum(bounds, self._max_voxels)
-        bounds[-1] = self._max_voxels
+            bounds = np.minimum(bounds, self._max_voxels)
+            bounds[-1] = self._max_voxels
+            # Each submap allocates its bound. One that was evicted from has a bound above its voxels.
+            read.require(
+                bounds.sum() <= _MAX_ALLOCATION * self._max_voxels + len(bounds),
+                f"max_voxels of {len(bounds)} submaps are {bounds.sum()} in total",
+            )
         submaps = []
         for index, (T_map_submap, bound) in enumerate(zip(poses, bounds.tolist(), strict=True)):
             voxels = VoxelMap(self._voxel_size, bound)

@@ -150,14 +150,16 @@ class Trajectory:
             stamps_ns = read.array("stamps_ns", np.int64, (None,))
             keyframe_ids = read.array("keyframe_ids", np.int64, stamps_ns.shape)
             poses = read.array("poses", np.float64, (len(stamps_ns), 7))
-            keyframe_poses = read.array("keyframe_poses", np.float64, (None, 4, 4))
+            keyframe_poses = read.poses("keyframe_poses")
             count = len(keyframe_poses)
+            lengths = np.linalg.norm(poses[:, 3:], axis=1)
+            read.require((np.abs(lengths - 1.0) < 1e-6).all(), "poses have quaternions of other lengths")
+            read.require((np.abs(poses[:, :3]) <= 1e10).all(), "poses have positions beyond 1e10 m")
             read.require(count > 0, "there is no keyframe")
             read.require(
                 ((keyframe_ids >= 0) & (keyframe_ids < count)).all(),
                 f"keyframe_ids are not below {count}",
             )
-            read.require((keyframe_poses[:, 3] == (0, 0, 0, 1)).all(), "keyframe_poses are not rigid")
         self._replace(
             array("q", stamps_ns), array("q", keyframe_ids), array("d", poses.ravel()), keyframe_poses
         )

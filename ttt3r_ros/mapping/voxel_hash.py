@@ -32,6 +32,13 @@ def voxel_keys(points: Float32Array, voxel_size: float) -> tuple[NDArray[np.int6
     return (cells[:, 0] << (2 * _BITS_PER_AXIS)) | (cells[:, 1] << _BITS_PER_AXIS) | cells[:, 2], inside
 
 
+def voxel_coordinates(keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the grid coordinates (N, 3) of voxel keys (N,)."""
+    mask = (1 << _BITS_PER_AXIS) - 1
+    shifts = (2 * _BITS_PER_AXIS, _BITS_PER_AXIS, 0)
+    return np.column_stack([(keys >> shift) & mask for shift in shifts]) - _KEY_OFFSET
+
+
 class VoxelHashTable:
     """Columns of values with one row (slot) per key.
 

@@ -11,7 +11,13 @@ import numpy as np
 
 from ttt3r_ros.geometry import transform
 from ttt3r_ros.mapping.free_space import free_space_mask
-from ttt3r_ros.mapping.voxel_hash import EMPTY, VoxelHashTable, unique_keys, voxel_keys
+from ttt3r_ros.mapping.voxel_hash import (
+    EMPTY,
+    VoxelHashTable,
+    unique_keys,
+    voxel_coordinates,
+    voxel_keys,
+)
 from ttt3r_ros.state_dict import StateReader
 
 if TYPE_CHECKING:
@@ -22,6 +28,7 @@ if TYPE_CHECKING:
     from ttt3r_ros.types import BoolArray, Float32Array, Float64Array, Intrinsics, UInt8Array
 
 _MAX_WEIGHT = np.float32(1000.0)  # bounded, so that an old voxel still adapts to new observations
+_MAX_COUNTER = 2**53  # saved counters beyond it are damage
 _VISITS_PER_FRAME = 1 << 14  # voxels checked by one call of carving or eviction, for any map size
 _EVICTION_POOL = 8  # candidates per voxel to evict, of which the oldest ones go
 _SLOTS_PER_COPY = 1 << 16  # fit into the processor's cache
@@ -225,7 +232,8 @@ class VoxelMap:
                 size == self._voxel_size, f"voxel_size is {size} m; expected {self._voxel_size} m"
             )
             counters = read.array("counters", np.int64, (2 + len(self._cursors),)).tolist()
-            read.require(min(counters) >= 0, "counters are negative")
+            in_range = min(counters) >= 0 and max(counters) <= _MAX_COUNTER
+            read.require(in_range, "counters are out of range")
             capacity, frame_count, *cursors = counters
             keys = read.array("keys", np.int64, (None,))
             slots = read.array("slots", np.int64, keys.shape)
@@ -233,7 +241,7 @@ class VoxelMap:
                 name: read.array(name, column.dtype.type, (len(keys), *column.shape[1:]))
                 for name, column in table.columns().items()
             }
-            _validate_voxels(read, keys, rows, frame_count)
+            _validate_voxels(read, size, keys, rows, frame_count)
         if capacity == table.capacity and len(keys) <= self._max_voxels:
             # The same slots, because they decide which of equally old voxels is evicted first.
             read.require(((slots >= 0) & (slots < capacity)).all(), "slots are out of range")
@@ -297,7 +305,11 @@ def weighted_means(
 
 
 def _validate_voxels(
-    read: StateReader, keys: NDArray[np.int64], rows: Mapping[str, NDArray[Any]], frame_count: int
+    read: StateReader,
+    voxel_size: float,
+    keys: NDArray[np.int64],
+    rows: Mapping[str, NDArray[Any]],
+    frame_count: int,
 ) -> None:
     """Raise `SourceError` for rows that no map can contain."""
     distinct = len(np.unique(keys)) == len(keys)
@@ -306,4 +318,7 @@ def _validate_voxels(
     read.require(((weight > 0) & (weight <= _MAX_WEIGHT)).all(), "weights are out of range")
     # Rounded, because a weighted mean in float32 may exceed 255 by a rounding error.
     read.require(((rgb >= 0) & (rgb <= 255)).all(), "colors are out of range")
+    # A mean is in its voxel, up to rounding at the edge of the grid.
+    offset = rows["mean"][:, :3] / np.float32(voxel_size) - voxel_coordinates(keys)
+    read.require(((offset >= -1.0) & (offset <= 2.0)).all(), "means are outside of their voxels")
     read.require(((last_frame >= 0) & (last_frame <= frame_count)).all(), "last_frame is out of range")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ttt3r_ros.geometry import so3_log
+from ttt3r_ros.geometry import se3, so3_log
 from ttt3r_ros.state_dict import StateReader, pack_optional
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MIN_TRANSLATION_STD_M = 0.001
 MIN_ROTATION_STD_RAD = 0.001
 STATE_RESET_INFLATION = 3.0  # factor on the standard deviations of the first steps after a state reset
+MAX_VARIANCE = 1e30  # [m^2, rad^2]; a larger one is no estimate and overflows later
 _INITIAL_TWIST_VARIANCE = 1.0  # before the first step [(m/s)^2, (rad/s)^2]
 _MIN_STEP_S = 1e-3
 
@@ -127,7 +128,13 @@ class OdometryCovariance:
         """
         with StateReader(state, "covariance") as read:
             R_odom_base = read.array("R_odom_base", np.float64, (3, 3))
-            pose, twist = (read.array(name, np.float64, (6, 6)) for name in ("pose", "twist"))
+            read.validate_poses("R_odom_base", se3(R_odom_base, np.zeros(3)))
+            pose, twist = (
+                read.array(name, np.float64, (6, 6), maximum=MAX_VARIANCE) for name in ("pose", "twist")
+            )
+            for name, matrix in (("pose", pose), ("twist", twist)):
+                is_covariance = (matrix == matrix.T).all() and (np.diag(matrix) >= 0.0).all()
+                read.require(is_covariance, f"{name} is not a covariance")
             stamp_ns = read.optional("stamp_ns", np.int64, ())
         self._R_odom_base, self._pose, self._twist = R_odom_base, pose, twist
         self._stamp_ns = None if stamp_ns is None else int(stamp_ns)

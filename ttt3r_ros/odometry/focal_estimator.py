@@ -90,7 +90,9 @@ class FocalEstimators:
         """
         estimators = {}
         with StateReader(state, "focal estimators") as read:
-            for k, camera_frame in enumerate(read.texts("camera_frames")):
+            camera_frames = read.texts("camera_frames")
+            read.require(len(set(camera_frames)) == len(camera_frames), "camera_frames are not distinct")
+            for k, camera_frame in enumerate(camera_frames):
                 estimators[camera_frame] = FocalEstimator()
                 estimators[camera_frame].load_state_dict(read.group(str(k)))
         self._estimators = estimators

@@ -30,6 +30,7 @@ MIN_PARALLAX_SIGMA = 1.0  # in standard deviations of a track; with less the dep
 MIN_INVERSE_DEPTH = 1e-4  # landmarks farther than 10 km are removed
 MAX_ITERATIONS = 8
 DAMPING = 1e-6  # fraction of the diagonal of the normal equations
+_MAX_SAVED = 1e12  # saved values beyond it are damage
 _CONVERGED = 1e-5  # step of the pose [rad, and median depths of the landmarks]
 
 
@@ -104,10 +105,16 @@ class Landmarks:
         with StateReader(state, "landmarks") as read:
             pixels = read.array("pixels", np.float32, (None, 2))
             count = len(pixels)
-            origin, ray = (read.array(name, np.float64, (count, 3)) for name in ("origin", "ray"))
-            inverse_depth, variance = (
-                read.array(name, np.float64, (count,)) for name in ("inverse_depth", "variance")
+            origin, ray = (
+                read.array(name, np.float64, (count, 3), maximum=_MAX_SAVED)
+                for name in ("origin", "ray")
             )
+            inverse_depth, variance = (
+                read.array(name, np.float64, (count,), maximum=_MAX_SAVED**2)
+                for name in ("inverse_depth", "variance")
+            )
+            read.require((inverse_depth > 0.0).all(), "inverse_depth is not positive")
+            read.require((variance >= 0.0).all(), "variance is negative")
         return cls(pixels, origin, ray, inverse_depth, variance)
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _UP_IN_LEVEL_CAMERA: Float64Array = np.array([0.0, -1.0, 0.0])
 _FIT_INTERVAL = 10  # frames between two fits of the floor unless every frame needs one
+_MAX_FLOOR_Z = 1e10  # [m]; a saved height beyond it is damage
 _HEIGHT_EMA = 0.2  # weight of a new height of the floor
 
 
@@ -110,8 +111,13 @@ class Leveling:
         """
         with StateReader(state, "leveling") as read:
             floor_z = read.optional("floor_z", np.float64, ())
+            read.require(
+                floor_z is None or bool(abs(floor_z) <= _MAX_FLOOR_Z), f"floor_z is {floor_z} m"
+            )
             frames, is_leveled = read.integer("frames"), read.boolean("is_leveled")
             up_camera = read.array("up_camera", np.float64, (3,))
+            length = float(np.linalg.norm(up_camera))
+            read.require(abs(length - 1.0) < 0.01, f"up_camera has length {length}; expected 1")
         self.floor_z = None if floor_z is None else float(floor_z)
         self._frames, self._is_leveled, self._up_camera = frames, is_leveled, up_camera
 

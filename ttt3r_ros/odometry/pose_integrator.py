@@ -158,11 +158,14 @@ class PoseIntegrator:
             SourceError: an entry is invalid; nothing has changed.
         """
         with StateReader(state, "pose_integrator") as read:
-            T_map_odom = read.array("T_map_odom", np.float64, (4, 4))
-            T_odom_base = read.optional("T_odom_base", np.float64, (4, 4))
-            T_base_camera = read.array("T_base_camera", np.float64, (4, 4))
-            T_world_camera = read.optional("T_world_camera", np.float64, (4, 4))
+            T_map_odom = read.pose("T_map_odom")
+            T_odom_base = read.optional_pose("T_odom_base")
+            T_base_camera = read.pose("T_base_camera")
+            T_world_camera = read.optional_pose("T_world_camera")
             steps = read.integer("steps")
+            read.require(
+                T_world_camera is None or T_odom_base is not None, "T_world_camera has no T_odom_base"
+            )
         self.T_map_odom, self._T_odom_base = T_map_odom, T_odom_base
         self._T_base_camera, self._T_world_camera = T_base_camera, T_world_camera
         self._steps = steps

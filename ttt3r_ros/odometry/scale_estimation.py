@@ -22,6 +22,8 @@ _INITIAL_MEASUREMENTS = 5  # their median is the initial scale, so that one outl
 _MAX_DEVIATIONS = 3.0  # a measurement is clipped at this many typical deviations ...
 _CLIP_BOUNDS = (0.05, 0.5)  # ... within these bounds, on a logarithmic scale
 
+_MAX_SPREAD = 4.0 * math.log(PLAUSIBLE_SCALES[1])  # of logarithms that resets have shifted
+
 _MIN_PATH_NETWORK = 0.01  # units of the network; a shorter path may be noise
 _MIN_TURN_RADIUS_M = 0.3  # a body that moves on a tighter curve turns in place
 _MIN_TURN_RAD = 0.1
@@ -106,10 +108,14 @@ class ScaleEstimator:
             SourceError: an entry is invalid; nothing has changed.
         """
         with StateReader(state, "scale estimator") as read:
-            log_scale, spread = read.number("log_scale"), read.number("spread")
+            log_scale, spread = read.number("log_scale"), read.bounded("spread", 0.0, _MAX_SPREAD)
             initial_log_ratios = read.array("initial_log_ratios", np.float64, (None,)).tolist()
             measurements, rejected = read.integer("measurements"), read.integer("rejected")
             read.require(_is_plausible_log(log_scale), f"log_scale is {log_scale}")
+            read.require(
+                all(abs(ratio) <= _MAX_SPREAD for ratio in initial_log_ratios),
+                f"initial_log_ratios are {initial_log_ratios}",
+            )
             expected = min(measurements, _INITIAL_MEASUREMENTS)
             read.require(
                 len(initial_log_ratios) == expected,
@@ -190,8 +196,10 @@ class OdometryScaleEstimator:
         """
         with StateReader(state, "odometry scale estimator") as read:
             anchor = read.optional("anchor", np.float64, (2, 4, 4))
+            if anchor is not None:
+                read.validate_poses("anchor", anchor)
             segment, standing_frames = read.integer("segment"), read.integer("standing_frames")
-            standing_position = read.array("standing_position", np.float64, (3,))
+            standing_position = read.array("standing_position", np.float64, (3,), maximum=1e10)
         self._anchor = None if anchor is None else (anchor[0], anchor[1])
         self._segment, self._standing_frames = segment, standing_frames
         self._standing_position = standing_position

@@ -144,8 +144,8 @@ class StreamingSession(Generic[StateT]):
                 weights_id == self._backend.weights_id,
                 f"weights_id is {weights_id}; the loaded weights have {self._backend.weights_id}",
             )
-            T_world_segment = read.array("T_world_segment", np.float64, (4, 4))
-            T_world_camera = read.array("T_world_camera", np.float64, (4, 4))
+            T_world_segment = read.pose("T_world_segment")
+            T_world_camera = read.pose("T_world_camera")
             segment, frames_in_segment = read.integer("segment"), read.integer("frames_in_segment")
             network_state = {
                 name: np.asarray(value) for name, value in read.group("network_state").items()

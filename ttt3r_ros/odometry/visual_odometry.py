@@ -32,6 +32,7 @@ MIN_TRACKED_RATIO = 0.2  # inliers over the landmarks of the previous image
 OUTLIER = 14.0  # normalized squared reprojection error
 MAX_STEP = 1.0  # motion between two images, over the median depth of the landmarks
 ZOOM_THRESHOLD = 0.1  # relative change of the focal length; above it the lens has changed
+_MAX_FOCAL = 1e6  # [px]; saved values beyond it are damage
 FOCAL_EMA = 0.05  # weight of a new focal length in the average that it is compared with
 
 
@@ -183,10 +184,19 @@ class VisualOdometry:
             read.require(
                 len(camera) in (0, 4), f"camera has {len(camera)} values; expected fx, fy, cx and cy"
             )
-            mean_focal = read.number("mean_focal")
+            mean_focal = read.bounded("mean_focal", 0.0, _MAX_FOCAL)
+            is_camera = not camera or (min(camera[0], camera[1], mean_focal) > 0.0)
+            read.require(
+                is_camera and all(abs(value) <= _MAX_FOCAL for value in camera),
+                f"camera is {camera}, mean_focal is {mean_focal}",
+            )
             landmarks = Landmarks.from_state_dict(read.group("landmarks"))
-            T_world_network = read.array("T_world_network", np.float64, (4, 4))
-            T_world_camera = read.array("T_world_camera", np.float64, (4, 4))
+            height, width = (0, 0) if image is None else image.shape
+            pixels = np.rint(landmarks.pixels)
+            is_inside = (pixels >= 0).all() and (pixels < (width, height)).all()
+            read.require(is_inside, f"pixels of landmarks are outside of the image {width}x{height}")
+            read.require(bool(camera) or not len(landmarks), "landmarks have no camera")
+            T_world_network, T_world_camera = read.pose("T_world_network"), read.pose("T_world_camera")
         self._image, self._camera, self._mean_focal = image, camera, mean_focal
         self._landmarks = landmarks
         self._T_world_network, self._T_world_camera = T_world_network, T_world_camera

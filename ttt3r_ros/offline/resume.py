@@ -62,11 +62,12 @@ def read_run(path: Path) -> SavedRun:
     with StateReader(state, "state") as read:
         run, reconstructor = read.group("run"), read.group("reconstructor")
     try:
-        fingerprint = json.loads(
-            StateReader(run, "run").array("fingerprint", np.uint8, (None,)).tobytes()
-        )
+        text = StateReader(run, "run").array("fingerprint", np.uint8, (None,)).tobytes()
+        fingerprint = json.loads(text)
         outputs = tuple(fingerprint["outputs"])
-    except (ValueError, KeyError, TypeError) as error:
+        if not all(isinstance(output, str) for output in outputs):
+            raise TypeError(outputs)  # noqa: TRY301 - reported below as damage
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         msg = f"{path} is damaged: {error!r}"
         raise SourceError(msg) from error
     del run["fingerprint"]

@@ -79,9 +79,8 @@ class ReferenceCamera:
             return
         with StateReader(state, "reference_camera") as read:
             camera_frame, stamp_ns = read.text("camera_frame"), int(read.array("stamp_ns", np.int64, ()))
-            T_odom_base = read.array("T_odom_base", np.float64, (4, 4))
-            T_base_camera = read.array("T_base_camera", np.float64, (4, 4))
-            T_world_camera = read.array("T_world_camera", np.float64, (4, 4))
+            T_odom_base, T_base_camera = read.pose("T_odom_base"), read.pose("T_base_camera")
+            T_world_camera = read.pose("T_world_camera")
         self.camera_frame = camera_frame
         self.frame = _ReferenceFrame(stamp_ns, T_odom_base, T_base_camera, T_world_camera)
 

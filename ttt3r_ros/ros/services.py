@@ -57,18 +57,26 @@ class NodeServices:
             try:
                 response.message = action()
             except (OutputError, SourceError) as error:
-                response.success, response.message = False, str(error)
-                self._log.error(response.message)
-                return response
+                return self._fail(response, str(error))
+            except Exception as error:
+                return self._fail(response, f"unexpected {type(error).__name__}: {error}")
             response.success = True
             self._log.info(response.message)
             return response
 
         return callback
 
+    def _fail(self, response: Trigger.Response, reason: str) -> Trigger.Response:
+        response.success, response.message = False, reason
+        self._log.error(reason)
+        return response
+
     def _create_drained_callback(self, respond: _Callback) -> _AsyncCallback:
         async def callback(request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-            await self._mapping.wait_until_drained()
+            try:
+                await self._mapping.wait_until_drained()
+            except Exception as error:
+                return self._fail(response, f"unexpected {type(error).__name__}: {error}")
             return respond(request, response)
 
         return callback

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ttt3r_ros.geometry import require_rotation, se3_inverse
+from ttt3r_ros.geometry import require_pose, se3_inverse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -148,9 +148,9 @@ def with_newer_poses(
 def _read_only_pose(T: Float64Array) -> Float64Array:
     """Return a read-only copy of a rigid pose (4, 4); raise ValueError if it is not one."""
     pose = np.array(T, np.float64)
-    if pose.shape != (4, 4) or not np.isfinite(pose).all() or (pose[3] != (0, 0, 0, 1)).any():
-        msg = f"pose of a correction is {pose.tolist()}; expected a finite rigid motion (4, 4)"
+    if pose.ndim != 2:
+        msg = f"pose of a correction has shape {pose.shape}; expected (4, 4)"
         raise ValueError(msg)
-    require_rotation(pose)
+    require_pose(pose)
     pose.flags.writeable = False
     return pose
