@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 VERSION = 2  # of the whole state; a change of any `state_dict` needs a new one
 MAX_BYTES = 8 << 30  # a map of 100 million voxels and a path of 10 million poses
 _MAX_ENTRIES = 100_000
+_DIRECTORY_ENTRY, _DIRECTORY_END, _ZIP64_END = 46, 22, 76  # bytes without names in the ZIP format
 _SUFFIX = ".npy"
 _NPY_MAGIC = b"\x93NUMPY\x01\x00"
 _NPY_HEADER = re.compile(
@@ -87,6 +88,11 @@ def _read_arrays(archive: zipfile.ZipFile, file_bytes: int) -> dict[str, NDArray
         _refuse(
             f"its entries claim {total} bytes in a file of {file_bytes}; at most {MAX_BYTES} are read"
         )
+    directory = sum(
+        _DIRECTORY_ENTRY + len(name) + len(e.extra) for name, e in zip(names, entries, strict=True)
+    )
+    if archive.start_dir + directory + _DIRECTORY_END not in (file_bytes, file_bytes - _ZIP64_END):
+        _refuse("its directory is incomplete")
     arrays = {}
     for entry in entries:
         if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:

@@ -13,7 +13,7 @@ from ttt3r_ros.backend import set_next_image_source
 from ttt3r_ros.errors import ImageError
 from ttt3r_ros.images.preprocessor import ImagePreprocessor
 from ttt3r_ros.images.stamp_filter import StampFilter
-from ttt3r_ros.io.frame_records import FrameRecord, format_frames, parse_frames
+from ttt3r_ros.io.frame_records import FrameRecord, format_frames, mapped_records, parse_frames
 from ttt3r_ros.pipeline import checkpoint
 from ttt3r_ros.pipeline.mapper import Mapper, Skipped, SkipReason
 from ttt3r_ros.pipeline.reconstructor import Reconstructor
@@ -124,6 +124,14 @@ class RecordingMapper:
             map_id = read.integer("map_id")
             records = parse_frames(read.array("frames", np.uint8, (None,)).tobytes())
             reconstructor = read.group("reconstructor")
+            stamps_ns = (
+                StateReader(read.group("reconstructor"), "state").group("trajectory").get("stamps_ns")
+            )
+            read.require(
+                np.array_equal(stamps_ns, [record.stamp_ns for record in mapped_records(records)]),
+                "frames and trajectory have other stamps or counts",
+            )
+            read.require(not records or records[-1].map_id == map_id, f"map_id is {map_id}")
         checkpoint.load_state_dict(self.reconstructor, reconstructor)
         self._preprocessor.stamp_filter = order
         self._mapper.map_id, self.records = map_id, records

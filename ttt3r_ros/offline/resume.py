@@ -65,8 +65,10 @@ def read_run(path: Path) -> SavedRun:
         text = StateReader(run, "run").array("fingerprint", np.uint8, (None,)).tobytes()
         fingerprint = json.loads(text)
         outputs = tuple(fingerprint["outputs"])
-        if not all(isinstance(output, str) for output in outputs):
-            raise TypeError(outputs)  # noqa: TRY301 - reported below as damage
+        groups = [fingerprint["options"], fingerprint["settings"]]
+        texts = [fingerprint["source"], *outputs]
+        if not all(isinstance(g, dict) for g in groups) or not all(isinstance(t, str) for t in texts):
+            raise TypeError(fingerprint)  # noqa: TRY301 - reported below as damage
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         msg = f"{path} is damaged: {error!r}"
         raise SourceError(msg) from error

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ttt3r_ros.errors import OutputError
+from ttt3r_ros.errors import OutputError, SourceError
 from ttt3r_ros.odometry.leveling import Leveling
 from ttt3r_ros.odometry.pose_integrator import PoseIntegrator
 from ttt3r_ros.odometry.scale_correction import read_scale
 from ttt3r_ros.state_dict import StateReader, load_all
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ttt3r_ros.pipeline.reconstructor import Reconstructor
     from ttt3r_ros.state_dict import StateDict
@@ -40,6 +40,20 @@ def load_state_dict(reconstructor: Reconstructor[Any], state: Mapping[str, Any])
     """
     load_all(reconstructor.components(), state)
     reconstructor.corrections.drain()  # they belong to the map that was replaced
+
+
+def continue_maps(pairs: Sequence[tuple[Reconstructor[Any], Mapping[str, Any]]]) -> None:
+    """Continue the saved maps of several reconstructors, all or none; see `continue_map`."""
+    before = []
+    try:
+        for reconstructor, state in pairs:
+            parts = reconstructor.components()
+            before.append((parts, {name: part.state_dict() for name, part in parts.items()}))
+            continue_map(reconstructor, state)
+    except SourceError:
+        for parts, saved in before[:-1]:  # the last one is unchanged
+            load_all(parts, saved)
+        raise
 
 
 def continue_map(reconstructor: Reconstructor[Any], state: Mapping[str, Any]) -> None:

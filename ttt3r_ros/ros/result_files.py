@@ -14,6 +14,8 @@ from ttt3r_ros.pipeline import checkpoint
 from ttt3r_ros.state_dict import StateReader
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ttt3r_ros.pipeline.reconstructor import Reconstructor
 
 
@@ -29,7 +31,7 @@ class ResultFiles:
         except RuntimeError as error:
             msg = f"output_directory is '{directory}': that user has no home directory; name a folder"
             raise ConfigError(msg) from error
-        self._reconstructor = reconstructor
+        self.reconstructor = reconstructor
         self._camera = f"_{camera}" if camera else ""
 
     def save_map(self, suffix: str = "") -> str:
@@ -39,7 +41,7 @@ class ResultFiles:
             OutputError: folder or file cannot be written.
         """
         path = self._path("map", suffix, ".ply")
-        saved = write_map(path, self._reconstructor.map)
+        saved = write_map(path, self.reconstructor.map)
         grid = ", grid saved to .pgm and .yaml" if saved.has_grid else ""
         return f"{saved.points} points saved to {path} and .pcd{grid}"
 
@@ -49,7 +51,7 @@ class ResultFiles:
         Raises:
             OutputError: folder or file cannot be written.
         """
-        stamps_ns, poses = self._reconstructor.trajectory.poses()
+        stamps_ns, poses = self.reconstructor.trajectory.poses()
         path = self._path("trajectory", suffix, ".txt")
         write_tum(path, stamps_ns, poses)
         return f"{len(poses)} poses saved to {path}"
@@ -60,25 +62,30 @@ class ResultFiles:
         Raises:
             OutputError: folder or file cannot be written, or no frame was mapped yet.
         """
-        path = self._path("state", "", ".npz")
-        write_state(path, {"reconstructor": checkpoint.state_dict(self._reconstructor)})
-        return (
-            f"state, map and trajectory of {len(self._reconstructor.trajectory)} poses saved to {path}"
-        )
+        path = self.state_path
+        write_state(path, {"reconstructor": checkpoint.state_dict(self.reconstructor)})
+        return f"state, map and trajectory of {len(self.reconstructor.trajectory)} poses saved to {path}"
 
-    def load_state(self) -> str:
-        """Continue from a saved session.
+    @staticmethod
+    def load_states(files: Sequence[ResultFiles]) -> str:
+        """Continue the reconstructors of several bodies from their saved sessions, or none of them.
 
         Raises:
-            SourceError: the file is missing, damaged, or of another network or map.
+            SourceError: a file is missing, damaged, or of another network or map; nothing has changed.
         """
-        path = self._path("state", "", ".npz")
-        state = read_state(path)
-        checkpoint.continue_map(self._reconstructor, StateReader(state, "state").group("reconstructor"))
-        return (
-            f"{path} loaded: {len(self._reconstructor.trajectory)} poses,"
-            f" {len(self._reconstructor.map.voxels)} voxels"
+        paths = [body.state_path for body in files]
+        states = [StateReader(read_state(path), "state").group("reconstructor") for path in paths]
+        reconstructors = [body.reconstructor for body in files]
+        checkpoint.continue_maps(list(zip(reconstructors, states, strict=True)))
+        return "; ".join(
+            f"{path} loaded: {len(mapping.trajectory)} poses, {len(mapping.map.voxels)} voxels"
+            for path, mapping in zip(paths, reconstructors, strict=True)
         )
+
+    @property
+    def state_path(self) -> Path:
+        """Return the path of the state file."""
+        return self._path("state", "", ".npz")
 
     def _path(self, name: str, suffix: str, ending: str) -> Path:
         return self._directory / f"{name}{self._camera}{suffix}{ending}"

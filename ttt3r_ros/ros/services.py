@@ -12,6 +12,7 @@ from std_srvs.srv import Trigger
 
 from ttt3r_ros.errors import OutputError, SourceError
 from ttt3r_ros.ros import messages
+from ttt3r_ros.ros.result_files import ResultFiles
 from ttt3r_ros.transforms.tree import TransformError
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class NodeServices:
 
     def _load_state(self) -> str:
         with self._mapping.stepping:
-            message = self._for_each_body(lambda body: body.files.load_state())
+            message = ResultFiles.load_states([body.files for body in self._mapping.bodies])
             self._mapping.start_new_session()
             return message
 
