@@ -124,11 +124,10 @@ class RecordingMapper:
             map_id = read.integer("map_id")
             records = parse_frames(read.array("frames", np.uint8, (None,)).tobytes())
             reconstructor = read.group("reconstructor")
-            stamps_ns = (
-                StateReader(read.group("reconstructor"), "state").group("trajectory").get("stamps_ns")
-            )
+            trajectory = StateReader(reconstructor, "state").group("trajectory")
+            stamps_ns = StateReader(trajectory, "trajectory").array("stamps_ns", np.int64, (None,))
             read.require(
-                np.array_equal(stamps_ns, [record.stamp_ns for record in mapped_records(records)]),
+                stamps_ns.tolist() == [record.stamp_ns for record in mapped_records(records)],
                 "frames and trajectory have other stamps or counts",
             )
             read.require(not records or records[-1].map_id == map_id, f"map_id is {map_id}")
