@@ -33,6 +33,9 @@ def context(domain_id: int) -> Iterator[rclpy.context.Context]:
     rclpy.init(args=[], context=context, domain_id=domain_id)
     yield context
     context.try_shutdown()
+    # rclpy's lifecycle node has a reference to itself. Until it is collected, the graph has another node of this
+    # name, without topics.
+    gc.collect()
 
 
 @pytest.fixture
@@ -80,6 +83,3 @@ def start(
         peer.close()
         started_node.destroy_node()
     started.clear()
-    # rclpy's lifecycle node has a reference to itself. Until it is collected, the graph has another node of this
-    # name, without topics.
-    gc.collect()

@@ -134,18 +134,18 @@ class Mapper:
             is_first = reconstructor.pose_integrator.awaits_first_frame
             return self._sensors.before_inference(frame, is_first=is_first)
         except TransformError as error:
-            return _skipped(error)
+            return _to_skipped(error)
 
     def _infer(
         self, frames: Sequence[tuple[Reconstructor[Any], Frame]]
     ) -> list[FrameEstimate | Skipped]:
         if len(frames) > 1:
             results = infer_batch(self._backend, frames)
-            return [_skipped(r) if isinstance(r, Exception) else r for r in results]
+            return [_to_skipped(r) if isinstance(r, Exception) else r for r in results]
         try:
             return [reconstructor.infer(frame) for reconstructor, frame in frames]
         except (ImageError, NonFiniteError) as error:
-            return [_skipped(error)]
+            return [_to_skipped(error)]
 
     def _integrate(
         self,
@@ -161,5 +161,5 @@ class Mapper:
         return replace(update, timings_s={**update.timings_s, "transforms": waited_s})
 
 
-def _skipped(error: Exception) -> Skipped:
+def _to_skipped(error: Exception) -> Skipped:
     return Skipped(_REASONS[type(error)], str(error))

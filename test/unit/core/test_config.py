@@ -144,7 +144,7 @@ def test_every_setting_is_used_outside_its_declaration() -> None:
     for name in SETTINGS:
         *group, last = name.split(".")
         owner = rf"config\.{group[0]}" if group else "config"
-        uses = [rf"\b{owner}\.{last}\b"]
+        uses = [rf"\b_?{owner}\.{last}\b"]
         if group:  # a local name for the group, as in `config = self._config.map`
             uses.append(rf"(?s)\b\w*config\b[^\n=]* = [\w.]*{owner}\b(?!\.).*\b_?\w*config\.{last}\b")
             uses.append(

@@ -123,14 +123,14 @@ def test_a_damaged_marker_owns_nothing(tmp_path):
 def test_whatever_fails_in_the_middle_what_was_mapped_is_written(
     folder, tmp_path, monkeypatch, capsys, error
 ):
-    see = Reconstructor.see
+    infer = Reconstructor.infer
 
     def failing(self, frame):
         if frame.stamp_ns == shots()[5].stamp_ns:
             raise error
-        return see(self, frame)
+        return infer(self, frame)
 
-    monkeypatch.setattr(Reconstructor, "see", failing)
+    monkeypatch.setattr(Reconstructor, "infer", failing)
     assert run(folder, "--output", tmp_path) == 1
     assert f"frame 5: {type(error).__name__}: {error}" in capsys.readouterr().err
     assert len(read_tum(tmp_path / "trajectory.txt")) == 5
