@@ -22,8 +22,8 @@ ROS_WHEELS = [
     "ros-jazzy-std-srvs",
     "ros-jazzy-diagnostic-msgs",
 ]
-DEMO = ["av>=14", "evo>=1.31", "matplotlib>=3.6", "rosbags>=0.10", "tqdm>=4.60"]
-EVAL = ["av>=14", "evo>=1.31", "matplotlib>=3.6", "PyYAML>=5.4", "rosbags>=0.10"]
+DEMO = ["av>=14", "evo>=1.31", "matplotlib>=3.6", "mcap>=1.1", "rosbags>=0.10", "tqdm>=4.60", "zstandard>=0.20"]
+EVAL = ["av>=14", "evo>=1.31", "matplotlib>=3.6", "mcap>=1.1", "PyYAML>=5.4", "rosbags>=0.10", "zstandard>=0.20"]
 EXPORT = ["onnx>=1.19", "onnxruntime>=1.20", "onnxscript>=0.5.4", "torch>=2.9"]
 RAY = ["ray>=2.9"]
 RUN = [
@@ -31,10 +31,12 @@ RUN = [
     "evo>=1.31",
     "jinja2>=3.0",
     "matplotlib>=3.6",
+    "mcap>=1.1",
     "PyYAML>=5.4",
     "rosbags>=0.10",
     "tqdm>=4.60",
     "trimesh>=4.0",
+    "zstandard>=0.20",
 ]
 VIEWER = ["viser>=1.1"]
 TEST = [

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ttt3r_ros.errors import AmbiguousSource, SourceError
+from ttt3r_ros.io.bags.kinds import BAG_SUFFIXES, METADATA, is_bag_file
 from ttt3r_ros.io.camera_files import read_camera_file
 from ttt3r_ros.io.datasets.common import has_images
 from ttt3r_ros.io.datasets.registry import (
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["FORMAT_NAMES", "AmbiguousSource", "SourceOptions", "open_source"]
 
 FORMAT_NAMES = ("auto", "folder", *(known.name for known in DATASET_FORMATS), "bag", "video", "webcam")
-# Not from `io.bags`, which imports rosbags: an optional dependency.
-_BAG_SUFFIXES = (".mcap", ".db3", ".bag", ".zstd", ".zst")
-_BAG_METADATA = "metadata.yaml"
 
 
 @dataclass(frozen=True)
@@ -98,8 +96,8 @@ def _detect(path: Path) -> str:
     """Return the name of the format of a path."""
     if path.is_file():
         return _detect_file(path)
-    if (path / _BAG_METADATA).is_file() or any(
-        file.suffix.lower() in _BAG_SUFFIXES for file in path.iterdir()
+    if (path / METADATA).is_file() or any(
+        file.suffix.lower() in BAG_SUFFIXES for file in path.iterdir()
     ):
         return "bag"
     dataset_format = detect_format(path)
@@ -111,7 +109,7 @@ def _detect(path: Path) -> str:
 
 
 def _detect_file(path: Path) -> str:
-    if path.suffix.lower() in _BAG_SUFFIXES or path.name == _BAG_METADATA:
+    if is_bag_file(path) or path.name == METADATA:
         return "bag"
     if path.suffix.lower() in IMAGE_SUFFIXES:
         msg = f"{path} is one image; expected a folder of images"
@@ -123,6 +121,6 @@ def _open_bag(path: Path, options: SourceOptions, selection: FrameSelection) -> 
     try:
         from ttt3r_ros.io.bags.reader import Bag  # noqa: PLC0415 - rosbags comes with the extra "run"
     except ImportError as error:
-        msg = f"{path} cannot be read as a bag without rosbags ({error}): pip install 'ttt3r_ros[run]'"
+        msg = f"{path} cannot be read as a bag without rosbags and mcap ({error}): pip install 'ttt3r_ros[run]'"
         raise SourceError(msg) from error
     return Bag(path, options.topic, options.camera_info_topic, selection)

@@ -110,9 +110,9 @@ def test_a_topic_without_a_bag_is_an_error(tmp_path: Path) -> None:
 def test_the_error_without_rosbags_has_the_command_that_installs_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("ttt3r_ros.io.bags.reader", "ttt3r_ros.io.bags.storage"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    monkeypatch.setitem(sys.modules, "rosbags.highlevel", None)
+    for name in [name for name in sys.modules if name.startswith("ttt3r_ros.io.bags.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "rosbags.rosbag1", None)
     (tmp_path / "walk.mcap").write_bytes(b"")
     with pytest.raises(SourceError, match=r"without rosbags .*pip install 'ttt3r_ros\[run\]'"):
         open_source(str(tmp_path / "walk.mcap"))

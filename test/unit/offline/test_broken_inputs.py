@@ -56,6 +56,7 @@ def test_a_bag_of_unknown_storage(tmp_path, capsys):
     bag = room_bag(tmp_path / "bag", 2, StoragePlugin.SQLITE3)
     metadata = bag / "metadata.yaml"
     metadata.write_text(metadata.read_text().replace("sqlite3", "stone_tablets"))
+    next(bag.glob("*.db3")).rename(bag / "bag.tablet").write_bytes(b"carved")
     assert run(bag, "--output", tmp_path / "out") == 1
     assert "stone_tablets" in complaint(capsys)
 

@@ -1,43 +1,50 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bags as image sequences, without ROS: rosbag2 (sqlite3, MCAP) and ROS 1, with the rosbags library."""
+"""Bags as image sequences, without ROS: rosbag2 (sqlite3, MCAP) and ROS 1."""
 
 from __future__ import annotations
 
 import logging
 from functools import cached_property
-from heapq import merge
 from itertools import islice
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ttt3r_ros.errors import AmbiguousSource, ImageError, SourceError
+from ttt3r_ros.errors import ImageError, SourceError, Ttt3rError
 from ttt3r_ros.geometry import rotation_from_quaternion
 from ttt3r_ros.images import encodings as pixels
 from ttt3r_ros.images.camera_info import intrinsics_from_camera_info
-from ttt3r_ros.io.bags.storage import open_bag, unreadable_bag
+from ttt3r_ros.io.bags.parts import unreadable_bag
+from ttt3r_ros.io.bags.stamps import SAMPLE_SIZE, ImageStamps
+from ttt3r_ros.io.bags.storage import open_bag
+from ttt3r_ros.io.bags.topics import (
+    INFO_TYPE,
+    connections_of,
+    first_message,
+    foreign_topics,
+    image_connections,
+    select_image_topic,
+    select_info_topics,
+)
 from ttt3r_ros.io.bags.transforms import BagTransforms, RecordedTransform
 from ttt3r_ros.io.sequence import ALL_FRAMES, FrameSelection
+from ttt3r_ros.repeated_warnings import RepeatedWarnings
 from ttt3r_ros.types import Frame, Intrinsics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from rosbags.highlevel import AnyReader
-    from rosbags.interfaces import Connection
-
+    from ttt3r_ros.io.bags.bag_file import Connection, Record
+    from ttt3r_ros.io.bags.storage import OpenBag
     from ttt3r_ros.io.sequence import StampedPose
     from ttt3r_ros.types import Float64Array, UInt8Array
 
 logger = logging.getLogger(__name__)
 
-_IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
-_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 _POSE_TYPE = "geometry_msgs/msg/PoseStamped"
 _TRANSFORM_TYPES = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
-_DEPTH_ENCODINGS = ("16UC1", "mono16")  # if the topic's name contains "depth"; else a gray camera
+_MAX_LISTED = 5  # topics in a warning
 
 
 class Bag:
@@ -60,14 +67,16 @@ class Bag:
         self.skipped = 0
         self._path = path
         self._selection = selection
+        self._warnings = RepeatedWarnings(logger.warning)
         with open_bag(path) as bag:
-            if bag.problem:
-                logger.warning("%s is truncated (%s); its whole records are read", path, bag.problem)
-            self._topic = _image_topic(bag.reader, image_topic, path)
-            self._info_topics = _info_topics(bag.reader, self._topic, camera_info_topic, path)
-            self._count = sum(c.msgcount for c in bag.reader.connections if c.topic == self._topic)
-            self._camera_frame = _camera_frame(bag.reader, self._topic)
-            self._truth = _ground_truth(bag.reader)
+            self._topic = select_image_topic(bag, image_topic, path)
+            self._warn_of_content(bag)
+            self._info_topics = select_info_topics(bag, self._topic, camera_info_topic, path)
+            self._count = sum(c.count for c in image_connections(bag, self._topic))
+            first = first_message(bag, self._topic)
+            self._camera_frame = "" if first is None else str(first.header.frame_id)
+            self._truth = list(self._read_ground_truth(bag))
+        self._warnings.summarize()
 
     def __len__(self) -> int:
         return self._selection.count(self._count)
@@ -88,17 +97,20 @@ class Bag:
         An image has the last calibration recorded before it, or the first one of the bag.
 
         Raises:
-            SourceError: no image can be decoded, or, after the last image, the bag is truncated.
+            SourceError: no image can be decoded, or, after the last image, the bag is truncated or has fewer images
+                than announced.
         """
         self.skipped = usable = 0
         with open_bag(self._path) as bag:
-            for connection, raw, intrinsics in self._selection.apply(self._images(bag.reader)):
-                frame = self._frame(bag.reader, connection, raw, intrinsics)
+            stamps = ImageStamps(self._topic, self._sample_stamps(bag), self._warnings.warn)
+            for record, intrinsics in self._selection.apply(self._images(bag)):
+                frame = self._frame(bag, record, stamps, intrinsics)
                 if frame is None:
                     self.skipped += 1
                     continue
                 usable += 1
                 yield frame
+            self._warnings.summarize()
             if bag.problem and not self._is_finished(usable):
                 raise unreadable_bag(
                     self._path, f"it is truncated after {usable} images ({bag.problem})"
@@ -118,128 +130,130 @@ class Bag:
     @cached_property
     def _transforms(self) -> BagTransforms | None:
         with open_bag(self._path) as bag:
-            connections = [c for c in bag.reader.connections if c.msgtype in _TRANSFORM_TYPES]
-            return BagTransforms(_read_transforms(bag.reader, connections)) if connections else None
+            connections = connections_of(bag, _TRANSFORM_TYPES)
+            recorded = BagTransforms(self._read_transforms(bag, connections)) if connections else None
+        self._warnings.summarize()
+        return recorded
 
     def _is_finished(self, usable: int) -> bool:
         return bool(self._selection.max_frames) and usable + self.skipped >= self._selection.max_frames
 
-    def _images(self, reader: AnyReader) -> Iterator[tuple[Connection, bytes, Intrinsics | None]]:
-        infos = [c for c in reader.connections if c.topic in self._info_topics]
-        first = next(iter(_messages(reader, infos)), None)
-        intrinsics = _intrinsics(reader, first[0], first[2]) if first else None
-        images = [c for c in reader.connections if c.topic == self._topic]
-        for connection, _, raw in _messages(reader, images + infos):
-            if connection.topic == self._topic:
-                yield connection, raw, intrinsics
-            else:
-                intrinsics = _intrinsics(reader, connection, raw)
+    def _warn_of_content(self, bag: OpenBag) -> None:
+        """Warn of topics and files that are not read, and of counts that differ from those in metadata.yaml."""
+        for remark in bag.remarks:
+            logger.warning("%s: %s", self._path, remark)
+        if bag.problem:
+            logger.warning("%s is truncated (%s); its whole records are read", self._path, bag.problem)
+        if foreign := foreign_topics(bag):
+            logger.warning(
+                "%s: topics without messages of ROS are not read: %s", self._path, _enumerate(foreign)
+            )
+        counts: dict[str, int] = {}
+        for connection in bag.connections:
+            counts[connection.topic] = counts.get(connection.topic, 0) + connection.count
+        different = [
+            f"{announced} on {topic}, the files have {counts.get(topic, 0)}"
+            for topic, announced in bag.announced.items()
+            if announced != counts.get(topic, 0)
+        ]
+        if different:
+            logger.warning("%s: metadata.yaml announces messages: %s", self._path, _enumerate(different))
+
+    def _images(self, bag: OpenBag) -> Iterator[tuple[Record, Intrinsics | None]]:
+        infos = [c for c in connections_of(bag, (INFO_TYPE,)) if c.topic in self._info_topics]
+        calibrations = (self._intrinsics(bag, record) for record in bag.messages(infos))
+        intrinsics = next((found for readable, found in calibrations if readable), None)
+        images = image_connections(bag, self._topic)
+        read = 0
+        for record in bag.messages(images + infos):
+            if record[0].topic == self._topic:
+                read += 1
+                yield record, intrinsics
+                continue
+            readable, found = self._intrinsics(bag, record)
+            intrinsics = found if readable else intrinsics
+        announced = max(self._count, bag.announced.get(self._topic, 0))
+        if read < announced and not bag.problem:
+            msg = f"{announced} images are announced on {self._topic}, {read} were read: the others are lost"
+            raise unreadable_bag(self._path, msg)
+
+    def _sample_stamps(self, bag: OpenBag) -> list[tuple[int, int]]:
+        """Return header stamps and log times of the first images that can be read."""
+        records = islice(bag.messages(image_connections(bag, self._topic)), SAMPLE_SIZE)
+        quiet = RepeatedWarnings(lambda _: None)  # these messages are read again
+        messages = ((_deserialize(bag, record, quiet), record[1]) for record in records)
+        return [(_stamp_ns(msg), log_ns) for msg, log_ns in messages if msg is not None]
 
     def _frame(
-        self, reader: AnyReader, connection: Connection, raw: bytes, intrinsics: Intrinsics | None
+        self, bag: OpenBag, record: Record, stamps: ImageStamps, intrinsics: Intrinsics | None
     ) -> Frame | None:
-        msg = _deserialize(reader, connection, raw)
+        connection, log_ns, _ = record
+        msg = _deserialize(bag, record, self._warnings)
         if msg is None:
             return None
-        stamp_ns = _stamp_ns(msg)
+        stamp_ns = stamps.stamp_ns(_stamp_ns(msg), log_ns)
         try:
             rgb = _decode(msg, connection.msgtype)
         except ImageError as error:
-            logger.warning("%s at %d is skipped: %s", self._topic, stamp_ns, error)
+            self._warnings.warn(f"{self._topic} at {stamp_ns} is skipped: {error}")
             return None
         return Frame(stamp_ns, msg.header.frame_id, rgb, intrinsics)
 
+    def _intrinsics(self, bag: OpenBag, record: Record) -> tuple[bool, Intrinsics | None]:
+        """Return whether a CameraInfo can be read, and its calibration."""
+        msg = _deserialize(bag, record, self._warnings)
+        if msg is None:
+            return False, None
+        try:
+            return True, intrinsics_from_camera_info(msg)
+        except (Ttt3rError, ValueError, IndexError, TypeError) as error:
+            self._warnings.warn(f"a calibration on {record[0].topic} is skipped: {error}")
+            return False, None
 
-# --- topics ------------------------------------------------------------------------------------------
+    def _read_ground_truth(self, bag: OpenBag) -> Iterator[StampedPose]:
+        poses = connections_of(bag, (_POSE_TYPE,))
+        truth = [c for c in poses if "ground" in c.topic and "truth" in c.topic]
+        for record in bag.messages(truth):
+            msg = _deserialize(bag, record, self._warnings)
+            T = None if msg is None else _matrix(msg.pose.position, msg.pose.orientation)
+            if T is not None:
+                yield _stamp_ns(msg), T
 
-
-def _image_topic(reader: AnyReader, name: str, path: Path) -> str:
-    # Each publisher of a topic has a connection.
-    images = sorted({c.topic for c in reader.connections if c.msgtype in _IMAGE_TYPES})
-    topics = ", ".join(images) or "none"
-    if name:
-        if name in images:
-            return name
-        msg = f"{path}: no image topic {name} (image topics: {topics})"
-        raise SourceError(msg)
-    cameras = [topic for topic in images if not _is_depth(reader, topic)] or images
-    choices = [topic for topic in cameras if not _is_compressed_copy(topic, cameras)]
-    if len(choices) == 1:
-        return choices[0]
-    if not choices:
-        others = ", ".join(sorted({c.topic for c in reader.connections})) or "none"
-        msg = f"{path} has no image topic (its topics: {others})"
-        raise SourceError(msg)
-    msg = f"{path}: {len(choices)} image topics; select one (image topics: {topics})"
-    raise AmbiguousSource(msg, choices=choices, kind="image topic")
-
-
-def _is_compressed_copy(topic: str, cameras: list[str]) -> bool:
-    """Return whether a topic has the compressed images of another one."""
-    return topic.endswith("/compressed") and topic.removesuffix("/compressed") in cameras
-
-
-def _is_depth(reader: AnyReader, topic: str) -> bool:
-    """Return whether the first message of a topic is a depth image."""
-    connections = [c for c in reader.connections if c.topic == topic]
-    msg = _first(reader, connections)
-    if msg is None:
-        return False
-    if not hasattr(msg, "encoding"):
-        return "compressedDepth" in msg.format
-    return "FC" in msg.encoding or (msg.encoding in _DEPTH_ENCODINGS and "depth" in topic)
-
-
-def _info_topics(reader: AnyReader, image_topic: str, name: str, path: Path) -> set[str]:
-    """Return the possible names of the CameraInfo topic."""
-    if not name:
-        namespaces = [image_topic.rsplit("/", depth)[0] for depth in (1, 2)]
-        return {f"{namespace}/camera_info" for namespace in namespaces}
-    topics = sorted({c.topic for c in reader.connections if c.msgtype == _INFO_TYPE})
-    if name not in topics:
-        msg = f"{path}: no CameraInfo topic {name} (CameraInfo topics: {', '.join(topics) or 'none'})"
-        raise SourceError(msg)
-    return {name}
-
-
-def _camera_frame(reader: AnyReader, image_topic: str) -> str:
-    msg = _first(reader, [c for c in reader.connections if c.topic == image_topic])
-    return "" if msg is None else str(msg.header.frame_id)
+    def _read_transforms(
+        self, bag: OpenBag, connections: list[Connection]
+    ) -> Iterator[RecordedTransform]:
+        for record in bag.messages(connections):
+            is_static = record[0].topic.endswith("static")
+            msg = _deserialize(bag, record, self._warnings)
+            for stamped in () if msg is None else msg.transforms:
+                T = _matrix(stamped.transform.translation, stamped.transform.rotation)
+                parent, child = (
+                    name.lstrip("/") for name in (stamped.header.frame_id, stamped.child_frame_id)
+                )
+                if T is not None and parent and child and parent != child:
+                    stamp_ns = None if is_static else _stamp_ns(stamped)
+                    yield RecordedTransform(parent, child, T, stamp_ns)
 
 
 # --- messages ----------------------------------------------------------------------------------------
 
 
-def _messages(
-    reader: AnyReader, connections: list[Connection]
-) -> Iterator[tuple[Connection, int, bytes]]:
-    """Yield the messages in the order of recording; at equal times in the order of the files.
-
-    `AnyReader.messages` orders those by memory address, which differs from run to run.
-    """
-    files: list[Any] = list(dict.fromkeys(c.owner for c in reader.connections))
-    by_file = ([c for c in connections if c.owner is file] for file in files)
-    streams = [
-        file.messages(connections=selected)
-        for file, selected in zip(files, by_file, strict=True)
-        if selected  # an empty list selects all connections of the file
-    ]
-    yield from merge(*streams, key=itemgetter(1))
+def _enumerate(texts: list[str]) -> str:
+    others = f" and {len(texts) - _MAX_LISTED} more" if len(texts) > _MAX_LISTED else ""
+    return f"{', '.join(texts[:_MAX_LISTED])}{others}"
 
 
-def _first(reader: AnyReader, connections: list[Connection]) -> Any:
-    """Return the first readable message of the first five, None if all are damaged."""
-    first = islice(_messages(reader, connections), 5)
-    messages = (_deserialize(reader, connection, raw) for connection, _, raw in first)
-    return next((msg for msg in messages if msg is not None), None)
-
-
-def _deserialize(reader: AnyReader, connection: Connection, raw: bytes) -> Any:
+def _deserialize(bag: OpenBag, record: Record, warnings: RepeatedWarnings) -> Any:
     """Return a message; None, with a warning, if it is damaged."""
+    connection, _, raw = record
     try:
-        return reader.deserialize(raw, connection.msgtype)
-    except Exception as error:  # damaged bytes raise errors of many types
-        logger.warning("a message of %s is damaged and skipped: %s", connection.topic, error)
+        return bag.deserialize(connection, raw)
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        warnings.warn(
+            f"a message of {connection.topic} is damaged and skipped: {reason}",
+            kind=f"damaged {connection.topic}",
+        )
         return None
 
 
@@ -250,38 +264,6 @@ def _decode(msg: Any, msgtype: str) -> UInt8Array:
         msg.encoding, msg.width, msg.height, msg.step, bool(msg.is_bigendian), msg.data
     )
     return pixels.decode_image(raw, pixels.validate_image(raw))
-
-
-def _intrinsics(reader: AnyReader, connection: Connection, raw: bytes) -> Intrinsics | None:
-    return intrinsics_from_camera_info(reader.deserialize(raw, connection.msgtype))
-
-
-def _ground_truth(reader: AnyReader) -> list[StampedPose]:
-    connections = [
-        c
-        for c in reader.connections
-        if c.msgtype == _POSE_TYPE and "ground" in c.topic and "truth" in c.topic
-    ]
-    poses = []
-    for connection, _, raw in _messages(reader, connections):
-        msg: Any = reader.deserialize(raw, connection.msgtype)
-        T = _matrix(msg.pose.position, msg.pose.orientation)
-        if T is not None:
-            poses.append((_stamp_ns(msg), T))
-    return poses
-
-
-def _read_transforms(reader: AnyReader, connections: list[Connection]) -> Iterator[RecordedTransform]:
-    for connection, _, raw in _messages(reader, connections):
-        is_static = connection.topic.endswith("static")
-        msg: Any = reader.deserialize(raw, connection.msgtype)
-        for stamped in msg.transforms:
-            T = _matrix(stamped.transform.translation, stamped.transform.rotation)
-            parent, child = (
-                name.lstrip("/") for name in (stamped.header.frame_id, stamped.child_frame_id)
-            )
-            if T is not None and parent and child and parent != child:
-                yield RecordedTransform(parent, child, T, None if is_static else _stamp_ns(stamped))
 
 
 def _matrix(position: Any, q: Any) -> Float64Array | None:

@@ -1,44 +1,81 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Opening of bags with the rosbags library, also of incomplete recordings.
-
-A recorder that is killed leaves a bag without metadata.yaml. MCAP files may be truncated; see `truncated_mcap`.
-"""
+"""Opening of bags: storage files of any kind, compressed or not, as one stream of messages."""
 
 from __future__ import annotations
 
-import re
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+import shutil
+import tempfile
+from contextlib import ExitStack, contextmanager
+from heapq import merge
+from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rosbags.highlevel import AnyReader
-from rosbags.typesys import Stores, get_typestore
+import zstandard
 
-from ttt3r_ros.errors import SourceError, Ttt3rError
-from ttt3r_ros.io.bags.truncated_mcap import TruncatedMcap
-from ttt3r_ros.io.image_files import natural_sort_key
+from ttt3r_ros.errors import Ttt3rError
+from ttt3r_ros.io.bags.bag_file import CDR
+from ttt3r_ros.io.bags.decoder import MessageDecoder
+from ttt3r_ros.io.bags.kinds import MCAP, ROS1, SQLITE, ZSTD, ZSTD_MAGIC, expected_kind, kind_of_file
+from ttt3r_ros.io.bags.mcap_file import McapFile
+from ttt3r_ros.io.bags.parts import BagParts, find_parts, unreadable_bag
+from ttt3r_ros.io.bags.ros1_file import Ros1File
+from ttt3r_ros.io.bags.sqlite_file import SqliteFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Collection, Iterator
 
-BAG_SUFFIXES = (".mcap", ".db3", ".bag")
-_COMPRESSED_SUFFIXES = (".zstd", ".zst")
-_METADATA = "metadata.yaml"
-_STORAGES = ("sqlite3", "mcap")
-_HINTS = {  # part of an error of the library: tool that may recover the bag
-    "disk image is malformed": "sqlite3 FILE .recover",
-    "not indexed": "rosbag reindex",
-    "Bag index": "rosbag reindex",
+    from ttt3r_ros.io.bags.bag_file import BagFile, Connection, Record
+
+_OPEN: dict[str, Callable[[Path], BagFile]] = {MCAP: McapFile, SQLITE: SqliteFile, ROS1: Ros1File}
+_HINTS = {  # part of an error of a library: remedy
+    "disk image is malformed": "'sqlite3 FILE .recover' may recover messages",
+    "no such table": "the recorder was killed before its first message, or the file is another database",
+    "not indexed": "'rosbag reindex' may recover messages",
+    "Bag index": "the recorder was killed or still writes; 'rosbag reindex' may recover messages",
 }
 
 
-@dataclass(frozen=True)
 class OpenBag:
-    """An open bag, complete or truncated."""
+    """All files of a bag, open."""
 
-    reader: AnyReader
-    problem: str  # reason of the truncation; empty: complete
+    def __init__(self, files: list[BagFile], parts: BagParts) -> None:
+        """Combine the files of a bag."""
+        self._files = files
+        self._decoder = MessageDecoder()
+        self.connections = [connection for file in files for connection in file.connections]
+        self.announced = parts.announced  # messages by topic in metadata.yaml; empty: unknown
+        self.problem = next(
+            (problem for problem in [*parts.problems, *(f.problem for f in files)] if problem), ""
+        )
+        self.remarks = [*parts.remarks, *(file.remark for file in files if file.remark)]
+
+    def messages(self, connections: Collection[Connection]) -> Iterator[Record]:
+        """Yield messages in the order of log time; at equal times in the order of the files."""
+        numbers = count()
+        streams = [
+            _stream(file, next(numbers), selected)
+            for file in self._files
+            if (selected := [c for c in file.connections if c in set(connections)])
+        ]
+        for _, _, record in merge(*streams, key=lambda item: item[:2]):
+            if record is not None:
+                yield record
+
+    def deserialize(self, connection: Connection, raw: bytes) -> Any:
+        """Return a message; damaged bytes raise errors of many types."""
+        if connection.encoding == CDR and raw.startswith(ZSTD_MAGIC):  # CDR starts with 00
+            raw = zstandard.ZstdDecompressor().decompressobj().decompress(raw)
+        return self._decoder.deserialize(connection, raw)
+
+
+def _stream(
+    file: BagFile, number: int, connections: list[Connection]
+) -> Iterator[tuple[int, int, Record | None]]:
+    """Yield the start of a file, so that it is read when its time comes, then its messages."""
+    yield file.start_ns, number, None
+    for record in file.messages(connections):
+        yield record[1], number, record
 
 
 @contextmanager
@@ -50,108 +87,58 @@ def open_bag(path: Path) -> Iterator[OpenBag]:
     """
     try:
         with ExitStack() as stack:
-            yield _open(_parts(path), stack)
+            parts = find_parts(path)
+            yield OpenBag(_open_files(parts, stack), parts)
     except Ttt3rError:
         raise
     except Exception as error:  # each storage format raises its own errors
-        raise unreadable_bag(path, f"{error}".rstrip(".") + _hint(str(error))) from error
+        raise unreadable_bag(path, _reason(error)) from error
 
 
-def unreadable_bag(path: Path, problem: object) -> SourceError:
-    """Return the error of a bag, its message in one line."""
-    line = " ".join(str(problem).split()).rstrip(".")
-    msg = f"{path} cannot be read as a bag: {line or 'it is damaged'}"
-    return SourceError(msg)
-
-
-def _hint(problem: str) -> str:
-    tool = next((tool for part, tool in _HINTS.items() if part in problem), "")
-    return f" ('{tool}' may recover messages)" if tool else ""
-
-
-def _open(parts: list[Path], stack: ExitStack) -> OpenBag:
-    try:
-        return OpenBag(stack.enter_context(_reader(parts)), "")
-    except Exception as error:
-        if not _is_mcap(parts):
-            raise
-        with suppress(Exception):
-            reader = stack.enter_context(_reader([TruncatedMcap(part) for part in parts]))
-            if next(reader.messages(), None) is not None:
-                return OpenBag(reader, str(error).rstrip("."))
-        raise
-
-
-def _reader(parts: list[Any]) -> AnyReader:
-    # Bags of ROS 2 Humble do not contain message definitions.
-    return AnyReader(parts, default_typestore=get_typestore(Stores.ROS2_HUMBLE))
-
-
-def _is_mcap(parts: list[Path]) -> bool:
-    files = [file for part in parts for file in ([part] if part.is_file() else _storage_files(part))]
-    return bool(files) and all(file.suffix.lower() == ".mcap" for file in files)
-
-
-# --- parts of a bag ----------------------------------------------------------------------------------
-
-
-def _parts(path: Path) -> list[Path]:
-    """Return the paths that the library opens: one folder with metadata, or files."""
-    if path.name == _METADATA and path.is_file():
-        path = path.parent
-    if path.is_dir():
-        return _parts_of_folder(path)
-    if not path.is_file():
-        raise unreadable_bag(path, "it does not exist")
-    if path.suffix.lower() in (".mcap", ".db3", *_COMPRESSED_SUFFIXES):
-        return _parts_of_file(path)
-    if path.suffix.lower() != ".bag":
-        raise unreadable_bag(path, f"expected a folder with {_METADATA}, or *{', *'.join(BAG_SUFFIXES)}")
-    return [path]
-
-
-def _parts_of_folder(folder: Path) -> list[Path]:
-    if (folder / _METADATA).is_file():
-        _check_storage(folder)
-        return [folder]
-    files = _storage_files(folder)
-    suffixes = sorted({file.suffix.lower() for file in files})
-    if len(suffixes) != 1:
-        found = f"files of {' and '.join(suffixes)}" if suffixes else "no bag"
-        raise unreadable_bag(folder, f"it has no {_METADATA}, and {found} (*{', *'.join(BAG_SUFFIXES)})")
+def _open_files(parts: BagParts, stack: ExitStack) -> list[BagFile]:
+    """Open the files of a bag; of several, damaged ones are problems of the bag."""
+    files: list[BagFile] = []
+    for path in parts.files:
+        try:
+            files.append(_open_file(path, stack))
+        except Exception as error:  # noqa: PERF203 - each storage format raises its own errors
+            if len(parts.files) == 1:
+                raise
+            parts.problems.append(f"{path.name}: {_reason(error)}")
+    if not files:
+        raise ValueError(parts.problems[0])
     return files
 
 
-def _parts_of_file(file: Path) -> list[Path]:
-    """Return the folder of the only file of a bag, whose metadata has the compression; else the file."""
-    metadata = file.parent / _METADATA
-    text = metadata.read_text(encoding="utf-8", errors="replace") if metadata.is_file() else ""
-    is_listed = file.name in text
-    is_compressed = bool(re.search(r"compression_mode: *['\"]?(file|message)", text, re.IGNORECASE))
-    if is_listed and text.count(file.suffix) and _count_listed_files(text) == 1:
-        _check_storage(file.parent)
-        return [file.parent]
-    if is_listed and is_compressed:
-        raise unreadable_bag(file, "it is one of several compressed files; open their folder")
-    if file.suffix.lower() in _COMPRESSED_SUFFIXES:
-        raise unreadable_bag(file, f"a compressed file needs {_METADATA} in its folder")
-    return [file]
+def _open_file(path: Path, stack: ExitStack) -> BagFile:
+    kind = kind_of_file(path)
+    if kind == ZSTD:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ttt3r_bag_"))
+        unpacked = Path(folder) / "bag"
+        with path.open("rb") as source, unpacked.open("wb") as target:
+            shutil.copyfileobj(zstandard.ZstdDecompressor().stream_reader(source), target)
+        return _open_file(unpacked, stack)
+    if not kind:
+        raise ValueError(_unknown_content(path))
+    file = _OPEN[kind](path)
+    stack.callback(file.close)
+    if not file.connections and file.problem:
+        raise ValueError(file.problem)
+    return file
 
 
-def _count_listed_files(metadata: str) -> int:
-    listed = re.search(r"relative_file_paths:((?:\s*-\s+\S+)+)", metadata)
-    return len(re.findall(r"-\s+\S+", listed[1])) if listed else 0
+def _unknown_content(path: Path) -> str:
+    with path.open("rb") as file:
+        start = file.read(16)
+    if not start:
+        return "it is empty"
+    expected = f"it is no {expected_kind(path) or 'bag'} file: " if expected_kind(path) else ""
+    return (
+        f"{expected}it starts with {start[:8].hex(' ')}; expected MCAP, sqlite3, ROS 1 bag 2.0 or zstd"
+    )
 
 
-def _check_storage(folder: Path) -> None:
-    text = (folder / _METADATA).read_text(encoding="utf-8", errors="replace")
-    storage = re.search(r"storage_identifier: *['\"]?([\w./-]+)", text)
-    if storage is not None and storage[1] not in _STORAGES:
-        raise unreadable_bag(
-            folder, f"storage '{storage[1]}' is unknown; expected {' or '.join(_STORAGES)}"
-        )
-
-
-def _storage_files(folder: Path) -> list[Path]:
-    files = (file for file in folder.iterdir() if file.suffix.lower() in BAG_SUFFIXES)
-    return sorted(files, key=natural_sort_key)
+def _reason(error: Exception) -> str:
+    reason = f"{error}".rstrip(".") or type(error).__name__
+    hint = next((hint for part, hint in _HINTS.items() if part in reason), "")
+    return f"{reason} ({hint})" if hint else reason

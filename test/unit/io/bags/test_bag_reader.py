@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 import pytest
 from bag_recording import (
@@ -15,6 +16,7 @@ from bag_recording import (
     IMAGE,
     INFO,
     POSE,
+    ROS2,
     WIDTH,
     camera_info,
     images,
@@ -27,7 +29,7 @@ from bag_recording import (
     record,
     storage_file,
 )
-from rosbags.rosbag2 import StoragePlugin
+from rosbags.rosbag2 import StoragePlugin, Writer
 
 from ttt3r_ros.errors import AmbiguousSource, SourceError
 from ttt3r_ros.io.bags.reader import Bag
@@ -154,6 +156,45 @@ def test_depth_and_compressed_copies_do_not_count_as_cameras(tmp_path: Path) -> 
     ]
     bag = Bag(record(tmp_path / "bag", others + images()))
     assert (bag.image_topic, len(list(bag.frames()))) == ("/cam/image_raw", 3)
+
+
+def gray16_png(k: int, image_format: str) -> Any:
+    data = cv2.imencode(".png", np.full((HEIGHT, WIDTH), 1000 + k, np.uint16))[1].ravel()
+    return make_message(COMPRESSED, header=make_header(k), format=image_format, data=data)
+
+
+@pytest.mark.parametrize(
+    "image_format", ["png", "16UC1; png compressed ", "16UC1; png compressed 16UC1"]
+)
+def test_a_16_bit_png_does_not_count_as_a_camera(tmp_path: Path, image_format: str) -> None:
+    depth = [("/cam/aligned/compressed", COMPRESSED, gray16_png(k, image_format)) for k in range(3)]
+    color = [("/cam/color/compressed", COMPRESSED, png(k)) for k in range(3)]
+    assert Bag(record(tmp_path / "bag", depth + color)).image_topic == "/cam/color/compressed"
+    thermal = [
+        ("/thermal/compressed", COMPRESSED, gray16_png(k, "mono16; png compressed ")) for k in range(3)
+    ]
+    with pytest.raises(AmbiguousSource):
+        Bag(record(tmp_path / "two", thermal + color))
+
+
+def test_topics_without_messages_do_not_hide_those_with_messages(tmp_path: Path) -> None:
+    for plugin in StoragePlugin:
+        with Writer(tmp_path / plugin.name, version=8, storage_plugin=plugin) as writer:
+            for topic in ("/empty/image_raw", "/other/image_raw", "/cam/image"):
+                connection = writer.add_connection(topic, IMAGE, typestore=ROS2)
+            writer.add_connection("/cam/image/compressed", COMPRESSED, typestore=ROS2)
+            for k in range(3):
+                writer.write(connection, k, ROS2.serialize_cdr(raw_image(k), IMAGE))
+        bag = Bag(tmp_path / plugin.name)
+        assert (bag.image_topic, len(list(bag.frames()))) == ("/cam/image", 3)
+
+
+def test_an_empty_topic_does_not_hide_its_compressed_copy(tmp_path: Path) -> None:
+    with Writer(tmp_path / "bag", version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+        writer.add_connection("/cam/image", IMAGE, typestore=ROS2)
+        connection = writer.add_connection("/cam/image/compressed", COMPRESSED, typestore=ROS2)
+        writer.write(connection, 0, ROS2.serialize_cdr(png(0), COMPRESSED))
+    assert Bag(tmp_path / "bag").image_topic == "/cam/image/compressed"
 
 
 def test_a_16_bit_gray_topic_is_a_camera(tmp_path: Path) -> None:
