@@ -38,7 +38,7 @@ class BagFile(Protocol):
     connections: list[Connection]
     start_ns: int  # log time of the first message
     problem: str  # why the file is incomplete; empty: complete
-    remark: str  # what a user should know about a file that is read; empty: nothing
+    remark: str  # about a file that is read; empty: none
 
     def messages(self, connections: Collection[Connection]) -> Iterator[Record]:
         """Yield messages in the order of their log times; at equal times in the order of the file."""

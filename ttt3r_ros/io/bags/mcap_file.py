@@ -94,8 +94,8 @@ class McapFile:
 
     def messages(self, connections: Collection[Connection]) -> Iterator[Record]:
         """Yield messages in the order of log time; a damaged chunk raises errors of many types."""
-        wanted = set(connections)
-        selected = {number for number, connection in self._by_id.items() if connection in wanted}
+        requested = set(connections)
+        selected = {number for number, connection in self._by_id.items() if connection in requested}
         streams = [
             self._chunk(chunk, number, selected)
             for number, chunk in enumerate(self._index.chunks)
