@@ -22,8 +22,24 @@ ROS_WHEELS = [
     "ros-jazzy-std-srvs",
     "ros-jazzy-diagnostic-msgs",
 ]
-DEMO = ["av>=14", "evo>=1.31", "matplotlib>=3.6", "mcap>=1.1", "rosbags>=0.10", "tqdm>=4.60", "zstandard>=0.20"]
-EVAL = ["av>=14", "evo>=1.31", "matplotlib>=3.6", "mcap>=1.1", "PyYAML>=5.4", "rosbags>=0.10", "zstandard>=0.20"]
+DEMO = [
+    "av>=14",
+    "evo>=1.31",
+    "matplotlib>=3.6",
+    "mcap>=1.1",
+    "rosbags>=0.10",
+    "tqdm>=4.60",
+    "zstandard>=0.20",
+]
+EVAL = [
+    "av>=14",
+    "evo>=1.31",
+    "matplotlib>=3.6",
+    "mcap>=1.1",
+    "PyYAML>=5.4",
+    "rosbags>=0.10",
+    "zstandard>=0.20",
+]
 EXPORT = ["onnx>=1.19", "onnxruntime>=1.20", "onnxscript>=0.5.4", "torch>=2.9"]
 RAY = ["ray>=2.9"]
 RUN = [
