@@ -99,7 +99,7 @@ def _run(arguments: argparse.Namespace) -> int:
     config = parse_config(arguments)
     with require_extra("run", "pip install 'ttt3r_ros[run]'"):
         from ttt3r_ros.offline.batch.local import expand_sources  # noqa: PLC0415 - torch takes seconds to load
-        from ttt3r_ros.offline.folder_lock import RunFolderError  # noqa: PLC0415
+        from ttt3r_ros.offline.folder.lock import RunFolderError  # noqa: PLC0415
         from ttt3r_ros.offline.options import UnknownOutputError, resolve_outputs  # noqa: PLC0415
     try:
         outputs = None if arguments.outputs is None else resolve_outputs(_split(arguments.outputs))

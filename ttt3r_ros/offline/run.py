@@ -15,10 +15,10 @@ from ttt3r_ros.errors import ConfigError, SourceError, Ttt3rError
 from ttt3r_ros.io.run_folder import DEFAULT_OUTPUTS, STATE, RunFolder
 from ttt3r_ros.io.sources import SourceOptions, open_source
 from ttt3r_ros.model.runtime.loading import load_backend
-from ttt3r_ros.offline import resume as saved_runs
-from ttt3r_ros.offline.active_run import ActiveRun, finish_run
-from ttt3r_ros.offline.fingerprint import RunFingerprint, compute_fingerprint
-from ttt3r_ros.offline.folder_lock import LockedFolder, RunFolderError, lock_folder
+from ttt3r_ros.offline.folder import resume as saved_runs
+from ttt3r_ros.offline.folder.active_run import ActiveRun, finish_run
+from ttt3r_ros.offline.folder.fingerprint import RunFingerprint, compute_fingerprint
+from ttt3r_ros.offline.folder.lock import LockedFolder, RunFolderError, lock_folder
 from ttt3r_ros.offline.mapper import RecordingMapper
 from ttt3r_ros.offline.options import require_offline_settings, resolve_outputs
 from ttt3r_ros.offline.outputs import RunOutputs
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from ttt3r_ros.io.sequence import ImageSequence
-    from ttt3r_ros.offline.active_run import OnFrame
+    from ttt3r_ros.offline.folder.active_run import OnFrame
     from ttt3r_ros.types import Frame
 
 _CHECKPOINT_INTERVAL_S = 60.0  # what a killed run loses at most

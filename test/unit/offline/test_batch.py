@@ -18,7 +18,7 @@ from running import wait_for_pictures
 from ttt3r_ros.cli.main import main
 from ttt3r_ros.io.trajectory_files import read_tum
 from ttt3r_ros.offline.batch.task import WORKER
-from ttt3r_ros.offline.folder_lock import lock_folder
+from ttt3r_ros.offline.folder.lock import lock_folder
 
 LONG = 80  # frames: more than are mapped before a signal arrives
 needs_ray = pytest.mark.skipif(

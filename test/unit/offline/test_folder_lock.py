@@ -20,7 +20,7 @@ from ttt3r_ros.cli.main import main
 from ttt3r_ros.errors import OutputError
 from ttt3r_ros.io.run_folder import RunFolder
 from ttt3r_ros.io.trajectory_files import read_tum
-from ttt3r_ros.offline.folder_lock import MARKER, lock_folder
+from ttt3r_ros.offline.folder.lock import MARKER, lock_folder
 from ttt3r_ros.pipeline.reconstructor import Reconstructor
 
 if TYPE_CHECKING:

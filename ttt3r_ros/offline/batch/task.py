@@ -18,7 +18,7 @@ from ttt3r_ros.errors import SourceError
 from ttt3r_ros.io.run_folder import DEFAULT_OUTPUTS, RunFolder
 from ttt3r_ros.io.sources import SourceOptions
 from ttt3r_ros.offline.batch.summary import SUMMARY, SourceResult, read_source_result
-from ttt3r_ros.offline.fingerprint import RunFingerprint, absolute_source, compute_fingerprint
+from ttt3r_ros.offline.folder.fingerprint import RunFingerprint, absolute_source, compute_fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,7 +16,7 @@ from ttt3r_ros.state_dict import StateReader
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ttt3r_ros.offline.fingerprint import RunFingerprint
+    from ttt3r_ros.offline.folder.fingerprint import RunFingerprint
     from ttt3r_ros.offline.mapper import RecordingMapper
     from ttt3r_ros.state_dict import StateDict
 

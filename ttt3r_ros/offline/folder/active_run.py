@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from ttt3r_ros.config import changed_settings
 from ttt3r_ros.geometry import pose_matrix_xyzw
 from ttt3r_ros.io.run_folder import REPORT, RUN, STATE
+from ttt3r_ros.offline.folder.resume import save_run
 from ttt3r_ros.offline.outputs import write_json
 from ttt3r_ros.offline.previews import PreviewFrames
 from ttt3r_ros.offline.process_memory import peak_memory_bytes
 from ttt3r_ros.offline.result import RunResult, written_files
-from ttt3r_ros.offline.resume import save_run
 from ttt3r_ros.offline.summary import RunSummary
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ttt3r_ros.config import Config
     from ttt3r_ros.io.frame_records import FrameRecord
     from ttt3r_ros.io.sequence import ImageSequence
-    from ttt3r_ros.offline.fingerprint import RunFingerprint
+    from ttt3r_ros.offline.folder.fingerprint import RunFingerprint
     from ttt3r_ros.offline.mapper import RecordingMapper
     from ttt3r_ros.offline.outputs import RunOutputs
     from ttt3r_ros.types import Update
