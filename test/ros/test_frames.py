@@ -89,7 +89,7 @@ def test_the_corrections_of_a_reset_are_in_map_to_odom(start):
     )
 
 
-def test_the_base_starts_level_at_the_origin_under_a_camera_that_looks_down(start):
+def test_the_base_starts_level_at_the_origin_under_a_camera_that_points_down(start):
     _, peer = robot(start, tf_mode="odom_base")
     map_images(peer, 2)
     peer.spin_until(lambda: len(links(peer, "odom", "base_link")) == 2, "odom -> base")
@@ -103,7 +103,7 @@ def test_the_base_starts_level_at_the_origin_under_a_camera_that_looks_down(star
     assert peer.received["odom"][-1].child_frame_id == "base_link"
 
 
-def test_with_somebody_elses_odometry_only_map_to_odom_is_published(start):
+def test_with_external_odometry_only_map_to_odom_is_published(start):
     _, peer = robot(start, tf_mode="map_odom")
     T_theirs = [motion(move=(5.0 + 0.9 * index, 1.0, 0.0)) for index in range(3)]
     for index, T in enumerate(T_theirs):
@@ -113,7 +113,7 @@ def test_with_somebody_elses_odometry_only_map_to_odom_is_published(start):
     map_images(peer, 3)
     peer.spin_until(lambda: links(peer, "map", "odom"), "map -> odom")
     assert parents_of_ours(peer) == {("map", "odom")}
-    # Where we say the base is, by way of their odometry.
+    # Pose of the base through the external odometry.
     pose = messages.matrix_from_pose(peer.received["pose"][-1].pose)
     peer.spin_until(
         lambda: np.allclose(matrix(links(peer, "map", "odom")[-1]) @ T_theirs[-1], pose, atol=1e-6),
@@ -176,7 +176,7 @@ def test_map_to_odom_is_sent_at_twenty_hertz_or_more_and_dated_ahead(start):
     assert [messages.stamp_to_ns(s.header.stamp) for s in links(peer, "odom", "base_link")] == [SECOND]
 
 
-def test_a_robot_whose_mount_is_unknown_waits_and_says_for_what(start, capfd):
+def test_a_robot_whose_mount_is_unknown_is_a_warning_until_it_arrives(start, capfd):
     node, peer = start(tf_mode="odom_base", transform_timeout=0.0)
     peer.subscribe_to_all()
     wait_for_connection(peer)

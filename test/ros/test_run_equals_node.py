@@ -26,7 +26,7 @@ FRAMES = 16  # two resets
 def played(
     context, domain_id: int, bag: Path, output: Path, transforms=(), **parameters: object
 ) -> None:
-    """Play a bag's images through a node that must map every one, and let it save what it has."""
+    """Play a bag's images through a node that maps each of them, and save its results."""
     given = {
         "queue_policy": "keep_all", "image_qos": "reliable", "diagnostics_period": 0.1, "output_directory": output,
         **parameters,
@@ -70,7 +70,7 @@ def play(peer: PeerNode, bag: Path, transforms) -> None:
             peer.spin_until(lambda: peer.count("received"), "the image, which waits for its calibration")
             header = messages.make_header(frame.stamp_ns, frame.camera_frame)
             peer.camera_infos.publish(messages.camera_info(frame.intrinsics, header))
-        # A few may wait; our publisher keeps no more, and forgets the oldest.
+        # The publisher keeps only a few messages and drops the oldest.
         peer.spin_until(lambda sent=index + 1: len(peer.received["pose"]) > sent - 4, "a pose")
     assert len(frames) == FRAMES
 

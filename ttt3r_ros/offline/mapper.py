@@ -62,7 +62,7 @@ class RecordingMapper:
         """Return the stamp of the newest mapped frame; 0 without one."""
         return next((record.stamp_ns for record in reversed(self.records) if not record.skipped), 0)
 
-    def skipped(self) -> dict[str, int]:
+    def count_skipped(self) -> dict[str, int]:
         """Return the number of skipped frames by reason."""
         return dict(Counter(record.skipped for record in self.records if record.skipped))
 

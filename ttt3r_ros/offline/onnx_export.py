@@ -38,7 +38,7 @@ CHECK_FRAMES = 5
 CHAIN = (
     "run encoder, step, heads in this order, each on the values that its inputs name",
     "after each image the values of next_state, next_memory, next_fresh become state, memory, fresh",
-    "a stream begins, or begins anew, with fresh = true; state and memory are then ignored (zeros will do)",
+    "a stream starts or restarts with fresh = true; state and memory are then ignored and may be zeros",
     "image is RGB, scaled to (value / 255 - 0.5) / 0.5",
     "pose is the camera in the first camera's frame; points are in the camera's optical frame, in meters",
 )
@@ -47,7 +47,7 @@ MEANING = {
     "features": "(B, N, F) encoder output",
     "state": "(B, S, C) recurrent state",
     "memory": "(B, M, 2C) pose memory",
-    "fresh": "(B,) nothing has been shown yet",
+    "fresh": "(B,) true before the first image",
     "layer_half": "(B, 1 + N, C) decoder tokens at half of the depth",
     "layer_three_quarters": "(B, 1 + N, C) decoder tokens at three quarters of the depth",
     "layer_end": "(B, 1 + N, C) decoder tokens at the end",
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     with atomic_write_folder(folder, last=METADATA) as staging:
         for part in parts:
             save_onnx(export_program(part, arguments.opset), staging / f"{part.name}.onnx")
-        found = _checked(loaded, staging, (width, height), arguments.batch)
+        found = _check(loaded, staging, (width, height), arguments.batch)
         facts = _metadata(arguments, loaded, (width, height), parts, staging, found)
         (staging / METADATA).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     for entry in facts["files"]:
@@ -85,11 +85,11 @@ def _own_size(loaded: LoadedNetwork) -> tuple[int, int]:
     return geometry.width, geometry.height
 
 
-def _checked(loaded: LoadedNetwork, folder: Path, size: tuple[int, int], batch: int) -> dict[str, float]:
+def _check(loaded: LoadedNetwork, folder: Path, size: tuple[int, int], batch: int) -> dict[str, float]:
     found = compute_deviations(loaded.network, OnnxChain(folder), room_images(size, batch))
-    told = ", ".join(f"{name} {value:.1e}" for name, value in found.items())
+    deviations = ", ".join(f"{name} {value:.1e}" for name, value in found.items())
     print(
-        f"largest deviation from PyTorch over {CHECK_FRAMES} chained images, relative: {told}; "
+        f"largest deviation from PyTorch over {CHECK_FRAMES} chained images, relative: {deviations}; "
         f"tolerance {TOLERANCE:.0e}"
     )
     require_agreement(found)
@@ -135,8 +135,8 @@ def _metadata(
             {
                 "name": part.name,
                 "file": f"{part.name}.onnx",
-                "inputs": [_described(name, tensor) for name, tensor in part.inputs.items()],
-                "outputs": [_described(name, tensor) for name, tensor in part.outputs.items()],
+                "inputs": [_describe(name, tensor) for name, tensor in part.inputs.items()],
+                "outputs": [_describe(name, tensor) for name, tensor in part.outputs.items()],
             }
             for part in parts
         ],
@@ -152,7 +152,7 @@ def _metadata(
     }
 
 
-def _described(name: str, tensor: Tensor) -> dict[str, Any]:
+def _describe(name: str, tensor: Tensor) -> dict[str, Any]:
     return {
         "name": name,
         "dtype": str(tensor.dtype).removeprefix("torch."),

@@ -42,7 +42,7 @@ class PreviewFrames:
             self._stride *= 2
             self._kept = [frame for frame in self._kept if frame.index % self._stride == 0]
 
-    def selected(self) -> list[PreviewFrame]:
+    def select(self) -> list[PreviewFrame]:
         """Return at most `MAX_SHOWN` frames of the newest size, evenly spaced over the run."""
         same_size = [
             frame for frame in self._kept if frame.depth_m.shape == self._kept[-1].depth_m.shape

@@ -203,7 +203,7 @@ def _map_frames(
                 break
     except Ttt3rError as error:
         run.problems.append(str(error))
-    except Exception as error:  # whatever failed, the results so far are written
+    except Exception as error:  # the results so far are written after any failure
         logger.exception("frame %d", len(run.mapping.records))
         run.problems.append(f"frame {len(run.mapping.records)}: {type(error).__name__}: {error}")
     run.seconds = time.monotonic() - started

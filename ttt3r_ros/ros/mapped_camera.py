@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One camera on its way through the node: what it is called, who reconstructs it, where its results go."""
+"""Cameras and bodies of the node: name, reconstructor, publishers and files of each."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class TrackedBody:
-    """What moves and maps: a camera of its own, or the rig that several share."""
+    """Body with one map: a single camera, or a rig of several cameras."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class TrackedBody:
         )
         self.newest_stamp_ns = 0
         self.fused_fraction = 0.0  # of the newest frame's pixels
-        self.landmarks = 0  # that tell where the newest frame was taken; 0: the network alone does
+        self.landmarks = 0  # inliers of the newest pose; 0: the pose is the network's
 
     def configure(self, config: Config) -> None:
         """Apply changed parameters."""

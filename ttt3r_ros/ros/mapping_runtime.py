@@ -65,7 +65,7 @@ class MappingRuntime:
         self.subscribers: list[ImageSubscriber] = []
         self.worker: Worker[Job] | None = None
         self.paused = False
-        self._queue_drain = QueueDrain(node, self._received, self._is_idle)
+        self._queue_drain = QueueDrain(node, self._count_received, self._is_idle)
         reconstructors = [body.reconstructor for body in self.bodies]
         self._mapper = Mapper(backend, config, self.sensors, reconstructors)
         self._session_id = 0  # counts resets, time jumps and loaded states
@@ -119,7 +119,7 @@ class MappingRuntime:
         if self.config.queue_policy == "keep_all":
             await self._queue_drain.wait_until_drained()
 
-    def _received(self) -> int:
+    def _count_received(self) -> int:
         return sum(subscriber.received for subscriber in self.subscribers)
 
     def _is_idle(self) -> bool:
@@ -258,7 +258,7 @@ class MappingRuntime:
     # --- poses --------------------------------------------------------------------------------------
 
     def set_pose(self, T_map_base: Float64Array) -> None:
-        """Believe that the body is here in the map (4, 4)."""
+        """Set the pose of the body in the map (4, 4)."""
         with self.stepping:
             body = self.bodies[0]
             before = body.reconstructor.pose_integrator.T_map_odom

@@ -113,7 +113,7 @@ class TransformOutput:
 
     def _send(self, edge: Edge, stamp_ns: int) -> None:
         assert self._broadcast is not None
-        parent, child, T = edge.inverted() if self.config.invert_odom_tf else edge
+        parent, child, T = edge.invert() if self.config.invert_odom_tf else edge
         self._warn_second_parent(parent, child)
         header = messages.make_header(stamp_ns, parent)
         self._broadcast([messages.transform_stamped(T, header, child)])

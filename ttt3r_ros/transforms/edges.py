@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which transforms a frame brings, as `tf_mode` says: the same for the node's /tf and for a bag's."""
+"""Transforms of one frame according to `tf_mode`, for /tf of the node and of output bags."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ class Edge(NamedTuple):
     child: str
     T_parent_child: Float64Array  # (4, 4)
 
-    def inverted(self) -> Edge:
-        """Return it the other way round."""
+    def invert(self) -> Edge:
+        """Return the inverse transform, from child to parent."""
         return Edge(self.child, self.parent, se3_inverse(self.T_parent_child))
 
 
 def body_edge(config: Config, update: Update, map_frame: str, body_frame: str) -> Edge:
-    """Return where the body is: in odom if the camera is the robot's odometry, else in the map."""
+    """Return the pose of the body: in odom if the camera is the robot's odometry, else in the map."""
     if config.tf_mode == "odom_base":
         return Edge(config.odom_frame, body_frame, update.T_odom_base)
     return Edge(map_frame, body_frame, update.T_map_base)
 
 
 def moving_edge(config: Config, update: Update, map_frame: str, body_frame: str) -> Edge | None:
-    """Return the transform that moves with the body; None where somebody else sends it, or nobody."""
+    """Return the transform that moves with the body; None if this node does not publish it."""
     if config.tf_mode not in ("camera", "odom_base"):
         return None
     return body_edge(config, update, map_frame, body_frame)
 
 
 def correcting_edge(config: Config, update: Update, map_frame: str) -> Edge | None:
-    """Return map -> odom; None where there is none, it is not known, or somebody else owns the map."""
+    """Return map -> odom; None if it does not exist, is unknown, or is published by another node."""
     if map_frame == config.odom_frame:
         return None
     if config.tf_mode == "odom_base":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which way is up, from an IMU, and a map that is level by it."""
+"""Direction against gravity from an IMU, and camera poses leveled by it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _QUIET_FORCE = 0.5  # m/s2 from gravity; more is motion
 _QUIET_TURN = 0.3  # rad/s; more is motion
 _QUIET_SHARE = 0.5  # of the window; a moving body passes through quiet moments by chance, too
 # Sine of the angle between optical axis and vertical below which there is no heading.
-_LOOKS_ALONG = 0.02
+_MIN_HEADING = 0.02
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class _Sample:
     stamp_ns: int
     specific_force: Float64Array  # (3,) m/s2
     is_quiet: bool
-    up: Float64Array | None  # (3,) unit; what the IMU itself says
+    up: Float64Array | None  # (3,) unit; from the orientation of the IMU
 
 
 class GravityEstimator:
-    """Remembers the last second of an IMU; any thread may add and ask."""
+    """Estimates the direction up from the last second of IMU samples. Thread-safe."""
 
     def __init__(self) -> None:
         self._samples: deque[_Sample] = deque()
@@ -46,7 +46,7 @@ class GravityEstimator:
         angular_velocity: Float64Array | None = None,
         quat_xyzw: Float64Array | None = None,
     ) -> None:
-        """Take one message: (3,) m/s2, (3,) rad/s, orientation of the IMU in a z-up frame (4,).
+        """Add one message: (3,) m/s2, (3,) rad/s, orientation of the IMU in a z-up frame (4,).
 
         At rest the specific force points up (REP-145). What the IMU does not measure is None; values that are not
         finite count as such.
@@ -84,12 +84,12 @@ class GravityEstimator:
 def level_camera_pose(up_camera: Float64Array) -> Float64Array:
     """Return T_map_camera (4, 4), a rotation from the optical camera to a map whose z is ``up_camera`` (3,).
 
-    The camera looks along x as far as that goes. Looking straight up or down it has no heading, and the upper edge of
-    the image then points along x.
+    The optical axis points along x. A vertical optical axis has no heading; then the upper edge of the image points
+    along x.
     """
     z = np.asarray(up_camera, dtype=np.float64) / np.linalg.norm(up_camera)
     x = np.array([0.0, 0.0, 1.0]) - z[2] * z
-    if np.linalg.norm(x) < _LOOKS_ALONG:
+    if np.linalg.norm(x) < _MIN_HEADING:
         x = np.array([0.0, -1.0, 0.0]) + z[1] * z
     x /= np.linalg.norm(x)
     T: Float64Array = np.eye(4)

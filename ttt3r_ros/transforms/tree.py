@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A tree of frames: transforms at any stamp, over any chain. Knows no message types and no threads."""
+"""Tree of frames: transforms at any stamp along any chain, independent of message types. Not thread-safe."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
     from ttt3r_ros.types import Float64Array
 
-_STALE = 64  # transforms too old are dropped by so many, not one by one
+_STALE = 64  # old transforms are removed in groups of this size
 
 
 class TransformError(Ttt3rError):
-    """A transform is not known, or not at that time."""
+    """A transform is unknown, or unknown at that time."""
 
 
 @dataclass
 class Link:
-    """A frame in its parent, over time."""
+    """Transforms from a parent to one child over time."""
 
     parent: str
     static: Float64Array | None = None
@@ -34,7 +34,7 @@ class Link:
     transforms: list[Float64Array] = field(default_factory=list)
 
     def add(self, stamp_ns: int, T: Float64Array, keep_ns: int | None) -> None:
-        """Take a transform (4, 4); forget those that are older than the newest by more than ``keep_ns``."""
+        """Add a transform (4, 4); remove those older than the newest by more than ``keep_ns``."""
         at = bisect_left(self.stamps_ns, stamp_ns)
         if at < len(self.stamps_ns) and self.stamps_ns[at] == stamp_ns:
             self.transforms[at] = T
@@ -46,7 +46,7 @@ class Link:
             del self.stamps_ns[:stale], self.transforms[:stale]
 
     def at(self, stamp_ns: int | None, child: str) -> Float64Array:
-        """Return T_parent_child (4, 4) at a stamp, the latest for None; raise `TransformError` outside its time."""
+        """Return T_parent_child (4, 4) at a stamp, None: the latest; raise `TransformError` outside the time span."""
         if self.static is not None:
             return self.static
         if stamp_ns is None:
@@ -66,15 +66,15 @@ class Link:
 
 
 class TransformTree:
-    """Frames by their parents; of several parents of a frame the one added last holds."""
+    """Frames and their parents. If a frame has several parents, the latest one counts."""
 
     def __init__(self, keep_ns: int | None = None) -> None:
-        """Remember what moves for ``keep_ns``, None: for ever."""
+        """Keep dynamic transforms for ``keep_ns``; None: without limit."""
         self.links: dict[str, Link] = {}  # by child
         self._keep_ns = keep_ns
 
     def add(self, parent: str, child: str, T_parent_child: Float64Array, stamp_ns: int | None) -> None:
-        """Take a transform (4, 4); ``stamp_ns`` None: it holds for ever."""
+        """Add a transform (4, 4); ``stamp_ns`` None: static."""
         link = self.links.get(child)
         if link is None or link.parent != parent:
             link = self.links[child] = Link(parent)
@@ -85,26 +85,26 @@ class TransformTree:
             link.add(stamp_ns, T_parent_child, self._keep_ns)
 
     def clear_dynamic(self) -> None:
-        """Forget what moves; what holds for ever stays."""
+        """Remove all dynamic transforms; static ones stay."""
         self.links = {child: link for child, link in self.links.items() if link.static is not None}
 
     def lookup(self, target: str, source: str, stamp_ns: int | None) -> Float64Array:
         """Return T_target_source (4, 4) at a stamp, the latest for None.
 
         Raises:
-            TransformError: it is not known; the message says which link is missing.
+            TransformError: a link is missing or unknown at the stamp; the message names it.
         """
         targets, sources = self._line(target), self._line(source)
         shared = next((frame for frame in sources if frame in targets), None)
         if shared is None:
             msg = f"no transform from {source} to {target}: {self._end(source, sources)}, {self._end(target, targets)}"
             raise TransformError(msg)
-        T_shared_source = self._down(sources[: sources.index(shared)], stamp_ns)
-        T_shared_target = self._down(targets[: targets.index(shared)], stamp_ns)
+        T_shared_source = self._chain(sources[: sources.index(shared)], stamp_ns)
+        T_shared_target = self._chain(targets[: targets.index(shared)], stamp_ns)
         return se3_inverse(T_shared_target) @ T_shared_source
 
     def root_of(self, frame: str, below: Collection[str] = ()) -> str:
-        """Return the topmost ancestor of a frame below any of these; itself if it has no parent."""
+        """Return the topmost ancestor of a frame below any of these frames; the frame itself if it has no parent."""
         for ancestor in self._line(frame):
             link = self.links.get(ancestor)
             if link is None or link.parent in below:
@@ -112,13 +112,13 @@ class TransformTree:
         return frame
 
     def _line(self, frame: str) -> list[str]:
-        """Return a frame and its ancestors, upwards; a loop ends where it began."""
+        """Return a frame and its ancestors, upwards. A loop ends at its first frame."""
         line = [frame]
         while (link := self.links.get(line[-1])) is not None and link.parent not in line:
             line.append(link.parent)
         return line
 
-    def _down(self, line: list[str], stamp_ns: int | None) -> Float64Array:
+    def _chain(self, line: list[str], stamp_ns: int | None) -> Float64Array:
         T: Float64Array = np.eye(4)
         for child in line:
             T = self.links[child].at(stamp_ns, child) @ T
@@ -126,4 +126,4 @@ class TransformTree:
 
     def _end(self, frame: str, line: list[str]) -> str:
         known = len(line) > 1 or any(link.parent == frame for link in self.links.values())
-        return f"the tree of {frame} ends at {line[-1]}" if known else f"nobody publishes {frame}"
+        return f"the tree of {frame} ends at {line[-1]}" if known else f"{frame} is not published"

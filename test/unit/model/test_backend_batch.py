@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several streams in one batch: each gets what it would get alone."""
+"""Several streams in one batch: each result equals that of a single stream."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def worst(found: tuple[Prediction, RecurrentState], alone: tuple[Prediction, Rec
     return max(of_prediction + of_state)
 
 
-def test_streams_in_a_batch_stay_with_what_they_see_alone(packaged: TorchBackend) -> None:
+def test_streams_in_a_batch_equal_single_streams(packaged: TorchBackend) -> None:
     room = ProceduralRoom(width=640, height=480)
     streams = [pan(room.render(index).rgb) for index in (0, 40, 80)]
     together = [walk(packaged, s[:n]) for s, n in zip(streams, SEEN_BEFORE, strict=True)]
@@ -151,9 +151,7 @@ def test_every_prediction_of_a_batch_carries_the_times_of_the_batch(backend: Tor
     assert min(first.values()) > 0.0
 
 
-def test_nobody_to_show_anything_is_no_work(
-    backend: TorchBackend, batches: list[tuple[int, ...]]
-) -> None:
+def test_an_empty_batch_is_no_work(backend: TorchBackend, batches: list[tuple[int, ...]]) -> None:
     assert backend.step_batch([], []) == []
     assert batches == []
 

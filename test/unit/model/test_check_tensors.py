@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tensors must be those of the network, all of them, and finite; the error says which are not."""
+"""Tensors must be those of the network, complete and finite; the error lists the others."""
 
 from __future__ import annotations
 

@@ -203,7 +203,7 @@ def test_every_contradiction_is_listed(path, dpt):
         load_checkpoint(save(path, dpt, model_string(enc_depth=2, state_size=7)))
 
 
-def test_without_its_color_branch_a_checkpoint_says_so(path, linear):
+def test_a_missing_color_branch_is_logged(path, linear):
     del linear["downstream_head.rgb_proj.fc1.weight"]
     config = load_checkpoint(save(path, linear, model_string(head_type="linear"))).config
     assert not config.rgb_head
@@ -246,7 +246,7 @@ def test_without_a_string_the_published_widths_have_the_published_heads(path):
     assert (config.enc_num_heads, config.dec_num_heads, config.state_dec_num_heads) == (16, 12, 16)
 
 
-def test_heads_that_no_rule_tells_must_be_stated_where_the_error_says(path):
+def test_head_counts_that_cannot_be_derived_must_be_stated(path):
     tensors = random_tensors(SHAPES | LINEAR | {"decoder_embed.weight": (48, 64)})
     where = r"dec_num_heads cannot be assumed for a width of 48; .* args.model .* 'ttt3r_config' in the metadata"
     with pytest.raises(CheckpointError, match=where):

@@ -66,7 +66,7 @@ def test_the_image_of_a_reset_is_encoded_once_though_it_is_shown_twice(encoded):
     assert sum(encoded) == 4
 
 
-def test_an_image_changed_in_place_is_encoded_anew(encoded):
+def test_an_image_changed_in_place_is_encoded_again(encoded):
     backend = TorchBackend(seeded_network(LINEAR))
     rgb = noise(1)
     backend.step(rgb, backend.initial_state())
@@ -168,7 +168,7 @@ def test_a_processor_s_graph_with_parts_at_once_gives_the_same_to_the_last_bit(c
     same(stream(recorded, encode_ahead=True), stream(as_written))
 
 
-def test_streams_in_a_batch_of_a_processor_s_graph_get_what_they_get_without_it():
+def test_streams_in_a_batch_of_a_processor_s_graph_equal_those_without_a_graph():
     torch.set_num_threads(1)
     images = [noise(1), noise(2), noise(3, 80, 60)]  # the last is of another shape
 
@@ -220,7 +220,7 @@ def test_every_part_that_is_compiled_is_one_graph_which_gives_the_same(config, p
 
 
 @pytest.mark.slow
-def test_a_machine_without_a_compiler_says_so_in_one_line_and_runs_without(tmp_path):
+def test_without_a_compiler_one_line_is_logged_and_the_network_runs(tmp_path):
     program = (
         "from ttt3r_ros.config import Config\n"
         "from ttt3r_ros.model.runtime.loading import load_backend\n"
@@ -266,7 +266,7 @@ def test_a_state_from_a_recorded_graph_stays_as_it_was_when_the_next_image_is_sh
 
 @needs_cuda
 @pytest.mark.parametrize("batch", [1, 3])
-def test_what_is_fetched_from_a_device_is_what_was_there(batch):
+def test_arrays_fetched_from_a_device_are_equal(batch):
     for arrived, expected in zip(copy_to_host_sync(shown(batch, "cuda")), shown(batch), strict=True):
         assert arrived.device.type == "cpu"
         torch.testing.assert_close(arrived, expected, rtol=0, atol=0)
@@ -281,7 +281,7 @@ def test_a_cuda_device_gives_what_the_processor_gives(mode):
 
 
 @needs_cuda
-def test_streams_in_a_batch_of_recorded_graphs_get_what_they_get_alone():
+def test_streams_in_a_batch_of_recorded_graphs_equal_single_streams():
     backend = TorchBackend(seeded_network(DPT), ExecutionOptions("cuda", mode="graph"))
     images = [noise(1), noise(2), noise(3, 80, 60)]  # the last is of another shape
     together = [answer[0] for answer in backend.step_batch(images, [backend.initial_state()] * 3)]

@@ -110,7 +110,7 @@ def test_five_chained_images_equal_pytorch(exported, network, walk):
     assert max(found.values()) < TOLERANCE / 5
 
 
-def test_the_graphs_of_other_weights_are_told_apart(exported, walk):
+def test_the_graphs_of_other_weights_are_distinguished(exported, walk):
     from ttt3r_ros.model.onnx.chain import OnnxChain, compute_deviations
     from ttt3r_ros.offline.onnx_export import require_agreement
 
@@ -133,7 +133,7 @@ def test_a_deviation_over_the_tolerance_names_the_output(deviation):
         require_agreement({"pose": 1e-5, "points": deviation, "confidence": 1e-6})
 
 
-def test_a_stream_of_the_batch_begins_anew_where_fresh_is_set(exported, network, walk):
+def test_a_stream_of_the_batch_restarts_where_fresh_is_set(exported, network, walk):
     from ttt3r_ros.model.onnx.chain import OnnxChain
 
     chain = OnnxChain(exported)
@@ -159,7 +159,7 @@ def test_the_lines_of_the_guide_give_the_poses_of_pytorch(exported, network, wal
         assert np.allclose(pose, output.pose, atol=1e-5)
 
 
-def test_the_metadata_say_what_is_in_the_files(exported, weights, network):
+def test_the_metadata_describe_the_files(exported, weights, network):
     import onnxruntime
 
     facts = json.loads((exported / "metadata.json").read_text(encoding="utf-8"))
@@ -173,8 +173,8 @@ def test_the_metadata_say_what_is_in_the_files(exported, weights, network):
     for graph in facts["graphs"]:
         session = onnxruntime.InferenceSession(exported / graph["file"])
         for side, entries in (("inputs", session.get_inputs()), ("outputs", session.get_outputs())):
-            told = [(entry["name"], kinds[entry["dtype"]], entry["shape"]) for entry in graph[side]]
-            assert told == [(entry.name, entry.type, entry.shape) for entry in entries]
+            expected = [(entry["name"], kinds[entry["dtype"]], entry["shape"]) for entry in graph[side]]
+            assert expected == [(entry.name, entry.type, entry.shape) for entry in entries]
     for entry in facts["files"]:
         written = (exported / entry["name"]).read_bytes()
         assert (len(written), hashlib.sha256(written).hexdigest()) == (entry["bytes"], entry["sha256"])
@@ -233,24 +233,26 @@ def test_a_point_of_depth_zero_may_be_its_own_opposite():
 
 
 @pytest.mark.parametrize(
-    ("size", "told"),
+    ("size", "expected"),
     [
         ("70x48", "network image is 70x48; both sides must be positive multiples of 16"),
         ("64x8", "network image is 64x8"),
     ],
 )
-def test_a_size_the_network_cannot_be_shown_is_one_readable_line(weights, tmp_path, capsys, size, told):
+def test_a_size_the_network_cannot_be_shown_is_one_readable_line(
+    weights, tmp_path, capsys, size, expected
+):
     for package in PACKAGES:
         pytest.importorskip(package)
     assert main(arguments(weights, tmp_path / "out", size)) == 1
     error = capsys.readouterr().err
-    assert error.startswith(f"ttt3r_ros: {told}")
+    assert error.startswith(f"ttt3r_ros: {expected}")
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("size", ["64", "64x", "0x48", "-64x48", "9999x48", "64 x 48", "axb"])
-def test_what_is_no_size_is_wrong_usage(weights, tmp_path, capsys, size):
+def test_an_invalid_size_is_a_usage_error(weights, tmp_path, capsys, size):
     with pytest.raises(SystemExit) as caught:
         main([*arguments(weights, tmp_path)[:3], f"--size={size}", "--output", str(tmp_path)])
     assert caught.value.code == 2

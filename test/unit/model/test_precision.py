@@ -69,7 +69,7 @@ def test_what_leaves_a_step_is_float32(precision):
         assert tensor.dtype == torch.float32
 
 
-def test_a_half_layer_takes_any_float_and_answers_in_its_own_type_or_the_one_asked_for():
+def test_a_half_layer_takes_any_float_and_returns_its_own_type_or_the_requested_one():
     layer = torch.nn.Linear(8, 3)
     x = torch.randn(2, 8, dtype=torch.float64)
     assert HalfLinear(layer, torch.bfloat16)(x).dtype == torch.bfloat16

@@ -78,7 +78,7 @@ def test_an_image_without_pixels_is_refused_with_its_size(source: tuple[int, int
 
 
 @pytest.mark.parametrize("source", [(640, 480), (1242, 375), (480, 640), (200, 150)])
-def test_a_spot_lands_where_the_intrinsics_say(source: tuple[int, int]) -> None:
+def test_a_spot_is_projected_by_the_intrinsics(source: tuple[int, int]) -> None:
     width, height = source
     u, v = 0.53 * width, 0.45 * height
     x, y = np.meshgrid(np.arange(width), np.arange(height))

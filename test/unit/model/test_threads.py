@@ -55,7 +55,7 @@ def test_loading_a_network_starts_no_computing_thread_and_running_it_does():
     ("cores", "threads", "of_an_operation", "at_once"),
     [(4, 0, 1, True), (2, 0, 1, True), (1, 0, 1, False), (4, 1, 1, False), (4, 3, 3, False)],
 )
-def test_a_narrow_network_s_operations_get_one_thread_each_unless_the_user_says_how_many(
+def test_a_narrow_network_s_operations_get_one_thread_each_unless_the_user_sets_a_number(
     monkeypatch, cores, threads, of_an_operation, at_once
 ):
     monkeypatch.setattr(threads_module, "_DEFAULT_THREADS", cores)
@@ -84,7 +84,7 @@ def test_the_package_s_network_gives_the_same_to_the_last_bit_in_parts_and_on_on
         np.testing.assert_array_equal(answer.T_segment_camera, answers[0][1].T_segment_camera)
 
 
-def test_whoever_computes_alone_has_as_many_threads_as_before_afterwards():
+def test_the_number_of_threads_is_restored_afterwards():
     torch.set_num_threads(2)
     with single_threaded():
         assert torch.get_num_threads() == 1
@@ -101,7 +101,7 @@ def test_whoever_computes_alone_has_as_many_threads_as_before_afterwards():
         ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE None\n"),
     ],
 )
-def test_threads_spin_a_little_unless_the_user_has_said_how_they_wait(given, expected):
+def test_threads_spin_a_little_unless_the_user_sets_the_wait_policy(given, expected):
     show = "print(os.environ['OMP_WAIT_POLICY'], os.environ.get('GOMP_SPINCOUNT'))"
     assert output(f"import os, ttt3r_ros.model; {show}", **given) == expected
 

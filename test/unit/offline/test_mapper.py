@@ -69,7 +69,7 @@ def at(stamp_s: float, mark: int = 0) -> Frame:
 def test_images_of_one_color_and_answers_that_are_not_finite_are_skipped_and_counted():
     black = Frame(2 * SECOND, "camera_optical_frame", np.zeros((24, 32, 3), np.uint8))
     mapping = shown(started(), at(1), black, at(3, mark=13), at(4))
-    assert mapping.skipped() == {"of one color": 1, "not finite": 1}
+    assert mapping.count_skipped() == {"of one color": 1, "not finite": 1}
     assert [bool(record.skipped) for record in mapping.records] == [False, True, True, False]
     assert mapping.mapped == len(mapping.reconstructor.trajectory) == 2
     assert [record.index for record in mapped_records(mapping.records)] == [0, 3]
@@ -77,7 +77,7 @@ def test_images_of_one_color_and_answers_that_are_not_finite_are_skipped_and_cou
 
 def test_stamps_out_of_order_are_refused_as_the_node_refuses_them():
     mapping = shown(started(), at(5), at(4.5), at(5), at(6))
-    assert mapping.skipped() == {"out of order": 2}
+    assert mapping.count_skipped() == {"out of order": 2}
     assert len(mapping.reconstructor.trajectory) == 2
 
 
@@ -109,7 +109,7 @@ def test_the_mount_of_a_robots_camera_comes_from_the_transforms():
     )
     mapping = started(from_mapping({"tf_mode": "odom_base"}), Source(links))
     shown(mapping, at(1), at(2), at(3))
-    assert mapping.skipped() == {"not placed": 1}
+    assert mapping.count_skipped() == {"not placed": 1}
     _, poses = mapping.reconstructor.trajectory.poses()
     np.testing.assert_allclose(poses[:, :3], [[0.1, 0.0, 0.5], [1.1, 0.0, 0.5]], atol=1e-9)
 

@@ -51,7 +51,7 @@ def test_while_moving_up_is_unknown(force: float, turn: float) -> None:
     assert estimator.up() is None
 
 
-def test_a_quiet_moment_within_motion_is_not_believed() -> None:
+def test_a_quiet_moment_within_motion_is_not_used() -> None:
     estimator = GravityEstimator()
     for index in range(10):
         estimator.add(index * STEP_NS, (9.81 if index == 5 else 12.0) * UP, STILL, None)
@@ -71,13 +71,13 @@ def test_only_the_last_second_counts() -> None:
     np.testing.assert_allclose(estimator.up(), [0.0, 1.0, 0.0], atol=1e-12)
 
 
-def test_when_time_goes_back_the_past_is_forgotten() -> None:
+def test_when_time_goes_back_the_past_is_removed() -> None:
     estimator = at_rest(start_ns=5_000_000_000)
     estimator.add(0, np.array([0.0, 9.81, 0.0]), STILL, None)
     np.testing.assert_allclose(estimator.up(), [0.0, 1.0, 0.0], atol=1e-12)
 
 
-def test_without_a_gyroscope_the_force_alone_tells_rest() -> None:
+def test_without_a_gyroscope_the_force_alone_detects_rest() -> None:
     estimator = GravityEstimator()
     estimator.add(0, 9.81 * UP, None, None)
     np.testing.assert_allclose(estimator.up(), UP, atol=1e-12)

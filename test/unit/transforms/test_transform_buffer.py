@@ -51,7 +51,7 @@ def test_frames_on_two_branches_meet_at_their_common_ancestor() -> None:
     )
 
 
-def test_the_latest_is_given_when_no_stamp_is_asked_for() -> None:
+def test_without_a_stamp_the_latest_is_returned() -> None:
     assert robot().lookup("odom", "base", None)[0, 3] == pytest.approx(4.0)
 
 
@@ -60,16 +60,16 @@ def test_the_latest_is_given_when_no_stamp_is_asked_for() -> None:
     [
         ("odom", "base", 6 * SECOND, r"odom -> base .* newest is 2\.000 s off"),
         ("odom", "base", -SECOND, r"oldest is 1\.000 s off"),
-        ("map", "base", SECOND, r"nobody publishes map"),
-        ("odom", "lidar", SECOND, r"nobody publishes lidar"),
+        ("map", "base", SECOND, r"map is not published"),
+        ("odom", "lidar", SECOND, r"lidar is not published"),
     ],
 )
-def test_what_is_missing_is_named(target: str, source: str, stamp_ns: int, why: str) -> None:
+def test_a_missing_link_is_named(target: str, source: str, stamp_ns: int, why: str) -> None:
     with pytest.raises(TransformError, match=why):
         robot().lookup(target, source, stamp_ns)
 
 
-def test_a_lookup_waits_for_what_is_still_to_come() -> None:
+def test_a_lookup_waits_for_later_transforms() -> None:
     buffer = robot()
     later = threading.Timer(0.05, buffer.add, ("odom", "base", motion(6.0), 6 * SECOND))
     later.start()
@@ -85,7 +85,7 @@ def test_transforms_that_come_in_any_order_are_put_in_order() -> None:
     assert buffer.lookup("a", "b", int(1.5 * SECOND))[0, 3] == pytest.approx(1.5)
 
 
-def test_when_time_goes_back_what_moves_is_forgotten_and_what_is_fixed_stays() -> None:
+def test_when_time_goes_back_dynamic_transforms_are_removed_and_static_ones_stay() -> None:
     buffer = robot()
     buffer.clear()
     with pytest.raises(TransformError):
@@ -110,7 +110,7 @@ def test_a_loop_of_frames_ends() -> None:
         buffer.lookup("a", "c", None)
 
 
-def test_two_parents_of_a_frame_are_both_remembered() -> None:
+def test_two_parents_of_a_frame_are_both_kept() -> None:
     buffer = robot()
     buffer.add("vision_odom", "base", motion(), SECOND)
     assert buffer.parents_of("base") == {"odom", "vision_odom"}

@@ -190,7 +190,7 @@ class OutputBag:
             moving_edge(config, update, config.map_frame, self._body_frame(update)),
         )
         published = [edge for edge in edges if edge is not None]
-        return [edge.inverted() for edge in published] if config.invert_odom_tf else published
+        return [edge.invert() for edge in published] if config.invert_odom_tf else published
 
     def _external_edges(self, update: Update) -> list[Edge]:
         """Return the transforms that the node received: external odometry and the mount of the camera."""

@@ -19,7 +19,7 @@ _ROPE = re.compile(r"RoPE(\d+(?:\.\d+)?)")
 
 
 def raise_invalid(name: str, value: object, expected: str) -> NoReturn:
-    """Raise `ConfigError` with the name, the value and what is expected."""
+    """Raise `ConfigError` with the name, the value and the expected value."""
     msg = f"{name} is {echo(value)}; expected {expected}"
     raise ConfigError(msg)
 

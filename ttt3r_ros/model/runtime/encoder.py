@@ -84,7 +84,7 @@ class Encoder:
 
     def encode(self, images: Sequence[UInt8Array]) -> list[EncodedImage]:
         """Return the features of network images (h, w, 3) of one size; cached features are reused."""
-        found = [self._cached(image) for image in images]
+        found = [self._find_cached(image) for image in images]
         new = [index for index, entry in enumerate(found) if entry is None]
         if new:
             tensors = torch.cat([self._upload(images[index]) for index in new])
@@ -140,7 +140,7 @@ class Encoder:
             tensor_ahead.record_stream(torch.cuda.current_stream())
         return EncodedImage(image, tensor, features, ready)
 
-    def _cached(self, image: UInt8Array) -> EncodedImage | None:
+    def _find_cached(self, image: UInt8Array) -> EncodedImage | None:
         return next((entry for entry in self._cache if _is_equal(entry.image, image)), None)
 
     def _upload(self, image: UInt8Array) -> Tensor:

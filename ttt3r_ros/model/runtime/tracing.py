@@ -49,7 +49,7 @@ def _trace(function: TensorFunction, values: tuple[Tensor, ...]) -> TensorFuncti
         warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         try:
             # Not torch.jit.trace: torch keeps its result and all weights until the process ends.
-            graph, _ = torch._C._create_graph_by_tracing(function, values, _unnamed, True, False)  # noqa: SLF001, FBT003
+            graph, _ = torch._C._create_graph_by_tracing(function, values, _no_name, True, False)  # noqa: SLF001, FBT003
             traced: TensorFunction = torch._C._create_function_from_graph("traced", graph)  # noqa: SLF001
         except (RuntimeError, AttributeError, TypeError) as error:
             reason = str(error).strip().partition("\n")[0]
@@ -61,7 +61,7 @@ def _trace(function: TensorFunction, values: tuple[Tensor, ...]) -> TensorFuncti
     return traced
 
 
-def _unnamed(_: object) -> str:
+def _no_name(_: object) -> str:
     return ""
 
 

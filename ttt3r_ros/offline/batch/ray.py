@@ -66,7 +66,7 @@ def run_task(task: Task) -> SourceResult:
     attempts = _count_attempt(task)
     if _stop_file(task).exists():
         return SourceResult(task.name, task.source, INTERRUPTED, "not started", attempts=attempts)
-    current = task if attempts == 1 else task.resumed()
+    current = task if attempts == 1 else task.as_resume()
     started = time.monotonic()
     process = start_process(current)
     try:

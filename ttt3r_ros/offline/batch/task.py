@@ -51,7 +51,7 @@ class Task:
             self.source, self.options, self.config, self.outputs or DEFAULT_OUTPUTS
         )
 
-    def resumed(self) -> Task:
+    def as_resume(self) -> Task:
         """Return the task that continues this one."""
         return replace(self, resume=True, overwrite=False)
 

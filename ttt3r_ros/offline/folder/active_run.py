@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run in progress, and what is written at its end."""
+"""A run in progress, and the outputs written at its end."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def finish_run(run: ActiveRun) -> RunResult:
     if run.writes_state:
         run.attempt("state", run.save_state)
     if not run.mapping.mapped and not run.interrupted and not run.problems:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in run.mapping.skipped().items())
+        reasons = ", ".join(f"{count} {reason}" for reason, count in run.mapping.count_skipped().items())
         run.problems.append(
             f"{run.fingerprint.source}: no frame could be mapped ({reasons or 'source contains no images'})"
         )
@@ -84,9 +84,7 @@ def finish_run(run: ActiveRun) -> RunResult:
     if "report" in run.fingerprint.outputs and run.mapping.mapped:
         from ttt3r_ros.offline.report.document import write_report  # noqa: PLC0415 - loads matplotlib
 
-        run.attempt(
-            "report", lambda: write_report(run.folder / REPORT, summary, run.previews.selected())
-        )
+        run.attempt("report", lambda: write_report(run.folder / REPORT, summary, run.previews.select()))
         summary = replace(summary, problems=list(run.problems), outputs=list(run.outputs.written))
     run.attempt(RUN, lambda: write_json(run.folder / RUN, summary.as_json()))
     return _result(run, summary)
@@ -104,7 +102,7 @@ def _summarize(run: ActiveRun) -> RunSummary:
         changed=changed_settings(run.config),
         facts=run.facts,
         records=run.mapping.records,
-        skipped=run.mapping.skipped(),
+        skipped=run.mapping.count_skipped(),
         broken=run.source.skipped,
         timings_s=run.mapping.timings_s,
         memory_mib=run.memory_mib,

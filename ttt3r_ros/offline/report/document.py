@@ -68,7 +68,7 @@ def _values(run: RunSummary, samples: Sequence[PreviewFrame]) -> dict[str, Any]:
         "samples": _samples(samples) if samples else None,
         "over_time": _over_time(run),
         "stages": _stages(run),
-        "skipped": _skipped(run),
+        "skipped": _skipped_rows(run),
         "undecodable": run.broken,
         "components": _rows({**run.facts, **versions()}),
         "source_options": _rows(options),
@@ -202,7 +202,7 @@ def _stages_ms(run: RunSummary) -> dict[str, Float64Array]:
     return {stage: values for stage, values in stages.items() if len(values)}
 
 
-def _skipped(run: RunSummary) -> dict[str, Any]:
+def _skipped_rows(run: RunSummary) -> dict[str, Any]:
     rows = [
         [str(r.index), str(r.stamp_ns), f"{r.skipped}: {r.skip_detail}"]
         for r in run.records

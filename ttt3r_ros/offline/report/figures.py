@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pictures of a report, as data URIs: charts in SVG, what has many points in PNG."""
+"""Figures of a report as data URIs: charts in SVG, figures with many points in PNG."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def trajectory_picture(run: RunSummary, view: str) -> str:
 
 
 def map_picture(run: RunSummary, view: str) -> str:
-    """Draw the map from ``above``, without what is over the camera, or from the ``side``."""
+    """Draw the map from ``above``, without points above the camera, or from the ``side``."""
     a, b, xlabel, ylabel = _AXES[view]
     points, rgb = run.cloud.points, run.cloud.rgb
     if view == "above":
@@ -97,7 +97,7 @@ def sample_picture(sample: PreviewFrame, range_m: tuple[float, float]) -> str:
 
 
 def confidence_picture(run: RunSummary) -> str:
-    """Draw the mean confidence of each frame over time, and where the state was begun anew."""
+    """Draw the mean confidence of each frame over time, and the state resets."""
     with mpl.rc_context(_STYLE):
         figure, axes = _figure()
         times_s, values = _over_time(run, "confidence_mean")
@@ -109,7 +109,7 @@ def confidence_picture(run: RunSummary) -> str:
 
 
 def drift_picture(run: RunSummary) -> str:
-    """Draw the distance from ground truth over time or, without it, what the model of the error says."""
+    """Draw the distance from ground truth over time or, without it, the modeled standard deviation."""
     with mpl.rc_context(_STYLE):
         figure, axes = _figure()
         _mark_resets(axes, run)
