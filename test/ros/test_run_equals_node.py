@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from graph import START_S, PeerNode, node_process
+from mapping import map_without_problems
 from recordings import room_bag
 
-from ttt3r_ros.cli.main import main
 from ttt3r_ros.geometry import T_BODY_OPTICAL
 from ttt3r_ros.io.bags.reader import Bag
 from ttt3r_ros.io.state_file import read_state
@@ -75,9 +75,8 @@ def play(peer: PeerNode, bag: Path, transforms) -> None:
     assert len(frames) == FRAMES
 
 
-def offline(bag: Path, output: Path, *settings: str) -> None:
-    words = ["--outputs", "trajectory", "map", "state", "--set", *settings]
-    assert main(["run", str(bag), "--output", str(output), *words]) == 0
+def offline(bag: Path, output: Path, **settings: object) -> None:
+    map_without_problems(bag, output, "trajectory", "map", "state", settings=settings)
 
 
 def settle(peer: PeerNode) -> None:
@@ -100,7 +99,7 @@ def assert_the_same(offline: Path, live: Path) -> None:
 def test_offline_and_live_give_the_same_trajectory(context, domain_id, tmp_path, calibrated):
     bag = room_bag(tmp_path / "bag", FRAMES, calibrated=calibrated)
     played(context, domain_id, bag, tmp_path / "live", reset_interval=6)
-    offline(bag, tmp_path / "offline", "reset_interval=6")
+    offline(bag, tmp_path / "offline", reset_interval=6)
     assert_the_same(tmp_path / "offline", tmp_path / "live")
 
 
@@ -120,6 +119,5 @@ def test_offline_and_live_give_the_same_with_a_robots_transforms(context, domain
     settings = {"tf_mode": "map_odom", "scale.source": "odometry", "transform_timeout": 5.0}
     bag = room_bag(tmp_path / "bag", FRAMES, transforms=transforms)
     played(context, domain_id, bag, tmp_path / "live", transforms, **settings)
-    words = [f"{name}={value}" for name, value in settings.items()]
-    offline(bag, tmp_path / "offline", *words)
+    offline(bag, tmp_path / "offline", **settings)
     assert_the_same(tmp_path / "offline", tmp_path / "live")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -15,7 +16,8 @@ import pytest
 from recordings import image_folder, room_bag
 from running import wait_for_pictures
 
-from ttt3r_ros.cli.main import main
+from ttt3r_ros import SourceOptions, map_recordings
+from ttt3r_ros.config import from_mapping
 from ttt3r_ros.io.trajectory_files import read_tum
 from ttt3r_ros.offline.batch.task import WORKER
 from ttt3r_ros.offline.folder.lock import lock_folder
@@ -26,69 +28,68 @@ needs_ray = pytest.mark.skipif(
 )
 
 
-def run(*arguments: object) -> int:
-    return main(["run", *map(str, arguments)])
-
-
 def summary(output: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((output / "summary.json").read_text())
     return content
 
 
-def test_each_source_has_a_folder_and_a_broken_one_does_not_stop_the_others(tmp_path, capsys):
+def test_each_source_has_a_folder_and_a_broken_one_does_not_stop_the_others(tmp_path):
     room_bag(tmp_path / "bags" / "a.mcap", 4)
     room_bag(tmp_path / "bags" / "c.mcap", 4)
     (tmp_path / "bags" / "b.mcap").write_text("no bag at all")
     folder = image_folder(tmp_path / "a")
     output = tmp_path / "out"
-    words = ("--outputs", "trajectory", "--max-frames", 3, "--jobs", 2)
-    assert run(folder, tmp_path / "bags" / "*.mcap", "--output", output, *words) == 1
-    told = capsys.readouterr()
-    results = {result["name"]: result for result in summary(output)["results"]}
-    assert list(results) == ["a", "a.mcap", "b", "c.mcap"]
-    assert [result["status"] for result in results.values()] == [0, 0, 1, 0]
-    assert "b.mcap" in results["b"]["problem"]
-    assert results["a"]["ate_se3_m"] > 0
+    options = SourceOptions(max_frames=3)
+    counts = []
+    results = map_recordings(
+        [folder, tmp_path / "bags" / "*.mcap"], output, outputs=["trajectory"], options=options, jobs=2,
+        on_result=lambda _, count, total: counts.append((count, total)),
+    )  # fmt: skip
+    assert [(result.name, result.status) for result in results] == [
+        ("a", 0), ("a.mcap", 0), ("b", 1), ("c.mcap", 0),
+    ]  # fmt: skip
+    assert counts == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    written = {result["name"]: result for result in summary(output)["results"]}
+    assert list(written) == ["a", "a.mcap", "b", "c.mcap"]
+    assert [result["status"] for result in written.values()] == [0, 0, 1, 0]
+    assert "b.mcap" in written["b"]["problem"]
+    assert written["a"]["ate_se3_m"] > 0
     assert summary(output)["failed"] == 1
     for name in ("a", "a.mcap", "c.mcap"):
         assert len(read_tum(output / name / "trajectory.txt")) == 3
     assert not (output / "b").exists() or not list((output / "b").iterdir())
-    assert "3 of 4 done" in told.out
-    assert "[4 of 4]" in told.err
 
 
-def test_a_resumed_batch_does_only_what_is_left(tmp_path):
+def test_a_resumed_batch_maps_only_unfinished_sources(tmp_path):
     image_folder(tmp_path / "one", truth=False)
-    output = tmp_path / "out"
-    assert run(tmp_path / "one", "--jobs", 1, "--max-frames", 2, "--output", output) == 0
+    output, options = tmp_path / "out", SourceOptions(max_frames=2)
+    (first,) = map_recordings([tmp_path / "one"], output, options=options, jobs=1)
+    assert first.status == 0
     before = (output / "one" / "run.json").stat().st_mtime_ns
     image_folder(tmp_path / "two", truth=False)
-    words = ("--resume", "--max-frames", 2, "--output", output)
-    assert run(tmp_path / "one", tmp_path / "two", *words) == 0
+    sources = [tmp_path / "one", tmp_path / "two"]
+    results = map_recordings(sources, output, options=options, resume=True)
+    assert [(result.status, result.frames) for result in results] == [(0, 2), (0, 2)]
     assert (output / "one" / "run.json").stat().st_mtime_ns == before
     assert len(read_tum(output / "two" / "trajectory.txt")) == 2
     assert [result["frames"] for result in summary(output)["results"]] == [2, 2]
 
 
-def test_a_resumed_batch_takes_nothing_for_done_that_is_another_source_or_has_other_settings(tmp_path):
+def test_a_resumed_batch_refuses_another_source_and_other_settings(tmp_path):
     for name in ("mine", "yours"):
-        image_folder(tmp_path / name / "walk", truth=False)
-    output = tmp_path / "out"
-    words = ("--jobs", 1, "--output", output, "--outputs", "trajectory", "state")
-    assert run(tmp_path / "mine" / "walk", *words, "--max-frames", 2) == 0
-    assert run(tmp_path / "mine" / "walk", *words, "--resume") == 0
-    assert summary(output)["results"][0]["frames"] == 12
-    changes = (
-        (tmp_path / "mine" / "walk", ("--set", "map.voxel_size=0.5"), "map.voxel_size is 0.5"),
-        (tmp_path / "yours" / "walk", (), "source is"),
-    )
-    for source, options, why in changes:
-        assert run(source, *words, "--resume", *options) == 1
-        (result,) = summary(output)["results"]
-        assert (result["result"], result["frames"]) == ("failed", 0), (
-            "not the figures of the earlier run"
-        )
-        assert why in result["problem"]
+        image_folder(tmp_path / name / "room", truth=False)
+    mine, yours, output = tmp_path / "mine" / "room", tmp_path / "yours" / "room", tmp_path / "out"
+    keywords = {"outputs": ("trajectory", "state"), "jobs": 1}
+    map_recordings([mine], output, options=SourceOptions(max_frames=2), **keywords)
+    (result,) = map_recordings([mine], output, resume=True, **keywords)
+    assert (result.status, result.frames) == (0, 12)
+    changes = ((mine, {"map.voxel_size": 0.5}, "map.voxel_size is 0.5"), (yours, {}, str(yours)))
+    for source, settings, value in changes:
+        config = from_mapping(settings)
+        (result,) = map_recordings([source], output, config, resume=True, **keywords)
+        assert (result.outcome, result.frames) == ("failed", 0)
+        assert value in result.problem
+        assert summary(output)["results"][0]["frames"] == 0
 
 
 @pytest.mark.slow
@@ -103,10 +104,10 @@ def test_a_second_ctrl_c_ends_a_batch_at_once_and_leaves_no_process(tmp_path):
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 130
     with lock_folder(output / "one"):
-        pass  # nobody is writing there any more
+        pass  # the process that wrote there has ended
 
 
-def test_an_interrupted_batch_lets_each_run_write_what_there_is(tmp_path):
+def test_an_interrupted_batch_lets_each_run_write_its_results(tmp_path):
     for name in ("one", "two"):
         image_folder(tmp_path / name, LONG, truth=False)
     output = tmp_path / "out"
@@ -135,19 +136,17 @@ def test_a_ray_cluster_maps_one_source_per_task_and_tries_a_killed_one_again(tmp
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     wait_for_pictures(output / "one", 1, process, patience_s=90)
     kill_the_run_of(output / "one")
-    told = process.communicate(timeout=90)[0]
-    assert process.returncode == 1, told
+    printed = process.communicate(timeout=90)[0]
+    assert process.returncode == 1, printed
     one, two, three = summary(output)["results"]
-    assert (one["result"], one["attempts"], one["frames"]) == ("done", 2, LONG), told
+    assert (one["result"], one["attempts"], one["frames"]) == ("done", 2, LONG), printed
     assert (two["result"], two["attempts"], two["frames"]) == ("done", 1, 4)
     assert (three["result"], three["attempts"]) == ("failed", 1)
     assert str(tmp_path / "three") in three["problem"]
 
 
 def kill_the_run_of(folder: Path) -> None:
-    """Kill the process that writes into a folder, as a machine that goes away would."""
-    import os
-
+    """Kill the process that writes into a folder, as a lost machine would."""
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
@@ -163,7 +162,7 @@ def kill_the_run_of(folder: Path) -> None:
 
 @pytest.mark.slow
 @needs_ray
-def test_ctrl_c_lets_the_runs_on_a_ray_cluster_write_what_there_is(tmp_path):
+def test_ctrl_c_lets_the_runs_on_a_ray_cluster_write_their_results(tmp_path):
     image_folder(tmp_path / "one", 120, truth=False)
     output = tmp_path / "out"
     command = [sys.executable, "-m", "ttt3r_ros", "run", tmp_path / "one", "--ray", "local"]
@@ -171,9 +170,9 @@ def test_ctrl_c_lets_the_runs_on_a_ray_cluster_write_what_there_is(tmp_path):
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     wait_for_pictures(output / "one", 1, process, patience_s=90)
     process.send_signal(signal.SIGINT)
-    told = process.communicate(timeout=90)[0]
-    assert process.returncode == 130, told
+    printed = process.communicate(timeout=90)[0]
+    assert process.returncode == 130, printed
     (one,) = summary(output)["results"]
-    assert one["result"] == "interrupted", told
+    assert one["result"] == "interrupted", printed
     assert 0 < one["frames"] < 120
     assert len(read_tum(output / "one" / "trajectory.txt")) == one["frames"]

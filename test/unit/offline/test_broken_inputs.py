@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Inputs that break, and disks that fill: one clear line, a status that is not 0, and what was finished is kept."""
+"""Damaged inputs and full disks: the error names the file, and finished results are kept."""
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import subprocess
@@ -11,12 +10,14 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 import pytest
+from mapping import map_with, map_without_problems
 from recordings import image_folder, room_bag, shots, video
 from rosbags.rosbag2 import StoragePlugin
 
-from ttt3r_ros.cli.main import main
+from ttt3r_ros.errors import OutputError, SourceError, Ttt3rError
 from ttt3r_ros.io.export.point_cloud import read_ply
 from ttt3r_ros.io.trajectory_files import read_tum
 
@@ -24,97 +25,57 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def run(*arguments: object) -> int:
-    return main(["run", *map(str, arguments)])
-
-
-def complaint(capsys: pytest.CaptureFixture[str]) -> str:
-    """Return the one line that begins with the program's name."""
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("ttt3r_ros: ")]
-    assert len(lines) == 1, lines
-    return lines[0]
-
-
-def test_an_empty_folder(tmp_path, capsys):
+def test_an_unusable_source_raises_with_its_name_and_writes_nothing(tmp_path):
     (tmp_path / "empty").mkdir()
-    assert run(tmp_path / "empty", "--output", tmp_path / "out") == 1
-    assert str(tmp_path / "empty") in complaint(capsys)
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_source_that_is_not_there(tmp_path, capsys):
-    assert run(tmp_path / "absent.mcap", "--output", tmp_path / "out") == 1
-    assert "absent.mcap" in complaint(capsys)
-
-
-def test_a_pattern_that_nothing_matches(tmp_path, capsys):
-    assert run(tmp_path / "*.mcap", "--output", tmp_path / "out") == 1
-    assert "no source matches" in complaint(capsys)
-
-
-def test_a_bag_of_unknown_storage(tmp_path, capsys):
-    bag = room_bag(tmp_path / "bag", 2, StoragePlugin.SQLITE3)
-    metadata = bag / "metadata.yaml"
+    bag = room_bag(tmp_path / "bag", 2)
+    unknown = room_bag(tmp_path / "unknown", 2, StoragePlugin.SQLITE3)
+    metadata = unknown / "metadata.yaml"
     metadata.write_text(metadata.read_text().replace("sqlite3", "stone_tablets"))
-    next(bag.glob("*.db3")).rename(bag / "bag.tablet").write_bytes(b"carved")
-    assert run(bag, "--output", tmp_path / "out") == 1
-    assert "stone_tablets" in complaint(capsys)
+    next(unknown.glob("*.db3")).rename(unknown / "bag.tablet").write_bytes(b"carved")
+    cases = [
+        (tmp_path / "empty", {}, str(tmp_path / "empty")),
+        (tmp_path / "absent.mcap", {}, r"absent\.mcap"),
+        ("x" * 5000, {}, "x"),
+        (unknown, {}, "stone_tablets"),
+        (bag, {"topic": "/front"}, "/front.*/camera/image_raw"),
+        (bag, {"settings": {"tf_mode": "map_odom"}}, "tf_mode is map_odom"),
+    ]
+    for source, keywords, pattern in cases:
+        with pytest.raises(Ttt3rError, match=pattern):
+            map_with(source, tmp_path / "out", **keywords)
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
 
 
-def test_a_topic_that_is_missing(tmp_path, capsys):
-    bag = room_bag(tmp_path / "bag", 2)
-    assert run(bag, "--topic", "/front", "--output", tmp_path / "out") == 1
-    assert re.search(r"/front.*/camera/image_raw", complaint(capsys))
-
-
-def test_of_several_topics_one_must_be_named_where_nobody_can_be_asked(tmp_path, capsys, monkeypatch):
-    bag = room_bag(tmp_path / "bag", 2, topics=("/left/image", "/right/image"), calibrated=False)
-    monkeypatch.setattr(sys, "stdin", io.StringIO())
-    assert run(bag, "--output", tmp_path / "out") == 1
-    line = complaint(capsys)
-    assert "/left/image" in line
-    assert "/right/image" in line
-    assert run(bag, "--topic", "/right/image", "--output", tmp_path / "out") == 0
-
-
-def test_a_bag_without_the_transforms_that_a_robot_needs(tmp_path, capsys):
-    bag = room_bag(tmp_path / "bag", 2)
-    assert run(bag, "--set", "tf_mode=map_odom", "--output", tmp_path / "out") == 1
-    assert "tf_mode is map_odom, and the source has no transforms" in complaint(capsys)
-
-
-def test_of_a_truncated_bag_what_is_readable_is_mapped(tmp_path, capsys):
+def test_readable_frames_of_a_truncated_bag_are_mapped(tmp_path):
     bag = cut(room_bag(tmp_path / "bag", 36), 0.7)
-    assert run(bag, "--output", tmp_path / "out") == 1
-    assert str(bag) in complaint(capsys)
+    (problem,) = map_with(bag, tmp_path / "out").problems
+    assert str(bag) in problem
     assert_kept(tmp_path / "out")
 
 
 @pytest.mark.parametrize("plugin", list(StoragePlugin), ids=lambda plugin: plugin.name)
-def test_of_a_truncated_bag_without_a_readable_image_nothing_is_written(tmp_path, capsys, plugin):
+def test_a_truncated_bag_without_a_readable_image_writes_nothing(tmp_path, plugin):
     bag = cut(room_bag(tmp_path / "bag", 12, plugin), 0.2)
-    assert run(bag, "--output", tmp_path / "out") == 1
-    assert str(bag) in complaint(capsys)
+    with pytest.raises(SourceError, match=str(bag)):
+        map_with(bag, tmp_path / "out")
     assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
 
 
-def cut(bag: Path, share: float) -> Path:
-    """Leave the first part of a bag's storage."""
+def cut(bag: Path, fraction: float) -> Path:
+    """Truncate a bag's storage to a fraction of its bytes."""
     storage = next(file for file in bag.iterdir() if file.suffix != ".yaml")
     content = storage.read_bytes()
-    storage.write_bytes(content[: int(share * len(content))])
+    storage.write_bytes(content[: int(fraction * len(content))])
     return bag
 
 
 @pytest.mark.parametrize("kind", ["folder", "video"])
-def test_an_image_that_cannot_be_decoded_is_skipped_named_and_counted_whatever_the_source(
-    tmp_path, capsys, caplog, kind
-):
+def test_an_undecodable_image_is_skipped_logged_and_counted(tmp_path, caplog, kind):
     if kind == "folder":
         source = image_folder(tmp_path / "room", truth=False)
         broken = source / "rgb" / "0006.png"
         broken.write_bytes(broken.read_bytes()[:50])
-        named = f"{broken} cannot be read as an image"
+        name = str(broken)
     else:
         source = video(tmp_path / "walk.avi")
         content = bytearray(source.read_bytes())
@@ -123,21 +84,20 @@ def test_an_image_that_cannot_be_decoded_is_skipped_named_and_counted_whatever_t
         ]  # the first is a header
         content[images[6] + 8 : images[7]] = bytes(images[7] - images[6] - 8)
         source.write_bytes(content)
-        named = f"{source}: the frame at 0.60 s is damaged and skipped"
-    assert run(source, "--output", tmp_path / "out") == 0
+        name = f"{source}: the frame at 0.60 s"
+    result = map_without_problems(source, tmp_path / "out")
+    assert (result.mapped, result.undecodable) == (11, 1)
     meta = json.loads((tmp_path / "out" / "run.json").read_text())
     assert (meta["mapped"], meta["broken"], meta["problems"]) == (11, 1, [])
-    assert "11 of 11 frames mapped, 1 undecodable" in capsys.readouterr().out
-    assert named in caplog.text
-    assert run(source, "--output", tmp_path / "out", "--resume") == 0
-    assert "nothing is left to do" in capsys.readouterr().out
+    assert name in caplog.text
+    assert map_with(source, tmp_path / "out", resume=True).was_complete
 
 
-def test_of_a_video_that_is_cut_off_what_is_readable_is_mapped(tmp_path, capsys):
+def test_readable_frames_of_a_truncated_video_are_mapped(tmp_path):
     path = video(tmp_path / "walk.avi")
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    assert run(path, "--output", tmp_path / "out") == 1
-    assert re.search(rf"{path} is truncated: .* \d frames, .* of 1\.20 s", complaint(capsys))
+    (problem,) = map_with(path, tmp_path / "out").problems
+    assert re.search(rf"{path} .* \d frames, .* 1\.20 s", problem)
     assert_kept(tmp_path / "out")
 
 
@@ -151,51 +111,45 @@ def assert_kept(output: Path) -> None:
     assert [path for path in output.rglob("*") if ".part" in path.name] == []
 
 
-@pytest.mark.parametrize("kind", ["bag", "folder", "data set"])
-def test_an_image_whose_stamp_repeats_is_skipped_and_named_whatever_the_source(
-    tmp_path, capsys, monkeypatch, kind
-):
+@pytest.mark.parametrize("kind", ["bag", "folder", "dataset"])
+def test_an_image_with_the_stamp_of_the_last_is_skipped(tmp_path, monkeypatch, kind):
     frames = shots(12)
     frames[5] = replace(frames[5], stamp_ns=frames[4].stamp_ns)
     monkeypatch.setattr("recordings.shots", lambda _: frames)
     source = (room_bag if kind == "bag" else image_folder)(tmp_path / "room")
-    if kind == "data set":
+    if kind == "dataset":
         listed = [
             f"{frame.stamp_ns / 1e9:.9f} rgb/{index:04d}.png\n" for index, frame in enumerate(frames)
         ]
         (source / "rgb.txt").write_text("".join(listed))
-    assert run(source, "--output", tmp_path / "out") == 0
-    meta = json.loads((tmp_path / "out" / "run.json").read_text())
-    assert (meta["mapped"], meta["skipped"], meta["problems"]) == (11, {"out of order": 1}, [])
-    assert "11 of 12 frames mapped, 1 out of order" in capsys.readouterr().out
-    assert "its stamp is not after the last one" in (tmp_path / "out" / "frames.csv").read_text()
-    assert kind == "bag" or meta["error"]["pairs"] == 11
+    result = map_without_problems(source, tmp_path / "out")
+    assert (result.mapped, result.skipped) == (11, {"out of order": 1})
+    assert [record.skipped for record in result.records].index("out of order") == 5
+    assert kind == "bag" or result.evaluation["pairs"] == 11
 
 
-def test_a_true_pose_that_is_not_finite_costs_its_frame_alone(tmp_path, capsys):
+def test_a_true_pose_that_is_not_finite_excludes_only_its_frame(tmp_path):
     source = image_folder(tmp_path / "room")
     lines = (source / "groundtruth.txt").read_text().splitlines()
     lines[5] = " ".join([lines[5].split()[0], *["nan"] * 7])
     (source / "groundtruth.txt").write_text("\n".join(lines))
-    assert run(source, "--output", tmp_path / "out") == 0
-    meta = json.loads((tmp_path / "out" / "run.json").read_text())
-    assert (meta["mapped"], meta["error"]["pairs"]) == (12, 11)
+    result = map_without_problems(source, tmp_path / "out")
+    assert (result.mapped, result.evaluation["pairs"]) == (12, 11)
 
 
-def test_images_of_one_color_alone(tmp_path, capsys):
+def test_a_source_of_uniform_images_is_a_problem_with_their_number(tmp_path):
     source = image_folder(tmp_path / "room", truth=False)
-    import cv2
-
     for path in (source / "rgb").iterdir():
         cv2.imwrite(str(path), np.full((120, 160, 3), 7, np.uint8))
-    assert run(source, "--output", tmp_path / "out") == 1
-    assert "no frame could be mapped (12 of one color)" in complaint(capsys)
+    result = map_with(source, tmp_path / "out")
+    assert (result.mapped, result.skipped) == (0, {"of one color": 12})
+    assert any("12 of one color" in problem for problem in result.problems)
     assert not (tmp_path / "out" / "trajectory.txt").exists()
 
 
-@pytest.mark.parametrize("limit_kib", [1, 6], ids=["nothing fits", "the map does not fit"])
-def test_a_disk_that_fills_up_leaves_nothing_half_written(tmp_path, limit_kib):
-    """A limit on the size of files stands for the disk: writing beyond it fails the same way."""
+@pytest.mark.parametrize("limit_kib", [1, 6], ids=["no output fits", "the map does not fit"])
+def test_a_full_disk_leaves_no_partial_file(tmp_path, limit_kib):
+    """A limit on the size of files replaces the full disk: writing beyond it fails in the same way."""
     source, output = image_folder(tmp_path / "room", truth=False), tmp_path / "out"
     code = (
         "import resource, sys\n"
@@ -218,8 +172,8 @@ def test_a_disk_that_fills_up_leaves_nothing_half_written(tmp_path, limit_kib):
         assert len(read_tum(output / "trajectory.txt")) == 12
 
 
-def test_an_output_that_cannot_be_written(tmp_path, capsys):
+def test_an_output_that_cannot_be_written_raises_with_its_path(tmp_path):
     (tmp_path / "file").touch()
     source = image_folder(tmp_path / "room", truth=False)
-    assert run(source, "--output", tmp_path / "file" / "out") == 1
-    assert f"{tmp_path / 'file' / 'out'} cannot be written" in complaint(capsys)
+    with pytest.raises(OutputError, match=str(tmp_path / "file" / "out")):
+        map_with(source, tmp_path / "file" / "out")

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`ttt3r_ros run` from end to end, with the weights of the package."""
+"""Offline runs from end to end, with the weights of the package."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -14,27 +13,27 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 import pytest
+from mapping import map_with, map_without_problems
 from recordings import image_folder, shots
 from running import wait_for_pictures
 
-from ttt3r_ros.cli.main import main
+from ttt3r_ros import SourceOptions, map_recording
+from ttt3r_ros.errors import ConfigError
 from ttt3r_ros.io.frame_records import read_frames
 from ttt3r_ros.io.run_folder import OUTPUTS, RunFolder
 from ttt3r_ros.io.trajectory_files import read_tum
 from ttt3r_ros.model.checkpoints.networks import PACKAGE_WEIGHTS, load_network
+from ttt3r_ros.offline import progress as run_progress
+from ttt3r_ros.offline.folder.lock import RunFolderError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-NOT_THE_SAME = ("run.json", "report.html")  # they tell how long it took
-ONE_THREAD = ("--set", "threads=1")  # another number adds in another order
+MEASURED = ("run.json", "report.html")  # contain durations
+ONE_THREAD = {"threads": 1}  # another number adds in another order
 LONG = 80  # frames: more than are mapped before a signal arrives
-# A few resets, and all that moves what lies in the map.
-CHANGES = ["--set", "reset_interval=5", "level_source=floor"]
-
-
-def run(*arguments: object) -> int:
-    return main(["run", *map(str, arguments)])
+# Several state resets, and leveling, which rotates the map.
+CHANGES = {"reset_interval": 5, "level_source": "floor"}
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finished(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with every output."""
     output = tmp_path_factory.mktemp("finished") / "out"
-    assert run(folder, "--output", output, "--outputs", "all", *CHANGES) == 0
+    map_without_problems(folder, output, "all", settings=CHANGES)
     return output
 
 
@@ -54,7 +53,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name not in NOT_THE_SAME
+        if path.is_file() and path.name not in MEASURED
     }
 
 
@@ -64,7 +63,7 @@ def assert_same(one: Path, other: Path) -> None:
     assert [name for name in left if left[name] != right[name]] == []
 
 
-def test_every_output_is_there_and_nothing_else(finished):
+def test_every_output_is_written_and_nothing_else(finished):
     names = {path.relative_to(finished).parts[0] for path in finished.rglob("*")}
     assert names == {
         "run.json", "frames.csv", "trajectory.txt", "trajectory_kitti.txt", "trajectory_euroc.csv", "camera.json",
@@ -77,11 +76,11 @@ def test_every_output_is_there_and_nothing_else(finished):
 
 
 def test_the_same_input_gives_the_same_bytes(folder, finished, tmp_path):
-    assert run(folder, "--output", tmp_path / "out", "--outputs", "all", *CHANGES) == 0
+    map_without_problems(folder, tmp_path / "out", "all", settings=CHANGES)
     assert_same(finished, tmp_path / "out")
 
 
-def test_run_json_tells_what_was_done(folder, finished):
+def test_run_json_has_source_counts_settings_and_errors(folder, finished):
     meta = json.loads((finished / "run.json").read_text())
     assert (meta["source"], meta["frames"], meta["mapped"]) == (str(folder), 12, 12)
     assert (meta["interrupted"], meta["problems"], meta["skipped"]) == (False, [], {})
@@ -108,43 +107,32 @@ def test_a_run_can_be_read_back_frame_by_frame(finished):
 
 
 @pytest.mark.parametrize("first", [1, 7])
-def test_a_resumed_run_ends_as_one_that_was_not_interrupted(folder, finished, tmp_path, first):
+def test_a_resumed_run_has_the_outputs_of_an_uninterrupted_one(folder, finished, tmp_path, first):
     names = [name for name in OUTPUTS if name != "bag"]
-    assert run(folder, "--output", tmp_path, "--max-frames", first, "--outputs", *names, *CHANGES) == 0
+    map_without_problems(folder, tmp_path, *names, settings=CHANGES, max_frames=first)
     assert len(read_tum(tmp_path / "trajectory.txt")) == first
-    assert run(folder, "--output", tmp_path, "--resume", *CHANGES) == 0
+    result = map_without_problems(folder, tmp_path, settings=CHANGES, resume=True)
+    assert (result.resumed_at, result.mapped) == (first, 12)
     whole, resumed = contents(finished), contents(tmp_path)
-    for name in resumed:
-        if name not in ("state.npz", ".ttt3r_run"):  # they name the outputs, and this run had no bag
-            assert resumed[name] == whole[name], name
+    different = {name for name, content in resumed.items() if content != whole[name]}
+    assert different <= {"state.npz", ".ttt3r_run"}  # they list the outputs; this run has no bag
     assert set(resumed) == {name for name in whole if not name.startswith("bag/")}
 
 
-def test_a_resumed_run_must_be_the_same_one(folder, tmp_path, capsys):
-    assert run(folder, "--output", tmp_path, "--max-frames", 3) == 0
-    assert run(folder, "--output", tmp_path, "--resume", "--set", "map.voxel_size=0.1") == 1
-    assert "map.voxel_size is 0.1, the interrupted run had 0.05" in capsys.readouterr().err
+def test_a_resumed_run_must_have_the_same_source_and_settings(folder, tmp_path):
+    map_without_problems(folder, tmp_path, max_frames=3)
+    with pytest.raises(ConfigError, match=r"map\.voxel_size is 0\.1.* 0\.05"):
+        map_with(folder, tmp_path, settings={"map.voxel_size": 0.1}, resume=True)
     other = image_folder(tmp_path / "other", truth=False)
-    assert run(other, "--output", tmp_path, "--resume") == 1
-    assert "source is" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match=str(other)):
+        map_with(other, tmp_path, resume=True)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
-def test_an_interrupted_run_leaves_what_there_is_and_can_be_resumed(tmp_path, number):
+def test_an_interrupted_run_writes_its_results_and_can_be_resumed(tmp_path, number):
     source, output = image_folder(tmp_path / "room", LONG, truth=False), tmp_path / "out"
-    command = [
-        sys.executable,
-        "-m",
-        "ttt3r_ros",
-        "run",
-        source,
-        "--output",
-        output,
-        "--outputs",
-        "default",
-        "rgb",
-        *ONE_THREAD,
-    ]
+    command = [sys.executable, "-m", "ttt3r_ros", "run", source, "--output", output]
+    command += ["--outputs", "default", "rgb", "--set", "threads=1"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     wait_for_pictures(output, 5, process)
     process.send_signal(number)
@@ -156,33 +144,34 @@ def test_an_interrupted_run_leaves_what_there_is_and_can_be_resumed(tmp_path, nu
     assert 5 <= meta["frames"] < LONG
     assert len(read_tum(output / "trajectory.txt")) == meta["mapped"]
     assert (output / "report.html").is_file()
-    more = ("--max-frames", meta["frames"] + 4, *ONE_THREAD)
-    assert run(source, "--output", output, "--resume", *more) == 0
-    compared = ("--outputs", "trajectory", "frames", "map")
-    assert run(source, "--output", tmp_path / "whole", *more, *compared) == 0
+    more = {"settings": ONE_THREAD, "max_frames": meta["frames"] + 4}
+    map_without_problems(source, output, resume=True, **more)
+    map_without_problems(source, tmp_path / "whole", "trajectory", "frames", "map", **more)
     for name in ("trajectory.txt", "frames.csv", "map.ply"):
         assert (output / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
-def test_images_that_show_nothing_are_skipped_and_counted(tmp_path):
+def test_uniform_and_undecodable_images_are_skipped_and_counted(tmp_path):
     source = image_folder(tmp_path / "room", truth=False)
     cv2.imwrite(str(source / "rgb" / "0003.png"), np.full((120, 160, 3), 7, np.uint8))
     (source / "rgb" / "0005.png").write_bytes(b"\x89PNG and nothing more")
-    assert run(source, "--output", tmp_path / "out") == 0
+    result = map_without_problems(source, tmp_path / "out")
+    assert (result.mapped, result.skipped, result.undecodable) == (10, {"of one color": 1}, 1)
     meta = json.loads((tmp_path / "out" / "run.json").read_text())
     assert (meta["mapped"], meta["skipped"], meta["broken"]) == (10, {"of one color": 1}, 1)
     records = read_frames(tmp_path / "out" / "frames.csv")
-    assert "is of one color (values 7 to 7)" in records[3].skip_detail
+    assert re.search(r"\b7 to 7\b", records[3].skip_detail)
     assert len(RunFolder(tmp_path / "out")) == len(RunFolder(tmp_path / "out").records()) == 10
 
 
-def test_a_run_is_replaced_only_if_that_is_wanted(folder, finished, tmp_path, capsys):
-    assert run(folder, "--output", tmp_path, "--max-frames", 2, "--outputs", "all") == 0
+def test_only_overwrite_replaces_a_run_and_only_its_files(folder, tmp_path):
+    map_without_problems(folder, tmp_path, "all", max_frames=2)
     (tmp_path / "notes.txt").write_text("mine")
-    assert run(folder, "--output", tmp_path) == 1
-    assert "--resume" in capsys.readouterr().err
+    with pytest.raises(RunFolderError) as found:
+        map_with(folder, tmp_path)
+    assert found.value.remedies == ("resume", "overwrite")
     assert len(read_tum(tmp_path / "trajectory.txt")) == 2
-    assert run(folder, "--output", tmp_path, "--overwrite", "--outputs", "trajectory") == 0
+    map_without_problems(folder, tmp_path, "trajectory", overwrite=True)
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {
         "notes.txt", "run.json", "camera.json", ".ttt3r_run",
@@ -191,18 +180,15 @@ def test_a_run_is_replaced_only_if_that_is_wanted(folder, finished, tmp_path, ca
 
 
 def test_stride_and_limit_choose_frames(folder, tmp_path):
-    assert run(folder, "--output", tmp_path, "--stride", 3, "--max-frames", 2) == 0
-    assert [stamp_ns for stamp_ns, _ in read_tum(tmp_path / "trajectory.txt")] == [
-        shots()[0].stamp_ns,
-        shots()[3].stamp_ns,
-    ]
+    result = map_without_problems(folder, tmp_path, stride=3, max_frames=2)
+    expected = (shots()[0].stamp_ns, shots()[3].stamp_ns)
+    assert result.stamps_ns == expected
+    assert tuple(stamp_ns for stamp_ns, _ in read_tum(tmp_path / "trajectory.txt")) == expected
 
 
-def test_where_nobody_watches_progress_is_told_in_lines(folder, tmp_path, monkeypatch, capsys):
-    from ttt3r_ros.offline import progress as run_progress
-
+def test_without_a_terminal_progress_is_shown_in_lines(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(run_progress, "_LINE_INTERVAL_S", 0.0)
-    assert run(folder, "--output", tmp_path, "--max-frames", 3) == 0
+    map_recording(folder, tmp_path, options=SourceOptions(max_frames=3), progress=True)
     lines = [line for line in capsys.readouterr().err.splitlines() if "frames/s" in line]
     assert len(lines) == 3
     assert re.fullmatch(
@@ -210,7 +196,7 @@ def test_where_nobody_watches_progress_is_told_in_lines(folder, tmp_path, monkey
     )
 
 
-def test_the_report_holds_everything_itself(finished):
+def test_the_report_refers_to_no_other_file(finished):
     text = (finished / "report.html").read_text()
     assert not re.search(r"(?:src|href|url\()\s*=?\s*[\"']?(?:https?:)?//", text)
     assert set(re.findall(r'src="(data:image/[a-z+]+;base64),', text)) == {
@@ -223,21 +209,19 @@ def test_the_report_holds_everything_itself(finished):
         assert word in text
 
 
-def test_a_map_that_is_as_good_as_empty_is_explained(folder, tmp_path, capsys):
-    assert run(folder, "--output", tmp_path / "out", "--set", "map.min_confidence=100000") == 0
-    why = "0.0 % of the pixels were fused into the map: the others are below map.min_confidence 100000"
-    assert why in capsys.readouterr().out
-    assert why in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+def test_a_nearly_empty_map_is_a_warning_with_the_threshold(folder, tmp_path):
+    result = map_without_problems(folder, tmp_path / "out", settings={"map.min_confidence": 100000})
+    (warning,) = result.warnings
+    assert re.search(r"\b0\.0 % .*map\.min_confidence 100000", warning)
+    assert warning in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
-def test_the_weights_of_the_package_are_sure_enough_of_most_pixels_for_a_map(finished):
+def test_most_pixels_reach_the_confidence_threshold_of_the_map(finished):
     records = read_frames(finished / "frames.csv")
     assert np.mean([record.fused_fraction for record in records]) > 0.5
 
 
-def test_with_the_weights_of_the_package_corners_tell_where_all_images_but_the_first_were_taken(
-    finished,
-):
+def test_visual_odometry_tracks_all_images_but_the_first(finished):
     first, *others = read_frames(finished / "frames.csv")
     assert first.landmarks == 0
     assert min(record.landmarks for record in others) > 50
@@ -246,18 +230,9 @@ def test_with_the_weights_of_the_package_corners_tell_where_all_images_but_the_f
     assert "poses by visual odometry" in (finished / "report.html").read_text(encoding="utf-8")
 
 
-def test_the_report_escapes_what_it_does_not_know(tmp_path):
+def test_the_report_escapes_names(tmp_path):
     source = image_folder(tmp_path / "<b>room & co", truth=False)
-    assert run(source, "--output", tmp_path / "out", "--max-frames", 2, "--outputs", "report") == 0
+    map_without_problems(source, tmp_path / "out", "report", max_frames=2)
     text = (tmp_path / "out" / "report.html").read_text()
     assert "&lt;b&gt;room &amp; co" in text
     assert "<b>" not in text
-
-
-def test_the_commands_start_without_what_only_run_needs():
-    code = "import ttt3r_ros.cli.main, sys; print(sorted({'torch', 'matplotlib', 'tqdm', 'ray'} & set(sys.modules)))"
-    environment = {**os.environ, "PYTHONPATH": ""}
-    found = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
-    )
-    assert found.stdout.strip() == "[]"
