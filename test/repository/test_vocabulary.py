@@ -34,10 +34,7 @@ BANNED = (
 )
 # Folders not revised yet.
 PENDING = (
-    "test/unit/evaluation/",
     "test/unit/offline/",
-    "ttt3r_ros/evaluation/",
-    "docs/evaluation.md",
     "ttt3r_ros/state_dict.py",
 )
 PARTICIPLE = re.compile(

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Account:
+class FrameLog:
     """Frames of one pass over a sequence: processed, refused and without readable depth."""
 
     stamps_ns: list[int] = field(default_factory=list)  # of all frames
     # Stamp to index in the sequence, of the first frame with that stamp: neighbors differ by one.
-    places: dict[int, int] = field(default_factory=dict)
+    indices: dict[int, int] = field(default_factory=dict)
     refused_at: list[int] = field(default_factory=list)  # indices of refused frames
     unread_depths: list[tuple[int, str]] = field(default_factory=list)  # index and reason
     seconds: float = 0.0  # of the reconstructor alone
@@ -67,44 +67,44 @@ def measure(sequence: ImageSequence, reconstructor: Reconstructor[Any], limit: i
     Raises:
         SourceError: no pose can be compared.
     """
-    depth, account = DepthComparison(), Account()
-    for update in updates(sequence, reconstructor, account, limit):
-        true_m = read_depth_m(sequence, update, account)
+    depth, frame_log = DepthComparison(), FrameLog()
+    for update in updates(sequence, reconstructor, frame_log, limit):
+        true_m = read_depth_m(sequence, update, frame_log)
         if true_m is not None:
             depth.add(update.prediction, true_m)
     estimate = read_poses(reconstructor)
     return Accuracy(
-        frames=account.frames,
-        refused=account.refused,
-        frames_per_s=account.frames_per_s,
-        trajectory=compare_trajectories(sequence.ground_truth(), estimate, account.places).error,
+        frames=frame_log.frames,
+        refused=frame_log.refused,
+        frames_per_s=frame_log.frames_per_s,
+        trajectory=compare_trajectories(sequence.ground_truth(), estimate, frame_log.indices).error,
         depth=depth.error(),
-        unread_depths=len(account.unread_depths),
+        unread_depths=len(frame_log.unread_depths),
     )
 
 
 def updates(
-    sequence: ImageSequence, reconstructor: Reconstructor[Any], account: Account, limit: int = 0
+    sequence: ImageSequence, reconstructor: Reconstructor[Any], frame_log: FrameLog, limit: int = 0
 ) -> Iterator[Update]:
     """Process a sequence (its first ``limit`` frames, 0: all); record all frames, yield the updates."""
     for frame in sequence.frames():
-        if limit and len(account.stamps_ns) >= limit:
+        if limit and len(frame_log.stamps_ns) >= limit:
             break
-        shown_before = len(account.stamps_ns)
-        account.stamps_ns.append(frame.stamp_ns)
+        shown_before = len(frame_log.stamps_ns)
+        frame_log.stamps_ns.append(frame.stamp_ns)
         # Two poses with one stamp cannot be associated with the truth.
-        if frame.stamp_ns in account.places:
-            account.refused_at.append(shown_before)
+        if frame.stamp_ns in frame_log.indices:
+            frame_log.refused_at.append(shown_before)
             continue
-        account.places[frame.stamp_ns] = _place(sequence, frame.stamp_ns, shown_before)
+        frame_log.indices[frame.stamp_ns] = _index_of(sequence, frame.stamp_ns, shown_before)
         started = time.perf_counter()
         try:
             update = reconstructor.step(frame)
         except (ImageError, NonFiniteError):
-            account.refused_at.append(shown_before)
+            frame_log.refused_at.append(shown_before)
             continue
         finally:
-            account.seconds += time.perf_counter() - started
+            frame_log.seconds += time.perf_counter() - started
         yield update
 
 
@@ -114,12 +114,12 @@ def read_poses(reconstructor: Reconstructor[Any]) -> list[StampedPose]:
     return list(zip(stamps_ns, pose_matrix_xyzw(poses), strict=True))
 
 
-def read_depth_m(sequence: ImageSequence, update: Update, account: Account) -> Float32Array | None:
-    """Return the measured depth of the current frame; None and a record in the account if it cannot be read."""
+def read_depth_m(sequence: ImageSequence, update: Update, frame_log: FrameLog) -> Float32Array | None:
+    """Return the measured depth of the current frame; None and a record in the log if it cannot be read."""
     try:
         return true_depth_m(sequence, update.frame.stamp_ns)
     except (SourceError, OSError) as error:
-        account.unread_depths.append((len(account.stamps_ns) - 1, str(error)))
+        frame_log.unread_depths.append((len(frame_log.stamps_ns) - 1, str(error)))
         return None
 
 
@@ -129,7 +129,7 @@ def true_depth_m(sequence: ImageSequence, stamp_ns: int) -> Float32Array | None:
     return None if measured is None else measured(stamp_ns)
 
 
-def _place(sequence: ImageSequence, stamp_ns: int, shown_before: int) -> int:
+def _index_of(sequence: ImageSequence, stamp_ns: int, shown_before: int) -> int:
     """Return the index of a frame: from the sampling, else counted with a gap for each broken file."""
     place_of: dict[int, int] | None = getattr(sequence, "place_of", None)
     return shown_before + sequence.skipped if place_of is None else place_of[stamp_ns]

@@ -52,27 +52,27 @@ def find_sequences(
     dataset: Dataset,
     root: Path,
     listed: Sequence[str],
-    wanted: Sequence[str],
+    selected: Sequence[str],
     places: Sequence[str] = (),
 ) -> Found:
-    """Return the wanted sequences below ``root``, else those listed by a protocol, else all that are there.
+    """Return the selected sequences below ``root``, else those listed by a protocol, else all.
 
     Raises:
-        SourceError: a wanted one is missing, or there is none at all.
+        SourceError: a selected sequence is missing, or there is none.
     """
     if not root.is_dir():
         msg = f"{root} is not a folder; expected the root of {dataset.title}"
         raise SourceError(msg)
     places = places or dataset.places
-    if not listed and not wanted:
+    if not listed and not selected:
         paths, missing = _all(dataset, root, places), []
     else:
         # The shell completes the name of a folder with a slash.
-        names = list(dict.fromkeys(name.rstrip("/") for name in wanted or listed))
+        names = list(dict.fromkeys(name.rstrip("/") for name in selected or listed))
         located = {name: _find_folder(root, name, places) for name in names}
         paths = {name: path for name, path in located.items() if path is not None}
         missing = [name for name in names if name not in paths]
-    if not paths or (wanted and missing):
+    if not paths or (selected and missing):
         expected = " or ".join(place.format(missing[0] if missing else "NAME") for place in places)
         msg = f"{root} has no sequence{f' {missing[0]}' if missing else ''} of {dataset.title}; expected {expected}"
         raise SourceError(msg)

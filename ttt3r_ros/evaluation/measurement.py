@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from ttt3r_ros.errors import SourceError
-from ttt3r_ros.evaluation.accuracy import Account, read_depth_m, read_poses, updates
+from ttt3r_ros.evaluation.accuracy import FrameLog, read_depth_m, read_poses, updates
 from ttt3r_ros.evaluation.metrics.depth import DepthComparison
 from ttt3r_ros.evaluation.metrics.reconstruction import ReconstructionComparison
 from ttt3r_ros.evaluation.metrics.trajectory import compare_trajectories
@@ -67,7 +67,7 @@ def evaluate(
     pass_ = _Pass(name, sequence, protocols)
     limits = [protocol.limit for protocol in protocols]
     limit = max(limits) if all(limits) else 0
-    for update in updates(sequence, reconstructor, pass_.account, limit):
+    for update in updates(sequence, reconstructor, pass_.frame_log, limit):
         pass_.add(update)
     pass_.estimate = read_poses(reconstructor)
     results = [pass_.result(protocol, length) for protocol in protocols for length in protocol.lengths]
@@ -78,7 +78,7 @@ class _Pass:
     """One pass over a sequence."""
 
     def __init__(self, name: str, sequence: ImageSequence, protocols: list[Protocol]) -> None:
-        self.account = Account()
+        self.frame_log = FrameLog()
         self.estimate: list[StampedPose] = []
         self._name = name
         self._sequence = sequence
@@ -103,10 +103,10 @@ class _Pass:
         """Add the update of the current frame."""
         if not self._depths and not self._reconstructions:
             return
-        true_m = read_depth_m(self._sequence, update, self.account)
+        true_m = read_depth_m(self._sequence, update, self.frame_log)
         if true_m is None:
             return
-        frame = len(self.account.stamps_ns) - 1
+        frame = len(self.frame_log.stamps_ns) - 1
         for depth in self._depths.values():
             depth.add(update.prediction, true_m, frame)
         self._add_points(update, true_m, frame)
@@ -122,7 +122,7 @@ class _Pass:
 
     def result(self, protocol: Protocol, length: int) -> Result:
         """Return the figures of the first frames (0: all), or the reason for their absence."""
-        frames = min(length or len(self.account.stamps_ns), len(self.account.stamps_ns))
+        frames = min(length or len(self.frame_log.stamps_ns), len(self.frame_log.stamps_ns))
         metrics: dict[str, float] = {}
         problem = ""
         try:
@@ -134,8 +134,8 @@ class _Pass:
             protocol=protocol.name,
             length=length,
             frames=frames,
-            refused=sum(index < frames for index in self.account.refused_at),
-            frames_per_s=self.account.frames_per_s,
+            refused=sum(index < frames for index in self.frame_log.refused_at),
+            frames_per_s=self.frame_log.frames_per_s,
             metrics=metrics,
             problem=problem,
             remarks=self._remarks(protocol, length, frames),
@@ -143,7 +143,7 @@ class _Pass:
 
     def _remarks(self, protocol: Protocol, length: int, frames: int) -> tuple[str, ...]:
         remarks: tuple[str, ...] = getattr(self._sequence, "remarks", ())
-        unread = [why for frame, why in self.account.unread_depths if frame < frames]
+        unread = [why for frame, why in self.frame_log.unread_depths if frame < frames]
         if protocol.task != POSE and unread:
             remarks += (
                 f"true depths that cannot be read are left out, {len(unread)}: {'; '.join(unread)}",
@@ -169,7 +169,7 @@ class _Pass:
         }
 
     def depth_metrics(self, protocol: Protocol, length: int) -> dict[str, float]:
-        aligned = self._depths[protocol].aligned(length)
+        aligned = self._depths[protocol].align(length)
         if aligned is None:
             msg = f"{self._name} has no true depth"
             raise SourceError(msg)
@@ -203,17 +203,17 @@ class _Pass:
         trajectory = None
         with suppress(SourceError):  # the result has the reason
             trajectory = self._trajectory(0)
-        stamps_ns = self.account.stamps_ns
+        stamps_ns = self.frame_log.stamps_ns
         errors: list[tuple[int, float]] = []
-        for depth in self._depths.values():  # the scale of what is drawn: all that was shown
+        for depth in self._depths.values():  # plotted with the scale of all mapped frames
             errors = depth.abs_rel_of_frames(depth.scale()) or errors
         times_s = [(stamps_ns[frame] - stamps_ns[0]) * 1e-9 for frame, _ in errors]
         return Curves(trajectory, times_s, [error for _, error in errors])
 
     def _trajectory(self, length: int) -> TrajectoryComparison:
-        shown = set(self.account.stamps_ns[: length or None])
+        shown = set(self.frame_log.stamps_ns[: length or None])
         estimate = [pose for pose in self.estimate if pose[0] in shown]
-        return compare_trajectories(self._sequence.ground_truth(), estimate, self.account.places)
+        return compare_trajectories(self._sequence.ground_truth(), estimate, self.frame_log.indices)
 
 
 _TASKS = {

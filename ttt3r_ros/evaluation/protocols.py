@@ -61,7 +61,10 @@ class Protocol:
     max_depth_m: float = math.inf  # true depth from here on is no depth
     clip_m: float = math.inf  # aligned predictions are cut to this depth
     pixel_step: int = 1  # every so many rows and columns of the true depth
-    center: tuple[float, float] = (1.0, 1.0)  # share of the network image, width and height, that counts
+    center: tuple[float, float] = (
+        1.0,
+        1.0,
+    )  # fraction of the network image, width and height, that counts
     icp_m: float = 0.1  # farthest partner
 
     @property
@@ -196,8 +199,8 @@ def protocols_of(dataset: str, names: Sequence[str] = (), lengths: Sequence[int]
             f"{dataset} has no protocol {', '.join(unknown)}; it has {', '.join(p.name for p in known)}"
         )
         raise ConfigError(msg)
-    wanted = [protocol for protocol in known if not names or protocol.name in names]
-    return [_at_lengths(protocol, lengths) if lengths else protocol for protocol in wanted]
+    selected = [protocol for protocol in known if not names or protocol.name in names]
+    return [_at_lengths(protocol, lengths) if lengths else protocol for protocol in selected]
 
 
 def _at_lengths(protocol: Protocol, lengths: Sequence[int]) -> Protocol:

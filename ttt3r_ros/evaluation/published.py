@@ -34,8 +34,8 @@ def _read() -> tuple[Published, ...]:
 PUBLISHED = _read()
 
 
-def published(dataset: str, protocol: str, metric: str) -> list[Published]:
-    """Return what is published of one figure."""
+def find_published(dataset: str, protocol: str, metric: str) -> list[Published]:
+    """Return the published values of one figure."""
     return [
         row
         for row in PUBLISHED

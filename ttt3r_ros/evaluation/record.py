@@ -22,7 +22,7 @@ _PACKAGES = ("numpy", "scipy", "evo", "torch", "opencv-python-headless", "Pillow
 
 
 def record(evaluations: Iterable[Evaluation], **about: Any) -> str:
-    """Return everything about a run of evaluations as JSON text; what is not finite is null."""
+    """Return everything about a run of evaluations as JSON text; values that are not finite are null."""
     content = {
         **about,
         "versions": versions(),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ttt3r_ros.evaluation.datasets import DATASETS
 from ttt3r_ros.evaluation.measurement import mean_of, with_figure
 from ttt3r_ros.evaluation.protocols import DEPTH, POSE, RECONSTRUCTION
-from ttt3r_ros.evaluation.published import published
+from ttt3r_ros.evaluation.published import find_published
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -98,7 +98,10 @@ class Evaluation:
 
 
 def report(evaluations: Iterable[Evaluation], ours: str, absent: Mapping[str, str] | None = None) -> str:
-    """Return all tables in Markdown; ``ours`` names rule and weights of our rows, ``absent`` what has no data."""
+    """Return all tables in Markdown.
+
+    ``ours`` has rule and weights of our rows, ``absent`` the protocols without data and the reason.
+    """
     parts = []
     for evaluation in evaluations:
         protocol = evaluation.protocol
@@ -107,7 +110,7 @@ def report(evaluations: Iterable[Evaluation], ours: str, absent: Mapping[str, st
         parts += [
             _comparison(evaluation, metric, ours)
             for metric in protocol.headlines
-            if published(protocol.dataset, protocol.name, metric)
+            if find_published(protocol.dataset, protocol.name, metric)
         ]
         parts.append(_sequences(evaluation))
         parts += _footnotes(evaluation)
@@ -130,11 +133,13 @@ def _conditions(evaluation: Evaluation, ours: str) -> str:
 
 
 def _footnotes(evaluation: Evaluation) -> list[str]:
-    """Return paragraphs on short sequences, and on what the results have to remark."""
+    """Return paragraphs with short sequences and the remarks of the results."""
     lengths = evaluation.protocol.lengths
     frames = {r.sequence: r.frames for length in lengths for r in evaluation.short(length)}
     notes = [f"{name} has {count} frames" for name, count in frames.items()]
-    paragraphs = [f"{_SHORT} fewer frames than the column says: {', '.join(notes)}."] if notes else []
+    paragraphs = (
+        [f"{_SHORT} fewer frames than the head of the column: {', '.join(notes)}."] if notes else []
+    )
     remarks: dict[str, list[str]] = {}
     for result in evaluation.results:
         for remark in result.remarks:
@@ -150,11 +155,11 @@ def _comparison(evaluation: Evaluation, metric: str, ours: str) -> str:
     lengths = protocol.lengths
     rows = [
         [row.method, row.weights, *(_cell(row.values.get(length)) for length in lengths), row.source]
-        for row in published(protocol.dataset, protocol.name, metric)
+        for row in find_published(protocol.dataset, protocol.name, metric)
         if set(row.values) & set(lengths)
     ]
     for title, figure in (("", metric), *_BESIDE.get(metric, ())):
-        means = [_marked(evaluation, length, figure) for length in lengths]
+        means = [_mean_cell(evaluation, length, figure) for length in lengths]
         name = f"**this run**, {title}" if title else "**this run**"
         rows.append([name, ours, *means, evaluation.sequences_text(figure)])
     header = [
@@ -166,7 +171,7 @@ def _comparison(evaluation: Evaluation, metric: str, ours: str) -> str:
     return _table(header, rows, text_columns=(0, 1, len(header) - 1))
 
 
-def _marked(evaluation: Evaluation, length: int, figure: str) -> str:
+def _mean_cell(evaluation: Evaluation, length: int, figure: str) -> str:
     cell = _cell(evaluation.mean(length).get(figure))
     short = with_figure(evaluation.short(length), figure)
     return f"{cell} {_SHORT}" if cell and short else cell
@@ -190,7 +195,7 @@ def _sequences(evaluation: Evaluation) -> str:
 
 
 def _mean_row(evaluation: Evaluation, length: int, figures: list[str]) -> list[str]:
-    """Return the means; one that is over fewer sequences than the rest says over how many."""
+    """Return the means; a mean over fewer sequences than the others has their number."""
     mean, counts = evaluation.mean(length), evaluation.counts(length)
     most = max((counts.get(figure, 0) for figure in figures), default=0)
     cells = [_cell(mean.get(figure)) for figure in figures]

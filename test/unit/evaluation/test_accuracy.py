@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The accuracy command: a backend that knows the truth has no error, and every kind of sequence is taken."""
+"""The accuracy command: a backend that returns the true poses has no error, for every kind of sequence."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def on_a_curve(k: int) -> np.ndarray:
 
 
 class Walker(FakeBackend):
-    """Knows where it is; sees a wall two meters ahead."""
+    """Returns the true pose and a wall at two meters."""
 
     def step(self, rgb: np.ndarray, state: FakeState) -> tuple[Prediction, FakeState]:
         seen, state = super().step(rgb, state)
@@ -50,7 +50,7 @@ class Walker(FakeBackend):
 
 
 class Walk:
-    """What `Walker` believes in."""
+    """A sequence with the poses of `Walker`."""
 
     name, skipped = "walk", 0
 
@@ -115,7 +115,7 @@ def written(folder: Path, frames: int = 8) -> Path:
     return folder
 
 
-def test_a_folder_knows_its_measured_depth(tmp_path: Path) -> None:
+def test_a_folder_has_measured_depth(tmp_path: Path) -> None:
     folder = ImageFolder(written(tmp_path / "walk"))
     stamps = [stamp for stamp, _ in folder.ground_truth()]
     depth = folder.true_depth_m(stamps[2])
@@ -218,12 +218,12 @@ def test_the_calibration_of_a_sequence_counts_unless_it_is_to_be_ignored(option,
     assert frame.intrinsics is not None
     shown = []
 
-    def look(_, pipeline: Reconstructor, __: int) -> None:
+    def measure_one(_, pipeline: Reconstructor, __: int) -> None:
         shown.append(pipeline.step(frame).frame)
         msg = "one image is enough"
         raise SourceError(msg)
 
-    monkeypatch.setattr(accuracy, "measure", look)
+    monkeypatch.setattr(accuracy, "measure", measure_one)
     accuracy.main(["room:0:4", *option])
     assert [one.intrinsics for one in shown] == [None if option else frame.intrinsics]
 

@@ -112,7 +112,7 @@ def test_errors_are_continuous_from_a_curved_path_to_a_straight_one():
     assert [error.undetermined for error in results.values()] == [LINE, LINE, LINE, "", ""]
 
 
-def test_drift_across_a_line_is_an_error_whatever_the_rotation():
+def test_drift_across_a_line_is_an_error_for_every_rotation():
     """The estimate leaves the line by 1, -1, 0, -1, 1 across it, which is uncorrelated with the line."""
     across = np.outer([1, -1, 0, -1, 1], [0.0, 1.0, 0.0])
     error = errors(straight(), straight() + across)

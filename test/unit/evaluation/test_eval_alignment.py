@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a reconstruction is aligned, cropped and kept, where every answer is known."""
+"""Alignment, cropping and subsampling of reconstructions with known results."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_views_past_the_limit_are_not_kept_and_the_others_in_single_precision() 
     assert {view.predicted.dtype for view in comparison._views} == {np.dtype(np.float32)}
 
 
-def test_what_is_kept_is_bounded_however_long_a_sequence_is() -> None:
+def test_memory_is_bounded_for_long_sequences() -> None:
     comparison = ReconstructionComparison(center=(0.5, 0.5), most_points=1000)
     for frame in range(9):
         shown(comparison, unproject_depth(DEPTH_M, LENS), frame)

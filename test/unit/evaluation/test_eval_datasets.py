@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every data set's protocols through the command: the demo's room laid out as each of them, a few frames long."""
+"""Protocols of every dataset on a few frames of the demo's room, written in the format of the dataset."""
 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import pytest
 
-from ttt3r_ros.cli.main import main
+from ttt3r_ros.config import Config
+from ttt3r_ros.evaluation.run import evaluate_dataset
 from ttt3r_ros.geometry import quat_xyzw_from_rotation, se3_inverse
 from ttt3r_ros.io.sources import SourceOptions, open_source
 from ttt3r_ros.model.checkpoints.networks import PACKAGE_WEIGHTS, load_network
@@ -56,7 +58,7 @@ def text_of(matrix: np.ndarray) -> str:
 
 
 def write_listed(folder: Path, frames: int) -> None:
-    """Write the layout of TUM RGB-D and Bonn."""
+    """Write the format of TUM RGB-D and Bonn."""
     rgb, depth, truth = [], [], []
     for k in range(frames):
         stamp = f"{10 + k}.000"
@@ -145,86 +147,85 @@ CASES = {
 FIGURE = {"pose": "ate_sim3_m", "depth": "abs_rel.scale", "reconstruction": "accuracy_mean.scaled"}
 
 
+def evaluate(dataset: str, root: Path, output: Path, **options: Any) -> tuple[dict[str, Any], str]:
+    """Return the contents of results.json and table.md; every sequence must have results."""
+    evaluation = evaluate_dataset(dataset, root, output, Config(), **options)
+    assert evaluation.failed_sequences() == []
+    assert (output / "table.md").read_text() == evaluation.table
+    content: dict[str, Any] = json.loads((output / "results.json").read_text())
+    return content, evaluation.table
+
+
 @pytest.mark.parametrize("dataset", CASES)
-def test_a_data_set_is_evaluated_where_its_files_lie(dataset: str, tmp_path: Path, capsys) -> None:
+def test_sequences_are_found_in_the_folders_of_the_dataset(dataset: str, tmp_path: Path) -> None:
     write: Callable[[Path], None]
     write, expected = CASES[dataset]
     write(tmp_path / "data")
-    arguments = [str(tmp_path / "data"), "--output", str(tmp_path / "out"), "--protocols", *expected]
-    assert main(["eval", dataset, *arguments]) == 0
-    evaluations = json.loads((tmp_path / "out" / "results.json").read_text())["evaluations"]
-    for one in evaluations:
+    content, table = evaluate(dataset, tmp_path / "data", tmp_path / "out", protocols=list(expected))
+    for one in content["evaluations"]:
         name = one["protocol"]["name"]
         (last,) = {(r["sequence"], r["frames"]) for r in one["results"]}
         assert last == expected[name]
         figure = one["results"][-1]["metrics"][FIGURE[name]]
         assert 0.0 < figure < 10.0
-    assert {one["protocol"]["name"] for one in evaluations} == set(expected)
-    printed = capsys.readouterr().out
-    assert "| TTT3R | published weights |" in printed
+    assert {one["protocol"]["name"] for one in content["evaluations"]} == set(expected)
+    assert "| TTT3R | published weights |" in table
     frames = load_network(PACKAGE_WEIGHTS).reset_interval
-    assert (
-        f"| **this run** | ttt3r, reset every {frames} frames, poses by visual odometry, the package's own"
-        in printed
+    assert re.search(
+        rf"\| \*\*this run\*\* \| ttt3r, reset every {frames} frames,.* package's own", table
     )
 
 
-def test_frames_without_a_true_pose_are_shown_and_not_compared(tmp_path: Path) -> None:
+def test_frames_without_a_true_pose_are_mapped_and_not_compared(tmp_path: Path) -> None:
     scannet(tmp_path / "data")
-    assert main(["eval", "scannet", str(tmp_path / "data"), "--output", str(tmp_path / "out")]) == 0
-    evaluations = json.loads((tmp_path / "out" / "results.json").read_text())["evaluations"]
-    result = evaluations[0]["results"][0]
+    content, _ = evaluate("scannet", tmp_path / "data", tmp_path / "out")
+    result = content["evaluations"][0]["results"][0]
     assert (result["frames"], result["metrics"]["pairs"]) == (5, 4)
 
 
-def test_depth_of_7scenes_that_is_not_registered_is_said_in_table_and_json(tmp_path: Path) -> None:
-    said = "no depth.proj.png: true depth is depth.png, which is not registered to the color camera"
-    for name, is_said in (("raw", True), ("projected", False)):
+def test_unregistered_depth_of_7scenes_is_a_remark_in_table_and_json(tmp_path: Path) -> None:
+    for name, has_remark in (("raw", True), ("projected", False)):
         seven_scenes(tmp_path / name)
         if name == "projected":
             for file in (tmp_path / name).rglob("*.depth.png"):
                 file.rename(file.with_name(file.name.replace(".depth.", ".depth.proj.")))
-        arguments = ["7scenes", str(tmp_path / name), "--output", str(tmp_path / f"{name}_out")]
-        assert main(["eval", *arguments, "--protocols", "reconstruction", "--lengths", "3"]) == 0
-        table = (tmp_path / f"{name}_out" / "table.md").read_text()
-        assert (f"Note, heads/seq-01: {said}." in table) == is_said
-        content = json.loads((tmp_path / f"{name}_out" / "results.json").read_text())
-        assert content["evaluations"][0]["results"][0]["remarks"] == [said] * is_said
+        options = {"protocols": ["reconstruction"], "lengths": [3]}
+        content, table = evaluate("7scenes", tmp_path / name, tmp_path / f"{name}_out", **options)
+        remarks = content["evaluations"][0]["results"][0]["remarks"]
+        assert ["depth.proj.png" in remark for remark in remarks] == [True] * has_remark
+        assert ("Note, heads/seq-01: " in table) == has_remark
+        assert all(remark in table for remark in remarks)
 
 
-def test_odometry_of_kitti_alone_says_that_depth_is_not_there(tmp_path: Path) -> None:
+def test_odometry_of_kitti_without_depth_reports_the_missing_protocol(tmp_path: Path) -> None:
     kitti(tmp_path / "data")
     shutil.rmtree(tmp_path / "data" / "val_selection_cropped")
-    assert main(["eval", "kitti", str(tmp_path / "data"), "--output", str(tmp_path / "out")]) == 0
-    table = (tmp_path / "out" / "table.md").read_text()
-    assert "## KITTI, depth\n\nNot there: " in table
-    assert "expected depth_selection/val_selection_cropped/image_gathered/NAME or" in table
-    content = json.loads((tmp_path / "out" / "results.json").read_text())
+    content, table = evaluate("kitti", tmp_path / "data", tmp_path / "out")
     assert list(content["not_there"]) == ["KITTI, depth"]
+    assert "val_selection_cropped/image_gathered" in content["not_there"]["KITTI, depth"]
+    assert content["not_there"]["KITTI, depth"] in table
 
 
-def test_a_truncated_depth_costs_its_frame_alone_and_is_named(tmp_path: Path) -> None:
+def test_a_truncated_depth_image_excludes_only_its_frame(tmp_path: Path) -> None:
     kitti(tmp_path / "data")
     path = next((tmp_path / "data").rglob("groundtruth_depth_gathered/drive/0000000002.png"))
     path.write_bytes(path.read_bytes()[:100])
-    arguments = ["kitti", str(tmp_path / "data"), "--protocols", "depth", "--lengths", "0"]
-    assert main(["eval", *arguments, "--output", str(tmp_path / "out")]) == 0
-    content = json.loads((tmp_path / "out" / "results.json").read_text())
+    options = {"protocols": ["depth"], "lengths": [0]}
+    content, table = evaluate("kitti", tmp_path / "data", tmp_path / "out", **options)
     (result,) = content["evaluations"][0]["results"]
     assert (result["frames"], result["metrics"]["pixels"]) == (4, 3 * 96 * 72)
-    assert "true depths that cannot be read are left out, 1: " in result["remarks"][0]
-    assert "0000000002.png is not a depth image" in (tmp_path / "out" / "table.md").read_text()
+    assert "0000000002.png" in result["remarks"][0]
+    assert "0000000002.png" in table
 
 
-@pytest.mark.parametrize(("dataset", "name"), [("tum", "walking_xyz"), ("bonn", "balloon2")])
-def test_rows_of_nan_in_the_truth_are_left_out_and_counted(
-    dataset: str, name: str, tmp_path: Path
-) -> None:
-    (tum if dataset == "tum" else bonn)(tmp_path)
-    truth = next(tmp_path.rglob("groundtruth.txt"))
-    lines = truth.read_text().splitlines()
-    lines[2] = " ".join([lines[2].split()[0], *["nan"] * 7])
-    truth.write_text("\n".join(lines))
-    sequence = open_source(str(truth.parent), SourceOptions(format=dataset))
-    assert len(sequence.ground_truth()) == len(lines) - 1
-    assert sequence.remarks == (f"1 of {len(lines)} true poses are not finite and ignored",)
+def test_true_poses_of_nan_are_ignored_and_counted(tmp_path: Path) -> None:
+    for dataset, write in (("tum", tum), ("bonn", bonn)):
+        write(tmp_path / dataset)
+        truth = next((tmp_path / dataset).rglob("groundtruth.txt"))
+        lines = truth.read_text().splitlines()
+        lines[2] = " ".join([lines[2].split()[0], *["nan"] * 7])
+        truth.write_text("\n".join(lines))
+        sequence = open_source(str(truth.parent), SourceOptions(format=dataset))
+        assert len(sequence.ground_truth()) == len(lines) - 1, dataset
+        (remark,) = sequence.remarks
+        assert remark.startswith(f"1 of {len(lines)} "), dataset

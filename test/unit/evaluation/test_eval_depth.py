@@ -34,15 +34,15 @@ def test_figures_of_a_depth_that_is_a_fifth_too_large() -> None:
     assert compute_figures(true, 1.3 * true).delta2 == 1.0
 
 
-def test_each_alignment_forgives_what_it_is_for() -> None:
-    aligned = compared(*scene(scale=1.25)).aligned()
+def test_each_alignment_removes_its_own_error() -> None:
+    aligned = compared(*scene(scale=1.25)).align()
     assert aligned is not None
     assert aligned.figures["metric"].abs_rel == pytest.approx(0.2)
     assert aligned.figures["scale"].abs_rel == pytest.approx(0.0, abs=1e-6)
     assert aligned.scale == pytest.approx(1.25)
     assert aligned.figures["shift"].abs_rel == pytest.approx(0.0, abs=1e-3)
 
-    shifted = compared(*scene(scale=1.0, shift_m=0.05)).aligned()
+    shifted = compared(*scene(scale=1.0, shift_m=0.05)).align()
     assert shifted is not None
     assert shifted.figures["shift"].abs_rel < 0.5 * shifted.figures["metric"].abs_rel
     assert shifted.figures["shift"].abs_rel < shifted.figures["scale"].abs_rel
@@ -59,8 +59,8 @@ def test_scale_and_shift_start_at_the_ratio_of_medians_and_do_not_go_far() -> No
 def test_true_depth_beyond_the_cap_does_not_count() -> None:
     predicted, true_m = scene()
     true_m[:, 32:] = 80.0
-    assert compared(predicted, true_m).aligned().figures["metric"].abs_rel > 0.1
-    capped = compared(predicted, true_m, max_depth_m=70.0).aligned()
+    assert compared(predicted, true_m).align().figures["metric"].abs_rel > 0.1
+    capped = compared(predicted, true_m, max_depth_m=70.0).align()
     assert capped.pixels == true_m.size // 2
     assert capped.figures["metric"].abs_rel == pytest.approx(0.0, abs=1e-6)
 
@@ -69,7 +69,7 @@ def test_aligned_predictions_are_cut() -> None:
     predicted, true_m = scene()
     predicted[:, 8:] = 1000.0
     true_m[:, 32:] = 50.0
-    figures = compared(predicted, true_m, clip_m=70.0).aligned().figures
+    figures = compared(predicted, true_m, clip_m=70.0).align().figures
     assert figures["metric"].abs_rel == pytest.approx((0.0 + 20 / 50) / 2)
 
 
@@ -78,14 +78,14 @@ def test_the_first_frames_are_those_shown_first() -> None:
     true_m = np.full((48, 64), 2.0, np.float32)
     for frame, depth_m in ((0, 2.0), (3, 3.0), (7, 4.0)):
         comparison.add(seen(np.full((12, 16), depth_m, np.float32)), true_m, frame)
-    errors = [comparison.aligned(length).figures["metric"].abs_rel for length in (3, 4, 0)]
+    errors = [comparison.align(length).figures["metric"].abs_rel for length in (3, 4, 0)]
     assert errors == pytest.approx([0.0, 0.25, 0.5])
     assert dict(comparison.abs_rel_of_frames(1.0, 4)) == pytest.approx({0: 0.0, 3: 0.5})
-    assert comparison.aligned(0).pixels == 3 * true_m.size
+    assert comparison.align(0).pixels == 3 * true_m.size
 
 
 def test_without_true_depth_there_is_nothing_to_align() -> None:
-    assert compared(scene()[0], np.zeros((48, 64), np.float32)).aligned() is None
+    assert compared(scene()[0], np.zeros((48, 64), np.float32)).align() is None
 
 
 def test_scale_and_shift_begin_at_medians_which_wild_pixels_do_not_move() -> None:

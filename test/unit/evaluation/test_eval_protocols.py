@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tables of protocols, data sets and published figures."""
+"""The tables of protocols, datasets and published figures."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_a_name_may_come_with_a_slash_and_twice(tmp_path: Path) -> None:
         ("tum", ["depth"], "tum has no protocol depth; it has pose, pose_short"),
     ],
 )
-def test_an_unknown_name_is_told_with_those_that_exist(
+def test_an_unknown_name_is_an_error_with_the_existing_names(
     dataset: str, names: list[str], text: str
 ) -> None:
     with pytest.raises(ConfigError, match=text):
@@ -153,16 +153,14 @@ def test_a_folder_that_is_a_sequence_is_the_one(tmp_path: Path) -> None:
     assert list(find_sequences(folder, root, (), ()).paths) == ["walk"]
 
 
-@pytest.mark.parametrize("wanted", [[], ["walking_xyz", "walking_rpy"]])
-def test_what_is_not_there_is_said_with_where_it_was_looked_for(
-    tmp_path: Path, wanted: list[str]
-) -> None:
+@pytest.mark.parametrize("selected", [[], ["walking_xyz", "walking_rpy"]])
+def test_a_missing_sequence_is_an_error_with_its_path(tmp_path: Path, selected: list[str]) -> None:
     root = laid_out(tmp_path, ["walking_xyz"], "rgb.txt")
-    missing = wanted[1] if wanted else "sitting_rpy"
+    missing = selected[1] if selected else "sitting_rpy"
     expected = (
         f"no sequence {missing} of TUM-dynamics; expected rgbd_dataset_freiburg3_{missing} or {missing}"
     )
     with pytest.raises(SourceError, match=expected):
-        find_sequences(TUM, root, ("sitting_rpy",), wanted)
+        find_sequences(TUM, root, ("sitting_rpy",), selected)
     with pytest.raises(SourceError, match="is not a folder"):
         find_sequences(TUM, tmp_path / "nowhere", (), ())

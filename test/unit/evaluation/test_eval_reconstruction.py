@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A reconstruction and a whole pass over a sequence, by a backend that knows the truth up to a factor."""
+"""A reconstruction and a whole pass over a sequence, by a backend that returns the truth up to a factor."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_the_truth_has_no_error_in_any_task(room) -> None:
     assert metrics["normals_mean.scaled"] == pytest.approx(1.0, abs=1e-3)
 
 
-def test_a_wrong_scale_shows_in_what_is_metric_and_nowhere_else(room) -> None:
+def test_a_wrong_scale_changes_only_metric_errors(room) -> None:
     found = evaluated(room, 2.0)
     pose, depth, points = (found[name].metrics for name in ("pose", "depth", "reconstruction"))
     assert pose["scale"] == pytest.approx(0.5)
@@ -115,7 +115,7 @@ def test_refused_images_are_counted_where_they_were(room) -> None:
     )
 
 
-def test_without_true_depth_poses_are_evaluated_and_the_rest_says_why(room) -> None:
+def test_without_true_depth_only_poses_are_evaluated_and_the_others_have_a_problem(room) -> None:
     class Blind(ProceduralRoom):
         def true_depth_m(self, stamp_ns: int) -> None:
             return None
@@ -143,7 +143,7 @@ def test_points_of_a_depth_image_lie_on_its_rays() -> None:
     assert points[0, 4] == pytest.approx([2 / 4 * 2, -1 / 8 * 2, 2.0])
 
 
-def test_true_depth_is_that_of_the_pixel_where_the_network_looks() -> None:
+def test_true_depth_is_sampled_at_the_pixels_of_the_network() -> None:
     """Half the size and cut by 4 pixels on the left: network pixel u looks at source 2 (u + 4.5) - 0.5."""
     ramp = np.tile(np.arange(32, dtype=np.float32), (16, 1))
     found = true_depth_in_network_image(ramp, ImageGeometry(32, 16, 16, 8, 4, 0, 8, 8))

@@ -83,7 +83,7 @@ def test_a_whole_image_is_not_cropped_by_the_network() -> None:
     assert frame.rgb.shape == (32, 64, 3)
 
 
-def test_images_are_rectified_only_where_the_protocol_says_so() -> None:
+def test_images_are_rectified_only_if_the_protocol_requires_it() -> None:
     raw, plain, pinhole = (
         next(sequence.frames())
         for sequence in (
@@ -108,7 +108,8 @@ class Ramp(Ten):
 def test_true_depth_is_rectified_with_its_image() -> None:
     raw = next(Ramp().frames())
     plain, rectified = (
-        SampledSequence(Ramp(), Sampling(rectified=wanted), SIZE.geometry) for wanted in (False, True)
+        SampledSequence(Ramp(), Sampling(rectified=rectified), SIZE.geometry)
+        for rectified in (False, True)
     )
     next(plain.frames())
     pinhole = next(rectified.frames()).intrinsics

@@ -34,7 +34,7 @@ def test_a_plane_shifted_along_its_normal_is_off_by_the_shift_both_ways(shift_m:
     assert (error.normals_mean, error.normals_median) == pytest.approx((1.0, 1.0))
 
 
-def test_what_is_missing_costs_completion_and_not_accuracy() -> None:
+def test_missing_points_change_completion_and_not_accuracy() -> None:
     whole = plane()
     half = whole[whole[:, 0] <= 1.0]
     error = surface_error(Surface(half), Surface(whole))
@@ -44,7 +44,7 @@ def test_what_is_missing_costs_completion_and_not_accuracy() -> None:
     assert error.completion_median == pytest.approx(np.median(uncovered))
 
 
-def test_what_is_too_much_costs_accuracy_and_not_completion() -> None:
+def test_extra_points_change_accuracy_and_not_completion() -> None:
     whole = plane()
     error = surface_error(Surface(np.concatenate((whole, whole + [0.0, 0.0, 1.0]))), Surface(whole))
     assert error.accuracy_mean == pytest.approx(0.5)
@@ -70,7 +70,7 @@ def test_icp_leaves_clouds_alone_that_are_out_of_its_reach() -> None:
     np.testing.assert_array_equal(register_icp(Surface(far), Surface(plane()), within_m=0.1), np.eye(4))
 
 
-def test_partners_tell_the_motion_exactly() -> None:
+def test_correspondences_determine_the_motion_exactly() -> None:
     T = pose_matrix(np.array([1.0, 2.0, -3.0, 0.3, -0.5, 0.7, 0.2]))
     points = np.random.default_rng(1).normal(size=(20, 3))
     np.testing.assert_allclose(rigid_motion(points, transform(T, points)), T, atol=1e-12)
@@ -107,7 +107,7 @@ def test_a_normal_is_that_of_exactly_thirty_neighbors_of_the_whole_cloud() -> No
 
 
 def test_normals_are_compared_both_ways() -> None:
-    """A wall that is missing costs the way back alone: its nearest points on the floor look elsewhere."""
+    """A missing wall changes only completion: its nearest points on the floor have other normals."""
     floor = plane()
     wall = floor[floor[:, 0] > 0.2][:, [2, 1, 0]]
     error = surface_error(Surface(floor), Surface(np.concatenate((floor, wall))))
@@ -127,7 +127,7 @@ def test_a_cloud_compared_after_a_similarity_is_one_that_was_moved_by_it() -> No
         assert getattr(same, figure) == pytest.approx(value, rel=1e-6), figure
 
 
-def test_large_clouds_are_searched_whole_and_thinned_only_in_what_is_asked(monkeypatch) -> None:
+def test_large_clouds_are_searched_whole_and_only_the_queries_are_subsampled(monkeypatch) -> None:
     monkeypatch.setattr(surfaces, "_MOST_MEASURED", 500)
     cloud = np.random.default_rng(0).uniform(0.0, 1.0, (2_000_500, 3))
     error = surface_error(Surface(cloud), Surface(cloud[::-1]))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The text and the JSON that are made of results: means, counts, what is short, missing or broken."""
+"""Results as text and JSON: means, counts, and short, missing or damaged sequences."""
 
 from __future__ import annotations
 
@@ -76,10 +76,10 @@ def test_a_sequence_shorter_than_a_length_is_marked() -> None:
     assert "| **this run** | ours | 0.500 | 0.500 † | 2 of 8 sequences |" in text
     assert "| a | 100 | 80 † |" in text
     assert "| b | 100 | 100 |" in text
-    assert "† fewer frames than the column says: a has 80 frames." in text
+    assert "† fewer frames than the head of the column: a has 80 frames." in text
 
 
-def test_means_of_depth_are_weighted_by_pixels_as_the_protocol_says() -> None:
+def test_means_of_depth_are_weighted_by_pixels() -> None:
     protocol = protocols_of("sintel", ["depth"])[0]
     results = [
         Result("a", "depth", 0, 9, metrics={"abs_rel.scale": 0.1, "pixels": 300}),
@@ -91,7 +91,7 @@ def test_means_of_depth_are_weighted_by_pixels_as_the_protocol_says() -> None:
     assert mean_of(results)["abs_rel.scale"] == pytest.approx(0.3)
 
 
-def test_what_was_not_run_and_what_is_not_there_is_counted_and_named() -> None:
+def test_sequences_without_results_and_missing_ones_are_counted_and_named() -> None:
     protocol = protocols_of("folder", ["pose"])[0]
     evaluation = Evaluation(protocol, [Result("a", "pose", 0, 9, metrics=POSE)], (), ("b", "c"))
     text = report([evaluation], "ours", {"KITTI, depth": "no drive"})
@@ -120,7 +120,7 @@ def test_lengths_that_are_not_in_a_protocol_are_named() -> None:
     text = report([Evaluation(protocol, [Result("a", "depth", 50, problem="lost")])], "ours")
     assert "Not in that protocol: first 60." in text
     own = protocols_of("folder", ["depth"], lengths=(60,))[0]
-    assert "Not in that protocol" not in report([Evaluation(own, [])], "ours"), "it is nobody else's"
+    assert "Not in that protocol" not in report([Evaluation(own, [])], "ours"), "only this run has it"
 
 
 def test_json_has_null_where_a_number_is_not_finite() -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Depth figures: what is compared with what, and what each figure forgives."""
+"""Depth errors: compared pixels, and the alignment of each error."""
 
 from __future__ import annotations
 

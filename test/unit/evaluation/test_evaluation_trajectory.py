@@ -34,13 +34,13 @@ T_OTHER = pose_matrix(np.array([5.0, -3.0, 1.0, 0.3, 0.5, -0.7, 0.2]))
 
 
 def moved(poses: Stamped, scale: float = 1.0) -> Stamped:
-    """Return the same walk told in another world, at another scale."""
-    told = []
+    """Return the same motion in another world, at another scale."""
+    moved_poses = []
     for stamp_ns, T in poses:
         scaled = T.copy()
         scaled[:3, 3] *= scale
-        told.append((stamp_ns, T_OTHER @ scaled))
-    return told
+        moved_poses.append((stamp_ns, T_OTHER @ scaled))
+    return moved_poses
 
 
 def test_the_same_walk_in_another_world_has_no_error() -> None:
@@ -72,7 +72,7 @@ def test_noise_of_a_known_size_is_the_error() -> None:
     assert error.sim3_m <= error.se3_m
 
 
-def test_true_positions_are_told_in_the_world_of_the_estimate() -> None:
+def test_true_positions_are_given_in_the_world_of_the_estimate() -> None:
     estimate = moved(truth())
     positions = compare_trajectories(truth(), estimate).true_in_estimate()
     np.testing.assert_allclose(positions, [T[:3, 3] for _, T in estimate], atol=1e-9)
@@ -124,7 +124,7 @@ def test_comparing_changes_neither_trajectory() -> None:
     np.testing.assert_array_equal([T for _, T in reference], [T for _, T in truth()])
 
 
-def test_the_spread_of_the_scale_tells_a_scale_that_changes_on_the_way_from_a_wrong_one() -> None:
+def test_the_spread_of_the_scale_separates_a_drifting_scale_from_a_wrong_one() -> None:
     walk = truth(count=81)
     assert trajectory_error(walk, moved(walk, 2.0)).scale_spread == pytest.approx(1.0)
     positions = np.array([T[:3, 3] for _, T in walk])
@@ -149,11 +149,11 @@ def test_the_error_of_a_step_is_that_of_the_motion_and_not_of_the_place() -> Non
 
 
 def drifting(poses: Stamped, T_step: np.ndarray) -> Stamped:
-    """Return a walk each of whose steps ends by an extra motion (4, 4)."""
-    told = [poses[0]]
+    """Return a motion of which each step ends by an extra motion (4, 4)."""
+    moved_poses = [poses[0]]
     for (_, T_before), (stamp_ns, T) in pairwise(poses):
-        told.append((stamp_ns, told[-1][1] @ se3_inverse(T_before) @ T @ T_step))
-    return told
+        moved_poses.append((stamp_ns, moved_poses[-1][1] @ se3_inverse(T_before) @ T @ T_step))
+    return moved_poses
 
 
 def test_a_turn_of_two_degrees_in_every_step_is_two_degrees() -> None:

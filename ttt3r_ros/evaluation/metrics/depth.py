@@ -31,14 +31,14 @@ class DepthFigures:
     sq_rel: float
     rmse: float
     log_rmse: float
-    delta1: float  # share of pixels within a factor of 1.25
+    delta1: float  # fraction of pixels within a factor of 1.25
     delta2: float  # 1.25 squared
     delta3: float
 
 
 @dataclass(frozen=True)
 class DepthError:
-    """Mean relative error and share of pixels within a factor of 1.25.
+    """Mean relative error and fraction of pixels within a factor of 1.25.
 
     ``metric`` takes the depth as it is, ``scaled`` after one common scale for the whole sequence.
     """
@@ -86,7 +86,7 @@ class DepthComparison:
 
     def error(self) -> DepthError | None:
         """Return the metric and the scaled figures, or nothing where there was no true depth."""
-        pooled = self._pooled(0)
+        pooled = self._pool(0)
         if pooled is None:
             return None
         true, predicted = pooled
@@ -96,9 +96,9 @@ class DepthComparison:
             metric.abs_rel, metric.delta1, scaled.abs_rel, scaled.delta1, scale=scale, pixels=true.size
         )
 
-    def aligned(self, length: int = 0) -> AlignedDepths | None:
+    def align(self, length: int = 0) -> AlignedDepths | None:
         """Return the figures of the first frames (0: all) after every alignment; nothing without true depth."""
-        pooled = self._pooled(length)
+        pooled = self._pool(length)
         if pooled is None:
             return None
         true, predicted = pooled
@@ -113,7 +113,7 @@ class DepthComparison:
 
     def scale(self) -> float:
         """Return the one scale of all frames, 1 without true depth."""
-        pooled = self._pooled(0)
+        pooled = self._pool(0)
         return 1.0 if pooled is None else common_scale(*pooled)
 
     def abs_rel_of_frames(self, scale: float, length: int = 0) -> list[tuple[int, float]]:
@@ -124,7 +124,7 @@ class DepthComparison:
             if true.size and (not length or frame < length)
         ]
 
-    def _pooled(self, length: int) -> tuple[Float64Array, Float64Array] | None:
+    def _pool(self, length: int) -> tuple[Float64Array, Float64Array] | None:
         chosen = [k for k, frame in enumerate(self._frames) if not length or frame < length]
         if not sum(self._true[k].size for k in chosen):
             return None

@@ -49,11 +49,11 @@ class _View:
     def measured(self) -> int:
         return int(np.count_nonzero(self.is_central))
 
-    def subsample(self, share: float) -> _View:
-        """Return a random share of the pixels, the same every time."""
-        if share >= 1:
+    def subsample(self, fraction: float) -> _View:
+        """Return a random fraction of the pixels, the same every time."""
+        if fraction >= 1:
             return self
-        kept = np.random.default_rng(self.frame).random(len(self.true)) < share
+        kept = np.random.default_rng(self.frame).random(len(self.true)) < fraction
         return replace(
             self, predicted=self.predicted[kept], true=self.true[kept], is_central=self.is_central[kept]
         )
@@ -74,7 +74,7 @@ class ReconstructionError:
 class ReconstructionComparison:
     """Collects true and predicted points of pixels that have both, in the camera's frame, 25 bytes a pixel."""
 
-    center: tuple[float, float] = (1.0, 1.0)  # measured share of the network image's width and height
+    center: tuple[float, float] = (1.0, 1.0)  # measured fraction of the network image's width and height
     max_depth_m: float = math.inf
     within_m: float = 0.1  # of ICP
     limit: int = 0  # frames that the longest evaluation takes (0: all); later ones are not kept

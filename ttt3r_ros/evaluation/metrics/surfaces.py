@@ -81,12 +81,12 @@ class Surface:
 
     def normals(self, index: NDArray[np.int64]) -> Float64Array:
         """Return unit normals (n, 3), of either sign, of some of the points, by the spread of their neighbors."""
-        wanted, back = np.unique(index, return_inverse=True)
+        unique, back = np.unique(index, return_inverse=True)
         count = min(_NEIGHBORS, len(self.points))
         normals: Float64Array = np.concatenate(
             [
                 _plane_normals(self.points[self._tree.query(self.points[part], k=count, workers=-1)[1]])
-                for part in np.array_split(wanted, len(wanted) // 50_000 + 1)
+                for part in np.array_split(unique, len(unique) // 50_000 + 1)
             ]
         )
         return normals[back]
@@ -141,7 +141,7 @@ def register_icp(
     """Return the transform (4, 4) from predicted to true points after point-to-point ICP.
 
     ICP starts from the identity or a similarity and adds a rigid motion. It ends after 30 iterations, or when the
-    share of points with a correspondence and their distance change by at most 1e-6, or with too few of them.
+    fraction of points with a correspondence and their distance change by at most 1e-6, or with too few of them.
     """
     S: Float64Array = np.eye(4) if S_true_predicted is None else S_true_predicted
     moving = subsample(predicted.points, _MOST_REGISTERED)

@@ -126,7 +126,7 @@ def _align(
 ) -> tuple[Float64Array, Float64Array, float, str]:
     """Align two copies of the estimate in place, without and with a scale.
 
-    Returns the rotation and translation of the rigid alignment, the scale, and what is undetermined.
+    Returns the rotation and translation of the rigid alignment, the scale, and the undetermined quantities.
     """
     estimate_m, true_m = rigid.positions_xyz, reference.positions_xyz
     degenerate = align_degenerate(estimate_m, true_m)
