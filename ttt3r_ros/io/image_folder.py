@@ -67,6 +67,10 @@ class ImageFileSequence:
         self._record_by_stamp: dict[int, ImageRecord] = {}
         for record in records:
             self._record_by_stamp.setdefault(record.stamp_ns, record)
+        if len(records) > 1 and len(self._record_by_stamp) == 1:
+            stamp_ns = next(iter(self._record_by_stamp))
+            msg = f"{root}: all {len(records)} images have the stamp {stamp_ns} ns; expected increasing stamps"
+            raise SourceError(msg)
         poses = [(stamp_ns, record.T_world_camera) for stamp_ns, record in self._record_by_stamp.items()]
         recorded = [(stamp_ns, T) for stamp_ns, T in poses if T is not None]
         self._truth = [(stamp_ns, T) for stamp_ns, T in recorded if np.isfinite(T).all()]
@@ -122,7 +126,7 @@ class ImageFolder(ImageFileSequence):
         camera = read_camera_json(camera_file) if camera_file.is_file() else {}
         intrinsics = parse_intrinsics(camera, camera_file) if camera else None
         self._depth_scale = _depth_scale(camera, camera_file)
-        truth = read_tum(path / "groundtruth.txt")
+        truth = read_tum(path / "groundtruth.txt", any_unit=True)
         if truth and len(truth) != len(files):
             msg = f"{path}: {len(files)} images, but {len(truth)} rows in groundtruth.txt"
             raise SourceError(msg)

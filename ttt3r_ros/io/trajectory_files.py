@@ -10,6 +10,7 @@ import numpy as np
 from ttt3r_ros.errors import OutputError, SourceError
 from ttt3r_ros.geometry import pose_matrix, pose_matrix_xyzw
 from ttt3r_ros.io.atomic import atomic_write
+from ttt3r_ros.io.text_stamps import parse_seconds_ns, parse_stamps_ns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,33 +24,40 @@ _EUROC_COLUMNS = (
 )
 
 
-def read_tum(path: Path) -> list[StampedPose]:
+def read_tum(path: Path, *, any_unit: bool = False) -> list[StampedPose]:
     """Read a trajectory in TUM format; rows that are not finite become poses of NaN. Empty without the file.
+
+    With ``any_unit`` the unit of the stamps is detected, for files of other programs; else they are seconds.
 
     Raises:
         SourceError: a line is malformed; the message names file and line.
     """
     if not path.is_file():
         return []
-    poses = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip() or line.startswith("#"):
+    rows, poses = [], []
+    for number, line in enumerate(_read_lines(path), start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
             continue
         words = line.split()
         try:
-            poses.append((parse_stamp_ns(words[0]), _pose([float(word) for word in words[1:8]])))
-        except (ValueError, IndexError) as error:
+            poses.append(_pose([float(word) for word in words[1:8]]))
+        except ValueError as error:
             msg = f"{path}:{number}: expected 't x y z qx qy qz qw', found '{line}'"
             raise SourceError(msg) from error
-    return poses
+        rows.append((number, words[0]))
+    if any_unit:
+        stamps_ns = parse_stamps_ns(path, rows)
+    else:
+        stamps_ns = [parse_seconds_ns(path, number, text) for number, text in rows]
+    return list(zip(stamps_ns, poses, strict=True))
 
 
-def parse_stamp_ns(seconds: str) -> int:
-    """Return decimal seconds in nanoseconds, exactly; a float has too few digits."""
-    whole, _, fraction = seconds.partition(".")
-    if "e" in seconds.lower():
-        return round(float(seconds) * 1e9)
-    return int(whole) * 10**9 + int(fraction[:9].ljust(9, "0"))
+def _read_lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        msg = f"{path} cannot be read as text: {error}"
+        raise SourceError(msg) from error
 
 
 def _pose(row: list[float]) -> Float64Array:

@@ -125,19 +125,21 @@ def read_matrix(path: Path, *shape: int) -> Float64Array:
 
 
 def parse_rows(
-    path: Path, rows: list[list[str]], parse: Callable[[list[str]], ItemT], expected: str
+    path: Path, rows: list[tuple[int, list[str]]], parse: Callable[[list[str]], ItemT], expected: str
 ) -> list[ItemT]:
     """Return ``parse(row)`` of each row of a file; raise `SourceError` where it raises `ValueError`."""
-    row: list[str] = []
+    line, row = 0, [""]
     try:
-        return [parse(row := words) for words in rows]
+        return [parse(row := words) for line, words in rows]
     except ValueError as error:
-        msg = f"{path}: expected '{expected}', found '{' '.join(row)}' ({error})"
+        msg = f"{path}:{line}: expected '{expected}', found '{' '.join(row)}' ({error})"
         raise SourceError(msg) from error
 
 
-def read_rows(path: Path, separator: str | None, columns: int, expected: str) -> list[list[str]]:
-    """Return the first columns of a text table, without comments.
+def read_rows(
+    path: Path, separator: str | None, columns: int, expected: str
+) -> list[tuple[int, list[str]]]:
+    """Return line number and first columns of the rows of a text table, without comments.
 
     Raises:
         SourceError: a row has too few columns; the message names file and line.
@@ -155,7 +157,7 @@ def read_rows(path: Path, separator: str | None, columns: int, expected: str) ->
         if len(words) < columns:
             msg = f"{path}:{number}: expected '{expected}', found '{line}'"
             raise SourceError(msg)
-        rows.append(words[:columns])
+        rows.append((number, words[:columns]))
     return rows
 
 

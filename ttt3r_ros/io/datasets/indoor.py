@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +19,6 @@ from ttt3r_ros.io.datasets.common import (
     image_size,
     nearest_index,
     optional_file,
-    parse_rows,
     pinhole,
     read_matrix,
     read_rows,
@@ -25,7 +26,8 @@ from ttt3r_ros.io.datasets.common import (
 from ttt3r_ros.io.image_files import MM_PER_M, list_images, read_depth_m
 from ttt3r_ros.io.image_folder import ImageRecord
 from ttt3r_ros.io.sequence import FrameSelection, frame_stamp_ns
-from ttt3r_ros.io.trajectory_files import parse_stamp_ns, read_tum
+from ttt3r_ros.io.text_stamps import parse_stamps_ns
+from ttt3r_ros.io.trajectory_files import read_tum
 from ttt3r_ros.types import Intrinsics
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ttt3r_ros.types import Float32Array, Float64Array
+
+logger = logging.getLogger(__name__)
 
 _TUM_UNITS_PER_M = 5000.0
 _ASSOCIATION_NS = 20_000_000  # as in the tools of the dataset
@@ -112,7 +116,7 @@ def _open_lists(
     camera_pose: Callable[[Float64Array], Float64Array],
 ) -> DatasetSequence:
     depths = _stamped_files(root / "depth.txt") if (root / "depth.txt").is_file() else []
-    truth = sorted(read_tum(root / "groundtruth.txt"), key=lambda stamped: stamped[0])
+    truth = sorted(read_tum(root / "groundtruth.txt", any_unit=True), key=lambda stamped: stamped[0])
     depth_stamps = [stamp_ns for stamp_ns, _ in depths]
     truth_stamps = [stamp_ns for stamp_ns, _ in truth]
     records = []
@@ -132,11 +136,14 @@ def _open_lists(
 
 
 def _stamped_files(path: Path) -> list[tuple[int, Path]]:
-    expected = "timestamp filename"
-    rows = read_rows(path, None, 2, expected)
-    return sorted(
-        parse_rows(path, rows, lambda row: (parse_stamp_ns(row[0]), path.parent / row[1]), expected)
-    )
+    rows = read_rows(path, None, 2, "timestamp filename")
+    stamps_ns = parse_stamps_ns(path, [(line, words[0]) for line, words in rows])
+    stamped = [
+        (stamp_ns, path.parent / words[1]) for stamp_ns, (_, words) in zip(stamps_ns, rows, strict=True)
+    ]
+    if any(after < before for before, after in pairwise(stamps_ns)):
+        logger.warning("%s: the stamps are not in order; the files are sorted by stamp", path)
+    return sorted(stamped)
 
 
 # --- 7-Scenes ----------------------------------------------------------------------------------------

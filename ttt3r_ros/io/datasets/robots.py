@@ -26,6 +26,7 @@ from ttt3r_ros.io.datasets.common import (
 from ttt3r_ros.io.image_files import list_images, read_depth_m
 from ttt3r_ros.io.image_folder import ImageRecord
 from ttt3r_ros.io.sequence import FIRST_STAMP_NS, FrameSelection, frame_stamp_ns
+from ttt3r_ros.io.text_stamps import parse_stamps_ns
 from ttt3r_ros.types import Intrinsics
 
 if TYPE_CHECKING:
@@ -66,10 +67,10 @@ def open_euroc(root: Path, selection: FrameSelection) -> DatasetSequence:
     truth = _euroc_truth(mav) if T_body_camera is not None else []
     stamps_ns = np.array([stamp_ns for stamp_ns, _ in truth], np.int64)
     path = mav / "cam0" / "data.csv"
-    expected = "timestamp [ns],filename"
-    rows = read_rows(path, ",", 2, expected)
+    rows = read_rows(path, ",", 2, "timestamp [ns],filename")
+    image_stamps_ns = parse_stamps_ns(path, [(line, words[0]) for line, words in rows], "ns")
     records = []
-    for stamp_ns, name in parse_rows(path, rows, lambda row: (int(row[0]), row[1]), expected):
+    for stamp_ns, (_, (_, name)) in zip(image_stamps_ns, rows, strict=True):
         T_world_body = _interpolate(truth, stamps_ns, stamp_ns)
         pose = None
         if T_world_body is not None and T_body_camera is not None:
@@ -110,14 +111,14 @@ def _euroc_truth(mav: Path) -> list[StampedPose]:
     if path is None:
         return []
     expected = "timestamp [ns], p_x, p_y, p_z, q_w, q_x, q_y, q_z"
-    return sorted(
-        parse_rows(path, read_rows(path, ",", 8, expected), _euroc_pose, expected),
-        key=lambda stamped: stamped[0],
-    )
+    rows = read_rows(path, ",", 8, expected)
+    poses = parse_rows(path, rows, _euroc_pose, expected)
+    stamps_ns = parse_stamps_ns(path, [(line, words[0]) for line, words in rows], "ns")
+    return sorted(zip(stamps_ns, poses, strict=True), key=lambda stamped: stamped[0])
 
 
-def _euroc_pose(row: list[str]) -> StampedPose:
-    return int(row[0]), pose_matrix(np.array([float(word) for word in row[1:]]))
+def _euroc_pose(row: list[str]) -> Float64Array:
+    return pose_matrix(np.array([float(word) for word in row[1:]]))
 
 
 def _interpolate(
@@ -168,7 +169,8 @@ def _open_odometry(root: Path, selection: FrameSelection) -> DatasetSequence:
     number = _kitti_camera(root)
     folder = root / f"image_{number}"
     files = list_images(folder)
-    times_s = read_matrix(root / "times.txt", -1)
+    rows = read_rows(root / "times.txt", None, 1, "time [s]")
+    times_ns = parse_stamps_ns(root / "times.txt", [(line, words[0]) for line, words in rows])
     T_camera0_camera, camera = np.eye(4), None
     if (root / "calib.txt").is_file():
         P = _projection(root / "calib.txt", f"P{number}")
@@ -178,10 +180,10 @@ def _open_odometry(root: Path, selection: FrameSelection) -> DatasetSequence:
     records = []
     for file in files:
         frame = number_in_name(file)
-        if frame >= len(times_s) or (poses is not None and frame >= len(poses)):
+        if frame >= len(times_ns) or (poses is not None and frame >= len(poses)):
             msg = f"{root}: {file.name} has no row in times.txt or in the poses"
             raise SourceError(msg)
-        stamp_ns = FIRST_STAMP_NS + round(times_s[frame] * 1e9)
+        stamp_ns = FIRST_STAMP_NS + times_ns[frame]
         pose = None if poses is None else poses[frame] @ T_camera0_camera
         records.append(ImageRecord(stamp_ns, file, T_world_camera=pose, intrinsics=camera))
     return DatasetSequence(root, records, selection)
