@@ -26,6 +26,10 @@ class NonFiniteError(Ttt3rError):
     """The input or output of the network contains NaN or infinity; the previous state is still valid."""
 
 
+class PlacementError(Ttt3rError):
+    """A frame cannot be placed: a pose, a scale or a sensor value is not finite or absurd; nothing has changed."""
+
+
 class SourceError(Ttt3rError):
     """A folder, video or bag cannot be read as an image sequence."""
 

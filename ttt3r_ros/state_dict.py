@@ -134,7 +134,7 @@ class StateReader:
         """Return a finite number; raise as `array`."""
         return float(self.array(name, np.float64, ()))
 
-    def bounded(self, name: str, low: float, high: float) -> float:
+    def number_within(self, name: str, low: float, high: float) -> float:
         """Return a number in a range; raise as `array`, and if it is outside."""
         value = self.number(name)
         self.require(low <= value <= high, f"{name} is {value}; expected {low:g} to {high:g}")

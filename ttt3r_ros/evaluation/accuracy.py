@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ttt3r_ros.errors import ImageError, NonFiniteError, SourceError
+from ttt3r_ros.errors import ImageError, NonFiniteError, PlacementError, SourceError
 from ttt3r_ros.evaluation.metrics.depth import DepthComparison, DepthError
 from ttt3r_ros.evaluation.metrics.trajectory import TrajectoryError, compare_trajectories
 from ttt3r_ros.geometry import pose_matrix_xyzw
@@ -100,7 +100,7 @@ def updates(
         started = time.perf_counter()
         try:
             update = reconstructor.step(frame)
-        except (ImageError, NonFiniteError):
+        except (ImageError, NonFiniteError, PlacementError):
             frame_log.refused_at.append(shown_before)
             continue
         finally:

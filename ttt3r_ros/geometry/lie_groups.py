@@ -45,12 +45,9 @@ def require_pose(T: Float64Array, max_translation: float = MAX_TRANSLATION) -> F
     rotation, translation = poses[..., :3, :3], poses[..., :3, 3]
     with np.errstate(over="ignore", invalid="ignore"):
         error = np.abs(rotation @ np.swapaxes(rotation, -1, -2) - np.eye(3)).max(axis=(-1, -2))
-        is_right_handed = np.einsum(
-            "...i,...i", rotation[..., 0, :], np.cross(rotation[..., 1, :], rotation[..., 2, :])
-        )
         valid = (
             (error <= ORTHOGONALITY_TOLERANCE)  # all comparisons are False for NaN
-            & (is_right_handed > 0.0)
+            & (np.linalg.det(rotation) > 0.0)
             & (np.abs(translation).max(axis=-1) <= max_translation)
             & (poses[..., 3, :] == (0.0, 0.0, 0.0, 1.0)).all(axis=-1)
         )

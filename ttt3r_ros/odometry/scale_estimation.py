@@ -108,7 +108,7 @@ class ScaleEstimator:
             SourceError: an entry is invalid; nothing has changed.
         """
         with StateReader(state, "scale estimator") as read:
-            log_scale, spread = read.number("log_scale"), read.bounded("spread", 0.0, _MAX_SPREAD)
+            log_scale, spread = read.number("log_scale"), read.number_within("spread", 0.0, _MAX_SPREAD)
             initial_log_ratios = read.array("initial_log_ratios", np.float64, (None,)).tolist()
             measurements, rejected = read.integer("measurements"), read.integer("rejected")
             read.require(_is_plausible_log(log_scale), f"log_scale is {log_scale}")

@@ -11,7 +11,7 @@ import numpy as np
 
 from ttt3r_ros.backend import Backend, StateT, state_arrays, state_from_arrays
 from ttt3r_ros.errors import NonFiniteError
-from ttt3r_ros.geometry import orthonormalize
+from ttt3r_ros.geometry import orthonormalize, require_pose
 from ttt3r_ros.odometry.scale_estimation import depth_ratio
 from ttt3r_ros.state_dict import StateReader
 
@@ -59,6 +59,7 @@ class StreamingSession(Generic[StateT]):
         self._T_world_camera: Float64Array = np.eye(4)
         self._segment = 0
         self._frames_in_segment = 0
+        self._previous: tuple[StateT, Float64Array, Float64Array, int, int] | None = None
 
     @property
     def segment(self) -> int:
@@ -89,9 +90,15 @@ class StreamingSession(Generic[StateT]):
         return self.commit(rgb, *self._backend.step(rgb, self._state))
 
     def commit(self, rgb: UInt8Array, prediction: Prediction, state: StateT) -> FrameEstimate:
-        """Accept the prediction of an image (H, W, 3) that was processed with `state`, and the state after it."""
+        """Accept the prediction of an image (H, W, 3) that was processed with `state`, and the state after it.
+
+        Raises:
+            NonFiniteError: the pose is not finite or absurd; the session is unchanged.
+        """
+        T_world_camera = self._T_world_segment @ _require_pose(prediction.T_segment_camera)
+        self._previous = self._values()
         self._state = state
-        self._T_world_camera = self._T_world_segment @ prediction.T_segment_camera
+        self._T_world_camera = T_world_camera
         estimate = FrameEstimate(prediction, self._T_world_camera, self._segment)
         self._frames_in_segment += 1
         if self._reset_interval and self._frames_in_segment >= self._reset_interval:
@@ -99,6 +106,22 @@ class StreamingSession(Generic[StateT]):
             if first is not None:
                 return replace(estimate, segment_scale_ratio=_segment_scale_ratio(prediction, first))
         return estimate
+
+    def revert(self) -> None:
+        """Discard the last accepted prediction, once: state, segment and pose are those before it."""
+        if self._previous is not None:
+            (
+                self._state, self._T_world_segment, self._T_world_camera,
+                self._segment, self._frames_in_segment,
+            ) = self._previous  # fmt: skip
+            self._previous = None
+
+    def _values(self) -> tuple[StateT, Float64Array, Float64Array, int, int]:
+        """Return all values; none of them is ever changed in place."""
+        return (
+            self._state, self._T_world_segment, self._T_world_camera,
+            self._segment, self._frames_in_segment,
+        )  # fmt: skip
 
     def _start_segment(self, rgb: UInt8Array) -> Prediction | None:
         """Reset the state and process an image as the first of a new segment; None if that is not possible."""
@@ -153,6 +176,15 @@ class StreamingSession(Generic[StateT]):
         self._state = state_from_arrays(self._backend, network_state)
         self._T_world_segment, self._T_world_camera = T_world_segment, T_world_camera
         self._segment, self._frames_in_segment = segment, frames_in_segment
+        self._previous = None
+
+
+def _require_pose(T_segment_camera: Float64Array) -> Float64Array:
+    try:
+        return require_pose(T_segment_camera)
+    except ValueError as error:
+        msg = f"the network's pose is not usable: {error}"
+        raise NonFiniteError(msg) from error
 
 
 def _segment_scale_ratio(last: Prediction, first: Prediction) -> float | None:

@@ -184,7 +184,7 @@ class VisualOdometry:
             read.require(
                 len(camera) in (0, 4), f"camera has {len(camera)} values; expected fx, fy, cx and cy"
             )
-            mean_focal = read.bounded("mean_focal", 0.0, _MAX_FOCAL)
+            mean_focal = read.number_within("mean_focal", 0.0, _MAX_FOCAL)
             is_camera = not camera or (min(camera[0], camera[1], mean_focal) > 0.0)
             read.require(
                 is_camera and all(abs(value) <= _MAX_FOCAL for value in camera),

@@ -48,8 +48,11 @@ def infer_batch(
         reconstructor, frame = pairs[index]
         if isinstance(step, NonFiniteError):
             results[index] = step
-        else:
+            continue
+        try:
             results[index] = add_step_time(reconstructor.session.commit(frame.rgb, *step), started_s)
+        except NonFiniteError as error:
+            results[index] = error
     return [result for result in results if result is not None]
 
 

@@ -4,7 +4,7 @@
 mount = sensors.before_inference(frame)          # skipped without a mount
 estimate = reconstructor.infer(frame)            # skipped if the image or the result is unusable
 context = sensors.after_inference(frame, mount)  # data that arrived during inference
-update = reconstructor.integrate(frame, estimate, context)
+update = reconstructor.integrate(frame, estimate, context)  # skipped if a value is not finite or absurd
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from ttt3r_ros.errors import ImageError, NonFiniteError
+from ttt3r_ros.errors import ImageError, NonFiniteError, PlacementError
 from ttt3r_ros.pipeline.batching import infer_batch
 from ttt3r_ros.transforms.tree import TransformError
 
@@ -33,7 +33,7 @@ class SkipReason(Enum):
     """Why a frame was not mapped."""
 
     OUT_OF_ORDER = "out of order"
-    NOT_PLACED = "not placed"  # the mount or gravity is unknown at its stamp
+    NOT_PLACED = "not placed"  # a pose or a sensor value is unknown at its stamp, not finite or absurd
     UNUSABLE_IMAGE = "of one color"
     NOT_FINITE = "not finite"  # the network's result
 
@@ -52,6 +52,7 @@ class Skipped:
 
 _REASONS: dict[type[Exception], SkipReason] = {
     TransformError: SkipReason.NOT_PLACED,
+    PlacementError: SkipReason.NOT_PLACED,
     ImageError: SkipReason.UNUSABLE_IMAGE,
     NonFiniteError: SkipReason.NOT_FINITE,
 }
@@ -153,11 +154,14 @@ class Mapper:
         frame: Frame,
         mount: MountContext,
         estimate: FrameEstimate,
-    ) -> Update:
+    ) -> Update | Skipped:
         started = time.perf_counter()
         context = self._sensors.after_inference(frame, mount)
         waited_s = time.perf_counter() - started
-        update = reconstructor.integrate(frame, estimate, context)
+        try:
+            update = reconstructor.integrate(frame, estimate, context)
+        except PlacementError as error:
+            return _to_skipped(error)
         return replace(update, timings_s={**update.timings_s, "transforms": waited_s})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic
 
 import numpy as np
@@ -16,7 +16,7 @@ from ttt3r_ros.backend import (
     recommended_pose_source,
     recommended_reset_interval,
 )
-from ttt3r_ros.errors import ImageError
+from ttt3r_ros.errors import ImageError, PlacementError
 from ttt3r_ros.mapping.map_builder import MapBuilder
 from ttt3r_ros.mapping.trajectory import Trajectory
 from ttt3r_ros.odometry.covariance import OdometryCovariance
@@ -27,6 +27,7 @@ from ttt3r_ros.odometry.scale_correction import ScaleCorrection
 from ttt3r_ros.odometry.sensor_context import SensorContext
 from ttt3r_ros.odometry.session import FrameEstimate, StreamingSession
 from ttt3r_ros.odometry.visual_odometry import VisualOdometry
+from ttt3r_ros.pipeline.validation import Snapshot, validate_floor, validate_inputs, validate_update
 from ttt3r_ros.slam.corrections import CorrectableMap, CorrectionQueue
 from ttt3r_ros.types import Frame, Intrinsics, Update
 
@@ -35,11 +36,21 @@ if TYPE_CHECKING:
     from ttt3r_ros.odometry.ground_plane import Floor
     from ttt3r_ros.slam.corrections import MapCorrection
     from ttt3r_ros.state_dict import Stateful
+    from ttt3r_ros.types import Float64Array
 
 logger = logging.getLogger(__name__)
 
 _MIN_CONTRAST = 2  # gray levels between the darkest and the brightest value of a usable image
 _SETTLING_FRAMES = 3  # at the start of a segment; their steps have larger covariances
+
+
+@dataclass(frozen=True)
+class PlacedFrame:
+    """A frame whose pose is estimated, before trajectory and map change."""
+
+    update: Update
+    T_level: Float64Array | None = None  # (4, 4) levels the map before the frame is integrated
+    moves_body: bool = True  # its pose belongs to the trajectory
 
 
 class Reconstructor(Generic[StateT]):
@@ -93,6 +104,7 @@ class Reconstructor(Generic[StateT]):
         Raises:
             ImageError: the image has no contrast.
             NonFiniteError: the prediction is not finite; nothing has changed.
+            PlacementError: a pose, scale or sensor value is not finite or absurd; nothing has changed.
         """
         return self.integrate(frame, self.infer(frame), context)
 
@@ -107,26 +119,58 @@ class Reconstructor(Generic[StateT]):
     def integrate(
         self, frame: Frame, estimate: FrameEstimate, context: SensorContext = SensorContext()
     ) -> Update:
-        """Estimate pose and scale of a frame, and integrate its points into the map."""
+        """Estimate pose and scale of a frame, and integrate its points into the map.
+
+        Raises:
+            PlacementError: a value is not finite or absurd; nothing has changed, also not by `infer`.
+        """
+        started_s = time.perf_counter()
+        before = Snapshot(self._estimators())
+        try:
+            validate_inputs(estimate, context)
+            placed = self._place(frame, estimate, context)
+            validate_update(placed.update, self.leveling.floor_z)
+        except Exception as error:
+            before.restore()
+            self.session.revert()
+            if isinstance(error, (ArithmeticError, ValueError)):  # such as a singular matrix
+                msg = f"frame {frame.stamp_ns}: {error!r}"
+                raise PlacementError(msg) from error
+            raise
+        update = placed.update
+        if placed.T_level is not None:
+            self.map.transform(placed.T_level)
+            self.trajectory.transform(placed.T_level)
+        if placed.moves_body:
+            self.trajectory.append(frame.stamp_ns, update.T_map_camera)
+        fused_fraction = self.map.integrate(update, self.leveling.floor_z)
+        duration_s = time.perf_counter() - started_s - update.timings_s.get("visual_odometry", 0.0)
+        timings_s = {**update.timings_s, "map": duration_s}
+        return replace(update, timings_s=timings_s, fused_fraction=fused_fraction)
+
+    def _place(self, frame: Frame, estimate: FrameEstimate, context: SensorContext) -> PlacedFrame:
+        """Return the placement of a frame; only `_estimators` change."""
         intrinsics = self._estimate_intrinsics(frame, estimate)
         if self._odometry is not None:
             estimate, intrinsics = self._track(self._odometry, frame, estimate, intrinsics)
-        started_s = time.perf_counter()
         floor = self.leveling.detect_floor(estimate, context, required=self.scale_correction.needs_floor)
+        validate_floor(floor)
         self.scale_correction.update_from_depth(estimate.prediction, context)
         self.scale_correction.update_from_camera_height(floor, context)
         scale = self.scale_correction.scale
-        body_pose = self._integrate_pose(estimate, context, floor, scale)
+        body_pose, T_level = self._integrate_pose(estimate, context, floor, scale)
         self._update_covariance(frame, estimate, body_pose)
         # Landmarks keep their scale across a state reset, so that their path is one segment.
         segment = 0 if self._odometry else estimate.segment
         self.scale_correction.update_from_odometry(context.T_odom_base, body_pose.T_odom_base, segment)
         self.scale_correction.on_state_reset(estimate.segment_scale_ratio)
         update = self._create_update(frame, estimate, context, body_pose, scale, intrinsics)
-        self.trajectory.append(frame.stamp_ns, update.T_map_camera)
-        fused_fraction = self.map.integrate(update, self.leveling.floor_z)
-        timings_s = {**update.timings_s, "map": time.perf_counter() - started_s}
-        return replace(update, timings_s=timings_s, fused_fraction=fused_fraction)
+        return PlacedFrame(update, T_level)
+
+    def _estimators(self) -> list[Stateful]:
+        """Return the components that `_place` changes."""
+        kept = ("session", "trajectory", "map")
+        return [part for name, part in self.components().items() if name not in kept]
 
     # --- resets and corrections ---------------------------------------------------------------------
 
@@ -190,8 +234,8 @@ class Reconstructor(Generic[StateT]):
 
     def _integrate_pose(
         self, estimate: FrameEstimate, context: SensorContext, floor: Floor | None, scale: float
-    ) -> BodyPose:
-        """Return the poses of a frame; the first detected floor levels the map."""
+    ) -> tuple[BodyPose, Float64Array | None]:
+        """Return the poses of a frame and, once, the correction (4, 4) by which the first floor levels the map."""
         is_first = self.pose_integrator.awaits_first_frame
         up_camera = self.leveling.initial_up(context, floor) if is_first else None
         body_pose = self.pose_integrator.integrate(
@@ -199,9 +243,9 @@ class Reconstructor(Generic[StateT]):
         )
         T_level = self.leveling.update(body_pose.T_map_camera, floor, scale)
         if T_level is None:
-            return body_pose
-        self._correctable_map.transform(T_level)
-        return replace(body_pose, T_map_odom=self.pose_integrator.T_map_odom)
+            return body_pose, None
+        self.pose_integrator.correct(T_level)
+        return replace(body_pose, T_map_odom=self.pose_integrator.T_map_odom), T_level
 
     def _track(
         self,

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,8 +11,7 @@ import numpy as np
 from ttt3r_ros.backend import StateT
 from ttt3r_ros.geometry import se3_inverse
 from ttt3r_ros.odometry.pose_integrator import BodyPose
-from ttt3r_ros.odometry.sensor_context import SensorContext
-from ttt3r_ros.pipeline.reconstructor import Reconstructor
+from ttt3r_ros.pipeline.reconstructor import PlacedFrame, Reconstructor
 from ttt3r_ros.state_dict import StateReader
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from ttt3r_ros.backend import Backend
     from ttt3r_ros.config import Config
+    from ttt3r_ros.odometry.sensor_context import SensorContext
     from ttt3r_ros.odometry.session import FrameEstimate
     from ttt3r_ros.state_dict import StateDict, Stateful
     from ttt3r_ros.types import Float64Array, Frame, Update
@@ -92,28 +92,26 @@ class Rig(Reconstructor[StateT]):
         super().__init__(backend, config)
         self._reference = ReferenceCamera()
 
-    def integrate(
-        self, frame: Frame, estimate: FrameEstimate, context: SensorContext = SensorContext()
-    ) -> Update:
-        """Integrate a frame of any camera of the rig; see `Reconstructor.integrate`."""
+    def _place(self, frame: Frame, estimate: FrameEstimate, context: SensorContext) -> PlacedFrame:
+        """Return the placement of a frame of any camera of the rig."""
         reference = self._reference.frame
         if reference is None or self.is_reference_camera(frame):
-            update = super().integrate(frame, estimate, context)
-            self._reference.update(update, estimate.T_world_camera)
-            return update
+            placed = super()._place(frame, estimate, context)
+            self._reference.update(placed.update, estimate.T_world_camera)
+            return placed
         if context.T_base_camera is not None and _is_synchronized(frame, reference):
             self._measure_scale(reference, estimate, context.T_base_camera)
         update = self._create_update(
             frame,
             estimate,
             context,
-            self._place(reference, frame, estimate, context.T_base_camera),
+            self._compose_pose(reference, frame, estimate, context.T_base_camera),
             self.scale_correction.scale,
             self._estimate_intrinsics(frame, estimate),
         )
         if self._odometry is None:
             self.scale_correction.on_state_reset(estimate.segment_scale_ratio)
-        return replace(update, fused_fraction=self.map.integrate(update, self.leveling.floor_z))
+        return PlacedFrame(update, moves_body=False)
 
     def drop_last(self) -> None:
         """Discard the last frames; the camera of the next frame becomes the reference camera."""
@@ -128,7 +126,7 @@ class Rig(Reconstructor[StateT]):
         """Return the stateful components by their names in the state dict."""
         return {**super().components(), "reference_camera": self._reference}
 
-    def _place(
+    def _compose_pose(
         self,
         reference: _ReferenceFrame,
         frame: Frame,

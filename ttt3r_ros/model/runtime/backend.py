@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ttt3r_ros.backend import NextImageSource
     from ttt3r_ros.model.network.network import Ttt3r
 
+_MIN_QUATERNION = 1e-9  # shorter ones have no direction
 StepResult = tuple[Prediction, RecurrentState] | NonFiniteError
 
 _WARM_UP_IMAGE = (640, 480)  # size [px] assumed before the first camera image
@@ -207,10 +208,15 @@ def _step_result(
 ) -> StepResult:
     if not outputs.finite[index]:
         return NonFiniteError("the network's output contains NaN or infinity; the frame was not used")
+    pose = outputs.pose[index].double().numpy()
+    if np.linalg.norm(pose[3:]) < _MIN_QUATERNION:
+        return NonFiniteError(
+            f"the network's pose has the quaternion {pose[3:].tolist()}; is it trained?"
+        )
     prediction = Prediction(
         outputs.points[index].numpy(),
         outputs.confidence[index].numpy(),
-        pose_matrix(outputs.pose[index].double().numpy()),
+        pose_matrix(pose),
         prepared.image,
         prepared.geometry,
         prepared.timings_s,
