@@ -128,7 +128,7 @@ setup(
     zip_safe=False,
     entry_points={
         "console_scripts": [
-            "mapping_node = ttt3r_ros.ros.mapping_node:main",
+            "mapping_node = ttt3r_ros.ros.main:main",
             "ttt3r_ros = ttt3r_ros.cli.main:main",
         ],
     },

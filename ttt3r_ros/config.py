@@ -225,6 +225,12 @@ class Config:
         "If time jumps back: reset (saves the map first) or keep_map.",
         choices=("reset", "keep_map"),
     )
+    worker_timeout: float = setting(
+        60.0,
+        "End the node if an image takes longer [s], or 10 times the slowest one. 0: never.",
+        ge=0.0,
+        le=86400.0,
+    )
     rectify: bool = setting(
         default=True,
         help="Undistort images (plumb_bob, rational_polynomial, equidistant).",

@@ -45,3 +45,13 @@ class AmbiguousSource(SourceError):  # noqa: N818 - the source is valid, but the
 
 class OutputError(Ttt3rError):
     """An output cannot be written."""
+
+
+def describe_error(error: BaseException) -> str:
+    """Return an exception as one line: the message of an own one, type and first line of another one."""
+    reason = str(error).strip().partition("\n")[0]
+    if isinstance(error, Ttt3rError):
+        return reason
+    if isinstance(error, MemoryError) or "can't allocate memory" in reason:
+        return f"memory is short: {reason}".removesuffix(": ")
+    return f"{type(error).__name__}: {reason}" if reason else type(error).__name__

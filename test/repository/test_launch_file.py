@@ -65,9 +65,7 @@ def test_launch_and_node_agree_on_the_variables_of_the_fast_dds_profile(tree):
 
 def test_the_program_that_is_launched_is_installed_by_setup(tree):
     assert "mapping_node" in keyword_values(tree, "executable")
-    assert re.search(
-        r'"mapping_node = ttt3r_ros\.ros\.mapping_node:main"', (ROOT / "setup.py").read_text()
-    )
+    assert re.search(r'"mapping_node = ttt3r_ros\.ros\.main:main"', (ROOT / "setup.py").read_text())
 
 
 def test_files_that_the_launch_file_names_exist():

@@ -95,13 +95,14 @@ def test_without_a_publisher_the_log_has_the_existing_image_topics(start, capfd,
 
     monkeypatch.setattr(startup_monitor, "PERIOD_S", 0.2)
     _, peer = start()
-    peer.node.destroy_publisher(peer.images)
+    for publisher in (peer.images, peer.compressed):
+        peer.node.destroy_publisher(publisher)
     peer.node.create_publisher(Image, "/robot/camera/image_raw", 1)
     seen: list[str] = []
 
     def is_reported() -> bool:
         seen.append(capfd.readouterr().err)
-        return "/robot/camera/image_raw: remap `image`" in "".join(seen)
+        return "remap `image` to /robot/camera/image_raw" in "".join(seen)
 
     peer.spin_until(is_reported, "the hint")
 

@@ -82,9 +82,10 @@ def quaternion_from_rotation(matrix: Float64Array) -> Quaternion:
 def normalize_quaternion(quat_xyzw: Sequence[float]) -> Float64Array:
     """Return a quaternion (4,) scaled to unit norm; raise ValueError on a norm of zero."""
     quaternion: Float64Array = np.asarray(quat_xyzw, dtype=np.float64)
-    norm = float(np.linalg.norm(quaternion))
+    with np.errstate(over="ignore"):
+        norm = float(np.linalg.norm(quaternion))
     if not np.isfinite(norm) or norm < MIN_NORM:
-        msg = f"expected a quaternion of non-zero length, got {quaternion.tolist()}"
+        msg = f"expected a quaternion of finite, non-zero length, got {quaternion.tolist()}"
         raise ValueError(msg)
     return quaternion / norm
 

@@ -66,7 +66,9 @@ def decode_depth(raw: RawImage) -> Float32Array:
     validate_data(raw, pixel_format)
     samples = unpack_samples(raw, pixel_format)[..., 0]
     if pixel_format.bits == 32:
-        return samples.copy()
+        return np.where(
+            np.isfinite(samples), samples, np.float32(np.nan)
+        )  # REP-117: infinite is out of range
     meters: Float32Array = samples.astype(np.float32) * np.float32(1e-3)
     return np.where(samples == 0, np.float32(np.nan), meters)
 

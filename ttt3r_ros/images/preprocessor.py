@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ttt3r_ros.errors import ConfigError
 from ttt3r_ros.images.rectification import Rectifier
 from ttt3r_ros.images.stamp_filter import StampFilter
+from ttt3r_ros.repeated_warnings import kind_of
 from ttt3r_ros.types import Frame
 
 if TYPE_CHECKING:
@@ -57,9 +58,10 @@ class ImagePreprocessor:
         return Frame(stamp_ns, camera_frame, rgb, intrinsics)
 
     def warn_once(self, text: str) -> None:
-        """Warn of a problem, only the first time."""
-        if text not in self.warnings:
-            self.warnings.add(text)
+        """Warn of a problem, only the first time; texts that differ in their numbers are of one problem."""
+        kind = kind_of(text)
+        if kind not in self.warnings:
+            self.warnings.add(kind)
             self._warn(text)
 
     def _check_size(self, rgb: UInt8Array) -> None:

@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
+import time
 from collections import deque
+from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -101,8 +104,8 @@ class FrameQueue(Generic[ItemT]):
 class Worker(Generic[ItemT]):
     """Calls ``process`` with the items of a queue in its own thread.
 
-    An exception in ``process`` ends the thread, is stored in ``failure`` and passed to ``on_failure``: a live node
-    with a dead worker must not exist.
+    An exception in ``process``, also SystemExit, ends the thread, is stored in ``failure`` and passed to
+    ``on_failure``: a live node with a dead worker must not exist.
     """
 
     def __init__(
@@ -120,6 +123,8 @@ class Worker(Generic[ItemT]):
         self._on_done = on_done
         self._thread = threading.Thread(target=self._run, name="ttt3r_worker", daemon=True)
         self.failure: BaseException | None = None
+        self._started_s: float | None = None  # monotonic time at which the current items were taken
+        self._longest_s = 0.0
 
     def start(self) -> None:
         """Start the thread."""
@@ -141,6 +146,27 @@ class Worker(Generic[ItemT]):
         """Return whether all queued items are processed."""
         return self._queue.is_idle()
 
+    def is_alive(self) -> bool:
+        """Return whether the thread runs."""
+        return self._thread.is_alive()
+
+    @property
+    def started_s(self) -> float | None:
+        """Return the monotonic time at which the current items were taken; None: it waits for items."""
+        return self._started_s
+
+    @property
+    def longest_s(self) -> float:
+        """Return the longest duration of one call of ``process`` so far; 0 before the first has ended."""
+        return self._longest_s
+
+    def position(self) -> str:
+        """Return the file, line and function that the thread executes; empty if it has ended."""
+        frame = sys._current_frames().get(self._thread.ident or 0)  # noqa: SLF001 - the only access to it
+        if frame is None:
+            return ""
+        return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno} in {frame.f_code.co_name}"
+
     def stop(self, timeout_s: float = 10.0) -> list[ItemT]:
         """End the thread after the current items; return the items that were not processed."""
         remaining = self._queue.close()
@@ -153,11 +179,14 @@ class Worker(Generic[ItemT]):
     def _run(self) -> None:
         while items := self._queue.take():
             self._on_room()
+            self._started_s = started_s = time.monotonic()
             try:
                 self._process(items)
-            except Exception as error:  # any error: the main thread has to end the node
+            except BaseException as error:
                 self.failure = error
                 self._on_failure(error)
                 return
+            self._longest_s = max(self._longest_s, time.monotonic() - started_s)
+            self._started_s = None
             self._queue.mark_done()
             self._on_done()

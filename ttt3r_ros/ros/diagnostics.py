@@ -22,7 +22,7 @@ KEYS = {
     "dropped": "images displaced in the queue by newer ones, or discarded by pause, reset or deactivation",
     "skipped": "images taken from the queue but not mapped; the log has the reason",
     "processed": "images mapped",
-    "lost": "images lost by the middleware before they were received",
+    "lost": "images published but never received: lost on the way, or overwritten in the reader's queue",
     "rate_hz": "images mapped per second",
     "decode_ms": "conversion of the message to RGB, and rectification",
     "preprocess_ms": "scaling and cropping to the network's input",
@@ -54,10 +54,18 @@ KEYS = {
 
 
 def diagnostic_array(
-    stamp: Time, name: str, hardware_id: str, statistics: Statistics, facts: dict[str, str]
+    stamp: Time,
+    name: str,
+    hardware_id: str,
+    statistics: Statistics,
+    facts: dict[str, str],
+    problem: str = "",
 ) -> DiagnosticArray:
-    """Return counts, rate, stage durations, memory and ``facts`` as one status; `KEYS` describes the keys."""
-    level, message = _summarize(statistics)
+    """Return counts, rate, stage durations, memory and ``facts`` as one status; `KEYS` describes the keys.
+
+    A ``problem`` of the node's surroundings is a warning with this text.
+    """
+    level, message = (DiagnosticStatus.WARN, problem) if problem else _summarize(statistics)
     values = {
         **{key: str(count) for key, count in vars(statistics.counts).items()},
         "rate_hz": f"{statistics.rate_hz():.2f}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined] # clock_type is newer than Humble
+from ttt3r_ros.ros.steady_timer import create_steady_timer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,9 +44,7 @@ class FirstImageBuffer:
             self._is_released = True
             return [image]
         self._held = image
-        self._timer = self._node.create_timer(
-            CAMERA_INFO_TIMEOUT_S, self._expire, clock=Clock(clock_type=ClockType.STEADY_TIME)
-        )
+        self._timer = create_steady_timer(self._node, CAMERA_INFO_TIMEOUT_S, self._expire)
         return []
 
     def on_camera_info(self) -> list[Image | CompressedImage]:

@@ -8,20 +8,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo
 
 from ttt3r_ros.errors import ImageError
 from ttt3r_ros.images.camera_info import intrinsics_from_camera_info
 from ttt3r_ros.images.preprocessor import ImagePreprocessor
 from ttt3r_ros.ros import image_messages, messages
 from ttt3r_ros.ros.first_image_buffer import FirstImageBuffer
+from ttt3r_ros.ros.image_topics import image_topic, image_type
+from ttt3r_ros.ros.lost_messages import LostMessages
 from ttt3r_ros.ros.publishers import camera_topic
 from ttt3r_ros.ros.qos import image_events, image_profile, overridable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from rclpy.node import Node
+    from sensor_msgs.msg import CompressedImage, Image
 
     from ttt3r_ros.config import Config
     from ttt3r_ros.ros.statistics import Statistics
@@ -75,19 +78,26 @@ class ImageSubscriber:
         self.camera_frame = ""  # header.frame_id of the newest image
         info_topic = camera_topic("camera_info", camera)
         self._first_image = FirstImageBuffer(node, node.resolve_topic_name(info_topic), self._release)
-        compressed = config.image_transport == "compressed"
+        self.transport = config.image_transport
+        self.name = camera
+        compressed = self.transport == "compressed"
         self._decode: Any = (
             image_messages.compressed_to_rgb if compressed else image_messages.image_to_rgb
         )
+        topic = image_topic(node, self.transport, camera)
+        self._lost = LostMessages(
+            lambda: node.count_publishers(node.resolve_topic_name(topic)),
+            lambda images: statistics.count("lost", images),
+        )
         self.subscription = node.create_subscription(
-            CompressedImage if compressed else Image,
-            camera_topic("image/compressed" if compressed else "image", camera),
-            self._on_image,
+            image_type(self.transport),
+            topic,
+            self._on_image,  # type: ignore[arg-type] # with message info
             image_profile(config.image_qos, config.queue_policy),
             callback_group=BackpressureCallbackGroup(
                 lambda: callbacks.has_room() and not self.is_holding
             ),
-            event_callbacks=image_events(warnings, statistics),
+            event_callbacks=image_events(warnings, self._lost.report),
             qos_overriding_options=overridable(),
         )
         # Always keep_last: with keep_all a CameraInfo that is sent only once waits behind the images.
@@ -115,11 +125,23 @@ class ImageSubscriber:
         self._node.destroy_subscription(self.subscription)
         self._node.destroy_subscription(self._info_subscription)
 
-    def _on_image(self, msg: Image | CompressedImage) -> None:
+    def _on_image(self, msg: Image | CompressedImage, info: Mapping[str, Any]) -> None:
+        self._lost.receive(info)
+        self._check_frame(msg.header.frame_id)
         self.received += 1
         self._statistics.count("received")
         for image in self._first_image.offer(msg):
             self._process(image)
+
+    def _check_frame(self, frame: str) -> None:
+        """Warn once if images of one topic are of two cameras."""
+        if self.received and frame != self.camera_frame:
+            self._warnings.warn_once(
+                f"frames of {self.subscription.topic_name}",
+                f"images on {self.subscription.topic_name} have the frames '{self.camera_frame}' and '{frame}': two"
+                " cameras on one topic are mapped as one; give each a topic of its own and name them in `cameras`",
+            )
+        self.camera_frame = frame
 
     def _on_camera_info(self, msg: CameraInfo) -> None:
         intrinsics = intrinsics_from_camera_info(msg)
@@ -148,5 +170,4 @@ class ImageSubscriber:
         if time_jumped:
             self._log.warning(f"time went back to {stamp_ns}")
             self._callbacks.on_time_jump()
-        self.camera_frame = msg.header.frame_id
         self._callbacks.on_frame(self._camera.frame(stamp_ns, msg.header.frame_id, rgb), received_s)

@@ -16,12 +16,14 @@ from ttt3r_ros.geometry import se3_inverse
 from ttt3r_ros.model.runtime.devices import device_memory_facts
 from ttt3r_ros.pipeline.mapper import Mapper, Skipped
 from ttt3r_ros.pipeline.worker import Worker
+from ttt3r_ros.ros.clock_problem import find_clock_problem
 from ttt3r_ros.ros.diagnostics import diagnostic_array
 from ttt3r_ros.ros.image_subscriber import ImageCallbacks, ImageSubscriber
 from ttt3r_ros.ros.mapped_camera import Job, MappedCamera, TrackedBody, mapped_cameras
 from ttt3r_ros.ros.queue_drain import QueueDrain
 from ttt3r_ros.ros.robot_sensors import RobotSensors
 from ttt3r_ros.ros.statistics import Statistics
+from ttt3r_ros.ros.steady_timer import create_steady_timer
 from ttt3r_ros.ros.throttled_warnings import ThrottledWarnings
 from ttt3r_ros.ros.viewer_link import ViewerLink
 from ttt3r_ros.slam.corrections import MapCorrection
@@ -70,8 +72,8 @@ class MappingRuntime:
         self._mapper = Mapper(backend, config, self.sensors, reconstructors)
         self._session_id = 0  # counts resets, time jumps and loaded states
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        node.create_timer(config.map.publish_period, self._publish_maps)
-        node.create_timer(config.diagnostics_period, self._publish_diagnostics)
+        create_steady_timer(node, config.map.publish_period, self._publish_maps)
+        create_steady_timer(node, config.diagnostics_period, self._publish_diagnostics)
 
     # --- life ---------------------------------------------------------------------------------------
 
@@ -253,7 +255,8 @@ class MappingRuntime:
             (subscriber.camera_frame for subscriber in self.subscribers if subscriber.camera_frame), ""
         )
         camera = self.config.camera_frame or seen
-        self._diagnostics.publish(diagnostic_array(stamp, name, camera, self.statistics, facts))
+        problem = find_clock_problem(self._node)
+        self._diagnostics.publish(diagnostic_array(stamp, name, camera, self.statistics, facts, problem))
 
     # --- poses --------------------------------------------------------------------------------------
 

@@ -40,6 +40,11 @@ if TYPE_CHECKING:
     from ttt3r_ros.types import Float32Array, Float64Array, UInt8Array, Update
 
 
+MAX_POSITION_M = (
+    1e9  # beyond it a double has no more micrometers; sums and products of such values overflow
+)
+
+
 @cache
 def _message_class(name: str) -> type[Any]:
     package, kind = name.split("/")
@@ -113,12 +118,12 @@ def matrix_from_quaternion(quat_xyzw: Sequence[float]) -> Float64Array:
 
 
 def matrix_from_transform(transform: Transform) -> Float64Array:
-    """Return a transform message as a matrix (4, 4); raise ValueError on a quaternion of zeros."""
+    """Return a transform message as a matrix (4, 4); raise ValueError if it is no rigid transform."""
     return _matrix(transform.translation, transform.rotation)
 
 
 def matrix_from_pose(msg: Pose) -> Float64Array:
-    """Return a pose message as a matrix (4, 4); raise ValueError on a quaternion of zeros."""
+    """Return a pose message as a matrix (4, 4); raise ValueError if it is no rigid transform."""
     return _matrix(msg.position, msg.orientation)
 
 
@@ -126,6 +131,11 @@ def _matrix(position: Point | Vector3, rotation: Quaternion) -> Float64Array:
     T: Float64Array = np.eye(4)
     T[:3, :3] = matrix_from_quaternion((rotation.x, rotation.y, rotation.z, rotation.w))
     T[:3, 3] = position.x, position.y, position.z
+    if not (np.abs(T[:3, 3]) <= MAX_POSITION_M).all():  # also false for NaN
+        msg = (
+            f"expected a position of finite numbers up to {MAX_POSITION_M:g} m, got {T[:3, 3].tolist()}"
+        )
+        raise ValueError(msg)
     return T
 
 

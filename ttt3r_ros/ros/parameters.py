@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _LARGEST_INTEGER = 2**63 - 1
 _LARGEST_FLOAT = 1.7e308
+_CAMERA_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def declare(node: Node) -> Config:
@@ -25,7 +27,9 @@ def declare(node: Node) -> Config:
     Raises:
         ConfigError: a value is out of range or has a wrong type; the message names parameter, value and range.
     """
-    return from_mapping({entry.name: _declare(node, entry) for entry in settings()})
+    config = from_mapping({entry.name: _declare(node, entry) for entry in settings()})
+    _validate_camera_names(config.cameras)
+    return config
 
 
 def apply_changes(config: Config, parameters: list[Parameter]) -> Config:
@@ -72,3 +76,17 @@ def _declare(node: Node, entry: Setting) -> object:
     except (InvalidParameterTypeException, InvalidParameterValueException) as error:
         msg = f"parameter {entry.name}: {error}"
         raise ConfigError(msg) from error
+
+
+def _validate_camera_names(names: tuple[str, ...]) -> None:
+    """Raise `ConfigError` on a name that cannot be part of topic and file names, or occurs twice."""
+    for name in names:
+        if not _CAMERA_NAME.fullmatch(name):
+            msg = (
+                f"cameras has {name!r}; expected ASCII letters, digits and underscores, not a digit first:"
+                " the name becomes part of topic and file names"
+            )
+            raise ConfigError(msg)
+        if names.count(name) > 1:
+            msg = f"cameras has {name!r} {names.count(name)} times; expected different names"
+            raise ConfigError(msg)

@@ -20,7 +20,8 @@ except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
 if TYPE_CHECKING:
-    from ttt3r_ros.ros.statistics import Statistics
+    from collections.abc import Callable
+
     from ttt3r_ros.ros.throttled_warnings import ThrottledWarnings
 
 # Outputs of each frame: reliable, so that reliable and best-effort subscribers match (REP-2003).
@@ -90,8 +91,10 @@ def overridable() -> QoSOverridingOptions:
     return QoSOverridingOptions.with_default_policies()
 
 
-def image_events(warnings: ThrottledWarnings, statistics: Statistics) -> SubscriptionEventCallbacks:
-    """Return callbacks that report incompatible QoS and count lost images."""
+def image_events(
+    warnings: ThrottledWarnings, on_lost: Callable[[int], None]
+) -> SubscriptionEventCallbacks:
+    """Return callbacks that report incompatible QoS and the number of lost images."""
 
     def incompatible(event: Any) -> None:
         policy = getattr(event.last_policy_kind, "name", event.last_policy_kind)
@@ -100,7 +103,7 @@ def image_events(warnings: ThrottledWarnings, statistics: Statistics) -> Subscri
         )
 
     def lost(event: Any) -> None:
-        statistics.count("lost", event.total_count_change)
+        on_lost(event.total_count_change)
 
     return SubscriptionEventCallbacks(incompatible_qos=incompatible, message_lost=lost)
 

@@ -12,8 +12,10 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image, Imu
 
 from ttt3r_ros.errors import ImageError
+from ttt3r_ros.geometry import normalize_quaternion
 from ttt3r_ros.pipeline.sensors import Sensors
 from ttt3r_ros.ros import image_messages, messages
+from ttt3r_ros.ros.sent_transforms import SentTransforms
 from ttt3r_ros.ros.transform_buffer import TransformBuffer
 from ttt3r_ros.ros.transform_listener import transform_listener
 from ttt3r_ros.transforms.gravity_estimator import GravityEstimator
@@ -30,13 +32,15 @@ if TYPE_CHECKING:
 _ODOM, _BASE = "odometry topic: odom", "odometry topic: base"  # in a buffer of their own
 _MAX_DEPTHS = 15  # messages
 _DEPTH_TOLERANCE_NS = 50_000_000
+_MAX_FORCE, _MAX_TURN = 1e5, 1e5  # m/s2, rad/s; more than any IMU measures
 
 
 class RobotSensors(Sensors):
     """Reads the robot's sensors at the stamp of an image; called by the worker, filled by the executor."""
 
     def __init__(self, node: Node, config: Config, warnings: ThrottledWarnings) -> None:
-        self.transforms = transform_listener(node)
+        self.sent_transforms = SentTransforms(node, warnings)
+        self.transforms = transform_listener(node, warnings, self.sent_transforms.receive)
         # Maps of this node: the tree of a camera ends below them.
         self.map_frames: set[str] = {config.map_frame}
         super().__init__(config, CameraMount(config, self._lookup, self._root_of, self._wait_for_parent))
@@ -117,21 +121,48 @@ class RobotSensors(Sensors):
 
     def _on_imu(self, msg: Imu) -> None:
         self._imu_frame = msg.header.frame_id.lstrip("/")
-        force, turn, orientation = msg.linear_acceleration, msg.angular_velocity, msg.orientation
-        absent = msg.orientation_covariance[0] == -1.0  # REP-145
-        quat_xyzw = np.array([orientation.x, orientation.y, orientation.z, orientation.w])
+        force, turn = msg.linear_acceleration, msg.angular_velocity
+        specific_force = np.array([force.x, force.y, force.z])
+        if not (np.abs(specific_force) < _MAX_FORCE).all():  # also false for NaN
+            reason = f"linear_acceleration is {specific_force.tolist()}, expected less than {_MAX_FORCE:g} m/s2"
+            self._refuse("imu", msg.header.frame_id, reason)
+            return
         self._gravity.add(
             messages.stamp_to_ns(msg.header.stamp),
-            np.array([force.x, force.y, force.z]),
-            None if msg.angular_velocity_covariance[0] == -1.0 else np.array([turn.x, turn.y, turn.z]),
-            None if absent or not quat_xyzw.any() else quat_xyzw,
+            specific_force,
+            np.array([turn.x, turn.y, turn.z]) if self._has_turn(msg) else None,
+            self._imu_orientation(msg),
         )
+
+    @staticmethod
+    def _has_turn(msg: Imu) -> bool:
+        turn = msg.angular_velocity
+        # REP-145: -1 means absent. The comparison is also false for NaN.
+        in_range = all(abs(value) < _MAX_TURN for value in (turn.x, turn.y, turn.z))
+        return in_range and msg.angular_velocity_covariance[0] != -1.0
+
+    def _imu_orientation(self, msg: Imu) -> Float64Array | None:
+        """Return the orientation (4,) of an IMU, of any norm; None without a usable one."""
+        q = msg.orientation
+        quat_xyzw = np.array([q.x, q.y, q.z, q.w])
+        # REP-145: -1 means absent. Drivers without an orientation leave it at zero.
+        if msg.orientation_covariance[0] == -1.0 or not quat_xyzw.any():
+            return None
+        try:
+            normalize_quaternion(quat_xyzw.tolist())
+        except ValueError as error:
+            self._refuse("imu", msg.header.frame_id, f"orientation: {error}")
+            return None
+        return quat_xyzw
+
+    def _refuse(self, topic: str, frame: str, reason: str) -> None:
+        self._warnings.warn(f"{topic}: message of '{frame}' refused: {reason}", kind=f"refused {topic}")
 
     def _on_odometry(self, msg: Odometry) -> None:
         try:
             T = messages.matrix_from_pose(msg.pose.pose)
         except ValueError as error:
-            self._warnings.warn(f"odometry refused: {error}")
+            self._refuse("odometry", msg.header.frame_id, str(error))
             return
         self._odometry.add(_ODOM, _BASE, T, messages.stamp_to_ns(msg.header.stamp))
 
@@ -139,6 +170,6 @@ class RobotSensors(Sensors):
         try:
             depth = image_messages.depth_from_image(msg)
         except ImageError as error:
-            self._warnings.warn(f"measured depth refused: {error}")
+            self._refuse("depth_registered/image_rect", msg.header.frame_id, str(error))
             return
         self._depths.append((messages.stamp_to_ns(msg.header.stamp), depth))

@@ -22,7 +22,7 @@ class Counts:
     dropped: int = 0  # displaced by a newer one
     skipped: int = 0  # taken but not mapped: uniform color, network output not finite, transform missing
     processed: int = 0
-    lost: int = 0  # by the middleware, before they were received
+    lost: int = 0  # published but never received
 
 
 @dataclass

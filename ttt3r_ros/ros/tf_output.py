@@ -116,6 +116,7 @@ class TransformOutput:
         parent, child, T = edge.invert() if self.config.invert_odom_tf else edge
         self._warn_second_parent(parent, child)
         header = messages.make_header(stamp_ns, parent)
+        self._robot.sent_transforms.record(parent, child, stamp_ns)
         self._broadcast([messages.transform_stamped(T, header, child)])
 
     def _send_optical_frame(self, header_frame: str, stamp_ns: int) -> None:

@@ -12,26 +12,57 @@ from ttt3r_ros.ros.tf_messages import tf_message_type
 from ttt3r_ros.ros.transform_buffer import TransformBuffer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
+    from geometry_msgs.msg import TransformStamped
     from rclpy.node import Node
 
+    from ttt3r_ros.ros.throttled_warnings import ThrottledWarnings
+    from ttt3r_ros.types import Float64Array
 
-def transform_listener(node: Node) -> TransformBuffer:
-    """Return a buffer that subscriptions of the node fill; raise `ConfigError` without tf2_msgs."""
+
+_MAX_NAME = 80  # characters of a frame name in a warning
+
+
+def transform_listener(
+    node: Node,
+    warnings: ThrottledWarnings,
+    on_moving: Callable[[TransformStamped], None] = lambda _: None,
+) -> TransformBuffer:
+    """Return a buffer that subscriptions of the node fill; raise `ConfigError` without tf2_msgs.
+
+    ``on_moving`` is called with each valid transform of /tf, also with those that this node has sent.
+    """
     buffer = TransformBuffer()
     message_type = tf_message_type("/tf")
+
+    def add(topic: str, message: Any) -> None:
+        for stamped in message.transforms:
+            parent, child = (
+                name.lstrip("/") for name in (stamped.header.frame_id, stamped.child_frame_id)
+            )
+            try:
+                T = _valid_transform(parent, child, stamped)
+            except ValueError as error:
+                text = f"{topic}: transform '{parent[:_MAX_NAME]}' -> '{child[:_MAX_NAME]}' refused: {error}"
+                warnings.warn(text, kind=f"refused {topic}")
+                continue
+            is_static = topic == "/tf_static"
+            buffer.add(
+                parent, child, T, None if is_static else messages.stamp_to_ns(stamped.header.stamp)
+            )
+            if not is_static:
+                on_moving(stamped)
+
     for topic, profile in (("/tf", TF), ("/tf_static", STATIC_TF_SUBSCRIPTION)):
-        callback = partial(_add_transforms, buffer, static=topic == "/tf_static")
-        node.create_subscription(message_type, topic, callback, profile)
+        node.create_subscription(message_type, topic, partial(add, topic), profile)
     return buffer
 
 
-def _add_transforms(buffer: TransformBuffer, message: Any, *, static: bool) -> None:
-    for stamped in message.transforms:
-        stamp_ns = None if static else messages.stamp_to_ns(stamped.header.stamp)
-        try:
-            T = messages.matrix_from_transform(stamped.transform)
-        except ValueError:  # a quaternion of zeros: the publisher left the field empty
-            continue
-        buffer.add(stamped.header.frame_id.lstrip("/"), stamped.child_frame_id.lstrip("/"), T, stamp_ns)
+def _valid_transform(parent: str, child: str, stamped: TransformStamped) -> Float64Array:
+    """Return the transform (4, 4); raise ValueError on empty or equal frame names and on values that are no pose."""
+    if not parent or not child or parent == child:
+        msg = "expected two different frame names"
+        raise ValueError(msg)
+    return messages.matrix_from_transform(stamped.transform)

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from ttt3r_ros.model.runtime.graph_cache import MAX_GRAPHS, GraphCache
 from ttt3r_ros.model.runtime.tracing import TracedFunction, run_on_two_threads
 
 
@@ -106,3 +107,33 @@ def test_without_torchscript_the_function_runs_eagerly_with_one_warning(
     assert found == [1.0, 1.0, 1.0]
     (record,) = caplog.records
     assert record.args == ("TorchScript is gone",)
+
+
+def test_of_many_image_shapes_only_the_graphs_used_last_are_kept(calls: list[int]) -> None:
+    traced = TracedFunction(products)
+    shown = range(2, 2 + 3 * MAX_GRAPHS)
+    with torch.inference_mode():
+        for size in shown:
+            traced(torch.rand(size, size), torch.rand(size, size))
+        assert len(traced._graphs) == MAX_GRAPHS
+        calls.clear()
+        oldest = shown[-MAX_GRAPHS]
+        for size in (oldest, shown[0], oldest):  # the second one replaces another graph than the first
+            values = torch.rand(size, size), torch.rand(size, size)
+            assert all(map(torch.equal, traced(*values), products(*values)))
+    assert len(calls) == 3 + 2, "only the graph that was removed is traced again"
+    assert len(traced._graphs) == MAX_GRAPHS
+
+
+def test_a_removed_graph_is_freed() -> None:
+    cache: GraphCache[Recorded] = GraphCache(lambda _: Recorded())
+    first = weakref.ref(cache.get((torch.zeros(1),)))
+    for size in range(2, 2 + MAX_GRAPHS):
+        cache.get((torch.zeros(size),))
+    gc.collect()
+    assert first() is None
+    assert len(cache) == MAX_GRAPHS
+
+
+class Recorded:
+    """Stands for a graph."""

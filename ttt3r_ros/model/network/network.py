@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ttt3r_ros.model.network.config import NetworkConfig
     from ttt3r_ros.model.network.heads import HeadOutput
 
+_MAX_TABLES = 64  # of all image sizes
 RAY_MAP_RATIO = 4.0  # MLP ratio, fixed in the published network
 
 
@@ -260,6 +261,8 @@ class Ttt3r(nn.Module):
     ) -> RotaryTable:
         key = (*key, width, device, dtype)
         if key not in self._tables:
+            if len(self._tables) >= _MAX_TABLES:
+                self._tables.clear()
             self._tables[key] = rotary_table(positions().to(device), width, self.config.rope_base, dtype)
         return self._tables[key]
 

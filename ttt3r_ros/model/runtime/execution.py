@@ -16,6 +16,7 @@ from torch import Tensor
 from ttt3r_ros.model.network.state import RecurrentState
 from ttt3r_ros.model.network.view import View
 from ttt3r_ros.model.runtime.compilation import compile_modules
+from ttt3r_ros.model.runtime.graph_cache import GraphCache
 from ttt3r_ros.model.runtime.threads import is_narrow
 from ttt3r_ros.model.runtime.tracing import TracedFunction, run_on_two_threads
 
@@ -124,15 +125,12 @@ class CudaGraphFunction:
         self._function = function
         self._pool = torch.cuda.graph_pool_handle()
         self._stream = torch.cuda.Stream()
-        self._graphs: dict[tuple[torch.Size, ...], _CapturedGraph] = {}
+        self._graphs: GraphCache[_CapturedGraph] = GraphCache(self._record)
         self._idle = torch.cuda.Event()  # recorded when the last call, on any stream, has finished
 
     def __call__(self, *values: Tensor) -> tuple[Tensor, ...]:
         """Return copies of the outputs; the next replay does not change them."""
-        shapes = tuple(value.shape for value in values)
-        if shapes not in self._graphs:
-            self._graphs[shapes] = _capture(self._function, values, self._pool, self._stream)
-        captured = self._graphs[shapes]
+        captured = self._graphs.get(values)
         stream = torch.cuda.current_stream()
         stream.wait_event(self._idle)
         for buffer, value in zip(captured.inputs, values, strict=True):
@@ -141,6 +139,10 @@ class CudaGraphFunction:
         results = tuple(output.clone() for output in captured.outputs)
         self._idle.record(stream)
         return results
+
+    def _record(self, values: tuple[Tensor, ...]) -> _CapturedGraph:
+        self._idle.synchronize()  # the graph that this one replaces must not run any more
+        return _capture(self._function, values, self._pool, self._stream)
 
 
 class _CapturedGraph(NamedTuple):

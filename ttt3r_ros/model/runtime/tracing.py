@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import logging
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
+
+from ttt3r_ros.model.runtime.graph_cache import GraphCache
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,18 +29,14 @@ _WARM_UP_CALLS = 2  # TorchScript's profiling executor optimizes a graph during 
 
 
 class TracedFunction:
-    """A function of tensors, traced once per input shape. It must not branch on values or need gradients."""
+    """A function of tensors, traced for each input shape. It must not branch on values or need gradients."""
 
     def __init__(self, function: TensorFunction) -> None:
-        self._function = function
-        self._graphs: dict[tuple[torch.Size, ...], TensorFunction] = {}
+        self._graphs: GraphCache[TensorFunction] = GraphCache(partial(_trace, function))
 
     def __call__(self, *values: Tensor) -> tuple[Tensor, ...]:
         """Return the results of the function, equal to the last bit."""
-        shapes = tuple(value.shape for value in values)
-        if shapes not in self._graphs:
-            self._graphs[shapes] = _trace(self._function, values)
-        return self._graphs[shapes](*values)
+        return self._graphs.get(values)(*values)
 
 
 def _trace(function: TensorFunction, values: tuple[Tensor, ...]) -> TensorFunction:

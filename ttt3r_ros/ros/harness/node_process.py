@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-_MODULE = "ttt3r_ros.ros.mapping_node"
+_MODULE = "ttt3r_ros.ros.main"
 _STOP_TIMEOUT_S = 30.0
 
 

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A node whose worker hangs or dies ends with one line; a slow worker does not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from fakes import image
+from graph import SECOND, START_S, PeerNode
+from std_srvs.srv import Trigger
+
+from ttt3r_ros.pipeline.worker import Worker
+from ttt3r_ros.ros import worker_watchdog
+from ttt3r_ros.ros.worker_watchdog import WorkerError, WorkerWatchdog
+
+ROOT = Path(__file__).resolve().parents[2]
+LIMIT_S = 30.0
+
+
+class Watched:
+    """A worker that blocks while its item is an event that is not set, and its watchdog."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self.failures: list[BaseException] = []
+        self.failed, self.finished = threading.Event(), threading.Event()
+        self.worker: Worker[threading.Event] = Worker(self.process, self.fail)
+        self.watchdog = WorkerWatchdog(self.worker, timeout_s, self.fail)
+
+    def process(self, items: list[threading.Event]) -> None:
+        items[0].wait(LIMIT_S)
+        self.finished.set()
+
+    def fail(self, error: BaseException) -> None:
+        self.failures.append(error)
+        self.failed.set()
+
+    def start(self) -> None:
+        self.worker.start()
+        self.watchdog.start()
+
+
+@pytest.fixture
+def short_period(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_watchdog, "PERIOD_S", 0.01)
+
+
+@pytest.mark.usefixtures("short_period")
+def test_a_worker_that_hangs_is_reported_once_with_the_place_and_the_times() -> None:
+    watched = Watched(timeout_s=0.01)
+    watched.start()
+    released = threading.Event()
+    watched.worker.submit(released)
+    assert watched.failed.wait(LIMIT_S)
+    assert isinstance(watched.failures[0], WorkerError)
+    assert "0.01" in str(watched.failures[0])
+    assert "threading.py" in str(watched.failures[0])
+    released.set()
+    watched.worker.stop()
+    assert len(watched.failures) == 1
+
+
+@pytest.mark.usefixtures("short_period")
+def test_a_worker_that_ended_without_an_error_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    watched = Watched(timeout_s=0.0)
+    monkeypatch.setattr(watched.worker, "_run", lambda: None)
+    watched.worker._thread = threading.Thread(target=lambda: None)
+    watched.start()
+    assert watched.failed.wait(LIMIT_S)
+
+
+def test_the_limit_of_a_frame_grows_with_the_slowest_frame_so_far() -> None:
+    watched = Watched(timeout_s=60.0)
+    assert watched.watchdog.limit_s == 600.0, "the first frame also compiles the network"
+    watched.worker._longest_s = 3.0
+    assert watched.watchdog.limit_s == 60.0
+    watched.worker._longest_s = 50.0
+    assert watched.watchdog.limit_s == 500.0
+
+
+@pytest.mark.usefixtures("short_period")
+def test_an_idle_worker_and_a_timeout_of_zero_are_no_failure() -> None:
+    watched, other = Watched(timeout_s=0.01), Watched(timeout_s=0.0)
+    for each in (watched, other):
+        each.start()
+    released = threading.Event()
+    other.worker.submit(released)
+    ticks = threading.Event()
+    assert not ticks.wait(0.5), "fifty periods of the watchdog"
+    assert watched.failures == other.failures == []
+    released.set()
+    assert other.finished.wait(LIMIT_S)
+    for each in (watched, other):
+        each.watchdog.stop()
+        each.worker.stop()
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize("step", ["sys.exit(0)", "while True: pass"])
+def test_the_process_of_a_worker_that_exits_or_loops_ends_with_status_1(
+    context, domain_id, tmp_path, step
+):
+    script = (
+        "import os, sys\n"
+        "sys.path.insert(0, 'test/support')\n"
+        "import rclpy\n"
+        "from fakes import FakeBackend\n"
+        "from ttt3r_ros.ros import mapping_node, worker_watchdog\n"
+        "worker_watchdog.PERIOD_S = 0.1\n"
+        "mapping_node._EXIT_TIMEOUT_S = 0.5\n"
+        "class Backend(FakeBackend):\n"
+        f"    def step(self, rgb, state):\n            {step}\n"
+        "mapping_node.load_backend = lambda config: (Backend(), {})\n"
+        "arguments = ['--ros-args', '-p', 'worker_timeout:=0.1', '-p', 'image_qos:=reliable']\n"
+        "sys.exit(mapping_node.main(arguments))\n"
+    )
+    peer = PeerNode(context)
+    environment = os.environ | {"ROS_DOMAIN_ID": str(domain_id), "PYTHONPATH": str(ROOT)}
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-c", script],
+            cwd=ROOT,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            peer.spin_until(peer.images.get_subscription_count, "the node", START_S)
+            peer.publish(image(1), SECOND)
+            # A service that needs the lock of the hanging frame blocks the executor.
+            client = peer.node.create_client(Trigger, "/mapping_node/reset")
+            if client.wait_for_service(1.0):
+                client.call_async(Trigger.Request())
+            peer.spin_until(lambda: process.poll() is not None, "the end of the process", START_S)
+        finally:
+            process.kill()
+    peer.close()
+    text = log.read_text()
+    assert process.returncode == 1, text
+    assert "mapping stopped" in text
+    assert ("SystemExit" in text) == ("exit" in step)
