@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ttt3r_ros.types import Float32Array, UInt8Array
-
-logger = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 MM_PER_M = 1000.0
@@ -54,12 +51,9 @@ def natural_sort_key(path: Path) -> tuple[list[str | int], str]:
 
 
 def read_rgb(file: Path) -> UInt8Array | None:
-    """Return an image (H, W, 3); None, with a warning, if it cannot be read."""
+    """Return an image (H, W, 3); None if it cannot be read."""
     bgr = read_image(file)
-    if bgr is None:
-        logger.warning("%s cannot be read as an image; it is skipped", file)
-        return None
-    return bgr_to_rgb(bgr)
+    return None if bgr is None else bgr_to_rgb(bgr)
 
 
 def bgr_to_rgb(bgr: NDArray[Any]) -> UInt8Array:

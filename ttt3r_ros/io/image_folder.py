@@ -20,6 +20,7 @@ from ttt3r_ros.io.image_files import (
 )
 from ttt3r_ros.io.sequence import ALL_FRAMES, CAMERA_FRAME, FrameSelection, frame_stamp_ns
 from ttt3r_ros.io.trajectory_files import read_tum
+from ttt3r_ros.repeated_warnings import RepeatedWarnings
 from ttt3r_ros.types import Frame
 
 if TYPE_CHECKING:
@@ -89,12 +90,16 @@ class ImageFileSequence:
             SourceError: none of the files is an image.
         """
         self.skipped = 0
+        warnings = RepeatedWarnings(logger.warning)
         for record in self._selection.apply(self._records):
             rgb = read_rgb(record.image)
             if rgb is None:
                 self.skipped += 1
+                text = f"{record.image} cannot be read as an image; it is skipped"
+                warnings.warn(text, kind="image that cannot be read")
                 continue
             yield Frame(record.stamp_ns, CAMERA_FRAME, rgb, record.intrinsics)
+        warnings.summarize()
         if self.skipped == len(self):
             msg = f"{self._root}: none of {self.skipped} files can be read as an image"
             raise SourceError(msg)

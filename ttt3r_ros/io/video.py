@@ -16,6 +16,7 @@ import numpy as np
 
 from ttt3r_ros.errors import SourceError
 from ttt3r_ros.io.sequence import ALL_FRAMES, CAMERA_FRAME, FIRST_STAMP_NS, FrameSelection
+from ttt3r_ros.repeated_warnings import RepeatedWarnings
 from ttt3r_ros.types import Frame
 
 try:
@@ -64,6 +65,7 @@ class Video:
         self.skipped = 0
         self._path = path
         self._selection = selection
+        self._warnings = RepeatedWarnings(logger.warning)
         with self._open() as container:
             self._count = _estimate_count(container)
 
@@ -84,6 +86,7 @@ class Video:
             for frame in self._selection.apply(self._decode(container, clock)):
                 usable = True
                 yield Frame(clock.stamp_ns, CAMERA_FRAME, _upright_rgb(frame))
+            self._warnings.summarize()
         if not usable:
             msg = f"{self._path} contains no frame that can be decoded"
             raise SourceError(msg)
@@ -116,10 +119,8 @@ class Video:
                 continue
             for frame in frames:
                 if clock.update(frame):
-                    logger.warning(
-                        "%s: time goes back at frame %d; stamps continue from there",
-                        self._path,
-                        clock.frames,
+                    self._warnings.warn(
+                        f"{self._path}: time goes back at frame {clock.frames}; stamps continue from there"
                     )
                 yield frame
             if packet.pts is not None and packet.duration:
@@ -130,7 +131,7 @@ class Video:
         self.skipped += 1
         at_s = _seconds(pts, stream) - _seconds(stream.start_time, stream)
         at = "" if pts is None else f" at {at_s:.2f} s"
-        logger.warning("%s: the frame%s is damaged and skipped", self._path, at)
+        self._warnings.warn(f"{self._path}: the frame{at} is damaged and skipped", kind="damaged frame")
 
     def _require_complete(
         self, container: InputContainer, clock: _Clock, end_s: float, *, intact: bool

@@ -9,6 +9,7 @@ import numpy as np
 
 from ttt3r_ros.errors import ConfigError, SourceError
 from ttt3r_ros.pipeline.sensors import Sensors
+from ttt3r_ros.repeated_warnings import RepeatedWarnings
 from ttt3r_ros.transforms.mount import CameraMount
 from ttt3r_ros.transforms.tree import TransformError
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class RecordedSensors(Sensors):
-    """Reads the sensors of a recording; logs each kind of missing data once."""
+    """Reads the sensors of a recording; logs each kind of missing data once and counts the others."""
 
     def __init__(self, config: Config, source: ImageSequence, warn: Callable[[str], None]) -> None:
         """Open the transforms and depths of a source.
@@ -30,8 +31,7 @@ class RecordedSensors(Sensors):
             ConfigError: the parameters need transforms or depths that the source does not have.
         """
         super().__init__(config, CameraMount(config, self._lookup, self._root_of))
-        self._log_warning = warn
-        self._warned: set[str] = set()  # kinds
+        self.warnings = RepeatedWarnings(warn)
         self._transforms = _transforms_of(source)
         self._depth_at = getattr(source, "true_depth_m", None)
         if config.on_robot and self._transforms is None:
@@ -67,14 +67,12 @@ class RecordedSensors(Sensors):
         try:
             depth: Float32Array | None = self._depth_at(stamp_ns)
         except SourceError as error:
-            self._log_warning(f"no depth for the scale: {error}")
+            self._warn("depth", f"no depth for the scale: {error}")
             return None
         return None if depth is None else np.where(depth > 0, depth, np.float32(np.nan))
 
     def _warn(self, kind: str, text: str) -> None:
-        if kind not in self._warned:
-            self._warned.add(kind)
-            self._log_warning(f"{text} (further ones are not logged)")
+        self.warnings.warn(text, kind)
 
 
 def _transforms_of(source: Any) -> Any:

@@ -163,7 +163,7 @@ def _create_mapping(
 ) -> tuple[RecordingMapper, dict[str, str]]:
     robot = RecordedSensors(config, source, logger.warning)
     backend, facts = load_backend(config)
-    mapping = RecordingMapper(backend, config, robot, logger.warning)
+    mapping = RecordingMapper(backend, config, robot, robot.warnings.warn)
     if saved is not None:
         mapping.load_state_dict(saved.state)
     return mapping, facts

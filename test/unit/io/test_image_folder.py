@@ -134,3 +134,16 @@ def test_invalid_camera_files_are_errors(tmp_path: Path) -> None:
         (tmp_path / "camera.json").write_bytes(text.encode("utf-8", "surrogatepass"))
         with pytest.raises(SourceError, match=rf"camera\.json: .*{problem}"):
             ImageFolder(tmp_path)
+
+
+def test_many_files_that_are_no_images_are_two_lines(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_images(tmp_path, 1)
+    for k in range(1500):
+        (tmp_path / f"b{k}.png").write_bytes(b"no image")
+    folder = ImageFolder(tmp_path)
+    assert (len(list(folder.frames())), folder.skipped) == (1, 1500)
+    assert f"{tmp_path}/b0.png cannot be read" in caplog.text
+    assert "1499 more warnings like this" in caplog.text
+    assert len(caplog.records) == 2

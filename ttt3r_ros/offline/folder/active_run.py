@@ -72,6 +72,7 @@ class ActiveRun:
 
 def finish_run(run: ActiveRun) -> RunResult:
     """Write the results of the whole run."""
+    run.mapping.sensors.warnings.summarize()
     run.problems += run.outputs.finish(run.mapping)
     if run.writes_state:
         run.attempt("state", run.save_state)
