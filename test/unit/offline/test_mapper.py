@@ -48,14 +48,14 @@ class Source:
         return self.depths.get(stamp_ns)
 
 
-def started(config: Config | None = None, source: Source | None = None) -> RecordingMapper:
+def new_mapper(config: Config | None = None, source: Source | None = None) -> RecordingMapper:
     config = config or Config()
-    heard: list[str] = []
-    robot = RecordedSensors(config, source or Source(), heard.append)
-    return RecordingMapper(FakeBackend(), config, robot, heard.append)
+    warnings: list[str] = []
+    sensors = RecordedSensors(config, source or Source(), warnings.append)
+    return RecordingMapper(FakeBackend(), config, sensors, warnings.append)
 
 
-def shown(mapping: RecordingMapper, *frames: Frame) -> RecordingMapper:
+def map_frames(mapping: RecordingMapper, *frames: Frame) -> RecordingMapper:
     prepared = [mapping.prepare(entry) for entry in frames]
     for entry, upcoming in zip(prepared, [*prepared[1:], None], strict=True):
         mapping.process(entry, upcoming)
@@ -68,7 +68,7 @@ def at(stamp_s: float, mark: int = 0) -> Frame:
 
 def test_images_of_one_color_and_answers_that_are_not_finite_are_skipped_and_counted():
     black = Frame(2 * SECOND, "camera_optical_frame", np.zeros((24, 32, 3), np.uint8))
-    mapping = shown(started(), at(1), black, at(3, mark=13), at(4))
+    mapping = map_frames(new_mapper(), at(1), black, at(3, mark=13), at(4))
     assert mapping.count_skipped() == {"of one color": 1, "not finite": 1}
     assert [bool(record.skipped) for record in mapping.records] == [False, True, True, False]
     assert mapping.mapped == len(mapping.reconstructor.trajectory) == 2
@@ -76,17 +76,17 @@ def test_images_of_one_color_and_answers_that_are_not_finite_are_skipped_and_cou
 
 
 def test_stamps_out_of_order_are_refused_as_the_node_refuses_them():
-    mapping = shown(started(), at(5), at(4.5), at(5), at(6))
+    mapping = map_frames(new_mapper(), at(5), at(4.5), at(5), at(6))
     assert mapping.count_skipped() == {"out of order": 2}
     assert len(mapping.reconstructor.trajectory) == 2
 
 
-def test_when_time_goes_back_all_begins_anew_and_what_there_was_can_be_saved_before():
-    mapping, saved = started(), []
+def test_when_time_goes_back_the_map_is_saved_before_a_new_one_starts():
+    mapping, saved = new_mapper(), []
     mapping.before_reset = lambda m: saved.append(
         (m.newest_stamp_ns, len(m.reconstructor.trajectory), len(m.reconstructor.map.voxels))
     )
-    shown(mapping, at(100), at(101), *(at(1 + k) for k in range(5)))
+    map_frames(mapping, at(100), at(101), *(at(1 + k) for k in range(5)))
     ((stamp_ns, poses, voxels),) = saved
     assert (stamp_ns, poses) == (101 * SECOND, 2)
     assert voxels > 0
@@ -95,8 +95,8 @@ def test_when_time_goes_back_all_begins_anew_and_what_there_was_can_be_saved_bef
 
 
 def test_when_time_goes_back_the_map_may_be_kept():
-    mapping = started(from_mapping({"on_time_jump": "keep_map"}))
-    shown(mapping, at(100), at(101), *(at(1 + k) for k in range(5)))
+    mapping = new_mapper(from_mapping({"on_time_jump": "keep_map"}))
+    map_frames(mapping, at(100), at(101), *(at(1 + k) for k in range(5)))
     assert len(mapping.reconstructor.trajectory) == len(mapped_records(mapping.records)) == 5
 
 
@@ -107,15 +107,15 @@ def test_the_mount_of_a_robots_camera_comes_from_the_transforms():
     links = Transforms(
         {("base_link", "camera_optical_frame"): T_base_camera}, range(2 * SECOND, 90 * SECOND)
     )
-    mapping = started(from_mapping({"tf_mode": "odom_base"}), Source(links))
-    shown(mapping, at(1), at(2), at(3))
+    mapping = new_mapper(from_mapping({"tf_mode": "odom_base"}), Source(links))
+    map_frames(mapping, at(1), at(2), at(3))
     assert mapping.count_skipped() == {"not placed": 1}
     _, poses = mapping.reconstructor.trajectory.poses()
     np.testing.assert_allclose(poses[:, :3], [[0.1, 0.0, 0.5], [1.1, 0.0, 0.5]], atol=1e-9)
 
 
 def test_odometry_of_the_bag_gives_the_scale():
-    """The network says one meter per image, odometry stands for half a meter."""
+    """One meter per image by the network, half a meter by odometry."""
 
     class Moving(Transforms):
         def lookup(self, parent: str, child: str, stamp_ns: int) -> np.ndarray | None:
@@ -127,27 +127,27 @@ def test_odometry_of_the_bag_gives_the_scale():
             return T
 
     config = from_mapping({"tf_mode": "map_odom", "scale.source": "odometry"})
-    mapping = shown(started(config, Source(Moving({}))), *(at(1 + k) for k in range(12)))
+    mapping = map_frames(new_mapper(config, Source(Moving({}))), *(at(1 + k) for k in range(12)))
     assert mapping.records[-1].scale == pytest.approx(0.5, rel=0.05)
 
 
 def test_measured_depth_of_the_source_gives_the_scale():
-    """The fake wall is two meters away; the measurement says three, and nothing in one corner."""
+    """The predicted wall is two meters away, the measured one three, without a value in one corner."""
     depth = np.full((24, 32), 3.0, np.float32)
     depth[:5, :5] = 0.0
-    mapping = started(from_mapping({"scale.source": "depth"}), Source(depths={SECOND: depth}))
-    shown(mapping, at(1), at(2))
+    mapping = new_mapper(from_mapping({"scale.source": "depth"}), Source(depths={SECOND: depth}))
+    map_frames(mapping, at(1), at(2))
     assert mapping.records[1].scale == pytest.approx(1.5)
 
 
 def test_records_come_back_as_they_were_written(tmp_path):
     black = Frame(2 * SECOND, "camera", np.zeros((24, 32, 3), np.uint8))
-    mapping = shown(started(), frame(0), black, frame(4))
+    mapping = map_frames(new_mapper(), frame(0), black, frame(4))
     write_frames(tmp_path / "frames.csv", mapping.records)
     assert read_frames(tmp_path / "frames.csv") == mapping.records
 
 
-def test_what_is_no_table_of_frames_is_named(tmp_path):
+def test_an_invalid_table_of_frames_is_an_error(tmp_path):
     (tmp_path / "frames.csv").write_text("a,b\n1,2\n")
     with pytest.raises(SourceError, match=r"frames\.csv"):
         read_frames(tmp_path / "frames.csv")
