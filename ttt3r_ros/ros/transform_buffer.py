@@ -7,6 +7,7 @@ and is not available as a wheel (ADR 10).
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     from ttt3r_ros.types import Float64Array
 
+logger = logging.getLogger(__name__)
+
 KEEP_NS = 10 * 10**9
 
 
@@ -27,13 +30,20 @@ class TransformBuffer:
     def __init__(self) -> None:
         self._tree = TransformTree(KEEP_NS)
         self._parents: dict[str, dict[str, float]] = {}  # by child; monotonic time of the last message
+        self._refused: set[tuple[str, str]] = set()  # edges with unusable transforms
         self._changed = threading.Condition()
 
     def add(self, parent: str, child: str, T_parent_child: Float64Array, stamp_ns: int | None) -> None:
-        """Add a transform (4, 4); it is static if ``stamp_ns`` is None."""
+        """Add a transform (4, 4); it is static if ``stamp_ns`` is None. Unusable ones are dropped with a warning."""
         with self._changed:
+            try:
+                self._tree.add(parent, child, T_parent_child, stamp_ns)
+            except TransformError as error:
+                if (parent, child) not in self._refused:  # once: a publisher repeats it at a high rate
+                    self._refused.add((parent, child))
+                    logger.warning("%s", error)
+                return
             self._parents.setdefault(child, {})[parent] = time.monotonic()
-            self._tree.add(parent, child, T_parent_child, stamp_ns)
             self._changed.notify_all()
 
     def clear(self) -> None:

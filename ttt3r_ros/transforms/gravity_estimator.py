@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ttt3r_ros.geometry import rotation_from_quat_wxyz
+from ttt3r_ros.geometry import normalize_quaternion, rotation_from_quat_wxyz
 
 if TYPE_CHECKING:
     from ttt3r_ros.types import Float64Array
@@ -21,6 +21,7 @@ _QUIET_FORCE = 0.5  # m/s2 from gravity; more is motion
 _QUIET_TURN = 0.3  # rad/s; more is motion
 _QUIET_SHARE = 0.5  # of the window; a moving body passes through quiet moments by chance, too
 # Sine of the angle between optical axis and vertical below which there is no heading.
+_MIN_LENGTH = 1e-9  # of a vector with a direction
 _MIN_HEADING = 0.02
 
 
@@ -86,8 +87,15 @@ def level_camera_pose(up_camera: Float64Array) -> Float64Array:
 
     The optical axis points along x. A vertical optical axis has no heading; then the upper edge of the image points
     along x.
+
+    Raises:
+        ValueError: the vector is not finite or has no direction.
     """
-    z = np.asarray(up_camera, dtype=np.float64) / np.linalg.norm(up_camera)
+    length = np.linalg.norm(up_camera)
+    if not _MIN_LENGTH <= length < np.inf:
+        msg = f"expected an up vector of non-zero length, got {np.asarray(up_camera).tolist()}"
+        raise ValueError(msg)
+    z = np.asarray(up_camera, dtype=np.float64) / length
     x = np.array([0.0, 0.0, 1.0]) - z[2] * z
     if np.linalg.norm(x) < _MIN_HEADING:
         x = np.array([0.0, -1.0, 0.0]) + z[1] * z
@@ -98,11 +106,15 @@ def level_camera_pose(up_camera: Float64Array) -> Float64Array:
 
 
 def _is_quiet(force: Float64Array, angular_velocity: Float64Array | None) -> bool:
-    if abs(float(np.linalg.norm(force)) - _GRAVITY) > _QUIET_FORCE:
+    with np.errstate(over="ignore"):
+        length = float(np.linalg.norm(force))
+    if abs(length - _GRAVITY) > _QUIET_FORCE:
         return False
     if angular_velocity is None or not np.isfinite(angular_velocity).all():
         return True
-    return float(np.linalg.norm(angular_velocity)) < _QUIET_TURN
+    return bool((np.abs(angular_velocity) < _QUIET_TURN).all()) and (
+        float(np.linalg.norm(angular_velocity)) < _QUIET_TURN
+    )
 
 
 def _up_of(quat_xyzw: Float64Array | None) -> Float64Array | None:
@@ -110,7 +122,9 @@ def _up_of(quat_xyzw: Float64Array | None) -> Float64Array | None:
     if quat_xyzw is None:
         return None
     quat = np.asarray(quat_xyzw, dtype=np.float64)
-    if not np.isfinite(quat).all() or not quat.any():
+    try:
+        normalize_quaternion(quat.tolist())
+    except ValueError:  # not finite, or too short or long for a direction
         return None
     up: Float64Array = rotation_from_quat_wxyz(quat[[3, 0, 1, 2]])[2]
     return up

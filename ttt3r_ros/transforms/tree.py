@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ttt3r_ros.errors import Ttt3rError
-from ttt3r_ros.geometry import interpolate_pose, se3_inverse
+from ttt3r_ros.geometry import interpolate_pose, require_pose, se3_inverse
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -21,7 +21,7 @@ _STALE = 64  # old transforms are removed in groups of this size
 
 
 class TransformError(Ttt3rError):
-    """A transform is unknown, or unknown at that time."""
+    """A transform is unknown, unknown at that time, or not usable."""
 
 
 @dataclass
@@ -74,7 +74,16 @@ class TransformTree:
         self._keep_ns = keep_ns
 
     def add(self, parent: str, child: str, T_parent_child: Float64Array, stamp_ns: int | None) -> None:
-        """Add a transform (4, 4); ``stamp_ns`` None: static."""
+        """Add a transform (4, 4); ``stamp_ns`` None: static.
+
+        Raises:
+            TransformError: it is not finite, not rigid or absurdly large; nothing has changed.
+        """
+        try:
+            require_pose(T_parent_child)
+        except ValueError as error:
+            msg = f"transform {parent} -> {child} refused: {error}"
+            raise TransformError(msg) from error
         link = self.links.get(child)
         if link is None or link.parent != parent:
             link = self.links[child] = Link(parent)

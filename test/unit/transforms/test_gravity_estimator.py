@@ -121,3 +121,19 @@ def test_a_vertical_camera_has_the_image_s_upper_edge_ahead(up_z: float) -> None
     T = level_camera_pose(np.array([0.001, 0.002, up_z]))
     np.testing.assert_allclose(T[:3, :3] @ T[:3, :3].T, np.eye(3), atol=1e-12)
     np.testing.assert_allclose(T[:3, :3] @ (0.0, -1.0, 0.0), [1.0, 0.0, 0.0], atol=0.005)
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-300, 1e300, np.nan, np.inf])
+def test_orientations_and_vectors_without_a_direction_are_not_used(value: float) -> None:
+    estimator = GravityEstimator()
+    for stamp_ns in range(3):
+        estimator.add(stamp_ns, np.full(3, np.nan), None, np.full(4, value))
+    assert estimator.up() is None
+    for stamp_ns in range(3, 6):
+        estimator.add(stamp_ns, np.full(3, value), np.zeros(3), np.array([0.0, 0.0, value, 0.0]))
+    assert estimator.up() is None
+    estimator.add(6, np.full(3, value), None, np.array([0.0, 0.0, 0.0, 1.0]))
+    np.testing.assert_allclose(estimator.up(), [0.0, 0.0, 1.0])
+    if value != 1e300:
+        with pytest.raises(ValueError, match="up vector"):
+            level_camera_pose(np.full(3, value))

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from ttt3r_ros.geometry import so3_exp
+from ttt3r_ros.io.bags.transforms import BagTransforms, RecordedTransform
 from ttt3r_ros.ros.transform_buffer import KEEP_NS, TransformBuffer
-from ttt3r_ros.transforms.tree import TransformError
+from ttt3r_ros.transforms.tree import TransformError, TransformTree
 
 SECOND = 10**9
 
@@ -121,3 +122,44 @@ def test_memory_is_bounded() -> None:
     for step in range(5000):
         buffer.add("a", "b", motion(), step * KEEP_NS // 100)
     assert len(buffer._tree.links["b"].stamps_ns) < 200
+
+
+UNUSABLE = {
+    "not finite": np.full((4, 4), np.nan),
+    "NaN translation": motion(np.nan),
+    "infinite translation": motion(-np.inf),
+    "absurd translation": motion(1e200),
+    "zero": np.zeros((4, 4)),
+    "tiny": 1e-300 * np.eye(4),
+    "scaled": np.diag([2.0, 2.0, 2.0, 1.0]),
+    "mirrored": np.diag([1.0, 1.0, -1.0, 1.0]),
+}
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_unusable_transforms_are_refused_and_the_former_ones_stay(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    buffer, tree = robot(), TransformTree()
+    for stamp_ns in (None, 5 * SECOND):
+        with pytest.raises(TransformError, match="base -> mast"):
+            tree.add("base", "mast", UNUSABLE[name], stamp_ns)
+        for _ in range(3):
+            buffer.add("base", "mast", UNUSABLE[name], stamp_ns)
+            buffer.add("odom", "base", UNUSABLE[name], stamp_ns)
+    assert tree.links == {}
+    np.testing.assert_allclose(buffer.lookup("odom", "mast", SECOND)[:3, 3], [1.5, 0.0, 0.0])
+    warned = [record.getMessage() for record in caplog.records]
+    assert len(warned) == 2
+    assert ["base -> mast" in text for text in warned] == [True, False]
+
+
+def test_a_bag_with_unusable_transforms_uses_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    recorded = [RecordedTransform("odom", "base", motion(float(k)), k * SECOND) for k in range(3)]
+    recorded += [RecordedTransform("odom", "base", T, 3 * SECOND) for T in UNUSABLE.values()]
+    transforms = BagTransforms(recorded)
+    T = transforms.lookup("odom", "base", SECOND)
+    assert T is not None
+    assert T[0, 3] == 1.0
+    assert transforms.lookup("odom", "base", 3 * SECOND) is None
+    assert [str(len(UNUSABLE)) in record.getMessage() for record in caplog.records] == [True]

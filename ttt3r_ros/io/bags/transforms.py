@@ -40,8 +40,17 @@ class BagTransforms:
         for child, by_parent in by_child.items():
             transforms = by_parent[_select_parent(child, by_parent)]
             dynamic = [transform for transform in transforms if transform.stamp_ns is not None]
-            for transform in dynamic or transforms:
+            self._add(dynamic or transforms)
+
+    def _add(self, transforms: list[RecordedTransform]) -> None:
+        refused = []
+        for transform in transforms:
+            try:
                 self._tree.add(*transform)
+            except TransformError as error:  # noqa: PERF203 - the others are usable
+                refused.append(error)
+        if refused:
+            logger.warning("%d transforms of the bag are dropped: %s", len(refused), refused[0])
 
     def frames(self) -> set[str]:
         """Return the names of all frames."""
