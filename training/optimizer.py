@@ -15,9 +15,8 @@ from torch import Tensor, nn
 WEIGHT_DECAY = 0.05  # of the matrices; gains, biases and single tokens have no reason to be small
 ADAM_BETAS, ADAM_EPS = (0.9, 0.95), 1e-8
 MOMENTUM = 0.95
-UPDATE_RMS = (
-    0.6  # of a matrix's update at a learning rate of 1; Moonlight has 0.2, as AdamW late in a run
-)
+# Of a matrix's update at a learning rate of 1; Moonlight has 0.2, as AdamW late in a run.
+UPDATE_RMS = 0.6
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
 # What enters and leaves the network is left to AdamW.

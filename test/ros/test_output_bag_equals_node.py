@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import pytest
-from bag_reading import Names, played
+from bag_reading import Names, play_bag
 from graph import FRAME_ID, START_S, map_images, wait_for_connection
 from motions import MOUNT
 from nav_msgs.msg import Path as PathMessage
 from rclpy.serialization import deserialize_message, serialize_message
-from recorded import noisy, walked
+from recorded import map_room, noisy
 from tf2_msgs.msg import TFMessage
 
 from ttt3r_ros.config import from_mapping
@@ -30,7 +30,7 @@ def bag_of(path, updates, reconstructor, config, names=HANDHELD):
     for update in updates:
         bag.add(update)
     bag.close(reconstructor)
-    return played(path)
+    return play_bag(path)
 
 
 def assert_same(raw, message):
@@ -74,7 +74,7 @@ def test_the_messages_of_a_frame_equal_the_nodes_messages_to_the_last_bit(
         }
     )  # fmt: skip
     around = SensorContext(T_base_camera=MOUNT)
-    updates, reconstructor = walked(3, config, lambda _: around)
+    updates, reconstructor = map_room(3, config, lambda _: around)
     updates = [noisy(update) for update in updates]
     bag = bag_of(tmp_path / "bag", updates, reconstructor, config, Names(body="base_link"))
     for k, update in enumerate(updates):
@@ -84,7 +84,7 @@ def test_the_messages_of_a_frame_equal_the_nodes_messages_to_the_last_bit(
 
 def test_map_path_and_transforms_equal_the_nodes_messages(tmp_path):
     config = from_mapping({"level_source": "floor"})
-    updates, reconstructor = walked(3, config)
+    updates, reconstructor = map_room(3, config)
     reconstructor.map.integrate(updates[-1], -1.0)  # the height of the floor
     bag = bag_of(tmp_path / "bag", updates, reconstructor, config)
     in_map = messages.make_header(updates[-1].frame.stamp_ns, "map")
@@ -139,7 +139,7 @@ def test_topics_types_and_profiles_equal_those_of_a_running_node(start, tmp_path
 
     config = from_mapping({"camera_frame_convention": "body", "level_source": "floor"})
     names = Names(FRAME_ID, f"{FRAME_ID}_optical_frame", FRAME_ID)
-    updates, reconstructor = walked(1, config)
+    updates, reconstructor = map_room(1, config)
     reconstructor.map.integrate(updates[-1], -1.0)
     bag = bag_of(tmp_path / "bag", updates, reconstructor, config, names)
 

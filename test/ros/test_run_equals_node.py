@@ -23,7 +23,7 @@ pytestmark = pytest.mark.ros
 FRAMES = 16  # two resets
 
 
-def played(
+def play_bag(
     context, domain_id: int, bag: Path, output: Path, transforms=(), **parameters: object
 ) -> None:
     """Play a bag's images through a node that maps each of them, and save its results."""
@@ -98,7 +98,7 @@ def assert_the_same(offline: Path, live: Path) -> None:
 @pytest.mark.parametrize("calibrated", [False, True], ids=["uncalibrated", "calibrated"])
 def test_offline_and_live_give_the_same_trajectory(context, domain_id, tmp_path, calibrated):
     bag = room_bag(tmp_path / "bag", FRAMES, calibrated=calibrated)
-    played(context, domain_id, bag, tmp_path / "live", reset_interval=6)
+    play_bag(context, domain_id, bag, tmp_path / "live", reset_interval=6)
     offline(bag, tmp_path / "offline", reset_interval=6)
     assert_the_same(tmp_path / "offline", tmp_path / "live")
 
@@ -118,6 +118,6 @@ def test_offline_and_live_give_the_same_with_a_robots_transforms(context, domain
     )
     settings = {"tf_mode": "map_odom", "scale.source": "odometry", "transform_timeout": 5.0}
     bag = room_bag(tmp_path / "bag", FRAMES, transforms=transforms)
-    played(context, domain_id, bag, tmp_path / "live", transforms, **settings)
+    play_bag(context, domain_id, bag, tmp_path / "live", transforms, **settings)
     offline(bag, tmp_path / "offline", **settings)
     assert_the_same(tmp_path / "offline", tmp_path / "live")

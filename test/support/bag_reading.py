@@ -47,7 +47,7 @@ class Played:
         return [one for message in self.messages.get(topic, []) for one in message.transforms]
 
 
-def played(path: Path) -> Played:
+def play_bag(path: Path) -> Played:
     messages, raw, log_ns = defaultdict(list), defaultdict(list), defaultdict(list)
     with AnyReader([path]) as reader:
         for connection, stamp_ns, data in reader.messages():

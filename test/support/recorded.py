@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 ROOM = 1 << 18  # bytes
 
 
-def walked(
+def map_room(
     count: int,
     config: Config | None = None,
     around: Callable[[int], SensorContext] = lambda _: SensorContext(),

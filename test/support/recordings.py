@@ -90,18 +90,18 @@ def room_bag(
     return path
 
 
-def made(name: str, **values: Any) -> Any:
+def new_message(name: str, **values: Any) -> Any:
     return ROS2.types[name](**values)
 
 
 def header(stamp_ns: int, frame_id: str) -> Any:
-    stamp = made("builtin_interfaces/msg/Time", sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
-    return made("std_msgs/msg/Header", stamp=stamp, frame_id=frame_id)
+    stamp = new_message("builtin_interfaces/msg/Time", sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
+    return new_message("std_msgs/msg/Header", stamp=stamp, frame_id=frame_id)
 
 
 def image_message(frame: Frame) -> Any:
     height, width = frame.rgb.shape[:2]
-    return made(
+    return new_message(
         IMAGE, header=header(frame.stamp_ns, frame.camera_frame), height=height, width=width,
         encoding="rgb8", is_bigendian=0, step=3 * width, data=frame.rgb.ravel(),
     )  # fmt: skip
@@ -110,11 +110,11 @@ def image_message(frame: Frame) -> Any:
 def info_message(frame: Frame) -> Any:
     camera = frame.intrinsics
     assert camera is not None
-    region = made(
+    region = new_message(
         "sensor_msgs/msg/RegionOfInterest", x_offset=0, y_offset=0, height=0, width=0, do_rectify=False
     )
     K = camera.matrix()
-    return made(
+    return new_message(
         INFO, header=header(frame.stamp_ns, frame.camera_frame), height=camera.height, width=camera.width,
         distortion_model="plumb_bob", d=np.zeros(5), k=K.ravel(), r=np.eye(3).ravel(),
         p=np.hstack((K, np.zeros((3, 1)))).ravel(), binning_x=0, binning_y=0, roi=region,
@@ -123,13 +123,13 @@ def info_message(frame: Frame) -> Any:
 
 def transform_message(stamp_ns: int, parent: str, child: str, T: np.ndarray) -> Any:
     x, y, z, w = quaternion_from_rotation(T)
-    transform = made(
+    transform = new_message(
         "geometry_msgs/msg/Transform",
-        translation=made("geometry_msgs/msg/Vector3", **dict(zip("xyz", map(float, T[:3, 3]), strict=True))),
-        rotation=made("geometry_msgs/msg/Quaternion", x=x, y=y, z=z, w=w),
+        translation=new_message("geometry_msgs/msg/Vector3", **dict(zip("xyz", map(float, T[:3, 3]), strict=True))),
+        rotation=new_message("geometry_msgs/msg/Quaternion", x=x, y=y, z=z, w=w),
     )  # fmt: skip
-    stamped = made(
+    stamped = new_message(
         "geometry_msgs/msg/TransformStamped",
         header=header(stamp_ns, parent), child_frame_id=child, transform=transform,
     )  # fmt: skip
-    return made(TF, transforms=[stamped])
+    return new_message(TF, transforms=[stamped])

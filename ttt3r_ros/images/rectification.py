@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from ttt3r_ros.types import Float32Array, Float64Array, UInt8Array
 
 COEFFICIENT_COUNTS = {"plumb_bob": 5, "rational_polynomial": 8, "equidistant": 4}
-_MIN_FOCAL_RATIO = (
-    0.3  # focal length over the long side (118 degrees); a wider pinhole image is mostly stretched
-)
+# Focal length over the long side (118 degrees); a wider pinhole image is mostly stretched.
+_MIN_FOCAL_RATIO = 0.3
 _START_FOCAL_RATIO = 4.0  # times the source's focal length: start of the search for the widest view
 _SEARCH_STEP = 0.99  # ratio of one focal length of the search to the one before
 _BORDER_POINTS = 33  # per side

@@ -31,9 +31,7 @@ class FrameRecord:
     segment: int = 0  # counts state resets
     scale: float = 1.0  # meters per unit of the network
     confidence_mean: float = 0.0
-    fused_fraction: float = (
-        0.0  # of the pixels; the others were not sure enough for the map, or too far away
-    )
+    fused_fraction: float = 0.0  # of the pixels; the others are unsure or too far away
     landmarks: int = 0  # used for the pose; 0: pose of the network
     position_std_m: float = 0.0  # by the model of the odometry's error, along the worst axis
     fx: float = 0.0  # of the network's image, as all that follows

@@ -57,7 +57,7 @@ def map_recording(
 
     Args:
         source: path, ``webcam``, ``webcam:1`` or ``/dev/video1``
-        output: run folder; it is made if necessary
+        output: run folder, created if it does not exist
         config: settings; default: those of ``ttt3r_ros params``
         outputs: names of outputs, ``default`` or ``all``; default: ``default``, or the outputs of the resumed run
         options: topic, dataset format, calibration, frame selection

@@ -40,9 +40,8 @@ if TYPE_CHECKING:
     from ttt3r_ros.types import Float32Array, Float64Array, UInt8Array, Update
 
 
-MAX_POSITION_M = (
-    1e9  # beyond it a double has no more micrometers; sums and products of such values overflow
-)
+# A double has no micrometers beyond it, and products of larger values may overflow.
+MAX_POSITION_M = 1e9
 
 
 @cache

@@ -13,9 +13,8 @@ if TYPE_CHECKING:
     from ttt3r_ros.types import Float32Array, Float64Array
 
 _HEADROOM_M = 0.6  # above the camera
-_MIN_FRACTION = (
-    0.2  # of the points; a camera that points up from the ground observes little below itself
-)
+# Of the points; a camera that points up from the ground observes little below itself.
+_MIN_FRACTION = 0.2
 _MIN_EXTENT_M = 0.2
 
 

@@ -37,7 +37,7 @@ class RunFolderError(OutputError):
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[LockedFolder]:
-    """Lock a folder, which is made if necessary, for one run.
+    """Lock a folder for one run; create it if it does not exist.
 
     Raises:
         OutputError: it cannot be written.

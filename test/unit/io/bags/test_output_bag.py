@@ -8,10 +8,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from bag_reading import Names, lookup, matrix, played, roots, stamp_ns, tree_at
+from bag_reading import Names, lookup, matrix, play_bag, roots, stamp_ns, tree_at
 from fakes import frame
 from motions import MOUNT, motion
-from recorded import noisy, walked
+from recorded import map_room, noisy
 
 from ttt3r_ros.config import Config, from_mapping
 from ttt3r_ros.errors import OutputError
@@ -41,7 +41,7 @@ def write_and_read(path, updates, reconstructor, config=None, names=HANDHELD):
     for update in updates:
         bag.add(update)
     bag.close(reconstructor)
-    return played(path)
+    return play_bag(path)
 
 
 def image_of(message) -> np.ndarray:
@@ -63,7 +63,7 @@ def cloud_of(message) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_topics_types_stamps_and_frames_are_those_of_the_node(tmp_path):
-    bag = write_and_read(tmp_path / "bag", *walked(4))
+    bag = write_and_read(tmp_path / "bag", *map_room(4))
     assert {topic: connection.msgtype for topic, connection in bag.connections.items()} == TYPES
     every = dict.fromkeys(TYPES, 4) | {"/mapping_node/path": 1, "/mapping_node/map_cloud": 1}
     assert {topic: len(messages) for topic, messages in bag.messages.items()} == every
@@ -76,7 +76,7 @@ def test_topics_types_stamps_and_frames_are_those_of_the_node(tmp_path):
 
 
 def test_poses_and_odometry_have_covariances_and_velocities(tmp_path):
-    updates, reconstructor = walked(4)
+    updates, reconstructor = map_room(4)
     bag = write_and_read(tmp_path / "bag", updates, reconstructor)
     for update, pose, odom in zip(
         updates, bag.messages["/mapping_node/pose"], bag.messages["/mapping_node/odom"], strict=True
@@ -96,7 +96,7 @@ def test_poses_and_odometry_have_covariances_and_velocities(tmp_path):
 @pytest.mark.parametrize("encoding", ["32FC1", "16UC1"])
 def test_images_and_points_are_equal_to_the_prediction(tmp_path, encoding, size):
     config = from_mapping({"min_confidence": 2.0, "depth.encoding": encoding, "depth.resolution": size})
-    (update,), reconstructor = walked(1, config)
+    (update,), reconstructor = map_room(1, config)
     update = noisy(update)
     bag = write_and_read(tmp_path / "bag", [update], reconstructor, config)
     prediction = update.prediction
@@ -123,7 +123,7 @@ def test_images_and_points_are_equal_to_the_prediction(tmp_path, encoding, size)
 
 def test_map_and_grid_are_those_at_the_end(tmp_path):
     config = from_mapping({"level_source": "floor"})
-    updates, reconstructor = walked(3, config)
+    updates, reconstructor = map_room(3, config)
     reconstructor.map.integrate(updates[-1], -1.0)  # with a floor
     bag = write_and_read(tmp_path / "bag", updates, reconstructor, config)
     points, rgb = cloud_of(bag.messages["/mapping_node/map_cloud"][0])
@@ -180,7 +180,7 @@ def test_transforms_are_one_tree_with_the_pose_of_the_camera(tmp_path, mode, inv
             "camera_frame_convention": "body" if mode.endswith("axes") else "optical",
         }
     )
-    updates, reconstructor = walked(4, config, around)
+    updates, reconstructor = map_room(4, config, around)
     bag = write_and_read(tmp_path / "bag", updates, reconstructor, config, names)
     for update in updates:
         tree = tree_at(bag, update.frame.stamp_ns)
@@ -196,7 +196,7 @@ def test_transforms_are_one_tree_with_the_pose_of_the_camera(tmp_path, mode, inv
 def test_optical_axes_are_one_latched_static_transform(tmp_path):
     names, around = MODES["camera with body axes"]
     config = from_mapping({"camera_frame_convention": "body"})
-    bag = write_and_read(tmp_path / "bag", *walked(3, config, around), config, names)
+    bag = write_and_read(tmp_path / "bag", *map_room(3, config, around), config, names)
     (axes,) = bag.transforms("/tf_static")
     assert (axes.header.frame_id, axes.child_frame_id) == ("default_cam", names.optical)
     np.testing.assert_allclose(matrix(axes.transform), T_BODY_OPTICAL, atol=1e-12)
@@ -205,13 +205,13 @@ def test_optical_axes_are_one_latched_static_transform(tmp_path):
 @pytest.mark.parametrize("changed", [{"publish_tf": False}, {"tf_mode": "none"}], ids=str)
 def test_a_configuration_without_tf_has_no_tf_topic(tmp_path, changed):
     config = from_mapping(changed)
-    bag = write_and_read(tmp_path / "bag", *walked(2, config), config)
+    bag = write_and_read(tmp_path / "bag", *map_room(2, config), config)
     assert set(bag.connections) == set(TYPES) - {"/tf"}
 
 
 def test_map_to_odom_needs_external_odometry(tmp_path):
     config = from_mapping({"tf_mode": "map_odom"})
-    updates, reconstructor = walked(
+    updates, reconstructor = map_room(
         3,
         config,
         lambda k: SensorContext(T_base_camera=MOUNT, T_odom_base=None if k == 1 else wheels(k)),
@@ -224,7 +224,7 @@ def test_map_to_odom_needs_external_odometry(tmp_path):
 
 
 def test_log_times_are_the_stamps_in_order(tmp_path):
-    bag = write_and_read(tmp_path / "bag", *walked(5))
+    bag = write_and_read(tmp_path / "bag", *map_room(5))
     for topic, log_ns in bag.log_ns.items():
         assert all(before < after for before, after in pairwise(log_ns))
         if topic != "/tf":
@@ -234,7 +234,7 @@ def test_log_times_are_the_stamps_in_order(tmp_path):
 @pytest.mark.parametrize(("on_time_jump", "poses"), [("reset", 2), ("keep_map", 5)])
 def test_a_jump_back_in_time_restarts_the_path_and_continues_the_log(tmp_path, on_time_jump, poses):
     config = from_mapping({"on_time_jump": on_time_jump})
-    updates, reconstructor = walked(5, config)
+    updates, reconstructor = map_room(5, config)
     again = [replace(u, frame=frame(stamp_ns=10**8 * (k + 1))) for k, u in enumerate(updates[:2])]
     bag = write_and_read(tmp_path / "bag", [*updates[:3], *again], reconstructor, config)
     assert len(bag.messages["/mapping_node/path"][0].poses) == poses
@@ -244,7 +244,7 @@ def test_a_jump_back_in_time_restarts_the_path_and_continues_the_log(tmp_path, o
 
 def test_the_path_has_the_configured_number_of_newest_poses(tmp_path):
     config = from_mapping({"path_max_poses": 3})
-    bag = write_and_read(tmp_path / "bag", *walked(5, config), config)
+    bag = write_and_read(tmp_path / "bag", *map_room(5, config), config)
     assert bag.messages["/mapping_node/path"][0].poses == bag.messages["/mapping_node/pose"][-3:]
 
 
@@ -256,15 +256,15 @@ def content(folder) -> dict[str, bytes]:
 
 
 def test_equal_runs_write_equal_bytes_and_replace_the_former_bag(tmp_path):
-    write_and_read(tmp_path / "bag", *walked(2))
-    write_and_read(tmp_path / "bag", *walked(4))
-    write_and_read(tmp_path / "other" / "bag", *walked(4))
+    write_and_read(tmp_path / "bag", *map_room(2))
+    write_and_read(tmp_path / "bag", *map_room(4))
+    write_and_read(tmp_path / "other" / "bag", *map_room(4))
     assert set(content(tmp_path / "bag")) == {"bag.mcap", "metadata.yaml"}
     assert content(tmp_path / "bag") == content(tmp_path / "other" / "bag")
 
 
 def test_a_bag_has_its_files_only_when_complete(tmp_path):
-    updates, reconstructor = walked(2)
+    updates, reconstructor = map_room(2)
     bag = OutputBag(tmp_path / "bag", Config(), HANDHELD)
     bag.add(updates[0])
     assert [path.name for path in (tmp_path / "bag").iterdir() if path.name[0] != "."] == []
@@ -273,7 +273,7 @@ def test_a_bag_has_its_files_only_when_complete(tmp_path):
 
 
 def test_an_aborted_bag_leaves_no_files_and_cannot_be_written(tmp_path):
-    updates, reconstructor = walked(2)
+    updates, reconstructor = map_room(2)
     bag = OutputBag(tmp_path / "bag", Config(), HANDHELD)
     bag.add(updates[0])
     bag.abort()
@@ -285,28 +285,28 @@ def test_an_aborted_bag_leaves_no_files_and_cannot_be_written(tmp_path):
 
 
 def test_an_aborted_bag_keeps_the_former_bag(tmp_path):
-    write_and_read(tmp_path / "bag", *walked(2))
+    write_and_read(tmp_path / "bag", *map_room(2))
     before = content(tmp_path / "bag")
     bag = OutputBag(tmp_path / "bag", Config(), HANDHELD)
-    bag.add(walked(1)[0][0])
+    bag.add(map_room(1)[0][0])
     bag.abort()
     assert content(tmp_path / "bag") == before
 
 
 def test_abort_keeps_a_closed_bag(tmp_path):
-    updates, reconstructor = walked(2)
+    updates, reconstructor = map_room(2)
     bag = OutputBag(tmp_path / "bag", Config(), HANDHELD)
     bag.add(updates[0])
     bag.close(reconstructor)
     bag.abort()
-    assert len(played(tmp_path / "bag").messages["/mapping_node/pose"]) == 1
+    assert len(play_bag(tmp_path / "bag").messages["/mapping_node/pose"]) == 1
     with pytest.raises(OutputError, match="it is closed"):
         bag.add(updates[1])
 
 
 @pytest.mark.parametrize("fails_at", ["a frame", "the end"])
 def test_a_full_disk_leaves_no_files_of_the_bag_and_keeps_other_bags(little_room, fails_at):
-    updates, reconstructor = walked(2)
+    updates, reconstructor = map_room(2)
     write_and_read(little_room / "small", updates, reconstructor)
     finished = content(little_room / "small")
     bag = OutputBag(little_room / "bag", Config(), HANDHELD)

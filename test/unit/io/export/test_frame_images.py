@@ -8,7 +8,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from recorded import noisy, walked
+from recorded import map_room, noisy
 
 from ttt3r_ros.errors import OutputError
 from ttt3r_ros.io.export.frame_images import FrameImageWriter
@@ -29,7 +29,7 @@ def read_png(path) -> np.ndarray:
 
 @pytest.fixture
 def update():
-    return noisy(walked(1)[0][0])
+    return noisy(map_room(1)[0][0])
 
 
 def test_depth_is_in_millimeters_where_it_is_valid(tmp_path, update):
@@ -54,7 +54,7 @@ def test_confidence_is_in_thousandths_of_sixteen_bits(tmp_path, update):
 
 
 def test_rgb_is_the_image_of_the_network(tmp_path):
-    update = walked(1)[0][0]
+    update = map_room(1)[0][0]
     FrameImageWriter(tmp_path, {"rgb"}).add(7, update)
     bgr = cv2.imread(str(tmp_path / "rgb" / "000007.jpg"))
     assert np.abs(bgr[..., ::-1].astype(int) - update.prediction.rgb).max() <= 2
