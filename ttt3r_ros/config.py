@@ -227,7 +227,7 @@ class Config:
     )
     worker_timeout: float = setting(
         60.0,
-        "End the node if an image takes longer [s], or 10 times the slowest one. 0: never.",
+        "Limit for one image [s], at least 10 times the slowest. 0: none.",
         ge=0.0,
         le=86400.0,
     )

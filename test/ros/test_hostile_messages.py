@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nothing that anybody can publish ends the node: hostile messages of every subscribed type, then a good image."""
+"""No message ends the node: hostile messages of every subscribed type, then good images."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class GuardedNode(LifecycleNode):  # type: ignore[misc]
 
     def _guard(self, what: str, callback: Callable[..., None]) -> Callable[..., None]:
         @wraps(callback)
-        def guarded(*args: Any) -> None:
+        def call(*args: Any) -> None:
             try:
                 callback(*args)
             except Exception as error:
@@ -56,4 +56,4 @@ class GuardedNode(LifecycleNode):  # type: ignore[misc]
                     raise  # shut down during the callback: publishers and clock are gone
                 self.warnings.warn(f"{what}: {describe_error(error)}", kind=what)
 
-        return guarded
+        return call
