@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from contextlib import ExitStack, contextmanager
 from heapq import merge
@@ -28,10 +27,12 @@ if TYPE_CHECKING:
     from ttt3r_ros.io.bags.bag_file import BagFile, Connection, Record
 
 _OPEN: dict[str, Callable[[Path], BagFile]] = {MCAP: McapFile, SQLITE: SqliteFile, ROS1: Ros1File}
+_BLOCK_BYTES = 2**20
+_MAX_MESSAGE_BYTES = 2**30
 _HINTS = {  # part of an error of a library: remedy
     "disk image is malformed": "'sqlite3 FILE .recover' may recover messages",
     "no such table": "the recorder was killed before its first message, or the file is another database",
-    "not indexed": "'rosbag reindex' may recover messages",
+    "not indexed": "the recorder was killed or still writes; 'rosbag reindex FILE' makes the index",
     "Bag index": "the recorder was killed or still writes; 'rosbag reindex' may recover messages",
 }
 
@@ -65,7 +66,7 @@ class OpenBag:
     def deserialize(self, connection: Connection, raw: bytes) -> Any:
         """Return a message; damaged bytes raise errors of many types."""
         if connection.encoding == CDR and raw.startswith(ZSTD_MAGIC):  # CDR starts with 00
-            raw = zstandard.ZstdDecompressor().decompressobj().decompress(raw)
+            raw = _decompress(raw)
         return self._decoder.deserialize(connection, raw)
 
 
@@ -100,9 +101,9 @@ def _open_files(parts: BagParts, stack: ExitStack) -> list[BagFile]:
     files: list[BagFile] = []
     for path in parts.files:
         try:
-            files.append(_open_file(path, stack))
+            files.append(_open_file(path, stack, parts.problems))
         except Exception as error:  # noqa: PERF203 - each storage format raises its own errors
-            if len(parts.files) == 1:
+            if len(parts.files) == 1 and not parts.problems:
                 raise
             parts.problems.append(f"{path.name}: {_reason(error)}")
     if not files:
@@ -110,14 +111,14 @@ def _open_files(parts: BagParts, stack: ExitStack) -> list[BagFile]:
     return files
 
 
-def _open_file(path: Path, stack: ExitStack) -> BagFile:
+def _open_file(path: Path, stack: ExitStack, problems: list[str]) -> BagFile:
     kind = kind_of_file(path)
     if kind == ZSTD:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ttt3r_bag_"))
         unpacked = Path(folder) / "bag"
-        with path.open("rb") as source, unpacked.open("wb") as target:
-            shutil.copyfileobj(zstandard.ZstdDecompressor().stream_reader(source), target)
-        return _open_file(unpacked, stack)
+        if not _unpack(path, unpacked):
+            problems.append(f"the compressed file {path.name} is cut off")
+        return _open_file(unpacked, stack, problems)
     if not kind:
         raise ValueError(_unknown_content(path))
     file = _OPEN[kind](path)
@@ -127,11 +128,37 @@ def _open_file(path: Path, stack: ExitStack) -> BagFile:
     return file
 
 
+def _decompress(raw: bytes) -> bytes:
+    """Return a decompressed message; raises `ValueError` or `zstandard.ZstdError`."""
+    size = zstandard.frame_content_size(raw)  # -1: unknown
+    if size > _MAX_MESSAGE_BYTES:
+        msg = f"it claims {size} bytes; expected at most {_MAX_MESSAGE_BYTES}"
+        raise ValueError(msg)
+    return zstandard.ZstdDecompressor().decompress(
+        raw, max_output_size=_MAX_MESSAGE_BYTES if size < 0 else 0
+    )
+
+
+def _unpack(path: Path, target: Path) -> bool:
+    """Decompress a file; return whether it is complete."""
+    with path.open("rb") as packed, target.open("wb") as unpacked:
+        frame = zstandard.ZstdDecompressor().decompressobj()
+        while data := packed.read(_BLOCK_BYTES):
+            while data:
+                if frame.eof:  # another frame follows
+                    frame = zstandard.ZstdDecompressor().decompressobj()
+                unpacked.write(frame.decompress(data))
+                data = frame.unused_data
+    return frame.eof
+
+
 def _unknown_content(path: Path) -> str:
     with path.open("rb") as file:
         start = file.read(16)
     if not start:
         return "it is empty"
+    if start.startswith(b"#ROSBAG V1"):
+        return "it is a ROS 1 bag of format 1; 'rosbag fix' converts it to format 2.0"
     expected = f"it is no {expected_kind(path) or 'bag'} file: " if expected_kind(path) else ""
     return (
         f"{expected}it starts with {start[:8].hex(' ')}; expected MCAP, sqlite3, ROS 1 bag 2.0 or zstd"

@@ -62,8 +62,9 @@ def test_a_damaged_chunk_of_an_mcap_file_is_an_error(tmp_path: Path) -> None:
 def large_images(count: int) -> list[Recording]:
     """Return images of 360 kB, of which three fill a chunk of an MCAP file."""
     size = {"height": 300, "width": 400, "step": 3 * 400}
-    data = np.random.default_rng(0).integers(0, 256, 3 * 300 * 400, np.uint8)
-    return [("/cam/image_raw", IMAGE, raw_image(k, data=data, **size)) for k in range(count)]
+    random = np.random.default_rng(0)
+    data = [random.integers(0, 256, 3 * 300 * 400, np.uint8) for _ in range(count)]
+    return [("/cam/image_raw", IMAGE, raw_image(k, data=data[k], **size)) for k in range(count)]
 
 
 def test_whole_records_of_a_truncated_mcap_file_are_read_before_the_error(
@@ -250,3 +251,13 @@ def test_the_error_of_a_truncated_ros1_bag_mentions_a_recovery_tool(tmp_path: Pa
         path.write_bytes(content[: int(len(content) * fraction)])
         with pytest.raises(SourceError, match=rf"{path} cannot be read as a bag: .*{hint}"):
             Bag(path)
+
+
+def test_a_compressed_file_that_is_cut_off_is_an_error(tmp_path: Path) -> None:
+    for plugin in (StoragePlugin.SQLITE3, StoragePlugin.MCAP):
+        path = record(tmp_path / plugin.name, large_images(6), plugin, CompressionMode.FILE)
+        truncate(path, 0.7)
+        frames: list[Any] = []
+        with pytest.raises(SourceError, match="is cut off"):
+            frames.extend(Bag(path).frames())
+        assert plugin is StoragePlugin.SQLITE3 or 2 <= len(frames) < 6
