@@ -235,6 +235,11 @@ class Config:
         default=True,
         help="Undistort images (plumb_bob, rational_polynomial, equidistant).",
     )
+    images_rectified: str = setting(
+        "auto",
+        "Images are rectified, P of camera_info applies: on, off or auto (topic image_rect and alike).",
+        choices=("auto", "off", "on"),
+    )
 
     tf_mode: str = setting(
         "camera",

@@ -109,9 +109,7 @@ def test_a_given_calibration_is_scaled_to_the_depth_image(start):
     info = CameraInfo(width=2 * WIDTH, height=2 * HEIGHT, distortion_model="plumb_bob", d=[0.0] * 5)
     info.k = [60.0, 0.0, 15.5, 0.0, 62.0, 11.5, 0.0, 0.0, 1.0]
     peer.camera_infos.publish(info)
-    peer.spin_until(
-        lambda: node.mapping.subscribers[0]._camera._intrinsics is not None, "the calibration"
-    )
+    peer.spin_until(lambda: node.mapping.subscribers[0].is_calibrated, "the calibration")
     map_images(peer, 1)
     peer.spin_until(lambda: peer.received["depth_info"], "camera info")
     k = peer.received["depth_info"][-1].k
@@ -213,9 +211,7 @@ def test_distorted_images_are_rectified_unless_the_parameter_disables_it(start, 
     info = CameraInfo(width=2 * WIDTH, height=2 * HEIGHT, distortion_model="plumb_bob")
     info.d, info.k = [-0.2, 0.0, 0.0, 0.0, 0.0], [30.0, 0.0, 15.5, 0.0, 30.0, 11.5, 0.0, 0.0, 1.0]
     peer.camera_infos.publish(info)
-    peer.spin_until(
-        lambda: node.mapping.subscribers[0]._camera._intrinsics is not None, "the calibration"
-    )
+    peer.spin_until(lambda: node.mapping.subscribers[0].is_calibrated, "the calibration")
     map_images(peer, 1)
     peer.spin_until(lambda: peer.received["depth_info"], "camera info")
     assert any(peer.received["depth_info"][-1].d) is not rectify

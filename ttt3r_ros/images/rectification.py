@@ -3,22 +3,21 @@
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
-from ttt3r_ros.errors import ConfigError
-from ttt3r_ros.types import ImageGeometry, Intrinsics
+from ttt3r_ros.images.calibration import at_size
+from ttt3r_ros.images.lens_models import EQUIDISTANT, with_ros_lens
+from ttt3r_ros.types import Intrinsics
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ttt3r_ros.types import Float32Array, Float64Array, UInt8Array
 
-COEFFICIENT_COUNTS = {"plumb_bob": 5, "rational_polynomial": 8, "equidistant": 4}
 # Focal length over the long side (118 degrees); a wider pinhole image is mostly stretched.
 _MIN_FOCAL_RATIO = 0.3
 _START_FOCAL_RATIO = 4.0  # times the source's focal length: start of the search for the widest view
@@ -35,8 +34,8 @@ class Rectifier:
         Raises:
             ConfigError: the distortion model or the number of its coefficients is not supported.
         """
-        self._source = source
-        self._is_distorted = _is_distorted(source)
+        self._source = with_ros_lens(source)
+        self._is_distorted = _is_distorted(self._source)
         self._size = (0, 0)
 
     def rectify(self, rgb: UInt8Array) -> tuple[UInt8Array, Intrinsics]:
@@ -48,14 +47,14 @@ class Rectifier:
         """
         height, width = rgb.shape[:2]
         if not self._is_distorted:
-            return rgb, _at_size(self._source, width, height)
+            return rgb, at_size(self._source, width, height)
         if self._size != (width, height):
             self._prepare(width, height)
         rectified = cv2.remap(rgb, *self._tables, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return np.asarray(rectified, dtype=np.uint8), self._pinhole
 
     def _prepare(self, width: int, height: int) -> None:
-        source = _at_size(self._source, width, height)
+        source = at_size(self._source, width, height)
         self._pinhole = widest_pinhole(source)
         self._tables = _tables(source, self._pinhole, cv2.CV_16SC2)  # fixed point, 1/32 pixel
         self._size = width, height
@@ -68,7 +67,7 @@ def rectify_depth(depth_m: Float32Array, source: Intrinsics, pinhole: Intrinsics
     lies on neither surface; 0 outside the source's view.
     """
     height, width = depth_m.shape
-    x, y = _depth_tables(_at_size(source, width, height), _at_size(pinhole, width, height))
+    x, y = _depth_tables(at_size(source, width, height), at_size(pinhole, width, height))
     return np.asarray(
         cv2.remap(depth_m, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT), np.float32
     )
@@ -82,7 +81,7 @@ def _depth_tables(source: Intrinsics, pinhole: Intrinsics) -> tuple[NDArray[Any]
 
 def _tables(source: Intrinsics, pinhole: Intrinsics, kind: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the position of each pixel of the pinhole camera in the source's image."""
-    lens: Any = cv2.fisheye if source.distortion_model == "equidistant" else cv2
+    lens: Any = cv2.fisheye if source.distortion_model == EQUIDISTANT else cv2
     x, y = lens.initUndistortRectifyMap(
         source.matrix(),
         np.array(source.distortion),
@@ -116,7 +115,7 @@ def widest_pinhole(source: Intrinsics) -> Intrinsics:
 def project_distorted(rays: Float64Array, source: Intrinsics) -> Float64Array:
     """Return the pixels (n, 2) in a distorted camera of the directions (x, y, 1), given as (n, 2)."""
     K, coefficients, zero = source.matrix(), np.array(source.distortion), np.zeros(3)
-    if source.distortion_model == "equidistant":
+    if source.distortion_model == EQUIDISTANT:
         pixels = cv2.fisheye.distortPoints(rays[:, None], K, coefficients)
     else:
         directions = np.concatenate((rays, np.ones((len(rays), 1))), axis=1)
@@ -125,27 +124,8 @@ def project_distorted(rays: Float64Array, source: Intrinsics) -> Float64Array:
 
 
 def _is_distorted(source: Intrinsics) -> bool:
-    model, coefficients = source.distortion_model, source.distortion
     # An equidistant lens is not a pinhole camera even if all coefficients are 0.
-    if not model or not (any(coefficients) or (model == "equidistant" and coefficients)):
-        return False
-    supported = ", ".join(f"{name} ({count})" for name, count in COEFFICIENT_COUNTS.items())
-    if model not in COEFFICIENT_COUNTS:
-        msg = f"distortion model '{model}' is unknown; supported are {supported}"
-        raise ConfigError(msg)
-    if len(coefficients) != COEFFICIENT_COUNTS[model] or not all(map(math.isfinite, coefficients)):
-        msg = (
-            f"distortion model '{model}' has coefficients {list(coefficients)}, "
-            f"expected {COEFFICIENT_COUNTS[model]} finite ones; supported are {supported}"
-        )
-        raise ConfigError(msg)
-    return True
-
-
-def _at_size(source: Intrinsics, width: int, height: int) -> Intrinsics:
-    if (source.width, source.height) == (width, height):
-        return source
-    return ImageGeometry(width, height, width, height, 0, 0, width, height).to_network(source)
+    return any(source.distortion) or source.distortion_model == EQUIDISTANT
 
 
 def _border(width: int, height: int) -> Float64Array:

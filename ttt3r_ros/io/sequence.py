@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from ttt3r_ros.errors import ConfigError
+from ttt3r_ros.errors import ConfigError, SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from ttt3r_ros.types import Float64Array, Frame, Intrinsics
+    from ttt3r_ros.images.calibration import Calibration
+    from ttt3r_ros.types import Float64Array, Frame
+
+logger = logging.getLogger(__name__)
 
 CAMERA_FRAME = "camera_optical_frame"
 FIRST_STAMP_NS = 1_000_000_000  # a stamp of zero means "latest" in TF
@@ -104,19 +108,36 @@ class SequenceWrapper:
 
 
 class CalibratedSequence(SequenceWrapper):
-    """A sequence with given intrinsics in place of its own."""
+    """A sequence with a given calibration in place of its own."""
 
-    def __init__(self, sequence: ImageSequence, intrinsics: Intrinsics) -> None:
+    def __init__(
+        self, sequence: ImageSequence, calibration: Calibration, *, is_rectified: bool = False
+    ) -> None:
+        """Set the calibration of images that are raw, or rectified already."""
         super().__init__(sequence)
-        self._intrinsics = intrinsics
+        self._calibration = calibration
+        self._is_rectified = is_rectified
 
     def __len__(self) -> int:
         return len(self._sequence)
 
     def frames(self) -> Iterator[Frame]:
-        """Read the frames; raises the errors of the sequence."""
+        """Read the frames.
+
+        Raises:
+            SourceError: as the sequence, or the calibration is invalid for its images.
+        """
+        remark = self._calibration.remark(is_rectified=self._is_rectified)
+        if remark:
+            logger.warning("%s: %s", self.name, remark)
         for frame in self._sequence.frames():
-            yield replace(frame, intrinsics=self._intrinsics)
+            height, width = frame.rgb.shape[:2]
+            try:
+                camera = self._calibration.intrinsics(width, height, is_rectified=self._is_rectified)
+            except ConfigError as error:
+                msg = f"the calibration file: {error}"
+                raise SourceError(msg) from error
+            yield replace(frame, intrinsics=camera)
 
     def __getattr__(self, name: str) -> Any:  # true_depth_m and transforms, where the sequence has them
         return getattr(self._sequence, name)

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ttt3r_ros.errors import AmbiguousSource, SourceError
+from ttt3r_ros.images.camera_info import shows_rectified_images
 from ttt3r_ros.io.bags.kinds import BAG_SUFFIXES, METADATA, is_bag_file
-from ttt3r_ros.io.camera_files import read_camera_file
+from ttt3r_ros.io.calibration_files import read_calibration
 from ttt3r_ros.io.datasets.common import has_images
 from ttt3r_ros.io.datasets.registry import (
     DATASET_FORMATS,
@@ -47,8 +48,12 @@ class SourceOptions:
 _DEFAULTS = SourceOptions()
 
 
-def open_source(text: str, options: SourceOptions = _DEFAULTS) -> ImageSequence:
+def open_source(
+    text: str, options: SourceOptions = _DEFAULTS, images_rectified: str = "auto"
+) -> ImageSequence:
     """Open a path, or a camera: ``webcam``, ``webcam:1``, ``/dev/video1``. The files determine the format of a path.
+
+    ``images_rectified`` is the setting of that name.
 
     Raises:
         SourceError: the source does not exist or cannot be read; the message names the expected files.
@@ -59,18 +64,22 @@ def open_source(text: str, options: SourceOptions = _DEFAULTS) -> ImageSequence:
         raise SourceError(msg)
     selection = FrameSelection(options.stride, options.max_frames)
     try:
-        sequence = _open(text, options, selection)
-        return (
-            CalibratedSequence(sequence, read_camera_file(options.calibration))
-            if options.calibration
-            else sequence
+        sequence = _open(text, options, selection, images_rectified)
+        if options.calibration is None:
+            return sequence
+        topic = getattr(sequence, "image_topic", "")
+        calibration = read_calibration(options.calibration, topic)
+        return CalibratedSequence(
+            sequence, calibration, is_rectified=shows_rectified_images(images_rectified, topic)
         )
     except (OSError, RuntimeError) as error:  # RuntimeError: "~user" of an unknown user
         msg = f"{text} cannot be read: {getattr(error, 'strerror', None) or error}"
         raise SourceError(msg) from error
 
 
-def _open(text: str, options: SourceOptions, selection: FrameSelection) -> ImageSequence:
+def _open(
+    text: str, options: SourceOptions, selection: FrameSelection, images_rectified: str
+) -> ImageSequence:
     device = parse_device(text)
     if device is not None or options.format == "webcam":
         return Webcam(text if device is None else device, selection)
@@ -81,7 +90,7 @@ def _open(text: str, options: SourceOptions, selection: FrameSelection) -> Image
         raise SourceError(msg)
     source_format = _detect(path) if options.format == "auto" else options.format
     if source_format == "bag":
-        return _open_bag(path, options, selection)
+        return _open_bag(path, options, selection, images_rectified)
     if options.topic or options.camera_info_topic:
         msg = f"{path} is not a bag and has no topic {options.topic or options.camera_info_topic}"
         raise SourceError(msg)
@@ -117,10 +126,12 @@ def _detect_file(path: Path) -> str:
     return "video"
 
 
-def _open_bag(path: Path, options: SourceOptions, selection: FrameSelection) -> ImageSequence:
+def _open_bag(
+    path: Path, options: SourceOptions, selection: FrameSelection, images_rectified: str
+) -> ImageSequence:
     try:
         from ttt3r_ros.io.bags.reader import Bag  # noqa: PLC0415 - rosbags comes with the extra "run"
     except ImportError as error:
         msg = f"{path} cannot be read as a bag without rosbags and mcap ({error}): pip install 'ttt3r_ros[run]'"
         raise SourceError(msg) from error
-    return Bag(path, options.topic, options.camera_info_topic, selection)
+    return Bag(path, options.topic, options.camera_info_topic, selection, images_rectified)

@@ -78,7 +78,7 @@ def map_recording(
         () if outputs is None else resolve_outputs([outputs] if isinstance(outputs, str) else outputs)
     )
     text, folder = str(source), Path(output).expanduser().resolve()
-    sequence = open_source(text, options)
+    sequence = open_source(text, options, config.images_rectified)
     fingerprint = compute_fingerprint(text, options, config, names)
     with StopRequest() as stop, lock_folder(folder) as locked:
         if resume:

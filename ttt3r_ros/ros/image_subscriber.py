@@ -11,14 +11,20 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from sensor_msgs.msg import CameraInfo
 
 from ttt3r_ros.errors import ImageError
-from ttt3r_ros.images.camera_info import intrinsics_from_camera_info
+from ttt3r_ros.images.camera_info import calibration_from_camera_info, shows_rectified_images
 from ttt3r_ros.images.preprocessor import ImagePreprocessor
 from ttt3r_ros.ros import image_messages, messages
 from ttt3r_ros.ros.first_image_buffer import FirstImageBuffer
 from ttt3r_ros.ros.image_topics import image_topic, image_type
 from ttt3r_ros.ros.lost_messages import LostMessages
 from ttt3r_ros.ros.publishers import camera_topic
-from ttt3r_ros.ros.qos import image_events, image_profile, overridable
+from ttt3r_ros.ros.qos import (
+    LATCHED,
+    SubscriptionEventCallbacks,
+    image_events,
+    image_profile,
+    overridable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -73,7 +79,6 @@ class ImageSubscriber:
         self._statistics = statistics
         self._warnings = warnings
         self._callbacks = callbacks
-        self._camera = ImagePreprocessor(rectify=config.rectify, warn=self._log.warning)
         self.received = 0
         self.camera_frame = ""  # header.frame_id of the newest image
         info_topic = camera_topic("camera_info", camera)
@@ -100,19 +105,40 @@ class ImageSubscriber:
             event_callbacks=image_events(warnings, self._lost.report),
             qos_overriding_options=overridable(),
         )
-        # Always keep_last: with keep_all a CameraInfo that is sent only once waits behind the images.
-        self._info_subscription = node.create_subscription(
-            CameraInfo,
-            info_topic,
-            self._on_camera_info,
-            image_profile(config.image_qos, "keep_last"),
-            qos_overriding_options=overridable(),
+        self._camera = ImagePreprocessor(
+            rectify=config.rectify,
+            warn=self._log.warning,
+            is_rectified=shows_rectified_images(config.images_rectified, self.subscription.topic_name),
         )
+        # Always keep_last: with keep_all a CameraInfo that is sent only once waits behind the images.
+        self._info_subscriptions = [
+            node.create_subscription(
+                CameraInfo,
+                info_topic,
+                self._on_camera_info,
+                image_profile(config.image_qos, "keep_last"),
+                qos_overriding_options=overridable(),
+            ),
+            # A latched CameraInfo of a time before this node is sent to transient-local subscriptions only. Those
+            # match no volatile publisher, which is no reason for a warning.
+            node.create_subscription(
+                CameraInfo,
+                info_topic,
+                self._on_camera_info,
+                LATCHED,
+                event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
+            ),
+        ]
 
     @property
     def is_holding(self) -> bool:
         """Return whether the first image is held until its CameraInfo arrives."""
         return self._first_image.is_holding
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Return whether a CameraInfo was received, valid or not."""
+        return self._camera.has_calibration
 
     def drop_held(self) -> None:
         """Drop the held image, if any."""
@@ -123,7 +149,8 @@ class ImageSubscriber:
         """Drop the held image and unsubscribe."""
         self.drop_held()
         self._node.destroy_subscription(self.subscription)
-        self._node.destroy_subscription(self._info_subscription)
+        for subscription in self._info_subscriptions:
+            self._node.destroy_subscription(subscription)
 
     def _on_image(self, msg: Image | CompressedImage, info: Mapping[str, Any]) -> None:
         self._lost.receive(info)
@@ -144,12 +171,7 @@ class ImageSubscriber:
         self.camera_frame = frame
 
     def _on_camera_info(self, msg: CameraInfo) -> None:
-        intrinsics = intrinsics_from_camera_info(msg)
-        if intrinsics is None:
-            self._camera.warn_once(
-                f"camera_info is no calibration (K is {[float(k) for k in msg.k]}): the focal length is estimated"
-            )
-        self._camera.calibrate(intrinsics)
+        self._camera.calibrate(calibration_from_camera_info(msg))
         self._release()
 
     def _release(self) -> None:

@@ -4,16 +4,16 @@
 from __future__ import annotations
 
 import logging
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ttt3r_ros.errors import ImageError, SourceError, Ttt3rError
+from ttt3r_ros.errors import ConfigError, ImageError, SourceError
 from ttt3r_ros.geometry import rotation_from_quaternion
 from ttt3r_ros.images import encodings as pixels
-from ttt3r_ros.images.camera_info import intrinsics_from_camera_info
+from ttt3r_ros.images.camera_info import calibration_from_camera_info, shows_rectified_images
 from ttt3r_ros.io.bags.parts import unreadable_bag
 from ttt3r_ros.io.bags.stamps import SAMPLE_SIZE, ImageStamps
 from ttt3r_ros.io.bags.storage import open_bag
@@ -29,16 +29,17 @@ from ttt3r_ros.io.bags.topics import (
 from ttt3r_ros.io.bags.transforms import BagTransforms, RecordedTransform
 from ttt3r_ros.io.sequence import ALL_FRAMES, FrameSelection
 from ttt3r_ros.repeated_warnings import RepeatedWarnings
-from ttt3r_ros.types import Frame, Intrinsics
+from ttt3r_ros.types import Frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from ttt3r_ros.images.calibration import Calibration
     from ttt3r_ros.io.bags.bag_file import Connection, Record
     from ttt3r_ros.io.bags.storage import OpenBag
     from ttt3r_ros.io.sequence import StampedPose
-    from ttt3r_ros.types import Float64Array, UInt8Array
+    from ttt3r_ros.types import Float64Array, Intrinsics, UInt8Array
 
 logger = logging.getLogger(__name__)
 
@@ -56,8 +57,11 @@ class Bag:
         image_topic: str = "",
         camera_info_topic: str = "",
         selection: FrameSelection = ALL_FRAMES,
+        images_rectified: str = "auto",
     ) -> None:
         """Open a bag; the defaults are its only image topic and the CameraInfo topic beside that.
+
+        ``images_rectified`` is the setting of that name.
 
         Raises:
             SourceError: the bag cannot be read, or does not have the topic.
@@ -76,6 +80,8 @@ class Bag:
             first = first_message(bag, self._topic)
             self._camera_frame = "" if first is None else str(first.header.frame_id)
             self._truth = list(self._read_ground_truth(bag))
+        self._is_rectified = shows_rectified_images(images_rectified, self._topic)
+        self._camera = lru_cache(maxsize=8)(self._find_camera)
         self._warnings.summarize()
 
     def __len__(self) -> int:
@@ -103,8 +109,8 @@ class Bag:
         self.skipped = usable = 0
         with open_bag(self._path) as bag:
             stamps = ImageStamps(self._topic, self._sample_stamps(bag), self._warnings.warn)
-            for record, intrinsics in self._selection.apply(self._images(bag)):
-                frame = self._frame(bag, record, stamps, intrinsics)
+            for record, calibration in self._selection.apply(self._images(bag)):
+                frame = self._frame(bag, record, stamps, calibration)
                 if frame is None:
                     self.skipped += 1
                     continue
@@ -159,19 +165,18 @@ class Bag:
         if different:
             logger.warning("%s: metadata.yaml announces messages: %s", self._path, _enumerate(different))
 
-    def _images(self, bag: OpenBag) -> Iterator[tuple[Record, Intrinsics | None]]:
+    def _images(self, bag: OpenBag) -> Iterator[tuple[Record, Calibration | None]]:
         infos = [c for c in connections_of(bag, (INFO_TYPE,)) if c.topic in self._info_topics]
-        calibrations = (self._intrinsics(bag, record) for record in bag.messages(infos))
-        intrinsics = next((found for readable, found in calibrations if readable), None)
+        calibrations = (self._calibration(bag, record) for record in bag.messages(infos))
+        calibration = next((found for found in calibrations if found is not None), None)
         images = image_connections(bag, self._topic)
         read = 0
         for record in bag.messages(images + infos):
             if record[0].topic == self._topic:
                 read += 1
-                yield record, intrinsics
+                yield record, calibration
                 continue
-            readable, found = self._intrinsics(bag, record)
-            intrinsics = found if readable else intrinsics
+            calibration = self._calibration(bag, record) or calibration
         announced = max(self._count, bag.announced.get(self._topic, 0))
         if read < announced and not bag.problem:
             msg = f"{announced} images are announced on {self._topic}, {read} were read: the others are lost"
@@ -185,7 +190,7 @@ class Bag:
         return [(_stamp_ns(msg), log_ns) for msg, log_ns in messages if msg is not None]
 
     def _frame(
-        self, bag: OpenBag, record: Record, stamps: ImageStamps, intrinsics: Intrinsics | None
+        self, bag: OpenBag, record: Record, stamps: ImageStamps, calibration: Calibration | None
     ) -> Frame | None:
         connection, log_ns, _ = record
         msg = _deserialize(bag, record, self._warnings)
@@ -197,18 +202,27 @@ class Bag:
         except ImageError as error:
             self._warnings.warn(f"{self._topic} at {stamp_ns} is skipped: {error}")
             return None
-        return Frame(stamp_ns, msg.header.frame_id, rgb, intrinsics)
+        camera = None if calibration is None else self._camera(calibration, *rgb.shape[1::-1])
+        return Frame(stamp_ns, msg.header.frame_id, rgb, camera)
 
-    def _intrinsics(self, bag: OpenBag, record: Record) -> tuple[bool, Intrinsics | None]:
-        """Return whether a CameraInfo can be read, and its calibration."""
+    def _calibration(self, bag: OpenBag, record: Record) -> Calibration | None:
+        """Return the calibration of a CameraInfo, None if it is damaged."""
         msg = _deserialize(bag, record, self._warnings)
-        if msg is None:
-            return False, None
         try:
-            return True, intrinsics_from_camera_info(msg)
-        except (Ttt3rError, ValueError, IndexError, TypeError) as error:
+            return None if msg is None else calibration_from_camera_info(msg)
+        except (ValueError, IndexError, TypeError) as error:
             self._warnings.warn(f"a calibration on {record[0].topic} is skipped: {error}")
-            return False, None
+            return None
+
+    def _find_camera(self, calibration: Calibration, width: int, height: int) -> Intrinsics | None:
+        """Return the camera of images of a size, None if the calibration is invalid."""
+        if remark := calibration.remark(is_rectified=self._is_rectified):
+            self._warnings.warn(f"{self._topic}: {remark}")
+        try:
+            return calibration.intrinsics(width, height, is_rectified=self._is_rectified)
+        except ConfigError as error:
+            self._warnings.warn(f"{self._topic}: no calibration, the focal length is estimated: {error}")
+            return None
 
     def _read_ground_truth(self, bag: OpenBag) -> Iterator[StampedPose]:
         poses = connections_of(bag, (_POSE_TYPE,))

@@ -60,10 +60,10 @@ def select_image_topic(bag: OpenBag, name: str, path: Path) -> str:
 
 def select_info_topics(bag: OpenBag, image_topic: str, name: str, path: Path) -> set[str]:
     """Return the possible names of the CameraInfo topic; raise `SourceError` if the given one is missing."""
-    if not name:
-        namespaces = [image_topic.rsplit("/", depth)[0] for depth in (1, 2)]
-        return {f"{namespace}/camera_info" for namespace in namespaces}
     topics = sorted({c.topic for c in connections_of(bag, (INFO_TYPE,))})
+    if not name:
+        nearest_first = [f"{image_topic.rsplit('/', depth)[0]}/camera_info" for depth in (1, 2)]
+        return set([topic for topic in nearest_first if topic in topics][:1])
     if name not in topics:
         msg = f"{path}: no CameraInfo topic {name} (CameraInfo topics: {_enumerate(topics)})"
         raise SourceError(msg)
