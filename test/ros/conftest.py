@@ -65,7 +65,11 @@ def start(
 
     started: list[tuple[MappingNode, PeerNode]] = []
 
-    def _start(backend: FakeBackend | None = None, **parameters: object) -> tuple[MappingNode, PeerNode]:
+    def _start(
+        backend: FakeBackend | None = None,
+        remappings: dict[str, str] | None = None,
+        **parameters: object,
+    ) -> tuple[MappingNode, PeerNode]:
         defaults: dict[str, object] = {
             "image_qos": "reliable",
             "diagnostics_period": 0.1,
@@ -73,7 +77,13 @@ def start(
             "output_directory": str(tmp_path),
         }
         overrides = [Parameter(name, value=value) for name, value in (defaults | parameters).items()]
-        node = MappingNode(backend or FakeBackend(), context=context, parameter_overrides=overrides)
+        rules = [word for old, new in (remappings or {}).items() for word in ("-r", f"{old}:={new}")]
+        node = MappingNode(
+            backend or FakeBackend(),
+            context=context,
+            parameter_overrides=overrides,
+            cli_args=["--ros-args", *rules] if rules else None,
+        )
         peer = PeerNode(context, node)
         started.append((node, peer))
         return node, peer

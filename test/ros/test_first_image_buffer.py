@@ -6,12 +6,14 @@ from __future__ import annotations
 import time
 
 import pytest
+import rclpy
 from fakes import FOCAL, HEIGHT, WIDTH, FakeBackend, image
 from graph import SECOND, map_images, wait_for_connection
 from sensor_msgs.msg import CameraInfo
 from std_srvs.srv import Trigger
 
 from ttt3r_ros.ros import first_image_buffer
+from ttt3r_ros.ros.qos import LATCHED
 
 pytestmark = pytest.mark.ros
 
@@ -63,6 +65,21 @@ def test_later_images_do_not_overtake_the_held_image_and_none_is_lost(start):
     assert [mark for mark, _ in backend.shown] == [0, 1, 2, 3]
     assert (peer.count("received"), peer.count("lost")) == (4, 0)
     assert {info.k[0] for info in peer.received["depth_info"]} == {40.0}
+
+
+@pytest.mark.usefixtures("_no_timeout")
+def test_a_calibration_latched_before_the_start_of_the_node_is_received(start, executor, context):
+    driver = rclpy.create_node("driver", context=context)
+    executor.add_node(driver)
+    driver.create_publisher(CameraInfo, "camera_info", LATCHED).publish(camera_info())
+    node, peer = start()
+    peer.subscribe("pose", "depth_info")
+    wait_for_connection(peer)
+    peer.spin_until(lambda: node.mapping.subscribers[0].is_calibrated, "the calibration")
+    map_images(peer, 1)
+    peer.spin_until(lambda: peer.received["depth_info"], "the first depth image")
+    assert peer.received["depth_info"][0].k[0] == pytest.approx(40.0)
+    driver.destroy_node()
 
 
 @pytest.mark.usefixtures("_no_timeout")

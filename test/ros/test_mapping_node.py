@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from fakes import DEPTH_M, FOCAL, HEIGHT, WIDTH, image
 from graph import FRAME_ID, SECOND, map_images, wait_for_connection
-from sensor_msgs.msg import CameraInfo
+from sensor_msgs.msg import CameraInfo, Image
 
 from ttt3r_ros.io.export.point_cloud import read_ply
 from ttt3r_ros.io.trajectory_files import read_tum
 from ttt3r_ros.ros import messages
+from ttt3r_ros.ros.qos import STREAM
 
 pytestmark = pytest.mark.ros
 
@@ -215,6 +216,36 @@ def test_distorted_images_are_rectified_unless_the_parameter_disables_it(start, 
     map_images(peer, 1)
     peer.spin_until(lambda: peer.received["depth_info"], "camera info")
     assert any(peer.received["depth_info"][-1].d) is not rectify
+
+
+@pytest.mark.parametrize(
+    ("topic", "images_rectified", "is_rectified"),
+    [
+        ("/camera/image_rect_color", "auto", True),
+        ("/camera/image_rect_color", "off", False),
+        ("/camera/image_raw", "auto", False),
+        ("/camera/image_raw", "on", True),
+    ],
+)
+def test_P_of_camera_info_applies_to_remapped_rectified_images(
+    start, topic, images_rectified, is_rectified
+):
+    node, peer = start(images_rectified=images_rectified, remappings={"image": topic})
+    assert node.mapping.subscribers[0].subscription.topic_name == topic
+    images = peer.node.create_publisher(Image, topic, STREAM)
+    peer.subscribe("depth_info")
+    peer.wait_for_outputs()
+    peer.spin_until(images.get_subscription_count, "a subscriber of the images")
+    peer.spin_until(peer.camera_infos.get_subscription_count, "a subscriber of camera_info")
+    info = CameraInfo(width=2 * WIDTH, height=2 * HEIGHT, distortion_model="plumb_bob")
+    info.d, info.k = [-0.2, 0.0, 0.0, 0.0, 0.0], [30.0, 0.0, 15.5, 0.0, 30.0, 11.5, 0.0, 0.0, 1.0]
+    info.p = [26.0, 0.0, 15.5, -5.0, 0.0, 26.0, 11.5, 0.0, 0.0, 0.0, 1.0, 0.0]
+    peer.camera_infos.publish(info)
+    peer.spin_until(lambda: node.mapping.subscribers[0].is_calibrated, "the calibration")
+    images.publish(messages.image(image(0), messages.make_header(SECOND, "camera")))
+    peer.spin_until(lambda: peer.received["depth_info"], "camera info")
+    focal_px = peer.received["depth_info"][-1].k[0]  # at half the size
+    assert (focal_px == pytest.approx(13.0)) == is_rectified
 
 
 def test_depth_can_have_the_size_of_the_image_and_be_in_millimeters(start):

@@ -8,29 +8,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from sensor_msgs.msg import CameraInfo
 
 from ttt3r_ros.errors import ImageError
 from ttt3r_ros.images.camera_info import calibration_from_camera_info, shows_rectified_images
 from ttt3r_ros.images.preprocessor import ImagePreprocessor
 from ttt3r_ros.ros import image_messages, messages
+from ttt3r_ros.ros.camera_info_subscriber import CameraInfoSubscriber
 from ttt3r_ros.ros.first_image_buffer import FirstImageBuffer
 from ttt3r_ros.ros.image_topics import image_topic, image_type
 from ttt3r_ros.ros.lost_messages import LostMessages
 from ttt3r_ros.ros.publishers import camera_topic
-from ttt3r_ros.ros.qos import (
-    LATCHED,
-    SubscriptionEventCallbacks,
-    image_events,
-    image_profile,
-    overridable,
-)
+from ttt3r_ros.ros.qos import image_events, image_profile, overridable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from rclpy.node import Node
-    from sensor_msgs.msg import CompressedImage, Image
+    from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
     from ttt3r_ros.config import Config
     from ttt3r_ros.ros.statistics import Statistics
@@ -110,25 +104,9 @@ class ImageSubscriber:
             warn=self._log.warning,
             is_rectified=shows_rectified_images(config.images_rectified, self.subscription.topic_name),
         )
-        # Always keep_last: with keep_all a CameraInfo that is sent only once waits behind the images.
-        self._info_subscriptions = [
-            node.create_subscription(
-                CameraInfo,
-                info_topic,
-                self._on_camera_info,
-                image_profile(config.image_qos, "keep_last"),
-                qos_overriding_options=overridable(),
-            ),
-            # A latched CameraInfo of a time before this node is sent to transient-local subscriptions only. Those
-            # match no volatile publisher, which is no reason for a warning.
-            node.create_subscription(
-                CameraInfo,
-                info_topic,
-                self._on_camera_info,
-                LATCHED,
-                event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
-            ),
-        ]
+        self._calibration = CameraInfoSubscriber(
+            node, info_topic, config.image_qos, self._on_camera_info
+        )
 
     @property
     def is_holding(self) -> bool:
@@ -149,14 +127,15 @@ class ImageSubscriber:
         """Drop the held image and unsubscribe."""
         self.drop_held()
         self._node.destroy_subscription(self.subscription)
-        for subscription in self._info_subscriptions:
-            self._node.destroy_subscription(subscription)
+        self._calibration.close()
 
     def _on_image(self, msg: Image | CompressedImage, info: Mapping[str, Any]) -> None:
         self._lost.receive(info)
         self._check_frame(msg.header.frame_id)
         self.received += 1
         self._statistics.count("received")
+        if self.received == 1:
+            self._calibration.check_graph()
         for image in self._first_image.offer(msg):
             self._process(image)
 
