@@ -237,7 +237,7 @@ class Config:
     )
     images_rectified: str = setting(
         "auto",
-        "Images are rectified, P of camera_info applies: on, off or auto (topic image_rect and alike).",
+        "Images are rectified (P of camera_info): on, off or auto (by topic: image_rect).",
         choices=("auto", "off", "on"),
     )
 

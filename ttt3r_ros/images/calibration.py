@@ -82,13 +82,13 @@ class Calibration:
         return Intrinsics(*pinhole, width, height, *lens)
 
     def _readings(self, full: Intrinsics) -> Iterator[Intrinsics]:
-        window = self._cropped(full)
-        yield _binned(window, *self.binning)
-        yield _binned(full, *self.binning)
+        window = self._crop(full)
+        yield _bin(window, *self.binning)
+        yield _bin(full, *self.binning)
         yield window
         yield full
 
-    def _cropped(self, full: Intrinsics) -> Intrinsics:
+    def _crop(self, full: Intrinsics) -> Intrinsics:
         x, y, width, height = self.roi
         width, height = width or full.width - x, height or full.height - y
         if width <= 0 or height <= 0 or x + width > full.width or y + height > full.height:
@@ -130,7 +130,7 @@ def _have_one_factor(sides: tuple[tuple[int, int], ...]) -> bool:
     return max((b - 1) / a for a, b in sides) < min((b + 1) / a for a, b in sides)
 
 
-def _binned(camera: Intrinsics, x: int, y: int) -> Intrinsics:
+def _bin(camera: Intrinsics, x: int, y: int) -> Intrinsics:
     return replace(
         camera,
         fx=camera.fx / x,

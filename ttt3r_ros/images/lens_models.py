@@ -103,7 +103,7 @@ def _polynomial(name: str, values: tuple[float, ...]) -> Lens:
     )
     if count is None or not (is_complete or len(values) > _POLYNOMIAL_COUNTS[-1]):
         raise _wrong_count(name, values)
-    return Lens(PLUMB_BOB if count == _POLYNOMIAL_COUNTS[0] else RATIONAL, _resized(values, count))
+    return Lens(PLUMB_BOB if count == _POLYNOMIAL_COUNTS[0] else RATIONAL, _resize(values, count))
 
 
 def _equidistant(name: str, values: tuple[float, ...]) -> tuple[float, ...]:
@@ -112,7 +112,7 @@ def _equidistant(name: str, values: tuple[float, ...]) -> tuple[float, ...]:
     return values[:_EQUIDISTANT_COUNT]
 
 
-def _resized(values: tuple[float, ...], count: int) -> tuple[float, ...]:
+def _resize(values: tuple[float, ...], count: int) -> tuple[float, ...]:
     return values[:count] + (0.0,) * (count - len(values))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ttt3r_ros.errors import AmbiguousSource, SourceError
 from ttt3r_ros.images.camera_info import shows_rectified_images
 from ttt3r_ros.io.bags.kinds import BAG_SUFFIXES, METADATA, is_bag_file
-from ttt3r_ros.io.calibration_files import read_calibration
+from ttt3r_ros.io.camera_files import read_camera_file
 from ttt3r_ros.io.datasets.common import has_images
 from ttt3r_ros.io.datasets.registry import (
     DATASET_FORMATS,
@@ -68,7 +68,7 @@ def open_source(
         if options.calibration is None:
             return sequence
         topic = getattr(sequence, "image_topic", "")
-        calibration = read_calibration(options.calibration, topic)
+        calibration = read_camera_file(options.calibration, topic)
         return CalibratedSequence(
             sequence, calibration, is_rectified=shows_rectified_images(images_rectified, topic)
         )
