@@ -112,9 +112,7 @@ def _opencv_loader() -> type[Any]:
     class OpenCvLoader(yaml.SafeLoader):
         """Reads the matrices of cv2.FileStorage as mappings."""
 
-    OpenCvLoader.add_constructor(
-        "tag:yaml.org,2002:opencv-matrix", lambda loader, node: loader.construct_mapping(node, deep=True)
-    )
+    OpenCvLoader.add_constructor("tag:yaml.org,2002:opencv-matrix", OpenCvLoader.construct_yaml_map)
     return OpenCvLoader
 
 
