@@ -112,7 +112,8 @@ def _opencv_loader() -> type[Any]:
     class OpenCvLoader(yaml.SafeLoader):
         """Reads the matrices of cv2.FileStorage as mappings."""
 
-    OpenCvLoader.add_constructor("tag:yaml.org,2002:opencv-matrix", OpenCvLoader.construct_yaml_map)
+    loader: Any = OpenCvLoader
+    loader.add_constructor("tag:yaml.org,2002:opencv-matrix", loader.construct_yaml_map)
     return OpenCvLoader
 
 
