@@ -6,6 +6,7 @@ The settings themselves are in `ttt3r_ros.config`.
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache
@@ -172,5 +173,11 @@ def _yaml_text(value: Value) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):  # rcl cannot read an empty list; an empty word stands for it
-        return "[" + ", ".join(f'"{word}"' for word in value or ("",)) + "]"
-    return f'"{value}"' if isinstance(value, str) else str(value)
+        return "[" + ", ".join(map(_yaml_text, value or ("",))) + "]"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)  # a string of JSON is one of YAML, too
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value).replace("inf", ".inf").replace("nan", ".nan")
+    text = str(value)
+    # YAML 1.1 reads 1e-05 as a string.
+    return text.replace("e", ".0e") if "e" in text and "." not in text else text

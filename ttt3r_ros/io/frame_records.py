@@ -53,6 +53,7 @@ class FrameRecord:
 
 
 _TYPES = {"int": int, "float": float, "str": str}
+_MAX_TEXT = 1000  # characters; readers refuse fields of 131072
 COLUMNS = tuple(field.name for field in fields(FrameRecord))
 
 
@@ -103,12 +104,22 @@ def read_frames(path: Path) -> list[FrameRecord]:
 
 
 def format_frames(records: Iterable[FrameRecord]) -> bytes:
-    """Return records as CSV with a header; numbers keep all their digits."""
+    """Return records as CSV with a header; numbers keep all their digits.
+
+    In texts a space replaces each character that is not printable, because CSV readers do not agree on line ends, NUL
+    and bytes that are not UTF-8. Texts are cut at 1000 characters.
+    """
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(COLUMNS)
-    rows.writerows(astuple(record) for record in records)
+    rows.writerows([_to_cell(value) for value in astuple(record)] for record in records)
     return text.getvalue().encode("utf-8")
+
+
+def _to_cell(value: object) -> object:
+    if not isinstance(value, str) or (value.isprintable() and len(value) <= _MAX_TEXT):
+        return value
+    return "".join(letter if letter.isprintable() else " " for letter in value[:_MAX_TEXT])
 
 
 def parse_frames(data: bytes) -> list[FrameRecord]:

@@ -116,7 +116,8 @@ def write_tum(path: Path, stamps_ns: list[int], poses: Float64Array) -> None:
 
 def _seconds(stamp_ns: int) -> str:
     # Floats would round current stamps to 0.2 microseconds.
-    return f"{stamp_ns // 10**9}.{stamp_ns % 10**9:09d}"
+    seconds, nanoseconds = divmod(abs(stamp_ns), 10**9)
+    return f"{'-' if stamp_ns < 0 else ''}{seconds}.{nanoseconds:09d}"
 
 
 _WRITERS: dict[str, Callable[[Path, list[int], Float64Array], None]] = {

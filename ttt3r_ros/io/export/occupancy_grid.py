@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,16 +32,22 @@ def write_occupancy_grid(path: Path, grid: OccupancyGrid) -> None:
     shades = np.full(grid.values.shape, _UNKNOWN, np.uint8)
     shades[grid.values == 0], shades[grid.values == 100] = _FREE, _OCCUPIED
     height, width = grid.values.shape
-    # A string in JSON is one in YAML, too; a file name may contain colons and quotes.
     lines = [
-        f"image: {json.dumps(path.name)}", "mode: trinary", f"resolution: {_number(grid.resolution)}",
+        f"image: {_text(path.name)}", "mode: trinary", f"resolution: {_number(grid.resolution)}",
         f"origin: [{_number(grid.origin_x)}, {_number(grid.origin_y)}, 0.0]",
         "negate: 0", f"occupied_thresh: {_OCCUPIED_THRESHOLD}", f"free_thresh: {_FREE_THRESHOLD}",
     ]  # fmt: skip
     with atomic_write_together(path, path.with_suffix(".yaml")) as (image, description):
         image.write(f"P5\n{width} {height}\n255\n".encode("ascii"))
         image.write(shades[::-1].tobytes())  # the first row of the image has the highest y
-        description.write(("\n".join(lines) + "\n").encode("utf-8"))
+        description.write(("\n".join(lines) + "\n").encode("utf-8", "surrogateescape"))
+
+
+def _text(name: str) -> str:
+    """Return a file name in YAML: as it is or, as it may contain colons and quotes, as a string of JSON."""
+    return (
+        name if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", name) else json.dumps(name, ensure_ascii=False)
+    )
 
 
 def _number(value: float) -> str:

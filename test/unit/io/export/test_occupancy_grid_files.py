@@ -41,7 +41,7 @@ def test_a_grid_is_written_as_map_saver_does(tmp_path: Path) -> None:
     st.lists(st.lists(st.sampled_from([-1, 0, 100]), min_size=3, max_size=3), min_size=1, max_size=5),
     st.tuples(st.integers(-(2**40), 2**40), st.integers(-(2**40), 2**40)),
     st.sampled_from([0.01, 0.05, 0.1, 10.0]),
-    st.sampled_from(["map.pgm", "map: 1 #2.pgm", "Küche_left.pgm", '- "x\x27.pgm']),
+    st.sampled_from(["map.pgm", "map: 1 #2.pgm", "Küche_🏠.pgm", '- "x\x27.pgm']),
 )
 def test_map_server_reads_the_cells_the_origin_and_the_resolution(
     rows: list[list[int]], corner: tuple[int, int], resolution: float, name: str
