@@ -165,7 +165,11 @@ def _create_mapping(
     backend, facts = load_backend(config)
     mapping = RecordingMapper(backend, config, robot, robot.warnings.warn)
     if saved is not None:
-        mapping.load_state_dict(saved.state)
+        try:
+            mapping.load_state_dict(saved.state)
+        except SourceError as error:
+            msg = f"{saved.path} cannot be resumed: {error}; --overwrite starts again"
+            raise SourceError(msg) from error
     return mapping, facts
 
 

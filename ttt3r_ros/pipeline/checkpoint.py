@@ -12,7 +12,7 @@ from ttt3r_ros.odometry.scale_correction import read_scale
 from ttt3r_ros.state_dict import StateReader, load_all
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from ttt3r_ros.pipeline.reconstructor import Reconstructor
     from ttt3r_ros.state_dict import StateDict
@@ -42,18 +42,19 @@ def load_state_dict(reconstructor: Reconstructor[Any], state: Mapping[str, Any])
     reconstructor.corrections.drain()  # they belong to the map that was replaced
 
 
-def continue_maps(pairs: Sequence[tuple[Reconstructor[Any], Mapping[str, Any]]]) -> None:
-    """Continue the saved maps of several reconstructors, all or none; see `continue_map`."""
+def continue_maps(saved: Mapping[str, tuple[Reconstructor[Any], Mapping[str, Any]]]) -> None:
+    """Continue the saved maps of several reconstructors by file name, all or none; see `continue_map`."""
     before = []
     try:
-        for reconstructor, state in pairs:
+        for name, (reconstructor, state) in saved.items():
             parts = reconstructor.components()
             before.append((parts, {name: part.state_dict() for name, part in parts.items()}))
             continue_map(reconstructor, state)
-    except SourceError:
-        for parts, saved in before[:-1]:  # the last one is unchanged
-            load_all(parts, saved)
-        raise
+    except SourceError as error:
+        for parts, former in before[:-1]:  # the last one is unchanged
+            load_all(parts, former)
+        msg = f"{name}: {error}"
+        raise SourceError(msg) from error
 
 
 def continue_map(reconstructor: Reconstructor[Any], state: Mapping[str, Any]) -> None:

@@ -76,7 +76,8 @@ class ResultFiles:
         paths = [body.state_path for body in files]
         states = [StateReader(read_state(path), "state").group("reconstructor") for path in paths]
         reconstructors = [body.reconstructor for body in files]
-        checkpoint.continue_maps(list(zip(reconstructors, states, strict=True)))
+        pairs = zip(reconstructors, states, strict=True)
+        checkpoint.continue_maps(dict(zip(map(str, paths), pairs, strict=True)))
         return "; ".join(
             f"{path} loaded: {len(mapping.trajectory)} poses, {len(mapping.map.voxels)} voxels"
             for path, mapping in zip(paths, reconstructors, strict=True)

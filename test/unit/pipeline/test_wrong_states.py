@@ -197,10 +197,10 @@ def test_the_states_of_several_cameras_are_continued_together_or_not_at_all(
     before = [checkpoint.state_dict(mapping) for mapping in pair]
     good = unflatten(arrays)
     bad = unflatten({**arrays, "trajectory.poses": np.zeros_like(arrays["trajectory.poses"])})
-    with pytest.raises(SourceError, match="trajectory"):
-        checkpoint.continue_maps([(pair[0], good), (pair[1], bad)])
+    with pytest.raises(SourceError, match=r"right: .*trajectory"):
+        checkpoint.continue_maps({"left": (pair[0], good), "right": (pair[1], bad)})
     np.testing.assert_equal([checkpoint.state_dict(mapping) for mapping in pair], before)
-    checkpoint.continue_maps([(pair[0], good), (pair[1], good)])
+    checkpoint.continue_maps({"left": (pair[0], good), "right": (pair[1], good)})
     assert [len(mapping.trajectory) for mapping in pair] == [4, 4]
 
 

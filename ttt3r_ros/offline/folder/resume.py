@@ -28,6 +28,7 @@ class SavedRun:
     state: StateDict  # of its `RecordingMapper`
     outputs: tuple[str, ...]
     fingerprint: dict[str, Any]
+    path: Path
 
 
 def save_run(path: Path, fingerprint: RunFingerprint, mapping: RecordingMapper) -> None:
@@ -73,4 +74,4 @@ def read_run(path: Path) -> SavedRun:
         msg = f"{path} is damaged: {error!r}"
         raise SourceError(msg) from error
     del run["fingerprint"]
-    return SavedRun({**run, "reconstructor": reconstructor}, outputs, fingerprint)
+    return SavedRun({**run, "reconstructor": reconstructor}, outputs, fingerprint, path)
