@@ -112,7 +112,7 @@ points = st.lists(st.tuples(bits, bits, bits, st.integers(0, 2**24 - 1)), max_si
 
 
 def to_cloud(values: list[tuple[int, ...]]) -> PointCloud:
-    """Return points of any bits: also NaN, infinity, and bytes that look like line ends."""
+    """Return points of any bits: also NaN, infinity and bytes of line ends."""
     xyz = np.frombuffer(
         struct.pack(f"<{3 * len(values)}I", *(v for row in values for v in row[:3])), "<f4"
     )
