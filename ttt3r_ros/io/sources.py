@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ttt3r_ros.errors import AmbiguousSource, SourceError
 from ttt3r_ros.images.camera_info import shows_rectified_images
-from ttt3r_ros.io.bags.kinds import BAG_SUFFIXES, METADATA, is_bag_file
+from ttt3r_ros.io.bags.kinds import BAG_SUFFIXES, METADATA, is_bag_file, is_bag_metadata
 from ttt3r_ros.io.camera_files import read_camera_file
 from ttt3r_ros.io.datasets.common import has_images
 from ttt3r_ros.io.datasets.registry import (
@@ -105,7 +105,7 @@ def _detect(path: Path) -> str:
     """Return the name of the format of a path."""
     if path.is_file():
         return _detect_file(path)
-    if (path / METADATA).is_file() or any(
+    if is_bag_metadata(path / METADATA) or any(
         file.suffix.lower() in BAG_SUFFIXES for file in path.iterdir()
     ):
         return "bag"
@@ -114,6 +114,8 @@ def _detect(path: Path) -> str:
         return dataset_format.name
     if has_images(path) or has_images(path / "rgb"):
         return "folder"
+    if (path / METADATA).is_file():
+        return "bag"
     raise unknown_format_error(path)
 
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 METADATA = "metadata.yaml"
+_METADATA_START = 4096  # bytes that have the key of a bag
 BAG_SUFFIXES = (".mcap", ".db3", ".bag", ".active", ".zstd", ".zst")
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 MCAP, SQLITE, ROS1, ZSTD = "mcap", "sqlite3", "ros1", "zstd"
@@ -34,6 +35,15 @@ def kind_of_file(path: Path) -> str:
 def is_bag_file(path: Path) -> bool:
     """Return whether name or content of a file is that of a bag."""
     return path.suffix.lower() in BAG_SUFFIXES or kind_of_file(path) in (MCAP, SQLITE, ROS1)
+
+
+def is_bag_metadata(path: Path) -> bool:
+    """Return whether a file is the metadata of a bag; other tools have files of that name, too."""
+    try:
+        with path.open("rb") as file:
+            return b"rosbag2_bagfile_information" in file.read(_METADATA_START)
+    except OSError:
+        return False
 
 
 def expected_kind(path: Path) -> str:

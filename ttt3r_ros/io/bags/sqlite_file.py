@@ -16,22 +16,31 @@ if TYPE_CHECKING:
 
     from ttt3r_ros.io.bags.bag_file import Record
 
+_WRITING = "the recorder still writes or was killed"
+
 
 class SqliteFile:
     """A database of rosbag2_storage_sqlite3, of all schema versions; reading never changes it."""
 
-    problem = ""
-
     def __init__(self, path: Path) -> None:
         """Open a file; raises `sqlite3.Error`."""
-        journal = path.with_name(path.name + "-wal")
-        has_journal = journal.is_file() and journal.stat().st_size > 0
-        self.remark = (
-            f"{journal.name} exists: the recorder still writes or was killed; its messages so far are read"
-            if has_journal
-            else ""
-        )
-        self._database = _connect(path, immutable=not has_journal)
+        self.problem = self.remark = ""
+        log, journal = (path.with_name(path.name + suffix) for suffix in ("-wal", "-journal"))
+        if _has_content(log):
+            self.remark = f"{log.name} exists: {_WRITING}; its messages so far are read"
+        if _has_content(journal):
+            self.problem = (
+                f"{journal.name} exists: {_WRITING}; the messages of its last transaction are lost"
+            )
+        self._database = _connect(path, immutable=not self.remark)
+        try:
+            self._database.execute("SELECT 1 FROM sqlite_master").fetchone()
+        except sqlite3.OperationalError as error:
+            if not self.remark:
+                raise
+            # A log cannot be read in a folder without permission to write.
+            self._database = _connect(path, immutable=True)
+            self.problem, self.remark = f"{log.name} cannot be read ({error}): {_WRITING}", ""
         definitions = self._definitions()
         counts = dict(
             self._database.execute(
@@ -80,6 +89,10 @@ class SqliteFile:
         except sqlite3.OperationalError:
             return {}
         return {name: (text, encoding) for name, text, encoding in rows}
+
+
+def _has_content(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0
 
 
 def _connect(path: Path, *, immutable: bool) -> sqlite3.Connection:

@@ -43,7 +43,7 @@ def select_image_topic(bag: OpenBag, name: str, path: Path) -> str:
     if name:
         if name in images:
             return name
-        msg = f"{path}: no image topic {name} (image topics: {_enumerate(images)}){_foreign(bag)}"
+        msg = f"{path}: no image topic {name} (image topics: {_enumerate(images)}){_notes(bag)}"
         raise SourceError(msg)
     images = sorted({c.topic for c in connections if c.count}) or images
     cameras = [topic for topic in images if not _is_depth(bag, topic)] or images
@@ -52,7 +52,7 @@ def select_image_topic(bag: OpenBag, name: str, path: Path) -> str:
         return choices[0]
     if not choices:
         topics = _enumerate(sorted({c.topic for c in bag.connections}))
-        msg = f"{path} has no image topic (its topics: {topics}){_foreign(bag)}"
+        msg = f"{path} has no image topic (its topics: {topics}){_notes(bag)}"
         raise SourceError(msg)
     msg = f"{path}: {len(choices)} image topics; select one (image topics: {_enumerate(images)})"
     raise AmbiguousSource(msg, choices=choices, kind="image topic")
@@ -93,9 +93,11 @@ def _enumerate(topics: list[str]) -> str:
     return ", ".join(topics) or "none"
 
 
-def _foreign(bag: OpenBag) -> str:
-    topics = foreign_topics(bag)
-    return f"; not messages of ROS: {_enumerate(topics)}" if topics else ""
+def _notes(bag: OpenBag) -> str:
+    """Return the parts of a message with possible reasons why a topic is missing."""
+    foreign = foreign_topics(bag)
+    notes = [f"not messages of ROS: {_enumerate(foreign)}"] if foreign else []
+    return "".join(f"; {note}" for note in [*notes, *filter(None, [bag.problem]), *bag.remarks])
 
 
 def _is_compressed_copy(topic: str, cameras: list[str]) -> bool:

@@ -10,8 +10,10 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+import cv2
+import numpy as np
 import pytest
-from bag_recording import IMAGE, ROS2, images, raw_image, record, storage_file
+from bag_recording import HEIGHT, IMAGE, ROS2, WIDTH, images, raw_image, record, storage_file
 from rosbags.interfaces import (
     Qos,
     QosDurability,
@@ -195,3 +197,30 @@ def test_a_file_of_other_content_names_its_first_bytes(tmp_path: Path) -> None:
     path.write_bytes(b"<html>not found</html>")
     with pytest.raises(SourceError, match=r"no mcap file: it starts with 3c 68 74 6d 6c 3e"):
         open_source(str(path))
+
+
+def test_a_recorder_in_its_first_transaction_is_the_reason_of_a_missing_topic(tmp_path: Path) -> None:
+    with Writer(tmp_path / "bag", version=8, storage_plugin=StoragePlugin.SQLITE3) as writer:
+        topic = writer.add_connection(TOPIC, IMAGE, typestore=ROS2)
+        writer.write(topic, 0, ROS2.serialize_cdr(raw_image(0), IMAGE))
+        assert next((tmp_path / "bag").glob("*-journal")).stat().st_size > 0
+        with pytest.raises(SourceError, match="the recorder still writes or was killed"):
+            open_source(str(tmp_path / "bag"))
+    assert numbers(tmp_path / "bag") == [0]
+
+
+def test_an_mcap_file_that_is_still_recorded_is_read_up_to_its_last_chunk(tmp_path: Path) -> None:
+    with Writer(tmp_path / "bag", version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+        topic = writer.add_connection(TOPIC, IMAGE, typestore=ROS2)
+        for k in range(6000):
+            writer.write(topic, k * 10**6, ROS2.serialize_cdr(raw_image(k), IMAGE))
+        found = []
+        with pytest.raises(SourceError, match="the recorder was killed or still writes"):
+            found.extend(frame.stamp_ns for frame in open_source(str(tmp_path / "bag")).frames())
+        assert 1000 < len(found) < 6000
+
+
+def test_metadata_of_another_tool_does_not_make_a_folder_of_images_a_bag(tmp_path: Path) -> None:
+    assert cv2.imwrite(str(tmp_path / "0.png"), np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    (tmp_path / "metadata.yaml").write_text("camera: front\n")
+    assert len(list(open_source(str(tmp_path)).frames())) == 1
