@@ -26,20 +26,22 @@ def _no_poses() -> Float64Array:
 
 @dataclass(frozen=True)
 class RunResult:
-    """What one call of `map_recording` did.
+    """Results of one call of `map_recording`; ``repr`` omits the values of single frames.
 
     The trajectory has a pose for every frame mapped since time last went back; `records` has all frames.
     """
 
     folder: Path  # run folder
     name: str  # of the source
-    stamps_ns: tuple[int, ...] = ()
-    T_map_camera: Float64Array = field(default_factory=_no_poses)  # (N, 4, 4) poses of the trajectory
-    records: tuple[FrameRecord, ...] = ()  # of every decoded frame; those of an earlier process included
+    stamps_ns: tuple[int, ...] = field(default=(), repr=False)
+    # (N, 4, 4) poses of the trajectory
+    T_map_camera: Float64Array = field(default_factory=_no_poses, repr=False)
+    # Of every decoded frame, those of an earlier process included.
+    records: tuple[FrameRecord, ...] = field(default=(), repr=False)
     undecodable: int = 0  # images that could not be decoded
     files: dict[str, tuple[Path, ...]] = field(
         default_factory=dict
-    )  # by output; of image outputs the folder
+    )  # by output; image outputs: the folder
     evaluation: dict[str, Any] | None = None  # as in run.json; None: see `no_evaluation`
     no_evaluation: str = ""  # why there is no comparison with ground truth
     points: int = 0  # of the map

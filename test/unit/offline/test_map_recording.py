@@ -34,6 +34,7 @@ def test_the_result_has_poses_files_and_errors(standing):
     assert (result.mapped, result.T_map_camera.shape) == (3, (3, 4, 4))
     assert set(result.files) >= {"trajectory", "report"}
     assert all(path.is_file() for paths in result.files.values() for path in paths)
+    assert "records" not in repr(result)  # a line per frame would fill the terminal
 
 
 def test_a_standing_truth_has_position_errors_without_a_scale(standing):
