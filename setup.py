@@ -12,7 +12,8 @@ PACKAGE = "ttt3r_ros"
 ROOT = Path(__file__).resolve().parent
 VERSION = re.search(r'__version__ = "([^"]+)"', (ROOT / PACKAGE / "__init__.py").read_text())[1]
 
-# rclpy and the messages come from the ROS distribution under colcon, from these wheels under pip.
+# rclpy and the messages come from the ROS distribution under colcon, from these wheels under pip: Jazzy by the extra
+# "ros", or Kilted by "kilted".
 ROS_WHEELS = [
     "ros-jazzy-rclpy[fastrtps]",
     "ros-jazzy-std-msgs",
@@ -22,6 +23,7 @@ ROS_WHEELS = [
     "ros-jazzy-std-srvs",
     "ros-jazzy-diagnostic-msgs",
 ]
+KILTED_WHEELS = [name.replace("jazzy", "kilted") for name in ROS_WHEELS]
 DEMO = [
     "av>=14",
     "evo>=1.31",
@@ -117,6 +119,7 @@ setup(
     ],
     extras_require={
         "ros": ROS_WHEELS,
+        "kilted": KILTED_WHEELS,
         "demo": DEMO,
         "eval": EVAL,
         "export": EXPORT,

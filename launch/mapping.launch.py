@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import List  # noqa: UP035 - launch_ros of Humble does not accept list[str]
 
@@ -27,9 +26,9 @@ from launch.substitutions import LaunchConfiguration, TextSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-import ttt3r_ros
 from ttt3r_ros.config import Setting, settings
 from ttt3r_ros.ros.launch_support.wrapping import share_directory, temporary_file
+from ttt3r_ros.ros.middleware import missing_profile_variables
 
 # Settings with a launch argument; all others are set in params_file.
 FORWARDED = (
@@ -57,7 +56,6 @@ FORWARDED = (
 RVIZ_TOPICS = ("map_cloud", "map", "points", "path", "odom", "depth/image")
 # The player uses the recorded QoS. Often that is best effort, which does not match keep_all subscriptions.
 RELIABLE = {"history": "keep_all", "reliability": "reliable", "durability": "volatile"}
-FAST_DDS_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -74,10 +72,7 @@ def generate_launch_description() -> LaunchDescription:
 
 def fast_dds_profile() -> list[Action]:
     # The node sets the profile itself; the bag player, which sends the images, does not.
-    if any(os.environ.get(name) for name in FAST_DDS_VARIABLES):
-        return []
-    profile = Path(ttt3r_ros.__file__).parent / "ros" / "fastdds_profile.xml"
-    return [SetEnvironmentVariable(name, str(profile)) for name in FAST_DDS_VARIABLES]
+    return [SetEnvironmentVariable(name, path) for name, path in missing_profile_variables().items()]
 
 
 def arguments() -> list[DeclareLaunchArgument]:

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -59,8 +61,32 @@ def test_the_other_arguments_shadow_no_setting(tree):
     assert names.isdisjoint(entry.name for entry in settings())
 
 
-def test_launch_and_node_agree_on_the_variables_of_the_fast_dds_profile(tree):
-    assert ast.literal_eval(constant(tree, "FAST_DDS_VARIABLES")) == middleware._PROFILE_VARIABLES
+FAST_DDS_2, FAST_DDS_3 = "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"
+
+
+@pytest.mark.parametrize(
+    ("set_before", "expected"),
+    [
+        ({}, {FAST_DDS_2: str(middleware.PROFILE), FAST_DDS_3: str(middleware.PROFILE)}),
+        ({FAST_DDS_2: "/own.xml"}, {FAST_DDS_2: "/own.xml", FAST_DDS_3: "/own.xml"}),
+        ({FAST_DDS_3: "/own.xml"}, {FAST_DDS_2: "/own.xml", FAST_DDS_3: "/own.xml"}),
+        ({FAST_DDS_2: "/2.xml", FAST_DDS_3: "/3.xml"}, {FAST_DDS_2: "/2.xml", FAST_DDS_3: "/3.xml"}),
+        ({FAST_DDS_2: "", FAST_DDS_3: "/own.xml"}, {FAST_DDS_2: "/own.xml", FAST_DDS_3: "/own.xml"}),
+    ],
+)
+def test_both_versions_of_fast_dds_have_a_profile(monkeypatch, set_before, expected):
+    for name in (FAST_DDS_2, FAST_DDS_3):
+        monkeypatch.setenv(name, set_before.get(name, ""))
+    middleware.use_large_image_profile()
+    assert {name: os.environ[name] for name in expected} == expected
+
+
+def test_the_fast_dds_profile_requests_udp_buffers_for_whole_images():
+    names = {"s": "http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles"}
+    transports = ET.parse(middleware.PROFILE).getroot().iterfind(".//s:transport_descriptor", names)
+    udp = next(t for t in transports if t.findtext("s:type", namespaces=names) == "UDPv4")
+    for buffer in ("sendBufferSize", "receiveBufferSize"):
+        assert int(udp.findtext(f"s:{buffer}", namespaces=names)) >= 4 * 2**20
 
 
 def test_the_program_that_is_launched_is_installed_by_setup(tree):
@@ -70,7 +96,7 @@ def test_the_program_that_is_launched_is_installed_by_setup(tree):
 
 def test_files_that_the_launch_file_names_exist():
     named = re.findall(r'"(\w+)" / "([\w.]+)"', LAUNCH_FILE.read_text())
-    assert len(named) >= 3
+    assert len(named) >= 2
     folders = (ROOT, ROOT / "ttt3r_ros")
     assert [
         pair for pair in named if not any(folder.joinpath(*pair).is_file() for folder in folders)

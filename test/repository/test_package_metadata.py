@@ -85,3 +85,28 @@ def test_every_relative_link_of_the_documents_leads_to_a_file():
     assert [
         (name, target) for name, target in links if not ((ROOT / name).parent / target).exists()
     ] == []
+
+
+def test_the_wheels_of_kilted_are_those_of_jazzy():
+    requirements = {
+        name: set(
+            re.findall(
+                rf"ros-{name}-([\w-]+)", (ROOT / "packaging" / folder / "pyproject.toml").read_text()
+            )
+        )
+        for name, folder in (("jazzy", "tf2_msgs"), ("kilted", "tf2_msgs_kilted"))
+    }
+    assert len(requirements["jazzy"]) > 10
+    # Two packages of Jazzy do not exist there, and one is new.
+    assert requirements["jazzy"] - requirements["kilted"] == {
+        "python-cmake-module",
+        "fastrtps-cmake-module",
+    }
+    assert requirements["kilted"] - requirements["jazzy"] == {"ament-cmake-ros-core"}
+    versions = {
+        re.search(
+            r'^version = "([\d.]+)"', (ROOT / "packaging" / folder / "pyproject.toml").read_text(), re.M
+        )[1]
+        for folder in ("tf2_msgs", "tf2_msgs_kilted")
+    }
+    assert versions == {ET.parse(ROOT / "packaging" / "tf2_msgs" / "package.xml").findtext("version")}

@@ -13,9 +13,14 @@ PROFILE = Path(__file__).with_name("fastdds_profile.xml")
 
 def use_large_image_profile() -> None:
     """Set the Fast DDS profile for large best-effort images, unless the user has set one; call before rclpy.init."""
-    if not any(os.environ.get(name) for name in _PROFILE_VARIABLES):
-        for name in _PROFILE_VARIABLES:
-            os.environ[name] = str(PROFILE)
+    os.environ.update(missing_profile_variables())
+
+
+def missing_profile_variables() -> dict[str, str]:
+    """Return the variables to set: a profile of the user for one version of Fast DDS applies to the other, too."""
+    given = [path for name in _PROFILE_VARIABLES if (path := os.environ.get(name))]
+    profile = given[0] if given else str(PROFILE)
+    return {name: profile for name in _PROFILE_VARIABLES if not os.environ.get(name)}
 
 
 def isolate() -> None:
