@@ -50,7 +50,11 @@ class ImageStamps:
     def stamp_ns(self, stamp_ns: int, log_ns: int) -> int:
         """Return the stamp of the next image by the stamp of its header and its log time."""
         if self._unusable:
-            self._warn(f"{self._topic}: the header stamps are {self._found}; log times are used")
+            if not self._repeated:
+                self._warn(
+                    f"{self._topic}: the header stamps are {self._found}; log times are used for all"
+                )
+            self._repeated += 1
             return log_ns + self._offset_ns
         self._repeated = self._repeated + 1 if stamp_ns == self._last_ns else 0
         self._last_ns = stamp_ns
