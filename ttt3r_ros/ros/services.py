@@ -120,9 +120,9 @@ class NodeServices:
             T = messages.matrix_from_pose(msg.pose.pose)
             if frame not in ("", map_frame):
                 T = mapping.sensors.transforms.lookup(map_frame, frame, None) @ T
+            mapping.set_pose(T)
         except (ValueError, TransformError) as error:
             self._log.warning(f"initialpose refused: {error}")
             return
-        mapping.set_pose(T)
         x, y, z = T[:3, 3]
         self._log.info(f"pose set by initialpose: {x:.2f} {y:.2f} {z:.2f} in {map_frame}")
