@@ -214,3 +214,26 @@ def is_known(buffer: Any, stamp_ns: int) -> bool:
     except TransformError:
         return False
     return True
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e308, 1e-300, -1e300, 1e7])
+@pytest.mark.parametrize("field", ["fx", "fy", "cx", "d"])
+def test_a_hostile_calibration_is_ignored_and_images_are_mapped(start, field, value):
+    node, peer = start()
+    peer.subscribe("pose", "depth_info")
+    wait_for_connection(peer)
+    peer.spin_until(peer.camera_infos.get_subscription_count, "a subscriber of camera_info")
+    k = [20.0, 0.0, 16.0, 0.0, 20.0, 12.0, 0.0, 0.0, 1.0]
+    info = CameraInfo(width=2 * WIDTH, height=2 * HEIGHT, distortion_model="plumb_bob", d=[0.0] * 5)
+    if field == "d":
+        info.d[1] = value
+    else:
+        k[{"fx": 0, "cx": 2, "fy": 4}[field]] = value
+    info.k = k
+    subscriber = node.mapping.subscribers[0]
+    peer.camera_infos.publish(info)
+    peer.spin_until(lambda: subscriber._first_image._is_released, "the calibration")
+    map_images(peer, 2)
+    peer.spin_until(lambda: peer.received["depth_info"], "the calibration of the depth")
+    assert np.isfinite(peer.received["depth_info"][-1].k).all()
+    assert 1.0 < peer.received["depth_info"][-1].k[0] < 100.0

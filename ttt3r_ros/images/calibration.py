@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,9 @@ from ttt3r_ros.types import ImageGeometry, Intrinsics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# A projection with values beyond these has no finite or no useful result.
+_MIN_FOCAL_PX, _LARGEST = 0.1, 1e6
 
 Pinhole = tuple[float, float, float, float]  # fx, fy, cx, cy
 
@@ -72,13 +74,22 @@ class Calibration:
         is_projection = is_rectified and self.rectified is not None
         name, pinhole = ("P", self.rectified) if is_projection else ("K", self.raw)
         assert pinhole is not None
-        if not all(map(math.isfinite, pinhole)) or min(pinhole[:2]) <= 0:
-            fx, fy, cx, cy = pinhole
-            msg = f"{name} has fx = {fx:g}, fy = {fy:g}, cx = {cx:g}, cy = {cy:g}; expected fx and fy above 0"
+        lens = ("", ()) if is_rectified else (self.distortion_model, self.distortion)
+        fx, fy, cx, cy = pinhole
+        # Comparisons with NaN are false.
+        if not all(_MIN_FOCAL_PX <= focal <= _LARGEST for focal in (fx, fy)) or not all(
+            abs(value) <= _LARGEST for value in (cx, cy)
+        ):
+            msg = (
+                f"{name} has fx = {fx:g}, fy = {fy:g}, cx = {cx:g}, cy = {cy:g}; expected fx and fy from"
+                f" {_MIN_FOCAL_PX} to {_LARGEST:g} and a principal point up to {_LARGEST:g}"
+            )
+            raise ConfigError(msg)
+        if not all(abs(value) <= _LARGEST for value in lens[1]):
+            msg = f"D is {list(lens[1])}; expected finite numbers up to {_LARGEST:g}"
             raise ConfigError(msg)
         if self.width and self.height:
             width, height = self.width, self.height
-        lens = ("", ()) if is_rectified else (self.distortion_model, self.distortion)
         return Intrinsics(*pinhole, width, height, *lens)
 
     def _readings(self, full: Intrinsics) -> Iterator[Intrinsics]:
