@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -99,6 +100,27 @@ def test_an_idle_worker_and_a_timeout_of_zero_are_no_failure() -> None:
         each.worker.stop()
 
 
+@pytest.mark.usefixtures("short_period")
+def test_a_wait_for_a_lock_that_another_thread_holds_is_no_failure() -> None:
+    watched, lock, waits = Watched(timeout_s=0.001), threading.Lock(), threading.Event()
+
+    def process(_: list[threading.Event]) -> None:
+        waits.set()
+        with watched.worker.hold(lock):
+            watched.finished.set()
+
+    watched.worker._process = process
+    watched.start()
+    with lock:  # as a service that saves the map
+        watched.worker.submit(threading.Event())
+        assert waits.wait(LIMIT_S)
+        assert not watched.failed.wait(0.5), "fifty periods of the watchdog"
+    assert watched.finished.wait(LIMIT_S)
+    watched.watchdog.stop()
+    watched.worker.stop()
+    assert not watched.failures
+
+
 @pytest.mark.ros
 @pytest.mark.parametrize("step", ["sys.exit(0)", "while True: pass"])
 def test_the_process_of_a_worker_that_exits_or_loops_ends_with_status_1(
@@ -131,14 +153,20 @@ def test_the_process_of_a_worker_that_exits_or_loops_ends_with_status_1(
         )
         try:
             peer.spin_until(peer.images.get_subscription_count, "the node", START_S)
-            peer.publish(image(1), SECOND)
             # A service that needs the lock of the hanging frame blocks the executor.
             client = peer.node.create_client(Trigger, "/mapping_node/reset")
-            if client.wait_for_service(1.0):
-                client.call_async(Trigger.Request())
-            peer.spin_until(lambda: process.poll() is not None, "the end of the process", START_S)
+            stamps_ns = itertools.count(SECOND, SECOND // 10)
+
+            def has_ended() -> bool:
+                peer.publish(image(1), next(stamps_ns))  # again: the first can be lost in discovery
+                if client.service_is_ready():
+                    client.call_async(Trigger.Request())
+                return process.poll() is not None
+
+            peer.spin_until(has_ended, "the end of the process", START_S)
         finally:
             process.kill()
+            process.wait()
     peer.close()
     text = log.read_text()
     assert process.returncode == 1, text

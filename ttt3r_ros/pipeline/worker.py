@@ -8,11 +8,12 @@ import sys
 import threading
 import time
 from collections import deque
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 ItemT = TypeVar("ItemT")
 logger = logging.getLogger(__name__)
@@ -146,6 +147,14 @@ class Worker(Generic[ItemT]):
         """Return whether all queued items are processed."""
         return self._queue.is_idle()
 
+    @contextmanager
+    def hold(self, lock: threading.Lock) -> Iterator[None]:
+        """Hold a lock in ``process``; the wait for it, such as for a map that is saved, is not processing time."""
+        self._started_s = None
+        with lock:
+            self._started_s = time.monotonic()
+            yield
+
     def is_alive(self) -> bool:
         """Return whether the thread runs."""
         return self._thread.is_alive()
@@ -179,14 +188,14 @@ class Worker(Generic[ItemT]):
     def _run(self) -> None:
         while items := self._queue.take():
             self._on_room()
-            self._started_s = started_s = time.monotonic()
+            self._started_s = time.monotonic()
             try:
                 self._process(items)
             except BaseException as error:
                 self.failure = error
                 self._on_failure(error)
                 return
-            self._longest_s = max(self._longest_s, time.monotonic() - started_s)
+            self._longest_s = max(self._longest_s, time.monotonic() - self._started_s)
             self._started_s = None
             self._queue.mark_done()
             self._on_done()

@@ -172,7 +172,8 @@ class MappingRuntime:
 
     def _process(self, jobs: list[Job]) -> None:
         """Map frames of different cameras and publish each result; on the worker thread."""
-        with self.stepping:
+        assert self.worker is not None
+        with self.worker.hold(self.stepping):
             set_next_image_source(self._backend, self._next_image)
             # A frame from before a reset must not become the first of the new map.
             current = [job for job in jobs if job.session_id == self._session_id]
