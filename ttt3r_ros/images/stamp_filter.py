@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 BACKWARD_NS = 1_000_000_000  # a larger step back may be a restarted recording
 FORWARD_NS = 10_000_000_000  # a larger step ahead may be a stray stamp or a very low frame rate
+_MAX_STEP_NS = 2**62  # state files have integers of 64 bits
 CONFIRMATIONS = 3  # consecutive stamps that confirm a jump
 
 
@@ -63,7 +64,8 @@ class StampFilter:
         with StateReader(state, "stamp filter") as read:
             last_ns = read.optional("last_ns", np.int64, ())
             unconfirmed = read.array("unconfirmed", np.int64, (None,)).tolist()
-            max_step_ns = read.integer("max_step_ns")
+            max_step_ns = int(read.array("max_step_ns", np.int64, ()))
+            read.require(max_step_ns >= FORWARD_NS, f"max_step_ns is {max_step_ns}")
         self._last_ns = None if last_ns is None else int(last_ns)
         self._unconfirmed, self._max_step_ns = unconfirmed, max_step_ns
 
@@ -81,4 +83,4 @@ class StampFilter:
                 f" image {len(self._unconfirmed)} of {CONFIRMATIONS} that must agree"
             )
             raise ImageError(msg)
-        self._max_step_ns = max(FORWARD_NS, 2 * (stamp_ns - unconfirmed[-1]))
+        self._max_step_ns = min(_MAX_STEP_NS, max(FORWARD_NS, 2 * (stamp_ns - unconfirmed[-1])))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ttt3r_ros.config import from_mapping
+from ttt3r_ros.errors import ImageError
 from ttt3r_ros.geometry import T_BODY_OPTICAL, pose_matrix
+from ttt3r_ros.images.stamp_filter import StampFilter
 from ttt3r_ros.io.state_file import read_state, write_state
 from ttt3r_ros.mapping.submaps import SubmapCollection
 from ttt3r_ros.mapping.voxel_map import VoxelMap
@@ -156,6 +159,24 @@ def test_every_covariance_can_be_read(history: list[tuple[int, np.ndarray, float
     for stamp_ns, T_step, confidence in history:
         covariance.update(stamp_ns, T_step, T_step, confidence, after_reset=stamp_ns % 2 == 0)
     assert_readable(covariance, OdometryCovariance(0.05, 0.05))
+
+
+@given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=12))
+@settings(max_examples=100, deadline=None)
+def test_every_stamp_filter_can_be_read(stamps_ns: list[int]) -> None:
+    stamp_filter = StampFilter()
+    for stamp_ns in stamps_ns:
+        with suppress(ImageError):
+            stamp_filter.accept(stamp_ns)
+    assert_readable(stamp_filter, StampFilter())
+
+
+def test_a_stamp_filter_after_jumps_of_centuries_can_be_read() -> None:
+    stamp_filter = StampFilter()
+    for stamp_ns in (-(2**63), -(2**62), 0, 2**62):
+        with suppress(ImageError):
+            stamp_filter.accept(stamp_ns)
+    assert_readable(stamp_filter, StampFilter())
 
 
 # --- reconstructor ----------------------------------------------------------------------------------
