@@ -66,7 +66,7 @@ def _add_source_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     source.add_argument(
         "--calibration", type=Path, metavar="FILE",
-        help="camera calibration: YAML of ROS's camera_calibration, or JSON with fx, fy, cx, cy, width, height",
+        help="camera calibration: YAML of ROS, OpenCV, Kalibr or EuRoC, or JSON with fx, fy, cx, cy, width, height",
     )  # fmt: skip
     source.add_argument(
         "--fps",

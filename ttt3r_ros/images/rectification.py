@@ -67,7 +67,7 @@ def rectify_depth(depth_m: Float32Array, source: Intrinsics, pinhole: Intrinsics
     lies on neither surface; 0 outside the source's view.
     """
     height, width = depth_m.shape
-    x, y = _depth_tables(at_size(source, width, height), at_size(pinhole, width, height))
+    x, y = _depth_tables(at_size(with_ros_lens(source), width, height), at_size(pinhole, width, height))
     return np.asarray(
         cv2.remap(depth_m, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT), np.float32
     )

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ttt3r_ros.errors import SourceError
+from ttt3r_ros.errors import ConfigError, SourceError
 from ttt3r_ros.geometry import interpolate_pose, pose_matrix
-from ttt3r_ros.io.camera_files import read_yaml
+from ttt3r_ros.images.lens_models import with_ros_lens
+from ttt3r_ros.io.camera_files import parse_sensor, read_yaml
 from ttt3r_ros.io.datasets.common import (
     DatasetSequence,
     first_image_size,
@@ -27,25 +28,18 @@ from ttt3r_ros.io.image_files import list_images, read_depth_m
 from ttt3r_ros.io.image_folder import ImageRecord
 from ttt3r_ros.io.sequence import FIRST_STAMP_NS, FrameSelection, frame_stamp_ns
 from ttt3r_ros.io.text_stamps import parse_stamps_ns
-from ttt3r_ros.types import Intrinsics
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ttt3r_ros.io.sequence import StampedPose
-    from ttt3r_ros.types import Float64Array
+    from ttt3r_ros.types import Float64Array, Intrinsics
 
 _KITTI_UNITS_PER_M = 256.0
 _KITTI_RATE_HZ = 10.0
 _KITTI_CAMERAS = (2, 0, 3, 1)  # color before gray, left before right
 _EUROC_TRUTH = ("state_groundtruth_estimate0", "mocap0")  # EuRoC, TUM VI
 _MAX_GAP_NS = 100_000_000  # between two poses that are interpolated
-# By the name in sensor.yaml: distortion model of ROS, number of coefficients.
-_EUROC_DISTORTION = {
-    "radial-tangential": ("plumb_bob", 5),
-    "radtan": ("plumb_bob", 5),
-    "equidistant": ("equidistant", 4),
-}
 
 
 # --- EuRoC -------------------------------------------------------------------------------------------
@@ -89,18 +83,18 @@ def _euroc_camera(path: Path) -> tuple[Float64Array, Intrinsics]:
     sensor = read_yaml(path)
     try:
         T_body_camera = np.array(sensor["T_BS"]["data"], np.float64).reshape(4, 4)
-        fx, fy, cx, cy = (float(value) for value in sensor["intrinsics"])
-        width, height = (int(value) for value in sensor["resolution"])
-        model, count = _EUROC_DISTORTION[sensor["distortion_model"]]
-        coefficients = tuple(float(value) for value in sensor["distortion_coefficients"])
+        calibration = parse_sensor(sensor)
+        raw = calibration.intrinsics(calibration.width, calibration.height, is_rectified=False)
+        return T_body_camera, with_ros_lens(raw)
+    except ConfigError as error:
+        msg = f"{path}: {error}"
+        raise SourceError(msg) from error
     except (KeyError, TypeError, ValueError) as error:
         msg = (
-            f"{path}: expected T_BS, intrinsics of four, resolution of two, and a distortion_model of "
-            f"{', '.join(_EUROC_DISTORTION)} with its coefficients ({error!r})"
+            f"{path}: expected T_BS, intrinsics of four, resolution of two, and a distortion_model with its "
+            f"coefficients ({error!r})"
         )
         raise SourceError(msg) from error
-    distortion = coefficients + (0.0,) * (count - len(coefficients))
-    return T_body_camera, Intrinsics(fx, fy, cx, cy, width, height, model, distortion)
 
 
 def _euroc_truth(mav: Path) -> list[StampedPose]:
