@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import List  # noqa: UP035 - launch_ros of Humble does not accept list[str]
 
@@ -14,20 +13,17 @@ import yaml
 from launch import Action, LaunchContext, LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
-    ExecuteProcess,
     OpaqueFunction,
-    RegisterEventHandler,
     SetEnvironmentVariable,
-    Shutdown,
 )
 from launch.conditions import IfCondition
-from launch.event_handlers import OnProcessExit
 from launch.substitutions import LaunchConfiguration, TextSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from ttt3r_ros.config import Setting, settings
-from ttt3r_ros.ros.launch_support.wrapping import share_directory, temporary_file
+from ttt3r_ros.ros.launch_support.bag_playback import BagPlayback
+from ttt3r_ros.ros.launch_support.wrapping import share_directory
 from ttt3r_ros.ros.middleware import missing_profile_variables
 
 # Settings with a launch argument; all others are set in params_file.
@@ -54,8 +50,6 @@ FORWARDED = (
     "scale.source",
 )
 RVIZ_TOPICS = ("map_cloud", "map", "points", "path", "odom", "depth/image")
-# The player uses the recorded QoS. Often that is best effort, which does not match keep_all subscriptions.
-RELIABLE = {"history": "keep_all", "reliability": "reliable", "durability": "volatile"}
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -122,14 +116,16 @@ def setting_argument(entry: Setting) -> DeclareLaunchArgument:
 
 def mapping(context: LaunchContext) -> list[Action]:
     node = mapping_node(context)
-    player = OpaqueFunction(function=bag_player, args=[node])
-    return [node, player] if argument(context, "bag") else [node]
+    if not argument(context, "bag"):
+        return [node]
+    playback = bag_playback(context)
+    # The name of the node is known when it has started.
+    player = OpaqueFunction(function=lambda _: playback.actions(node, node.node_name))
+    return [*playback.check(), node, player]
 
 
 def mapping_node(context: LaunchContext) -> Node:
     image_topic = LaunchConfiguration("image_topic")
-    # With a bag, end the launch if the node fails. On a robot other nodes continue.
-    on_exit = [Shutdown(reason="mapping_node exited")] if argument(context, "bag") else None
     return Node(
         package="ttt3r_ros",
         executable="mapping_node",
@@ -145,7 +141,6 @@ def mapping_node(context: LaunchContext) -> Node:
             *grid_remapping(context),
         ],
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
-        on_exit=on_exit,
     )
 
 
@@ -175,65 +170,42 @@ def grid_remapping(context: LaunchContext) -> list[tuple[str, str]]:
     return [("~/map", topic)] if topic else []
 
 
-def bag_player(context: LaunchContext, node: Node) -> list[Action]:
-    # The node answers when it is ready for images; an earlier start would lose the first seconds of the bag.
-    # With queue_policy keep_all it saves after all received images are mapped.
-    wait = service_call(node, "reset")
-    player = ExecuteProcess(cmd=["ros2", "bag", "play", *player_arguments(context)], output="screen")
-    steps = [wait, player]
-    if is_true(context, "save_at_end"):
-        steps += [service_call(node, "save_map"), service_call(node, "save_trajectory")]
-        steps += [Shutdown(reason="end of bag, results saved")]
-    return in_sequence(steps)
+def bag_playback(context: LaunchContext) -> BagPlayback:
+    names = cameras(context)
+    image, info = argument(context, "image_topic"), argument(context, "camera_info_topic")
+    return BagPlayback(
+        bag=Path(argument(context, "bag")).expanduser(),
+        image_topics=full_names(context, [f"{name}/image" for name in names] or [image]),
+        info_topics=full_names(context, [f"{name}/camera_info" for name in names] or [info]),
+        transport=str(setting_value(context, "image_transport")).lower(),
+        images_only=is_true(context, "bag_images_only"),
+        save_at_end=is_true(context, "save_at_end"),
+        output_directory=str(setting_value(context, "output_directory")),
+    )
 
 
-def player_arguments(context: LaunchContext) -> list[str]:
-    topics = bag_topics(context)
-    overrides = temporary_file("bag_qos.yaml", json.dumps(dict.fromkeys(topics, RELIABLE)))
-    return [
-        argument(context, "bag"),
-        *("--clock", "100"),
-        *("--qos-profile-overrides-path", str(overrides)),
-        # The player does not wait for subscriptions, and discovery with Fast DDS takes up to 3 s.
-        *("--delay", "5"),
-        # At the end wait without limit until all images are acknowledged.
-        *("--wait-for-all-acked", "0"),
-        *(["--topics", *topics] if is_true(context, "bag_images_only") else []),
-    ]
-
-
-def bag_topics(context: LaunchContext) -> list[str]:
-    """Return the full names of all possible image and calibration topics of the bag."""
-    image = argument(context, "image_topic")
-    names = [image, f"{image}/compressed", argument(context, "camera_info_topic")]
-    for camera in cameras(context):
-        names += [f"{camera}/image", f"{camera}/image/compressed", f"{camera}/camera_info"]
+def full_names(context: LaunchContext, topics: list[str]) -> list[str]:
     namespace = argument(context, "namespace").strip("/")
     prefix = f"/{namespace}/" if namespace else "/"
-    return [name if name.startswith("/") else prefix + name for name in names]
+    return [name if name.startswith("/") else prefix + name for name in topics]
 
 
 def cameras(context: LaunchContext) -> list[str]:
     """Return the names of several cameras, from the launch argument or the parameter file."""
-    names = yaml.safe_load(argument(context, "cameras"))
-    if names:
-        return names if isinstance(names, list) else [str(names)]
+    names = setting_value(context, "cameras")
+    listed = names if isinstance(names, (list, tuple)) else [names]
+    return [str(name) for name in listed if name]
+
+
+def setting_value(context: LaunchContext, name: str) -> object:
+    """Return the value of a forwarded setting: the launch argument, the parameter file or the default."""
+    (entry,) = (entry for entry in forwarded_settings() if entry.name == name)
+    if argument(context, name):
+        text = argument(context, name)
+        return yaml.safe_load(text) if entry.kind is tuple else text
     sections = yaml.safe_load(params_file(context).read_text(encoding="utf-8")) or {}
-    listed = [(section or {}).get("ros__parameters", {}).get("cameras") for section in sections.values()]
-    return [name for names in listed for name in names or [] if name]
-
-
-def service_call(node: Node, service: str) -> ExecuteProcess:
-    name = f"{node.node_name}/{service}"
-    return ExecuteProcess(cmd=["ros2", "service", "call", name, "std_srvs/srv/Trigger"], output="screen")
-
-
-def in_sequence(steps: list[Action]) -> list[Action]:
-    handlers = [
-        RegisterEventHandler(OnProcessExit(target_action=before, on_exit=[after]))
-        for before, after in zip(steps, steps[1:])  # noqa: B905, RUF007 - Humble has Python 3.10
-    ]
-    return [*handlers, steps[0]]
+    values = [(section or {}).get("ros__parameters", {}).get(name) for section in sections.values()]
+    return next((value for value in values if value), entry.default)
 
 
 def rviz(context: LaunchContext) -> list[Action]:

@@ -119,11 +119,16 @@ def node_with(ros_arguments: list[str], domain_id: int) -> Iterator[rclpy.node.N
 
 
 def run(
-    body: Callable[[], None], on_end: Callable[[], None], file: str = "mapping", **typed: str
+    body: Callable[[], None],
+    on_end: Callable[[], None],
+    file: str = "mapping",
+    status: int = 0,
+    **typed: str,
 ) -> ProcInfoHandler:
     """Launch for real, run `body` beside it, shut down as Ctrl-C does; return how the processes ended.
 
-    `on_end` is called as soon as the launch is over, so that `body` need not wait for a dead node.
+    The launch has to end with `status`. `on_end` is called as soon as the launch is over, so that `body` need not
+    wait for a dead node.
     """
     exits = ProcInfoHandler()
     whole = LaunchDescription(
@@ -145,8 +150,8 @@ def run(
         finally:
             if not launched.done():
                 await service.shutdown()
-            status = await launched
-        return status
+            ended = await launched
+        return ended
 
-    assert asyncio.run(both()) == 0
+    assert asyncio.run(both()) == status
     return exits

@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from bag_recording import images, record
 from launch_file import (
     PREFIX,
     Evaluated,
+    ExecuteProcess,
     RegisterEventHandler,
     arguments,
     declared,
@@ -21,6 +24,7 @@ from launch_file import (
 )
 
 from ttt3r_ros.config import Config, settings
+from ttt3r_ros.errors import Ttt3rError
 from ttt3r_ros.ros import parameters
 from ttt3r_ros.ros.middleware import PROFILE
 
@@ -140,20 +144,26 @@ def test_a_params_file_that_does_not_exist_is_refused(tmp_path):
         evaluate(params_file=str(tmp_path / "absent.yaml"))
 
 
+def bag_with(path: Path, *topics: str) -> str:
+    return str(record(path, [message for topic in topics for message in images(topic)]))
+
+
 @pytest.mark.parametrize(
-    ("in_file", "typed", "expected"),
+    ("in_file", "typed", "with_bag", "expected"),
     [
-        (None, {}, False),
-        (None, {"use_sim_time": "true"}, True),
-        (True, {}, True),
-        (True, {"use_sim_time": "false"}, False),
-        (False, {"bag": "/data/it's a bag"}, True),
-        (None, {"bag": "walk", "use_sim_time": "false"}, True),
+        (None, {}, False, False),
+        (None, {"use_sim_time": "true"}, False, True),
+        (True, {}, False, True),
+        (True, {"use_sim_time": "false"}, False, False),
+        (False, {}, True, True),
+        (None, {"use_sim_time": "false"}, True, True),
     ],
 )
 def test_a_bag_turns_sim_time_on_and_otherwise_typed_beats_file(
-    domain_id, tmp_path, in_file, typed, expected
+    domain_id, tmp_path, in_file, typed, with_bag, expected
 ):
+    if with_bag:
+        typed = {**typed, "bag": bag_with(tmp_path / "it's a bag", "/camera/image_raw")}
     values = {} if in_file is None else {"use_sim_time": in_file}
     file = write_parameters(tmp_path / "robot.yaml", map_frame="world", **values)
     config, use_sim_time = started_with(domain_id, params_file=file, **typed)
@@ -165,26 +175,22 @@ def player_of(launched: Evaluated) -> list[str]:
     """Return the command line of the program that starts when the node has answered."""
     from launch.events.process import ProcessExited
 
-    (handler,) = (a.event_handler for a in launched.actions if isinstance(a, RegisterEventHandler))
-    node, wait = (a for a in launched.actions if not isinstance(a, RegisterEventHandler))
+    handlers = [a.event_handler for a in launched.actions if isinstance(a, RegisterEventHandler)]
+    _, wait = (a for a in launched.actions if isinstance(a, ExecuteProcess))
     ended = {"name": "", "cmd": [], "cwd": None, "env": None, "pid": 1, "returncode": 0}
-    assert not handler.matches(ProcessExited(action=node, **ended))
-    assert handler.matches(ProcessExited(action=wait, **ended))
-    (player,) = handler.handle(ProcessExited(action=wait, **ended), launched.context)
+    event = ProcessExited(action=wait, **ended)
+    (handler,) = (handler for handler in handlers if handler.matches(event))
+    (player,) = handler.handle(event, launched.context)
     return [program(player), *arguments(player, launched.context)]
 
 
-def test_a_bag_is_played_with_its_clock_once_the_node_answers():
-    launched = evaluate(bag="/data/it's a bag", namespace="robot1")
-    assert launched.programs() == ["mapping_node", "ros2"]
-    assert launched.arguments("ros2") == [
-        "service",
-        "call",
-        "/robot1/mapping_node/reset",
-        "std_srvs/srv/Trigger",
-    ]
+def test_a_bag_is_played_with_its_clock_once_the_node_answers(tmp_path):
+    bag = bag_with(tmp_path / "it's a bag", "/camera/image_raw")
+    launched = evaluate(bag=bag, namespace="robot1")
+    assert launched.programs() == ["mapping_node", sys.executable]
+    assert launched.arguments(sys.executable)[-2:] == ["/robot1/mapping_node", "reset"]
     words = player_of(launched)
-    assert words[:6] == ["ros2", "bag", "play", "/data/it's a bag", "--clock", "100"]
+    assert words[:6] == ["ros2", "bag", "play", bag, "--clock", "100"]
     assert words[words.index("--wait-for-all-acked") + 1] == "0"
     assert float(words[words.index("--delay") + 1]) > 3.0, (
         "the period in which Fast DDS announces itself"
@@ -203,8 +209,9 @@ def test_a_bag_is_played_with_its_clock_once_the_node_answers():
         ({"cameras": "[left]"}, ["/left/image", "/left/image/compressed", "/left/camera_info"]),
     ],
 )
-def test_the_player_offers_images_reliably_with_any_recorded_qos(typed, topics):
-    words = player_of(evaluate(bag="walk", bag_images_only="true", **typed))
+def test_the_player_offers_images_reliably_with_any_recorded_qos(tmp_path, typed, topics):
+    bag = bag_with(tmp_path / "walk", topics[0])
+    words = player_of(evaluate(bag=bag, bag_images_only="true", **typed))
     offered = yaml.safe_load(Path(words[words.index("--qos-profile-overrides-path") + 1]).read_text())
     assert set(topics) <= set(offered)
     for profile in offered.values():
@@ -214,9 +221,54 @@ def test_the_player_offers_images_reliably_with_any_recorded_qos(typed, topics):
 
 def test_cameras_in_the_params_file_are_offered_reliably_as_well(tmp_path):
     file = write_parameters(tmp_path / "robot.yaml", cameras=["front"])
-    words = player_of(evaluate(bag="walk", params_file=file))
+    bag = bag_with(tmp_path / "walk", "/front/image")
+    words = player_of(evaluate(bag=bag, params_file=file))
     offered = yaml.safe_load(Path(words[words.index("--qos-profile-overrides-path") + 1]).read_text())
     assert "/front/image" in offered
+
+
+@pytest.mark.parametrize(
+    ("typed", "reason"),
+    [
+        ({"bag": "absent"}, "absent"),
+        ({"image_topic": "/front/image"}, "/front/image"),
+        ({"image_transport": "compressed"}, "image_transport:=raw"),
+        ({"cameras": "[left]"}, "/left/image"),
+        ({"namespace": "robot1", "image_topic": "camera/image_raw"}, "/robot1/camera/image_raw"),
+        ({"save_at_end": "true", "output_directory": "/dev/null/maps"}, "/dev/null/maps"),
+    ],
+)
+def test_bag_topics_and_folder_are_checked_before_anything_is_played(tmp_path, typed, reason):
+    bag = bag_with(tmp_path / "walk", "/camera/image_raw")
+    with pytest.raises(Ttt3rError) as found:
+        evaluate(**{"bag": bag, **typed})
+    assert reason in str(found.value)
+    assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize("step", ["the node", "reset", "the player", "saving"])
+def test_a_failed_step_fails_the_launch(tmp_path, step):
+    from launch.events.process import ProcessExited
+
+    bag = bag_with(tmp_path / "walk", "/camera/image_raw")
+    launched = evaluate(bag=bag, save_at_end="true")
+    handlers = [a.event_handler for a in launched.actions if isinstance(a, RegisterEventHandler)]
+    node, reset = (a for a in launched.actions if isinstance(a, ExecuteProcess))
+
+    def end(action: ExecuteProcess, status: int) -> list[ExecuteProcess]:
+        ended = {"name": "", "cmd": [], "cwd": None, "env": None, "pid": 1, "returncode": status}
+        event = ProcessExited(action=action, **ended)
+        (handler,) = (handler for handler in handlers if handler.matches(event))
+        return handler.handle(event, launched.context)
+
+    (player,) = end(reset, 0)
+    (saving,) = end(player, 0)
+    assert arguments(saving, launched.context)[-2:] == ["save_map", "save_trajectory"]
+    failing = {"the node": node, "reset": reset, "the player": player, "saving": saving}[step]
+    with pytest.raises(RuntimeError, match="status 3"):
+        end(failing, 3)
+    (shutdown,) = end(saving, 0)
+    assert type(shutdown).__name__ == "Shutdown"
 
 
 @pytest.mark.parametrize(
@@ -238,8 +290,10 @@ def test_a_relative_image_topic_follows_the_namespace(domain_id):
         assert node.resolve_topic_name("image") == "/robot1/front/image"
 
 
-@pytest.mark.parametrize("typed", [{}, {"bag": "walk"}, {"use_sim_time": "true"}])
-def test_rviz_opens_with_the_installed_view_on_the_same_clock(domain_id, typed):
+@pytest.mark.parametrize("typed", [{}, {"bag": ""}, {"use_sim_time": "true"}])
+def test_rviz_opens_with_the_installed_view_on_the_same_clock(domain_id, tmp_path, typed):
+    if "bag" in typed:
+        typed = {"bag": bag_with(tmp_path / "walk", "/camera/image_raw")}
     launched = evaluate(rviz="true", **typed)
     assert launched.programs().count("rviz2") == 1
     words = launched.arguments("rviz2")

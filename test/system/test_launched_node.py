@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from bag_recording import images, record
 from geometry_msgs.msg import PoseStamped
 from launch_file import run
 from launch_testing.asserts import assertExitCodes
@@ -79,7 +80,8 @@ def test_a_node_that_cannot_start_ends_a_launch_with_a_bag(observer, ros2, tmp_p
         lambda: observer.launch_over.wait(LIMIT_S),
         observer.launch_over.set,
         model_path=str(tmp_path / "absent.pth"),
-        bag=str(tmp_path / "walk"),
+        bag=str(record(tmp_path / "walk", images("/camera/image_raw"))),
+        status=1,
     )
     assert observer.launch_over.is_set()
     codes = {

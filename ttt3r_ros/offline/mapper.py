@@ -141,11 +141,15 @@ class RecordingMapper:
         try:
             if self._preprocessor.accept(frame.stamp_ns):
                 self._warn(f"time went back to {frame.stamp_ns}")
-                self._mapper.on_time_jump(lambda _: self.before_reset(self))
+                self._mapper.on_time_jump(self._save_before_reset)
         except ImageError as error:
             return Skipped(SkipReason.OUT_OF_ORDER, str(error))
         (result,) = self._mapper.process([(self.reconstructor, frame)])
         return result
+
+    def _save_before_reset(self, _: object) -> bool:
+        self.before_reset(self)  # an error ends the run, and the map is written at its end
+        return True
 
 
 def _record(update: Update, index: int, map_id: int) -> FrameRecord:

@@ -46,7 +46,8 @@ class RunOutputs:
         self.folder = folder
         self.names = names
         self.written: list[str] = []
-        self._images = _frame_files(folder, names, config.min_confidence)
+        self._open_images = partial(_frame_files, folder, names, config.min_confidence)
+        self._images: FrameImageWriter | None = None  # opened with the first frame, as the bag
         self._open_bag = partial(_output_bag, folder / _bag_name(first), config, robot)
         self._bag: Any = None  # opened with the first frame, so that a run without frames writes none
 
@@ -56,6 +57,7 @@ class RunOutputs:
         Raises:
             OutputError: it cannot be written.
         """
+        self._images = self._images or self._open_images()
         if self._images is not None:
             self._images.add(index, update)
         if "bag" in self.names:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -97,18 +98,33 @@ def map_recording(
         if first is None and saved is None:
             msg = f"{fingerprint.source}: no frame could be mapped (source contains no images)"
             raise SourceError(msg)
-        locked.begin(fingerprint.outputs, overwrite=saved is None)
         run = _create_run(fingerprint, sequence, config, folder, mapping, facts)
         run.on_frame = on_frame
+        run.begin = partial(locked.begin, fingerprint.outputs, overwrite=saved is None)
+        if saved is not None:
+            run.begin_once()
         try:
             with show_progress(
                 sequence.name, len(sequence), run.resumed_at, enabled=progress
             ) as advance:
                 _map_frames(run, chain([] if first is None else [first], frames), stop, advance)
             run.interrupted = stop.is_requested
+            if not run.has_begun and locked.files():
+                # The run in the folder stays: it is better than a run without a frame.
+                return _without_frames(run)
+            run.begin_once()
             return finish_run(run)
         finally:
             run.outputs.close()
+
+
+def _without_frames(run: ActiveRun) -> RunResult:
+    """Return the result of an interrupted run; raise `SourceError` with the reason if no frame could be mapped."""
+    if run.interrupted:
+        return RunResult(run.folder, run.source.name, interrupted=True)
+    reason = "; ".join(run.problems) or run.no_frames
+    msg = f"{reason}; the earlier run in {run.folder} is kept"
+    raise SourceError(msg)
 
 
 def _with_outputs(
@@ -217,6 +233,7 @@ def _map_frame(run: ActiveRun, frame: Frame, upcoming: Frame | None) -> None:
     update = run.mapping.process(frame, upcoming)
     index = len(run.mapping.records) - 1
     if update is not None:
+        run.begin_once()
         run.outputs.add(index, update)
         run.previews.add(index, update)
     run.memory_mib.append(memory_bytes() / 2**20)

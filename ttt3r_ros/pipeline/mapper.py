@@ -97,20 +97,21 @@ class Mapper:
             reconstructor.reset(reset_odom=reset_odom)
         self.map_id += 1
 
-    def on_time_jump(self, save: Callable[[Reconstructor[Any]], None]) -> bool:
+    def on_time_jump(self, save: Callable[[Reconstructor[Any]], bool]) -> bool:
         """Apply the parameter ``on_time_jump`` after stamps went back; return whether the maps were cleared.
 
-        ``save`` is called for each reconstructor that has a map, before it is cleared.
+        ``save`` is called for each reconstructor that has a map and returns whether the map is saved. If one is not,
+        no map is cleared, as with ``keep_map``.
         """
-        if self._config.on_time_jump == "keep_map":
+        if self._config.on_time_jump == "keep_map" or not self._save_all(save):
             for reconstructor in self._reconstructors:
                 reconstructor.reset_state()
             return False
-        for reconstructor in self._reconstructors:
-            if len(reconstructor.trajectory):
-                save(reconstructor)
         self.reset(reset_odom=True)
         return True
+
+    def _save_all(self, save: Callable[[Reconstructor[Any]], bool]) -> bool:
+        return all(save(mapped) for mapped in self._reconstructors if len(mapped.trajectory))
 
     def _process_batch(
         self, frames: Sequence[tuple[Reconstructor[Any], Frame]]

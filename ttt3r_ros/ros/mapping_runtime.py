@@ -216,18 +216,19 @@ class MappingRuntime:
                 for body in self.bodies:
                     body.reset_outputs(time_jump=True)
 
-    def _save_before_reset(self, reconstructor: Reconstructor[Any]) -> None:
+    def _save_before_reset(self, reconstructor: Reconstructor[Any]) -> bool:
+        """Save what a reset would clear; return whether nothing is lost by it."""
         body = next(body for body in self.bodies if body.reconstructor is reconstructor)
-        suffix = f"_until_{body.newest_stamp_ns}"
-        for save in (body.files.save_trajectory, body.files.save_map):
-            self._save(partial(save, suffix))
-
-    def _save(self, save: Callable[[], str]) -> None:
         log = self._node.get_logger()
+        suffix = f"_until_{body.newest_stamp_ns}"
         try:
-            log.info(save())
+            log.info(body.files.save_trajectory(suffix))
+            if len(reconstructor.map.voxels):
+                log.info(body.files.save_map(suffix))
         except OutputError as error:
-            log.error(str(error))  # noqa: TRY400 - rclpy's logger
+            log.error(f"time went back, but the map is not saved and therefore kept: {error}")  # noqa: TRY400
+            return False
+        return True
 
     # --- timers -------------------------------------------------------------------------------------
 

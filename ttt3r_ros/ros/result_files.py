@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ttt3r_ros.errors import ConfigError
+from ttt3r_ros.errors import ConfigError, OutputError
 from ttt3r_ros.io.export.map_files import write_map
 from ttt3r_ros.io.state_file import read_state, write_state
 from ttt3r_ros.io.trajectory_files import write_tum
@@ -38,9 +38,11 @@ class ResultFiles:
         """Write the map as PLY and PCD, the grid as PGM and YAML.
 
         Raises:
-            OutputError: folder or file cannot be written.
+            OutputError: the map is empty, or folder or file cannot be written.
         """
         path = self._path("map", suffix, ".ply")
+        if not len(self.reconstructor.map.voxels):
+            raise self._nothing_to_save(path)
         saved = write_map(path, self.reconstructor.map)
         grid = ", grid saved to .pgm and .yaml" if saved.has_grid else ""
         return f"{saved.points} points saved to {path} and .pcd{grid}"
@@ -49,10 +51,12 @@ class ResultFiles:
         """Write the trajectory of the camera in the TUM format.
 
         Raises:
-            OutputError: folder or file cannot be written.
+            OutputError: the trajectory is empty, or folder or file cannot be written.
         """
         stamps_ns, poses = self.reconstructor.trajectory.poses()
         path = self._path("trajectory", suffix, ".txt")
+        if not len(poses):
+            raise self._nothing_to_save(path)
         write_tum(path, stamps_ns, poses)
         return f"{len(poses)} poses saved to {path}"
 
@@ -63,6 +67,8 @@ class ResultFiles:
             OutputError: folder or file cannot be written, or no frame was mapped yet.
         """
         path = self.state_path
+        if not len(self.reconstructor.trajectory):
+            raise self._nothing_to_save(path)
         write_state(path, {"reconstructor": checkpoint.state_dict(self.reconstructor)})
         return f"state, map and trajectory of {len(self.reconstructor.trajectory)} poses saved to {path}"
 
@@ -82,6 +88,11 @@ class ResultFiles:
             f"{path} loaded: {len(mapping.trajectory)} poses, {len(mapping.map.voxels)} voxels"
             for path, mapping in zip(paths, reconstructors, strict=True)
         )
+
+    def _nothing_to_save(self, path: Path) -> OutputError:
+        count = len(self.reconstructor.trajectory)
+        reason = f"{count} images mapped, no confident point" if count else "no image is mapped yet"
+        return OutputError(f"nothing to save ({reason}): {path} is not written")
 
     @property
     def state_path(self) -> Path:

@@ -111,7 +111,17 @@ class NodeServices:
             return message
 
     def _for_each_body(self, act: Callable[[TrackedBody], str]) -> str:
-        return "; ".join(act(body) for body in self._mapping.bodies)
+        """Act on every body, also after a failure; raise OutputError with all messages if one failed."""
+        reports, failed = [], False
+        for body in self._mapping.bodies:
+            try:
+                reports.append(act(body))
+            except OutputError as error:  # noqa: PERF203 - the other bodies are saved
+                reports.append(str(error))
+                failed = True
+        if failed:
+            raise OutputError("; ".join(reports))
+        return "; ".join(reports)
 
     def _set_pose(self, msg: PoseWithCovarianceStamped) -> None:
         mapping = self._mapping

@@ -17,7 +17,7 @@ from mapping import map_with, map_without_problems
 from recordings import image_folder, shots
 from running import wait_for_pictures
 
-from ttt3r_ros.errors import OutputError, SourceError
+from ttt3r_ros.errors import ImageError, OutputError, SourceError
 from ttt3r_ros.io.run_folder import RunFolder
 from ttt3r_ros.io.trajectory_files import read_tum
 from ttt3r_ros.offline.folder.lock import MARKER, RunFolderError, lock_folder
@@ -83,6 +83,20 @@ def test_a_source_without_readable_images_does_not_replace_a_run(folder, tmp_pat
         map_with(broken, output, overwrite=True)
     assert len(read_tum(output / "trajectory.txt")) == 3
     assert (output / "run.json").is_file()
+
+
+def test_a_source_without_a_usable_image_does_not_replace_a_run(folder, tmp_path, monkeypatch):
+    def refuse(self, frame):
+        raise ImageError("one color")
+
+    map_without_problems(folder, tmp_path, *FEW, max_frames=3)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name != MARKER}
+    monkeypatch.setattr(Reconstructor, "infer", refuse)
+    with pytest.raises(SourceError, match=rf"no frame could be mapped.*{tmp_path}"):
+        map_with(folder, tmp_path, overwrite=True)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name != MARKER} == before
+    assert map_with(folder, tmp_path / "new").problems, "without an earlier run a summary is written"
+    assert (tmp_path / "new" / "run.json").is_file()
 
 
 def test_a_run_without_a_state_cannot_be_resumed_and_stays(folder, tmp_path):

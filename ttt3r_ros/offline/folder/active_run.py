@@ -49,6 +49,26 @@ class ActiveRun:
     seconds: float = 0.0
     memory_mib: list[float] = field(default_factory=list)
     previews: PreviewFrames = field(default_factory=PreviewFrames)
+    begin: Callable[[], None] = lambda: None  # removes the earlier run in the folder
+    has_begun: bool = False
+
+    def begin_once(self) -> None:
+        """Remove the earlier run in the folder, before the first result is written.
+
+        Raises:
+            OutputError: it cannot be removed, or the folder cannot be written.
+        """
+        if not self.has_begun:
+            self.begin()
+            self.has_begun = True
+
+    @property
+    def no_frames(self) -> str:
+        """Return why no frame was mapped."""
+        reasons = ", ".join(
+            f"{count} {reason}" for reason, count in self.mapping.count_skipped().items()
+        )
+        return f"{self.fingerprint.source}: no frame could be mapped ({reasons or 'source contains no images'})"
 
     @property
     def writes_state(self) -> bool:
@@ -77,10 +97,7 @@ def finish_run(run: ActiveRun) -> RunResult:
     if run.writes_state:
         run.attempt("state", run.save_state)
     if not run.mapping.mapped and not run.interrupted and not run.problems:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in run.mapping.count_skipped().items())
-        run.problems.append(
-            f"{run.fingerprint.source}: no frame could be mapped ({reasons or 'source contains no images'})"
-        )
+        run.problems.append(run.no_frames)
     summary = _summarize(run)
     if "report" in run.fingerprint.outputs and run.mapping.mapped:
         from ttt3r_ros.offline.report.document import write_report  # noqa: PLC0415 - loads matplotlib
