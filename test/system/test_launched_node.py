@@ -76,7 +76,7 @@ def test_file_and_typed_arguments_reach_a_node_in_a_namespace(observer, tmp_path
 
 
 def test_a_node_that_cannot_start_ends_a_launch_with_a_bag(observer, ros2, tmp_path):
-    exits = run(
+    run(
         lambda: observer.launch_over.wait(LIMIT_S),
         observer.launch_over.set,
         model_path=str(tmp_path / "absent.pth"),
@@ -84,8 +84,3 @@ def test_a_node_that_cannot_start_ends_a_launch_with_a_bag(observer, ros2, tmp_p
         status=1,
     )
     assert observer.launch_over.is_set()
-    codes = {
-        exits[name].process_name.rsplit("-", 1)[0]: exits[name].returncode
-        for name in exits.process_names()
-    }
-    assert codes["mapping_node"] == 1

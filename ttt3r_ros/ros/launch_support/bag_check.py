@@ -22,7 +22,7 @@ def require_images(bag: Path, image_topics: Iterable[str], transport: str) -> No
     """Check that a bag has images on every topic, of the type of ``image_transport``.
 
     Raises:
-        SourceError: names the bag, what is missing, and the argument that fits.
+        SourceError: names bag and topic, the images of the bag, and the arguments for them.
     """
     with open_bag(bag) as opened:
         for topic in image_topics:
