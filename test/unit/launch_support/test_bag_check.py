@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The check of a bag before a launch names what is missing and the arguments that fit."""
+"""The check of a bag before a launch: refusals name the topic and the arguments for the images of the bag."""
 
 from __future__ import annotations
 
