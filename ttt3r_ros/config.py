@@ -320,6 +320,11 @@ def from_mapping(values: Mapping[str, object], base: Config | None = None) -> Co
     return with_overrides(base or Config(), values)
 
 
+def setting_value(name: str, value: object) -> Any:
+    """Return ``value`` in the type of a setting; raise `ConfigError` if it is invalid."""
+    return next(entry for entry in settings() if entry.name == name).validate(value)
+
+
 def setting_values(config: Config) -> dict[str, Any]:
     """Return the value of every setting by its dotted name; tuples become lists, as in JSON."""
     values: dict[str, Any] = {}

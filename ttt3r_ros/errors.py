@@ -2,6 +2,15 @@
 """Exceptions of the package. Each message contains the invalid value and the expected one."""
 
 
+def short_text(value: object, length: int = 80) -> str:
+    """Return the representation of a value for a message: one line, not longer than ``length``."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of more than 4300 digits; a deep structure
+        return f"a very long {type(value).__name__}"
+    return text if len(text) <= length else f"{text[: length - 3]}..."
+
+
 class Ttt3rError(Exception):
     """Base class of all exceptions of the package."""
 

@@ -6,16 +6,17 @@ The settings themselves are in `ttt3r_ros.config`.
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
-from ttt3r_ros.errors import ConfigError
+from ttt3r_ros.errors import ConfigError, short_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 Value = bool | int | float | str | tuple[str, ...]
 ConfigT = TypeVar("ConfigT")
@@ -74,34 +75,46 @@ class Setting:
         Raises:
             ConfigError: its type is wrong, or it is out of range or not among the choices.
         """
-        if self.kind is float and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
+        value = self._convert(value)
         if self.is_switch and isinstance(value, bool):  # YAML parses an unquoted on or off as a boolean
             value = "on" if value else "off"
         if self.choices and isinstance(value, str):
             # Users write QoS profiles in upper case and encodings in lower case.
             value = {choice.lower(): choice for choice in self.choices}.get(value.lower(), value)
-        if self.kind is tuple and isinstance(value, (list, tuple)):
-            value = tuple(word for word in value if word != "")
         if type(value) is not self.kind or (
             isinstance(value, tuple) and not all(isinstance(word, str) for word in value)
         ):
-            msg = f"{self.name} is {value!r}; expected {_TYPE_NAMES.get(self.kind, self.kind.__name__)}"
+            kind = _TYPE_NAMES.get(self.kind, self.kind.__name__)
+            msg = f"{self.name} is {short_text(value)}; expected {kind}"
             raise ConfigError(msg)
         assert isinstance(value, bool | int | float | str | tuple)
         self._require_in_range(value)
         return value
 
+    def _convert(self, value: object) -> object:
+        """Return the value in the type of this setting if the conversion is exact, else as it is."""
+        if self.kind is float and type(value) is int and abs(value) <= 2**53:
+            return float(value)
+        if self.kind is int and type(value) is float and value.is_integer():
+            return int(value)
+        if self.kind is tuple:
+            # rclpy passes an empty list of a parameter file as None, ROS tools as text or bytes.
+            if value is None or value in ("", b""):
+                return ()
+            if isinstance(value, (list, tuple)):
+                return tuple(word for word in value if word != "")
+        return value
+
     def _require_in_range(self, value: Value) -> None:
         if self.choices and value not in self.choices:
-            msg = f"{self.name} is {value!r}; expected one of {', '.join(self.choices)}"
+            msg = f"{self.name} is {short_text(value)}; expected one of {', '.join(self.choices)}"
             raise ConfigError(msg)
         if isinstance(value, (str, bool, tuple)):
             return
         low = float("-inf") if self.ge is None else self.ge
         high = float("inf") if self.le is None else self.le
         if not (low <= value <= high and math.isfinite(value)):
-            msg = f"{self.name} is {value}; expected {low} to {high}"
+            msg = f"{self.name} is {short_text(value)}; expected {low} to {high}"
             raise ConfigError(msg)
 
 
@@ -135,14 +148,32 @@ def with_overrides(base: ConfigT, values: Mapping[str, object]) -> ConfigT:
         ConfigError: a name is unknown or a value is invalid.
     """
     known = {entry.name: entry for entry in declared_settings(type(base))}
-    unknown = [name for name in values if name not in known]
+    unknown = [str(name) for name in values if name not in known]
     if unknown:
-        msg = f"unknown setting {', '.join(sorted(unknown))}; known: {', '.join(known)}"
+        msg = (
+            f"unknown setting {'; '.join(describe_unknown(name, known) for name in sorted(unknown)[:5])}"
+        )
         raise ConfigError(msg)
     config = base
     for name, value in values.items():
         config = _with_value(config, name.split("."), known[name].validate(value))
     return config
+
+
+def describe_unknown(name: str, known: Collection[str]) -> str:
+    """Return an unknown name with the known names most similar to it, or all if none is similar."""
+    shown = short_text(name)[1:-1]
+    last = name.rpartition(".")[2]
+    same_word = [other for other in known if other.rpartition(".")[2] == last]
+    similar = dict.fromkeys([*same_word, *difflib.get_close_matches(name[:80], known, n=3, cutoff=0.7)])
+    if not similar:
+        by_word: dict[str, str] = {other.rpartition(".")[2]: other for other in known}
+        similar = dict.fromkeys(
+            by_word[word] for word in difflib.get_close_matches(last[:80], by_word, n=3)
+        )
+    if similar:
+        return f"{shown} (did you mean {' or '.join(similar)}?)"
+    return f"{shown} (known: {', '.join(known)})"
 
 
 def _with_value(config: ConfigT, path: list[str], value: Value) -> ConfigT:

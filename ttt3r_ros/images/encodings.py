@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from ttt3r_ros.errors import ImageError
+from ttt3r_ros.images.image_header import require_decodable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -189,7 +190,9 @@ def decode_compressed(image_format: str, data: UInt8Array) -> UInt8Array:
     if "compressedDepth" in image_format:
         msg = f"{described}: it holds depth; a color or gray camera image is expected"
         raise ImageError(msg)
-    _validate_end(data.tobytes(), described)
+    content = data.tobytes()
+    _validate_end(content, described)
+    require_decodable(content, described)
     try:
         image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     except cv2.error as error:

@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import re
+import math
 from typing import TYPE_CHECKING, Any
 
-from ttt3r_ros.errors import ConfigError, SourceError
+from ttt3r_ros.errors import ConfigError, SourceError, short_text
 from ttt3r_ros.images.calibration import Calibration, Pinhole, calibration_of
 from ttt3r_ros.images.lens_models import EQUIDISTANT, PLUMB_BOB, find_lens
+from ttt3r_ros.text_files import read_json, read_yaml
 from ttt3r_ros.types import Intrinsics
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_MAX_SIDE_PX = 10**6
 _JSON = "a JSON object with fx, fy, cx, cy, width and height"
 _EXPECTED = (
     "a calibration of ROS (camera_matrix, distortion_model, distortion_coefficients, image_width, image_height), "
@@ -37,7 +38,7 @@ def read_camera_file(path: Path, image_topic: str = "") -> Calibration:
         SourceError: the file cannot be read, is not a calibration, or its lens model is not supported.
     """
     if path.suffix.lower() == ".json":
-        calibration = calibration_of(parse_intrinsics(read_camera_json(path), path))
+        calibration = calibration_of(parse_intrinsics(read_json(path), path))
     else:
         content = read_yaml(path)
         try:
@@ -58,21 +59,6 @@ def read_camera_file(path: Path, image_topic: str = "") -> Calibration:
     return calibration
 
 
-def read_camera_json(path: Path) -> dict[str, Any]:
-    """Return the JSON object in a file.
-
-    Raises:
-        SourceError: the file cannot be read, or has no object.
-    """
-    try:
-        camera = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _camera_error(path, _JSON, error) from error
-    if not isinstance(camera, dict):
-        raise _camera_error(path, _JSON, TypeError(f"{camera!r} is not an object"))
-    return camera
-
-
 def parse_intrinsics(camera: dict[str, Any], path: Path) -> Intrinsics:
     """Return the pinhole camera of a JSON object.
 
@@ -80,41 +66,39 @@ def parse_intrinsics(camera: dict[str, Any], path: Path) -> Intrinsics:
         SourceError: a key is missing or not a number; the message names the file.
     """
     try:
-        fx, fy, cx, cy = (float(camera[key]) for key in ("fx", "fy", "cx", "cy"))
-        return Intrinsics(fx, fy, cx, cy, int(camera["width"]), int(camera["height"]))
+        fx, fy, cx, cy = (finite_number(camera[key]) for key in ("fx", "fy", "cx", "cy"))
+        size = positive_integer(camera["width"]), positive_integer(camera["height"])
+        return _require_focal_lengths(Intrinsics(fx, fy, cx, cy, *size))
     except (ValueError, KeyError, TypeError) as error:
         raise _camera_error(path, _JSON, error) from error
 
 
-def read_yaml(path: Path) -> Any:
-    """Return the content of a YAML file, also of one that OpenCV wrote.
-
-    Raises:
-        SourceError: the file cannot be read, is not YAML, or PyYAML is not installed.
-    """
+def finite_number(value: Any) -> float:
+    """Return a number, or the number in a text, as float; raise `ValueError` unless it is finite."""
     try:
-        import yaml  # noqa: PLC0415 - an optional dependency
-    except ImportError as error:
-        msg = f"{path} cannot be read without PyYAML: pip install 'ttt3r_ros[run]'"
-        raise SourceError(msg) from error
-    try:
-        # OpenCV writes "%YAML:1.0", which is not a directive of YAML.
-        text = re.sub(r"\A%YAML:.*\n", "", path.read_text(encoding="utf-8", errors="replace"))
-        return yaml.load(text, Loader=_opencv_loader())  # noqa: S506 - a subclass of SafeLoader
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        msg = f"{path} is not YAML: {' '.join(str(error).split())}"
-        raise SourceError(msg) from error
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        msg = f"{short_text(value)} is not a finite number"
+        raise ValueError(msg)
+    return number
 
 
-def _opencv_loader() -> type[Any]:
-    import yaml  # noqa: PLC0415 - an optional dependency
+def positive_integer(value: Any) -> int:
+    """Return a count of pixels; raise `ValueError` unless it is whole and positive."""
+    number = finite_number(value)
+    if number < 1 or number != int(number) or number > _MAX_SIDE_PX:
+        msg = f"{short_text(value)} is not a number of pixels"
+        raise ValueError(msg)
+    return int(number)
 
-    class OpenCvLoader(yaml.SafeLoader):
-        """Reads the matrices of cv2.FileStorage as mappings."""
 
-    loader: Any = OpenCvLoader
-    loader.add_constructor("tag:yaml.org,2002:opencv-matrix", loader.construct_yaml_map)
-    return OpenCvLoader
+def _require_focal_lengths(camera: Intrinsics) -> Intrinsics:
+    if min(camera.fx, camera.fy) <= 0:
+        msg = f"fx is {camera.fx:g} and fy {camera.fy:g}; expected focal lengths above 0"
+        raise ValueError(msg)
+    return camera
 
 
 def parse_sensor(sensor: dict[str, Any]) -> Calibration:
@@ -129,7 +113,7 @@ def parse_sensor(sensor: dict[str, Any]) -> Calibration:
         msg = f"camera_model '{projection}' is not supported; expected pinhole"
         raise ConfigError(msg)
     fx, fy, cx, cy = _numbers(sensor["intrinsics"])
-    width, height = (int(value) for value in sensor["resolution"])
+    width, height = (positive_integer(value) for value in sensor["resolution"])
     key = "distortion_coeffs" if "distortion_coeffs" in sensor else "distortion_coefficients"
     coefficients = _numbers(sensor.get(key) or ())
     return Calibration((fx, fy, cx, cy), width, height, str(sensor["distortion_model"]), coefficients)
@@ -179,8 +163,8 @@ def _parse_matrices(content: dict[str, Any]) -> Calibration:
         raise KeyError("image_width" if width is None else "image_height")
     return Calibration(
         _pinhole(K, 3),
-        int(width or 0),
-        int(height or 0),
+        0 if width in (None, 0) else positive_integer(width),
+        0 if height in (None, 0) else positive_integer(height),
         str(model),
         D,
         _pinhole(P, 4) if any(P) else None,
@@ -202,7 +186,7 @@ def _numbers(values: Any) -> tuple[float, ...]:
     if isinstance(values, dict):
         values = values["data"]
     rows = [row if isinstance(row, list) else [row] for row in values or ()]
-    return tuple(float(value) for row in rows for value in row)
+    return tuple(finite_number(value) for row in rows for value in row)
 
 
 def _pinhole(matrix: tuple[float, ...], columns: int) -> Pinhole:
@@ -213,4 +197,5 @@ def _pinhole(matrix: tuple[float, ...], columns: int) -> Pinhole:
 
 
 def _camera_error(path: Path, expected: str, problem: Exception) -> SourceError:
-    return SourceError(f"{path}: expected {expected} ({' '.join(repr(problem).split())})")
+    found = f"{problem} is missing" if isinstance(problem, KeyError) else str(problem)
+    return SourceError(f"{path}: expected {expected} ({' '.join(found.split())[:200]})")

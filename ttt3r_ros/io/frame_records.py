@@ -12,6 +12,7 @@ import numpy as np
 
 from ttt3r_ros.errors import SourceError
 from ttt3r_ros.io.atomic import atomic_write
+from ttt3r_ros.text_files import read_bytes
 from ttt3r_ros.types import Intrinsics
 
 if TYPE_CHECKING:
@@ -93,11 +94,9 @@ def read_frames(path: Path) -> list[FrameRecord]:
     Raises:
         SourceError: the file is missing or is not a table of frames.
     """
+    content = read_bytes(path)
     try:
-        return parse_frames(path.read_bytes())
-    except OSError as error:
-        msg = f"{path} cannot be read: {error.strerror}"
-        raise SourceError(msg) from error
+        return parse_frames(content)
     except SourceError as error:
         msg = f"{path}: {error}"
         raise SourceError(msg) from error
@@ -132,7 +131,8 @@ def parse_frames(data: bytes) -> list[FrameRecord]:
         rows = csv.DictReader(io.StringIO(data.decode("utf-8"), newline=""))
         return [_parse_record(row) for row in rows]
     except (ValueError, TypeError, KeyError, csv.Error) as error:
-        msg = f"not a table of frames: {error}"
+        found = f"column {error} is missing" if isinstance(error, KeyError) else str(error)
+        msg = f"not a table of frames: {found[:200]}"
         raise SourceError(msg) from error
 
 

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
-from ttt3r_ros.errors import SourceError
+from ttt3r_ros.errors import ImageError, SourceError
+from ttt3r_ros.images.image_header import TooManyPixelsError, require_decodable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +33,16 @@ def read_image(file: Path, mode: int = cv2.IMREAD_COLOR) -> NDArray[Any] | None:
         content = np.fromfile(file, np.uint8)
     except OSError:
         return None
-    return cv2.imdecode(content, mode) if content.size else None
+    if not content.size:
+        return None
+    try:
+        require_decodable(content.tobytes(), str(file))
+        return cv2.imdecode(content, mode)
+    except TooManyPixelsError as error:
+        logging.getLogger(__name__).warning("%s", error)
+    except (ImageError, cv2.error):
+        pass
+    return None
 
 
 def list_images(folder: Path) -> list[Path]:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ttt3r_ros.errors import SourceError
-from ttt3r_ros.io.camera_files import parse_intrinsics, read_camera_json
+from ttt3r_ros.errors import SourceError, short_text
+from ttt3r_ros.io.camera_files import parse_intrinsics
 from ttt3r_ros.io.image_files import (
     IMAGE_SUFFIXES,
     MM_PER_M,
@@ -21,6 +21,7 @@ from ttt3r_ros.io.image_files import (
 from ttt3r_ros.io.sequence import ALL_FRAMES, CAMERA_FRAME, FrameSelection, frame_stamp_ns
 from ttt3r_ros.io.trajectory_files import read_tum
 from ttt3r_ros.repeated_warnings import RepeatedWarnings
+from ttt3r_ros.text_files import read_json
 from ttt3r_ros.types import Frame
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ class ImageFolder(ImageFileSequence):
             msg = f"{path} has no images ({', '.join(IMAGE_SUFFIXES)})"
             raise SourceError(msg)
         camera_file = path / "camera.json"
-        camera = read_camera_json(camera_file) if camera_file.is_file() else {}
+        camera = read_json(camera_file) if camera_file.is_file() else {}
         intrinsics = parse_intrinsics(camera, camera_file) if camera else None
         self._depth_scale = _depth_scale(camera, camera_file)
         truth = read_tum(path / "groundtruth.txt", any_unit=True)
@@ -157,7 +158,7 @@ class ImageFolder(ImageFileSequence):
 
 def _depth_scale(camera: dict[str, Any], path: Path) -> float:
     value = camera.get("depth_scale", MM_PER_M)
-    if not isinstance(value, (int, float)) or not 0 < value < float("inf"):
-        msg = f"{path}: depth_scale is {value!r}; expected units per meter, above 0"
+    if not isinstance(value, (int, float)) or not 0 < value < 1e300:
+        msg = f"{path}: depth_scale is {short_text(value)}; expected units per meter, above 0"
         raise SourceError(msg)
     return float(value)

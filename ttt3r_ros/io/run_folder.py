@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,6 +15,7 @@ from ttt3r_ros.io.frame_records import FrameRecord, mapped_records, read_frames
 from ttt3r_ros.io.image_files import MM_PER_M, read_image
 from ttt3r_ros.io.trajectory_files import read_tum
 from ttt3r_ros.mapping.voxel_map import PointCloud
+from ttt3r_ros.text_files import read_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,18 +67,10 @@ class RunFolder:
             SourceError: it has no ``run.json`` of a finished run.
         """
         self.path = path
-        try:
-            meta = json.loads((path / RUN).read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
+        if path.is_dir() and not (path / RUN).exists():
             msg = f"{path} is not a finished run: it has no {RUN}"
-            raise SourceError(msg) from error
-        except (OSError, ValueError) as error:
-            msg = f"{path / RUN} cannot be read: {error}"
-            raise SourceError(msg) from error
-        if not isinstance(meta, dict):
-            msg = f"{path / RUN}: expected an object, found {type(meta).__name__}"
             raise SourceError(msg)
-        self.meta: dict[str, Any] = meta
+        self.meta: dict[str, Any] = read_json(path / RUN)
 
     def __len__(self) -> int:
         return len(self._poses)
@@ -107,6 +99,7 @@ class RunFolder:
         rgb = self._read_image("rgb", f"{name}.jpg", cv2.IMREAD_COLOR)
         depth = self._read_image("depth", f"{name}.png", cv2.IMREAD_UNCHANGED)
         confidence = self._read_image("confidence", f"{name}.png", cv2.IMREAD_UNCHANGED)
+        self._require_same_size(name, rgb, depth, confidence)
         return SavedFrame(
             None if rgb is None else np.ascontiguousarray(rgb[..., ::-1]),
             None if depth is None else _depth_m(depth),
@@ -128,6 +121,18 @@ class RunFolder:
     @cached_property
     def _records(self) -> list[FrameRecord]:
         return mapped_records(read_frames(self.path / FRAMES)) if (self.path / FRAMES).is_file() else []
+
+    def _require_same_size(
+        self, name: str, rgb: NDArray[Any] | None, *gray: NDArray[Any] | None
+    ) -> None:
+        images = [image for image in (rgb, *gray) if image is not None]
+        shapes = [image.shape for image in images]
+        if len({shape[:2] for shape in shapes}) > 1 or any(
+            image is not None and image.ndim != 2 for image in gray
+        ):
+            found = ", ".join("x".join(map(str, shape)) for shape in shapes)
+            msg = f"{self.path}: the images {name} have the shapes {found}; expected one size, gray except rgb"
+            raise SourceError(msg)
 
     def _read_image(self, kind: str, name: str, mode: int) -> NDArray[Any] | None:
         path = self.path / kind / name

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ttt3r_ros.errors import OutputError, SourceError
+from ttt3r_ros.errors import OutputError, SourceError, short_text
 from ttt3r_ros.geometry import pose_matrix, pose_matrix_xyzw
 from ttt3r_ros.io.atomic import atomic_write
 from ttt3r_ros.io.text_stamps import parse_seconds_ns, parse_stamps_ns
+from ttt3r_ros.text_files import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,17 +33,17 @@ def read_tum(path: Path, *, any_unit: bool = False) -> list[StampedPose]:
     Raises:
         SourceError: a line is malformed; the message names file and line.
     """
-    if not path.is_file():
+    if not path.exists():
         return []
     rows, poses = [], []
-    for number, line in enumerate(_read_lines(path), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         words = line.split()
         try:
             poses.append(_pose([float(word) for word in words[1:8]]))
         except ValueError as error:
-            msg = f"{path}:{number}: expected 't x y z qx qy qz qw', found '{line}'"
+            msg = f"{path}:{number}: expected 't x y z qx qy qz qw', found {short_text(line)}"
             raise SourceError(msg) from error
         rows.append((number, words[0]))
     if any_unit:
@@ -50,14 +51,6 @@ def read_tum(path: Path, *, any_unit: bool = False) -> list[StampedPose]:
     else:
         stamps_ns = [parse_seconds_ns(path, number, text) for number, text in rows]
     return list(zip(stamps_ns, poses, strict=True))
-
-
-def _read_lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
-        msg = f"{path} cannot be read as text: {error}"
-        raise SourceError(msg) from error
 
 
 def _pose(row: list[float]) -> Float64Array:

@@ -166,6 +166,6 @@ def _record(update: Update, index: int, map_id: int) -> FrameRecord:
         position_std_m=float(np.sqrt(np.diag(update.pose_covariance)[:3].max())),
         fx=float(camera.fx), fy=float(camera.fy), cx=float(camera.cx), cy=float(camera.cy),
         width=camera.width, height=camera.height,
-        distortion=" ".join((camera.distortion_model, *map(repr, camera.distortion)))
+        distortion=" ".join(("_".join(camera.distortion_model.split()), *map(repr, camera.distortion)))
         if any(camera.distortion) else "",
     )  # fmt: skip

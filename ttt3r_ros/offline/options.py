@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ttt3r_ros.errors import ConfigError
 from ttt3r_ros.io.run_folder import DEFAULT_OUTPUTS, OUTPUTS
+from ttt3r_ros.transforms.frame_names import require_valid_frames
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -54,6 +55,7 @@ def require_offline_settings(config: Config) -> None:
         if value:
             msg = f"{name} is {value}: a recording is mapped with one camera; name its image topic"
             raise ConfigError(msg)
+    require_valid_frames(config)
     if config.level_source == "imu":
         msg = "level_source is imu: offline runs read images and transforms only; the node subscribes to an IMU"
         raise ConfigError(msg)

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import json
+import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ttt3r_ros.errors import OutputError
+from ttt3r_ros.errors import OutputError, describe_error
 from ttt3r_ros.geometry import pose_matrix_xyzw
 from ttt3r_ros.io.atomic import atomic_write
 from ttt3r_ros.io.export.colmap import PosedImage, write_colmap
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from ttt3r_ros.offline.recorded_sensors import RecordedSensors
     from ttt3r_ros.types import Float64Array, Update
 
+logger = logging.getLogger(__name__)
 _FRAME_KINDS = ("rgb", "depth", "confidence", "npz")
 
 
@@ -102,6 +104,9 @@ class RunOutputs:
             step()
         except OutputError as error:
             return str(error)
+        except Exception as error:  # the other outputs are written all the same
+            logger.exception("output %s", name)
+            return f"output {name}: {describe_error(error)}"
         self.written.append(name)
         return ""
 

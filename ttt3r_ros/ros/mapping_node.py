@@ -24,6 +24,7 @@ from ttt3r_ros.ros.created_entities import CreatedEntities
 from ttt3r_ros.ros.guarded_node import GuardedNode
 from ttt3r_ros.ros.mapping_runtime import MappingRuntime
 from ttt3r_ros.ros.middleware import use_large_image_profile
+from ttt3r_ros.ros.parameter_overrides import warn_unused
 from ttt3r_ros.ros.services import NodeServices
 from ttt3r_ros.ros.startup_monitor import StartupMonitor
 from ttt3r_ros.ros.transition_guard import guard_transitions
@@ -63,6 +64,7 @@ class MappingNode(GuardedNode):
         guard_transitions(self)
         try:
             self.config = parameters.declare(self)
+            warn_unused(self, node_options.get("cli_args") or sys.argv)
         except ConfigError:
             self.destroy_node()
             raise

@@ -4,17 +4,19 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
-from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.parameter import Parameter
 
 from ttt3r_ros.config import Config, Setting, from_mapping, settings
 from ttt3r_ros.errors import ConfigError
+from ttt3r_ros.transforms.frame_names import require_valid_frames
 
 if TYPE_CHECKING:
     from rclpy.node import Node
-    from rclpy.parameter import Parameter
+
+    from ttt3r_ros.settings import Value
 
 _LARGEST_INTEGER = 2**63 - 1
 _LARGEST_FLOAT = 1.7e308
@@ -29,6 +31,9 @@ def declare(node: Node) -> Config:
     """
     config = from_mapping({entry.name: _declare(node, entry) for entry in settings()})
     _validate_camera_names(config.cameras)
+    require_valid_frames(config)
+    if hasattr(node, "add_pre_set_parameters_callback"):  # not in Humble
+        node.add_pre_set_parameters_callback(_with_declared_types)
     return config
 
 
@@ -55,7 +60,9 @@ def apply_changes(config: Config, parameters: list[Parameter]) -> Config:
 def descriptor(entry: Setting) -> ParameterDescriptor:
     """Return the descriptor of a setting: description, range, choices."""
     result = ParameterDescriptor(description=entry.help, read_only=not entry.live)
-    result.dynamic_typing = entry.is_switch  # rcl reads an unquoted on or off as a bool
+    result.type = Parameter.Type.from_parameter_value(_plain_value(entry.default)).value
+    # An integer may stand for a double, and rcl reads an unquoted on or off as a bool.
+    result.dynamic_typing = entry.is_switch or entry.kind in (int, float)
     if entry.choices:
         result.additional_constraints = "one of: " + ", ".join(entry.choices)
     if entry.kind is int and (entry.ge, entry.le) != (None, None):
@@ -70,12 +77,33 @@ def descriptor(entry: Setting) -> ParameterDescriptor:
 
 
 def _declare(node: Node, entry: Setting) -> object:
-    try:
-        default = list(entry.default) or [""] if isinstance(entry.default, tuple) else entry.default
-        return node.declare_parameter(entry.name, default, descriptor(entry)).value
-    except (InvalidParameterTypeException, InvalidParameterValueException) as error:
-        msg = f"parameter {entry.name}: {error}"
-        raise ConfigError(msg) from error
+    any_type = ParameterDescriptor(dynamic_typing=True)
+    given = node.declare_parameter(entry.name, _plain_value(entry.default), any_type).value
+    value = entry.validate(given)
+    plain = _plain_value(value)
+    if type(plain) is not type(given) or plain != given:
+        node.set_parameters([Parameter(entry.name, value=plain)])
+    node.set_descriptor(entry.name, descriptor(entry))
+    return value
+
+
+def _plain_value(value: Value) -> Any:
+    """Return a value in a type of ROS, which has no empty list without a type."""
+    return list(value) or [""] if isinstance(value, tuple) else value
+
+
+def _with_declared_types(parameters: list[Parameter]) -> list[Parameter]:
+    """Return parameters with valid values in the types of their settings; others as they are."""
+    entries = {entry.name: entry for entry in settings()}
+
+    def convert(parameter: Parameter) -> Parameter:
+        try:
+            value = _plain_value(entries[parameter.name].validate(parameter.value))
+        except (KeyError, ConfigError):  # `apply_changes` has the reason
+            return parameter
+        return Parameter(parameter.name, value=value)
+
+    return [convert(parameter) for parameter in parameters]
 
 
 def _validate_camera_names(names: tuple[str, ...]) -> None:

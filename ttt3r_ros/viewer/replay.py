@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ttt3r_ros.errors import SourceError
+from ttt3r_ros.config import setting_value
+from ttt3r_ros.errors import ConfigError, SourceError, short_text
 from ttt3r_ros.geometry import pose_row_xyzw
 from ttt3r_ros.io.export.point_cloud import read_ply
 from ttt3r_ros.io.run_folder import MAP, RUN, TRAJECTORY, RunFolder
@@ -63,14 +64,17 @@ class SavedRun:
     @property
     def min_confidence(self) -> float:
         """Return the minimum confidence of points in the map."""
-        return (
-            float(self.settings.get("map.min_confidence", BANDS[0])) if self.has_confidence else BANDS[0]
-        )
+        return self._setting("map.min_confidence", BANDS[0]) if self.has_confidence else BANDS[0]
 
     @property
     def voxel_size(self) -> float:
         """Return the edge length of the map's voxels [m]."""
-        return float(self.settings.get("map.voxel_size", _DEFAULT_VOXEL_M))
+        return self._setting("map.voxel_size", _DEFAULT_VOXEL_M)
+
+    @property
+    def max_range(self) -> float:
+        """Return the maximum distance of points in the map [m]."""
+        return self._setting("map.max_range", np.inf)
 
     def rgbd(self, index: int) -> RgbdImage | None:
         """Return the images of a pose, None if none was written.
@@ -96,6 +100,15 @@ class SavedRun:
         """Return the segment of a pose."""
         return self.run.records()[index].segment if self.run is not None and self.run.records() else 0
 
+    def _setting(self, name: str, default: float) -> float:
+        if name not in self.settings:
+            return default
+        try:
+            return float(setting_value(name, self.settings[name]))
+        except ConfigError as error:
+            msg = f"{self.run.path / RUN if self.run else RUN}: {error}"
+            raise SourceError(msg) from error
+
     def _has(self, *kinds: str) -> bool:
         return (
             self.run is not None
@@ -112,7 +125,11 @@ def open_run(path: Path) -> SavedRun:
     """
     if (path / RUN).is_file():
         run = RunFolder(path)
-        return SavedRun(*run.poses(), run.cloud(), run, dict(run.meta.get("settings") or {}))
+        settings = run.meta.get("settings") or {}
+        if not isinstance(settings, dict):
+            msg = f"{path / RUN}: settings is {short_text(settings)}; expected an object"
+            raise SourceError(msg)
+        return SavedRun(*run.poses(), run.cloud(), run, settings)
     if not path.is_dir():
         msg = f"{path} is not a folder; expected the output of `ttt3r_ros run`"
         raise SourceError(msg)
@@ -141,7 +158,7 @@ class Replay:
         growing = recording.has_depth
         self.scene = Scene(
             SCENE_VOXEL_SIZE * recording.voxel_size if growing else recording.voxel_size,
-            float(recording.settings.get("map.max_range", np.inf)),
+            recording.max_range,
         )
         self.scene.camera_path.complete = True
         self.scene.update_poses(pose_row_xyzw(recording.T_map_camera))

@@ -30,7 +30,7 @@ def test_the_error_on_an_unknown_setting_contains_its_name_and_all_known_names()
     ("name", "value", "kind"),
     [
         ("threads", "two", "int"),
-        ("threads", 2.0, "int"),
+        ("threads", 2.5, "int"),
         ("threads", True, "int"),
         ("publish_tf", 1, "bool"),
         ("publish_tf", "true", "bool"),
@@ -111,6 +111,50 @@ def test_a_dotted_name_overrides_one_nested_setting_and_leaves_the_rest() -> Non
 def test_an_integer_is_converted_to_a_float() -> None:
     value = from_mapping({"map.max_range": 5}).map.max_range
     assert (value, type(value)) == (5.0, float)
+
+
+def test_a_whole_number_is_converted_to_an_integer() -> None:
+    value = from_mapping({"map.max_voxels": 5000.0}).map.max_voxels
+    assert (value, type(value)) == (5000, int)
+
+
+@pytest.mark.parametrize("empty", [[], (), [""], "", None, b""])
+def test_every_form_of_an_empty_list_names_no_cameras(empty: Any) -> None:
+    assert from_mapping({"cameras": empty}, from_mapping({"cameras": ["left"]})).cameras == ()
+
+
+@pytest.mark.parametrize(
+    "value", [10**400, 2**63, float("inf"), float("nan"), "9" * 5000, [[[1]]], {1: 2}]
+)
+@pytest.mark.parametrize("name", ["threads", "map.voxel_size", "device", "cameras", "publish_tf"])
+def test_a_value_of_any_size_is_refused_in_one_short_line(name: str, value: Any) -> None:
+    if (name, value) == ("device", "9" * 5000):
+        return  # a text
+    with pytest.raises(ConfigError) as caught:
+        from_mapping({name: value})
+    assert str(caught.value).startswith(name)
+    assert len(str(caught.value)) < 200
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [
+        ("voxel_size", "map.voxel_size"),
+        ("map.voxelsize", "map.voxel_size"),
+        ("mapping.voxel_size", "map.voxel_size"),
+        ("grid.voxel_size", "map.voxel_size"),
+        ("camera", "cameras"),
+        ("tf-mode", "tf_mode"),
+        ("image_transports", "image_transport"),
+        ("scale_source", "scale.source"),
+    ],
+)
+def test_an_unknown_setting_has_a_suggestion(wrong: str, meant: str) -> None:
+    with pytest.raises(
+        ConfigError, match=rf"{re.escape(wrong)} \(did you mean .*\b{re.escape(meant)}\b"
+    ):
+        from_mapping({wrong: 1})
 
 
 def test_every_help_text_is_a_sentence_that_names_all_choices() -> None:

@@ -121,18 +121,18 @@ def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
 def test_invalid_camera_files_are_errors(tmp_path: Path) -> None:
     write_images(tmp_path, 1)
     invalid = {
-        "{": "JSONDecodeError",
+        "{": "not JSON",
         "[1, 2]": r"\[1, 2\]",
         json.dumps({**CAMERA, "fx": "wide"}): "'wide'",
-        json.dumps({key: value for key, value in CAMERA.items() if key != "cy"}): "KeyError.*cy",
-        json.dumps({key: value for key, value in CAMERA.items() if key != "height"}): "KeyError.*height",
-        json.dumps({**CAMERA, "width": None}): "TypeError",
+        json.dumps({key: value for key, value in CAMERA.items() if key != "cy"}): "cy",
+        json.dumps({key: value for key, value in CAMERA.items() if key != "height"}): "height",
+        json.dumps({**CAMERA, "width": None}): "NoneType",
         json.dumps({**CAMERA, "depth_scale": 0}): "depth_scale is 0",
-        "\ud800": "Error",
+        "\ud800": "not UTF-8",
     }
     for text, problem in invalid.items():
         (tmp_path / "camera.json").write_bytes(text.encode("utf-8", "surrogatepass"))
-        with pytest.raises(SourceError, match=rf"camera\.json: .*{problem}"):
+        with pytest.raises(SourceError, match=rf"camera\.json.*{problem}"):
             ImageFolder(tmp_path)
 
 

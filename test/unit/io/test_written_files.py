@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ttt3r_ros.geometry import pose_matrix_xyzw
-from ttt3r_ros.io.camera_files import parse_intrinsics, read_camera_json
+from ttt3r_ros.io.camera_files import parse_intrinsics
 from ttt3r_ros.io.export.point_cloud import read_ply, write_pcd, write_ply
 from ttt3r_ros.io.frame_records import FrameRecord, read_frames, write_frames
 from ttt3r_ros.io.run_folder import RUN, RunFolder
@@ -24,6 +24,7 @@ from ttt3r_ros.io.trajectory_files import read_tum, write_tum
 from ttt3r_ros.mapping.voxel_map import PointCloud
 from ttt3r_ros.offline.outputs import write_json
 from ttt3r_ros.settings import _yaml_text
+from ttt3r_ros.text_files import read_json
 
 numbers = st.floats(allow_nan=False)
 stamps_ns = st.integers(0, 2**63 - 1)
@@ -148,7 +149,7 @@ def test_cameras(folder: Path, numbers: list[float], size: tuple[int, int]) -> N
     path = folder / "camera.json"
     written = dict(zip(("fx", "fy", "cx", "cy"), numbers, strict=True))
     write_json(path, {**written, "width": size[0], "height": size[1]})
-    camera = parse_intrinsics(read_camera_json(path), path)
+    camera = parse_intrinsics(read_json(path), path)
     assert [camera.fx, camera.fy, camera.cx, camera.cy] == numbers
     assert (camera.width, camera.height) == size
 

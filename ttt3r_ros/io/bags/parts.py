@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from ttt3r_ros.errors import SourceError
 from ttt3r_ros.io.bags.kinds import BAG_SUFFIXES, METADATA, expected_kind, kind_of_file
-from ttt3r_ros.io.camera_files import read_yaml
 from ttt3r_ros.io.image_files import natural_sort_key
+from ttt3r_ros.text_files import read_yaml
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ import numpy as np
 from ttt3r_ros.errors import ConfigError, SourceError
 from ttt3r_ros.geometry import interpolate_pose, pose_matrix
 from ttt3r_ros.images.lens_models import with_ros_lens
-from ttt3r_ros.io.camera_files import parse_sensor, read_yaml
+from ttt3r_ros.io.camera_files import finite_number, parse_sensor
 from ttt3r_ros.io.datasets.common import (
     DatasetSequence,
     first_image_size,
@@ -28,6 +28,7 @@ from ttt3r_ros.io.image_files import list_images, read_depth_m
 from ttt3r_ros.io.image_folder import ImageRecord
 from ttt3r_ros.io.sequence import FIRST_STAMP_NS, FrameSelection, frame_stamp_ns
 from ttt3r_ros.io.text_stamps import parse_stamps_ns
+from ttt3r_ros.text_files import read_yaml
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,7 +83,7 @@ def _euroc_camera(path: Path) -> tuple[Float64Array, Intrinsics]:
     """Return T_body_camera (4, 4) and the camera of a sensor.yaml."""
     sensor = read_yaml(path)
     try:
-        T_body_camera = np.array(sensor["T_BS"]["data"], np.float64).reshape(4, 4)
+        T_body_camera = np.reshape([finite_number(value) for value in sensor["T_BS"]["data"]], (4, 4))
         calibration = parse_sensor(sensor)
         raw = calibration.intrinsics(calibration.width, calibration.height, is_rectified=False)
         return T_body_camera, with_ros_lens(raw)

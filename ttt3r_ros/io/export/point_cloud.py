@@ -11,6 +11,7 @@ import numpy as np
 from ttt3r_ros.errors import SourceError
 from ttt3r_ros.images.point_fields import POINT_FIELDS, pack_points
 from ttt3r_ros.io.atomic import atomic_write
+from ttt3r_ros.text_files import read_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,11 +51,7 @@ def read_ply(path: Path) -> tuple[Float32Array, UInt8Array]:
     Raises:
         SourceError: the file cannot be read or is malformed; the message has the value and the expected one.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        msg = f"{path} cannot be read: {error.strerror}"
-        raise SourceError(msg) from error
+    content = read_bytes(path)
     parts = content.split(b"\n", len(_PLY_HEADER))
     *lines, body = parts + [b""] * (len(_PLY_HEADER) + 1 - len(parts))
     count = 0
