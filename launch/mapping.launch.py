@@ -49,7 +49,7 @@ FORWARDED = (
     "depth.resolution",
     "scale.source",
 )
-RVIZ_TOPICS = ("map_cloud", "map", "points", "path", "odom", "depth/image")
+RVIZ_TOPICS = ("map_cloud", "map", "points", "path", "odom", "depth/image", "color/image")
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Build a TSDF with nvblox on depth of this node: ``ros2 launch ttt3r_ros nvblox.launch.py``.
 
-Needs ``isaac_ros_nvblox``. nvblox subscribes to depth, camera info and transforms; its global frame is odom.
+Needs ``isaac_ros_nvblox``. nvblox subscribes to depth, color, camera info and transforms; its global frame is odom.
 """
 
 from launch import LaunchDescription
@@ -20,10 +20,12 @@ def generate_launch_description() -> LaunchDescription:
         package="nvblox_ros",
         executable="nvblox_node",
         output="screen",
-        parameters=[{"global_frame": "odom", "use_color": False, "num_cameras": 1}],
+        parameters=[{"global_frame": "odom", "use_color": True, "num_cameras": 1}],
         remappings=[
             ("camera_0/depth/image", "/mapping_node/depth/image"),
             ("camera_0/depth/camera_info", "/mapping_node/depth/camera_info"),
+            ("camera_0/color/image", "/mapping_node/color/image"),
+            ("camera_0/color/camera_info", "/mapping_node/color/camera_info"),
         ],
     )
     return mapping_launch(DEFAULTS, nvblox)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ttt3r_ros.config import DepthConfig
-    from ttt3r_ros.types import Float32Array, ImageGeometry, Intrinsics, Update
+    from ttt3r_ros.types import Float32Array, ImageGeometry, Intrinsics, UInt8Array, Update
 
 _MAX_MM = 65535
 _FORMATS = {
@@ -44,6 +44,11 @@ def encode_depth(depth: Float32Array, geometry: ImageGeometry, config: DepthConf
     if config.resolution == "input":
         depth = resize_to_source(depth, geometry)
     return depth_to_mm(depth) if config.encoding == "16UC1" else depth
+
+
+def color_of_depth(update: Update, config: DepthConfig) -> UInt8Array:
+    """Return the image (H, W, 3) that the network processed, at the size and with the camera of `encode_depth`."""
+    return update.prediction.rgb if config.resolution == "network" else update.frame.rgb
 
 
 def depth_intrinsics(update: Update, config: DepthConfig) -> Intrinsics:

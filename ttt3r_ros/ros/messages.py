@@ -22,7 +22,7 @@ from ttt3r_ros.geometry import (
     require_rotation,
     rotation_from_quaternion,
 )
-from ttt3r_ros.images.depth import depth_intrinsics, encode_depth
+from ttt3r_ros.images.depth import color_of_depth, depth_intrinsics, encode_depth
 from ttt3r_ros.images.point_fields import POINT_DTYPE, masked_points, pack_points
 from ttt3r_ros.io.message_builder import MessageBuilder
 from ttt3r_ros.ros import compat
@@ -149,6 +149,11 @@ def depth_image(update: Update, depth: Float32Array, config: DepthConfig, header
 def depth_camera_info(update: Update, config: DepthConfig, header: Header) -> CameraInfo:
     """Return the calibration of the depth image."""
     return camera_info(depth_intrinsics(update, config), header)
+
+
+def color_image(update: Update, config: DepthConfig, header: Header) -> Image:
+    """Return the image that the network processed, rgb8, pixel for pixel the color of `depth_image`."""
+    return image(color_of_depth(update, config), header)
 
 
 def confidence_image(update: Update, header: Header) -> Image:

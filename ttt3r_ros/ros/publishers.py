@@ -43,6 +43,8 @@ class CameraOutputs:
         self._robot = robot
         self._depth = _publisher(node, Image, "~/depth/image", camera)
         self._depth_info = _publisher(node, CameraInfo, "~/depth/camera_info", camera)
+        self._color = _publisher(node, Image, "~/color/image", camera)
+        self._color_info = _publisher(node, CameraInfo, "~/color/camera_info", camera)
         self._confidence = _publisher(node, Image, "~/confidence/image", camera)
         self._points = _publisher(node, PointCloud2, "~/points", camera)
 
@@ -57,6 +59,10 @@ class CameraOutputs:
         )
         _publish_if_subscribed(
             self._depth_info, lambda: messages.depth_camera_info(update, config.depth, header)
+        )
+        _publish_if_subscribed(self._color, lambda: messages.color_image(update, config.depth, header))
+        _publish_if_subscribed(
+            self._color_info, lambda: messages.depth_camera_info(update, config.depth, header)
         )
         _publish_if_subscribed(self._confidence, lambda: messages.confidence_image(update, header))
         _publish_if_subscribed(self._points, lambda: messages.frame_cloud(update, depth(), header))
