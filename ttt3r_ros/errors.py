@@ -31,6 +31,10 @@ class ImageError(Ttt3rError):
     """An image cannot be decoded or used: encoding, size, step or content."""
 
 
+class ContrastError(ImageError):
+    """An image of one color."""
+
+
 class NonFiniteError(Ttt3rError):
     """The input or output of the network contains NaN or infinity; the previous state is still valid."""
 

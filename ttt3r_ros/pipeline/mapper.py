@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from ttt3r_ros.errors import ImageError, NonFiniteError, PlacementError
+from ttt3r_ros.errors import ContrastError, ImageError, NonFiniteError, PlacementError
 from ttt3r_ros.pipeline.batching import infer_batch
 from ttt3r_ros.transforms.tree import TransformError
 
@@ -34,7 +34,8 @@ class SkipReason(Enum):
 
     OUT_OF_ORDER = "out of order"
     NOT_PLACED = "not placed"  # a pose or a sensor value is unknown at its stamp, not finite or absurd
-    UNUSABLE_IMAGE = "of one color"
+    ONE_COLOR = "of one color"
+    UNUSABLE_IMAGE = "unusable image"  # too narrow, or of another number of channels
     NOT_FINITE = "not finite"  # the network's result
 
 
@@ -53,6 +54,7 @@ class Skipped:
 _REASONS: dict[type[Exception], SkipReason] = {
     TransformError: SkipReason.NOT_PLACED,
     PlacementError: SkipReason.NOT_PLACED,
+    ContrastError: SkipReason.ONE_COLOR,
     ImageError: SkipReason.UNUSABLE_IMAGE,
     NonFiniteError: SkipReason.NOT_FINITE,
 }

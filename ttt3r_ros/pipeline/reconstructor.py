@@ -16,7 +16,7 @@ from ttt3r_ros.backend import (
     recommended_pose_source,
     recommended_reset_interval,
 )
-from ttt3r_ros.errors import ImageError, PlacementError
+from ttt3r_ros.errors import ContrastError, PlacementError
 from ttt3r_ros.mapping.map_builder import MapBuilder
 from ttt3r_ros.mapping.trajectory import Trajectory
 from ttt3r_ros.odometry.covariance import OdometryCovariance
@@ -330,11 +330,11 @@ def require_contrast(frame: Frame) -> None:
     """Reject an image of one color, which has no information and would degrade the state.
 
     Raises:
-        ImageError: with the range of the values.
+        ContrastError: with the range of the values.
     """
     rows, columns = (max(1, side // 64) for side in frame.rgb.shape[:2])
     sample = frame.rgb[::rows, ::columns]
     low, high = int(np.min(sample)), int(np.max(sample))
     if high - low < _MIN_CONTRAST:
         msg = f"image {frame.stamp_ns} is of one color (values {low} to {high}); is the lens covered?"
-        raise ImageError(msg)
+        raise ContrastError(msg)
