@@ -23,7 +23,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from ttt3r_ros.config import Setting, settings
 from ttt3r_ros.ros.launch_support.bag_playback import BagPlayback
-from ttt3r_ros.ros.launch_support.wrapping import share_directory
+from ttt3r_ros.ros.launch_support.wrapping import namespace_prefix, share_directory
 from ttt3r_ros.ros.middleware import missing_profile_variables
 
 # Settings with a launch argument; all others are set in params_file.
@@ -78,6 +78,7 @@ def arguments() -> list[DeclareLaunchArgument]:
         "camera_info_topic": ("/camera/camera_info", "CameraInfo topic (optional)."),
         "depth_topic": ("depth_registered/image_rect", "Depth topic, with scale.source:=depth."),
         "namespace": ("", "Namespace of the node."),
+        "tf_in_namespace": ("false", "Use tf and tf_static of the namespace, not /tf and /tf_static."),
         "params_file": (str(share_directory() / "config" / "ttt3r.yaml"), "YAML file of parameters."),
         "use_sim_time": ("", "Use the time of /clock. Always on with a bag. Empty: as in params_file."),
         "bag": ("", "Bag to play when the node is ready. Empty: none."),
@@ -139,6 +140,7 @@ def mapping_node(context: LaunchContext) -> Node:
             ("camera_info", LaunchConfiguration("camera_info_topic")),
             ("depth_registered/image_rect", LaunchConfiguration("depth_topic")),
             *grid_remapping(context),
+            *tf_remappings(context),
         ],
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
     )
@@ -185,8 +187,7 @@ def bag_playback(context: LaunchContext) -> BagPlayback:
 
 
 def full_names(context: LaunchContext, topics: list[str]) -> list[str]:
-    namespace = argument(context, "namespace").strip("/")
-    prefix = f"/{namespace}/" if namespace else "/"
+    prefix = f"{namespace_prefix(context)}/"
     return [name if name.startswith("/") else prefix + name for name in topics]
 
 
@@ -206,6 +207,13 @@ def setting_value(context: LaunchContext, name: str) -> object:
     sections = yaml.safe_load(params_file(context).read_text(encoding="utf-8")) or {}
     values = [(section or {}).get("ros__parameters", {}).get(name) for section in sections.values()]
     return next((value for value in values if value), entry.default)
+
+
+def tf_remappings(context: LaunchContext) -> list[tuple[str, str]]:
+    """Remap the absolute topics of tf2 to the namespace, as Nav2 does."""
+    prefix = namespace_prefix(context)
+    topics = ("/tf", "/tf_static") if is_true(context, "tf_in_namespace") and prefix else ()
+    return [(topic, f"{prefix}{topic}") for topic in topics]
 
 
 def rviz(context: LaunchContext) -> list[Action]:
@@ -233,9 +241,10 @@ def fixed_frame_option(context: LaunchContext) -> list[str]:
 
 def rviz_remappings(context: LaunchContext) -> list[tuple[str, str]]:
     """Remap the topics of the RViz configuration to the namespace of the node."""
-    namespace = argument(context, "namespace").strip("/")
-    topics = [f"/mapping_node/{name}" for name in RVIZ_TOPICS]
-    return [(topic, f"/{namespace}{topic}") for topic in topics] if namespace else []
+    prefix = namespace_prefix(context)
+    topics = [*(f"/mapping_node/{name}" for name in RVIZ_TOPICS), "/initialpose"]
+    remapped = [(topic, f"{prefix}{topic}") for topic in topics] if prefix else []
+    return [*remapped, *tf_remappings(context)]
 
 
 def sim_time(context: LaunchContext) -> str:

@@ -17,6 +17,7 @@ from ttt3r_ros.ros.launch_support.parameter_overlay import overlay
 from ttt3r_ros.ros.launch_support.wrapping import (
     include_driver,
     mapping_launch,
+    namespace_prefix,
     share_directory,
     temporary_file,
 )
@@ -29,7 +30,7 @@ DEFAULTS = {
     ),
     "nav2_sim_time": ("false", "use_sim_time of Nav2."),
     "tf_mode": ("map_odom", "Use the odometry of the robot."),
-    "grid_topic": ("/map", "Topic of the occupancy grid."),
+    "grid_topic": ("map", "Topic of the occupancy grid."),
     "autostart": ("false", "The lifecycle manager starts the node."),
     "params_file": ("wheeled.yaml", "Parameters: scale from wheel odometry."),
 }
@@ -46,10 +47,14 @@ def navigation(context: LaunchContext) -> list[Action]:
         if own
         else share_directory("nav2_bringup") / "params" / "nav2_params.yaml"
     )
-    parameters = temporary_file("nav2.yaml", overlay(base, share_directory() / "config" / "nav2.yaml"))
+    prefix = namespace_prefix(context)
+    text = overlay(base, share_directory() / "config" / "nav2.yaml")
+    text = text.replace(" /mapping_node/", f" {prefix}/mapping_node/")
+    parameters = temporary_file("nav2.yaml", text)
     arguments = {
         "params_file": str(parameters),
         "use_sim_time": LaunchConfiguration("nav2_sim_time"),
+        **({"namespace": prefix[1:]} if prefix else {}),
     }
     return [include_driver("nav2_bringup", "navigation_launch.py", arguments)]
 

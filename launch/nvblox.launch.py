@@ -7,7 +7,7 @@ Needs ``isaac_ros_nvblox``. nvblox subscribes to depth, color, camera info and t
 from launch import LaunchDescription
 from launch_ros.actions import Node
 
-from ttt3r_ros.ros.launch_support.wrapping import mapping_launch
+from ttt3r_ros.ros.launch_support.wrapping import NodeTopic, mapping_launch
 
 # Arguments of this file; those of mapping.launch.py apply too.
 DEFAULTS = {
@@ -22,10 +22,10 @@ def generate_launch_description() -> LaunchDescription:
         output="screen",
         parameters=[{"global_frame": "odom", "use_color": True, "num_cameras": 1}],
         remappings=[
-            ("camera_0/depth/image", "/mapping_node/depth/image"),
-            ("camera_0/depth/camera_info", "/mapping_node/depth/camera_info"),
-            ("camera_0/color/image", "/mapping_node/color/image"),
-            ("camera_0/color/camera_info", "/mapping_node/color/camera_info"),
+            ("camera_0/depth/image", NodeTopic("depth/image")),
+            ("camera_0/depth/camera_info", NodeTopic("depth/camera_info")),
+            ("camera_0/color/image", NodeTopic("color/image")),
+            ("camera_0/color/camera_info", NodeTopic("color/camera_info")),
         ],
     )
     return mapping_launch(DEFAULTS, nvblox)

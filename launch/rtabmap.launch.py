@@ -8,7 +8,7 @@ map -> odom; this node maps in odom (its map_frame is odom) and publishes odom -
 from launch import LaunchDescription
 from launch.substitutions import LaunchConfiguration
 
-from ttt3r_ros.ros.launch_support.wrapping import include_driver, mapping_launch
+from ttt3r_ros.ros.launch_support.wrapping import NodeTopic, include_driver, mapping_launch
 
 # Arguments of this file; those of mapping.launch.py apply too.
 DEFAULTS = {
@@ -23,10 +23,10 @@ DEFAULTS = {
 def generate_launch_description() -> LaunchDescription:
     arguments = {
         "visual_odometry": "false",
-        "odom_topic": "/mapping_node/odom",
-        "rgb_topic": "/mapping_node/color/image",
-        "depth_topic": "/mapping_node/depth/image",
-        "camera_info_topic": "/mapping_node/color/camera_info",
+        "odom_topic": NodeTopic("odom"),
+        "rgb_topic": NodeTopic("color/image"),
+        "depth_topic": NodeTopic("depth/image"),
+        "camera_info_topic": NodeTopic("color/camera_info"),
         "frame_id": LaunchConfiguration("base_frame"),
     }
     return mapping_launch(DEFAULTS, include_driver("rtabmap_launch", "rtabmap.launch.py", arguments))

@@ -34,6 +34,7 @@ OWN_ARGUMENTS = {
     "camera_info_topic",
     "depth_topic",
     "namespace",
+    "tf_in_namespace",
     "params_file",
     "use_sim_time",
     "bag",
@@ -282,6 +283,16 @@ def test_the_namespace_moves_the_topics_of_the_node_but_not_the_camera(domain_id
         assert node.resolve_topic_name("image") == "/front/image"
         assert node.resolve_topic_name("image/compressed") == "/front/image/compressed"
         assert node.resolve_topic_name("camera_info") == "/front/info"
+
+
+def test_tf_of_the_namespace_is_used_on_request(domain_id):
+    for typed, topic in (({}, "/tf"), ({"tf_in_namespace": "true"}, "/robot1/tf")):
+        launched = evaluate(namespace="robot1", rviz="true", **typed)
+        for name in ("mapping_node", "rviz2"):
+            words = launched.arguments(name)
+            with node_with(words[words.index("--ros-args") :], domain_id) as node:
+                assert node.resolve_topic_name("/tf") == topic
+                assert node.resolve_topic_name("/tf_static") == f"{topic}_static"
 
 
 def test_a_relative_image_topic_follows_the_namespace(domain_id):

@@ -231,6 +231,18 @@ def test_a_lifecycle_manager_of_nav2_starts_the_node(drivers, domain_id):
         assert node.get_parameter("use_sim_time").value is True
 
 
+def test_partners_use_the_topics_of_the_namespace(drivers):
+    given = driver_arguments(evaluate("rtabmap", namespace="robot1"), "rtabmap_launch")
+    assert given["depth_topic"] == "/robot1/mapping_node/depth/image"
+    assert given["rgb_topic"] == "/robot1/mapping_node/color/image"
+    words = " ".join(evaluate("nvblox", namespace="/robot1").arguments("nvblox_node"))
+    assert "camera_0/color/image:=/robot1/mapping_node/color/image" in words
+    launched = evaluate("nav2", namespace="robot1")
+    assert driver_arguments(launched, "nav2_bringup")["namespace"] == "robot1"
+    costmap = nav2_parameters(launched)["local_costmap"]["local_costmap"]["ros__parameters"]
+    assert costmap["obstacle_layer"]["camera"]["topic"] == "/robot1/mapping_node/points"
+
+
 # --- off board --------------------------------------------------------------------------------------
 
 

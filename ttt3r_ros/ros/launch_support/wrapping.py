@@ -14,6 +14,7 @@ from launch.launch_description import (
     LaunchDescription,  # `launch` itself could be this repository's folder
 )
 from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitution import Substitution
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.substitutions import FindPackageShare
 
@@ -21,6 +22,25 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from launch.action import Action
+    from launch.launch_context import LaunchContext
+
+
+class NodeTopic(Substitution):
+    """Full name of a topic of the mapping node, in the namespace of the launch."""
+
+    def __init__(self, topic: str) -> None:
+        super().__init__()
+        self._topic = topic
+
+    def perform(self, context: LaunchContext) -> str:
+        """Return the name."""
+        return f"{namespace_prefix(context)}/mapping_node/{self._topic}"
+
+
+def namespace_prefix(context: LaunchContext) -> str:
+    """Return the namespace of the launch with a leading slash; empty without one."""
+    namespace = LaunchConfiguration("namespace", default="").perform(context).strip("/")
+    return f"/{namespace}" if namespace else ""
 
 
 def share_directory(package: str = "ttt3r_ros") -> Path:
