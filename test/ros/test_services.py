@@ -116,11 +116,12 @@ def test_an_absent_or_damaged_state_is_refused_and_mapping_continues(start, tmp_
     assert peer.received["pose"][-1].pose.position.x == pytest.approx(2.0)
 
 
-def test_no_state_can_be_saved_before_the_first_image(start):
+def test_no_state_can_be_saved_before_the_first_image(start, tmp_path):
     _, peer = start()
     response = peer.call("save_state")
     assert not response.success
-    assert "before the first image" in response.message
+    assert "state.npz" in response.message
+    assert not (tmp_path / "state.npz").exists()
 
 
 def test_a_live_parameter_acts_on_the_next_image(start):

