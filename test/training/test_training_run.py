@@ -167,7 +167,7 @@ def share_then_train(rank, *arguments):
 if __name__ == "__main__":
     train.PLANS["tiny"] = replace(PLANS["tiny"], processes=2)
     train._process = share_then_train  # in the processes that train.main starts
-    sys.exit(train.main(["--plan", "tiny", "--run", str(folder / "run"), "--minutes", "0.05", "--device", "cpu"]))
+    sys.exit(train.main(["--plan", "tiny", "--run", str(folder / "run"), "--minutes", "0.25", "--device", "cpu"]))
 """
 
 
