@@ -122,9 +122,9 @@ def test_a_wait_for_a_lock_that_another_thread_holds_is_no_failure() -> None:
 
 
 @pytest.mark.ros
-@pytest.mark.parametrize("step", ["sys.exit(0)", "while True: pass"])
+@pytest.mark.parametrize(("step", "timeout_s"), [("sys.exit(0)", 60.0), ("while True: pass", 0.1)])
 def test_the_process_of_a_worker_that_exits_or_loops_ends_with_status_1(
-    context, domain_id, tmp_path, step
+    context, domain_id, tmp_path, step, timeout_s
 ):
     script = (
         "import os, sys\n"
@@ -137,7 +137,7 @@ def test_the_process_of_a_worker_that_exits_or_loops_ends_with_status_1(
         "class Backend(FakeBackend):\n"
         f"    def step(self, rgb, state):\n            {step}\n"
         "mapping_node.load_backend = lambda config: (Backend(), {})\n"
-        "arguments = ['--ros-args', '-p', 'worker_timeout:=0.1', '-p', 'image_qos:=reliable']\n"
+        f"arguments = ['--ros-args', '-p', 'worker_timeout:={timeout_s}', '-p', 'image_qos:=reliable']\n"
         "sys.exit(mapping_node.main(arguments))\n"
     )
     peer = PeerNode(context)

@@ -141,5 +141,5 @@ def test_a_folder_whose_ground_truth_has_equal_stamps_is_an_error(tmp_path: Path
 
 def test_ground_truth_that_is_not_text_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "groundtruth.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(SourceError, match=r"groundtruth\.txt cannot be read as text"):
+    with pytest.raises(SourceError, match=r"groundtruth\.txt is not text"):
         read_tum(tmp_path / "groundtruth.txt")
